@@ -1,0 +1,188 @@
+//! Every failure explains itself: an id, what happened, what it means, what to do, in Russian and English.
+//!
+//! A test holds each id to both languages.
+
+/// A cause that people are told about, by a stable id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Diagnosis {
+    /// A certificate or key file is missing, unreadable or does not fit.
+    BadCertificate,
+    /// The data folder cannot be written.
+    DataUnwritable,
+    /// The store does not take facts: new calls are refused.
+    StoreFailing,
+    /// A listener's address is taken by another program.
+    PortInUse,
+    /// All media ports or descriptors are in use.
+    PortsExhausted,
+    /// The other side offered no TLS version or cipher that we have.
+    TlsNoCommonCipher,
+    /// The other side does not trust our certificate.
+    TlsUntrusted,
+    /// The limits of the host allow fewer calls than configured.
+    CapacityLow,
+}
+
+/// A language of the texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    En,
+    /// Russian.
+    Ru,
+}
+
+/// What a person reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// What happened.
+    pub what: &'static str,
+    /// What it means for the office.
+    pub means: &'static str,
+    /// What to do.
+    pub todo: &'static str,
+}
+
+impl Diagnosis {
+    /// All of them, in the order of their ids.
+    pub const ALL: [Diagnosis; 8] = [
+        Diagnosis::BadCertificate,
+        Diagnosis::CapacityLow,
+        Diagnosis::DataUnwritable,
+        Diagnosis::PortInUse,
+        Diagnosis::PortsExhausted,
+        Diagnosis::StoreFailing,
+        Diagnosis::TlsNoCommonCipher,
+        Diagnosis::TlsUntrusted,
+    ];
+
+    /// The stable id that logs, API answers and support letters carry.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Diagnosis::BadCertificate => "bad-certificate",
+            Diagnosis::CapacityLow => "capacity-low",
+            Diagnosis::DataUnwritable => "data-unwritable",
+            Diagnosis::PortInUse => "port-in-use",
+            Diagnosis::PortsExhausted => "ports-exhausted",
+            Diagnosis::StoreFailing => "store-failing",
+            Diagnosis::TlsNoCommonCipher => "tls-no-common-cipher",
+            Diagnosis::TlsUntrusted => "tls-untrusted",
+        }
+    }
+
+    /// Its text in `language`.
+    pub const fn text(self, language: Language) -> Text {
+        match language {
+            Language::En => self.english(),
+            Language::Ru => self.russian(),
+        }
+    }
+
+    const fn english(self) -> Text {
+        let (what, means, todo) = match self {
+            Diagnosis::BadCertificate => (
+                "The TLS certificate or its key cannot be used.",
+                "Phones cannot connect over TLS.",
+                "Check tls.certificate and tls.key, or remove both lines: a certificate is then made at the next start.",
+            ),
+            Diagnosis::CapacityLow => (
+                "This host allows fewer calls than its port range.",
+                "Calls above that number get 503.",
+                "Raise the named limit (descriptors: LimitNOFILE or ulimit -n; buffers: sysctl net.core.rmem_max).",
+            ),
+            Diagnosis::DataUnwritable => (
+                "The data folder cannot be written.",
+                "Nothing can be recorded, so no call is taken.",
+                "Give the user that runs crosspoint write access, or name another folder with --data.",
+            ),
+            Diagnosis::PortInUse => (
+                "The address is in use by another program.",
+                "The exchange cannot listen there.",
+                "Stop the other program or choose another port.",
+            ),
+            Diagnosis::PortsExhausted => (
+                "No media port is free.",
+                "New calls get 503 until others end.",
+                "Widen media.ports or raise the limit of open files.",
+            ),
+            Diagnosis::StoreFailing => (
+                "The database does not take records.",
+                "New calls and registrations get 503; running calls go on.",
+                "Free space on the disk of the data folder and look at its health.",
+            ),
+            Diagnosis::TlsNoCommonCipher => (
+                "The phone and this server share no TLS version or cipher.",
+                "The phone cannot connect over TLS.",
+                "Update the phone's firmware and switch TLS 1.2 on in it, or let it use TCP inside your network.",
+            ),
+            Diagnosis::TlsUntrusted => (
+                "The phone does not trust this server's certificate.",
+                "The phone ends the connection.",
+                "Load the server's certificate into the phone, or switch 'Only accept trusted certificates' off in it.",
+            ),
+        };
+        Text { what, means, todo }
+    }
+
+    const fn russian(self) -> Text {
+        let (what, means, todo) = match self {
+            Diagnosis::BadCertificate => (
+                "Сертификат TLS или его ключ непригоден.",
+                "Телефоны не могут подключиться по TLS.",
+                "Проверьте tls.certificate и tls.key или уберите обе строки: при следующем запуске сертификат создастся сам.",
+            ),
+            Diagnosis::CapacityLow => (
+                "Этот компьютер допускает меньше звонков, чем портов в диапазоне.",
+                "Звонки сверх этого числа получат 503.",
+                "Поднимите названный предел (файлы: LimitNOFILE или ulimit -n; буферы: sysctl net.core.rmem_max).",
+            ),
+            Diagnosis::DataUnwritable => (
+                "В папку данных нельзя писать.",
+                "Записать ничего нельзя, поэтому звонки не принимаются.",
+                "Дайте пользователю, от которого работает crosspoint, право записи или укажите другую папку через --data.",
+            ),
+            Diagnosis::PortInUse => (
+                "Адрес занят другой программой.",
+                "Станция не может принимать на нём звонки.",
+                "Остановите ту программу или выберите другой порт.",
+            ),
+            Diagnosis::PortsExhausted => (
+                "Свободных портов для звука не осталось.",
+                "Новые звонки получают 503, пока не закончатся другие.",
+                "Расширьте media.ports или поднимите предел открытых файлов.",
+            ),
+            Diagnosis::StoreFailing => (
+                "База данных не принимает записи.",
+                "Новые звонки и регистрации получают 503; идущие разговоры продолжаются.",
+                "Освободите место на диске с папкой данных и проверьте его исправность.",
+            ),
+            Diagnosis::TlsNoCommonCipher => (
+                "У телефона и сервера нет общей версии TLS или шифра.",
+                "Телефон не может подключиться по TLS.",
+                "Обновите прошивку телефона и включите в нём TLS 1.2 или используйте TCP внутри своей сети.",
+            ),
+            Diagnosis::TlsUntrusted => (
+                "Телефон не доверяет сертификату этого сервера.",
+                "Телефон закрывает соединение.",
+                "Загрузите сертификат сервера в телефон или выключите в нём «Принимать только доверенные сертификаты».",
+            ),
+        };
+        Text { what, means, todo }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_is_unique_and_told_in_both_languages() {
+        let mut ids: Vec<_> = Diagnosis::ALL.iter().map(|d| d.id()).collect();
+        assert!(ids.is_sorted());
+        ids.dedup();
+        assert_eq!(ids.len(), Diagnosis::ALL.len());
+        for d in Diagnosis::ALL {
+            assert_ne!(d.text(Language::En).what, d.text(Language::Ru).what);
+        }
+    }
+}

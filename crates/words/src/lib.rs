@@ -1,0 +1,36 @@
+//! What all rooms say: identifiers, time, flows, the one stream of facts, seeded chance, secrets and limits.
+//!
+//! This crate refuses to decide anything and to touch the world: no clock, no entropy, no sockets. Whoever owns a
+//! machine hands it `now` and a seed.
+//!
+//! ```
+//! use std::time::Duration;
+//! use words::{Time, TimerQueue};
+//!
+//! let mut timers = TimerQueue::new(Time::ZERO);
+//! let token = timers.insert(Time::ZERO + Duration::from_millis(500), "Timer A");
+//! assert_eq!(timers.next_at().map(|at| at >= Time::ZERO + Duration::from_millis(500)), Some(true));
+//! assert_eq!(timers.cancel(token), Some("Timer A"));
+//! ```
+//!
+//! Limits: a timer lies at most 2³² ms (49 days) ahead; later ones fire then.
+
+mod chance;
+pub mod diagnosis;
+pub mod event;
+mod flow;
+mod id;
+pub mod limit;
+mod pii;
+mod secret;
+mod time;
+mod timers;
+
+pub use chance::{Chance, Seed};
+pub use event::{EndCause, Event, Fact, Party, StoredBinding};
+pub use flow::{ConnectionId, Flow, Transport};
+pub use id::{AccountId, CallId, LegId, PeerId, Seq, ShardId, UserId};
+pub use pii::Pii;
+pub use secret::Secret;
+pub use time::{Clock, Time, Wall};
+pub use timers::{TimerQueue, TimerToken};
