@@ -9,7 +9,7 @@
 //!
 //! let mut timers = TimerQueue::new(Time::ZERO);
 //! let token = timers.insert(Time::ZERO + Duration::from_millis(500), "Timer A");
-//! assert_eq!(timers.next_at().map(|at| at >= Time::ZERO + Duration::from_millis(500)), Some(true));
+//! assert_eq!(timers.pop(Time::from_millis(499)), None);
 //! assert_eq!(timers.cancel(token), Some("Timer A"));
 //! ```
 //!

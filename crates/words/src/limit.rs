@@ -15,7 +15,7 @@ pub const FORK_WIDTH: usize = 32;
 pub const BINDINGS_PER_USER: usize = 10;
 
 /// How long a call may last unless the configuration says otherwise.
-pub const CALL: Duration = Duration::from_secs(12 * 3600);
+pub const CALL: Duration = Duration::from_hours(12);
 
 /// What a slow reader of a stream may leave unread before its connection ends. Units: bytes.
 pub const STREAM_BACKLOG_BYTES: usize = 256 * 1024;

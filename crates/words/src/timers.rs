@@ -129,11 +129,18 @@ impl<K> TimerQueue<K> {
         }
         let shift = BITS * level as u32;
         let position = self.tick >> shift;
-        (1..=SLOTS as u64).find_map(|step| {
-            let slot = ((position + step) % SLOTS as u64) as usize;
-            // Whole empty words are passed over one slot at a time only at their first slot: 256 steps at the most.
-            (bits[slot / 64] >> (slot % 64) & 1 == 1).then_some((position + step) << shift)
-        })
+        // From the slot after the current one, round the wheel, word by word.
+        let first = (position as usize + 1) % SLOTS;
+        let step = (0..=bits.len()).find_map(|n| {
+            let mut word = bits[(first / 64 + n) % bits.len()];
+            if n == 0 {
+                word &= u64::MAX << (first % 64);
+            } else if n == bits.len() {
+                word &= !(u64::MAX << (first % 64));
+            }
+            (word != 0).then(|| 1 + n * 64 + word.trailing_zeros() as usize - first % 64)
+        })?;
+        Some((position + step as u64) << shift)
     }
 
     /// Moves to `tick`, which must not jump over an occupied slot, and hands out or spreads what lies there.
@@ -162,7 +169,7 @@ impl<K> TimerQueue<K> {
             return;
         }
         let delta = (tick - self.tick).min(FARTHEST);
-        let level = ((63 - delta.leading_zeros()) / BITS) as usize;
+        let level = (delta.ilog2() / BITS) as usize;
         let position = ((self.tick + delta) >> (BITS * level as u32)) as usize % SLOTS;
         self.link(slot, (level * SLOTS + position) as u32);
     }
