@@ -1,0 +1,58 @@
+# `make run` starts the exchange, `make test` proves it. Both install what they need on Debian 12, as root or with sudo.
+
+SHELL := /bin/bash
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+CARGO ?= cargo
+
+BUILD_PACKAGES := gcc libc6-dev make pkg-config
+TEST_PACKAGES := sip-tester baresip sox iproute2 python3 procps
+LOAD_PACKAGES := kamailio rtpengine-daemon
+
+# $(call install,PACKAGES): installs the Debian packages that are missing, and asks the network only then.
+define install
+	@missing=""; for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
+	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
+
+.PHONY: run test check sim soak bench load fuzz setup setup-test setup-load
+
+setup:
+	$(call install,$(BUILD_PACKAGES))
+
+setup-test: setup
+	$(call install,$(TEST_PACKAGES))
+
+setup-load: setup-test
+	$(call install,$(LOAD_PACKAGES))
+
+# Builds all and starts it with an embedded database in ./data.
+run: setup
+	$(CARGO) build --release --locked -p crosspoint
+	./target/release/crosspoint run --profile demo --data ./data $(ARGS)
+
+# Format, lints, rustdoc links, the rules of the house.
+check: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items
+	$(CARGO) test --locked -p tests --test house
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; else echo "cargo-deny is not installed: the house test has checked licences"; fi
+
+# Everything that continuous integration runs.
+test: setup-test check
+	$(CARGO) build --locked -p crosspoint
+	$(CARGO) test --workspace --locked
+
+# The simulations alone: SEED=7 make sim replays one.
+sim: setup
+	$(CARGO) test --locked -p tests --test sim -- --nocapture
+
+# Prints what the benches measure and appends it to benches/RESULTS.md.
+bench: setup
+	benches/bench.sh
+
+# SIPp against the bench profile, ours and Kamailio with rtpengine side by side.
+load: setup-load
+	$(CARGO) build --release --locked -p crosspoint
+	benches/load/load.sh

@@ -1,0 +1,96 @@
+//! What a call can be told. Steps are data: a built-in route and a scenario say the same ones.
+
+use media::command::Sound;
+use sip::endpoint::Target;
+use std::time::Duration;
+use words::{EndCause, Party};
+
+/// One thing for a call to do.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// 180 to the caller, and nothing else until somebody cancels, tells another step, or the ring time is over.
+    Ring,
+    /// 183 with SDP to the caller, who hears `sound` (or silence) before an answer.
+    Progress {
+        /// What is heard.
+        sound: Option<Sound>,
+    },
+    /// 200 to the caller; the exchange is the other side.
+    Answer,
+    /// Answer, and send the caller's media back.
+    Echo,
+    /// Answer if need be, and play.
+    Play {
+        /// What is heard.
+        sound: Sound,
+    },
+    /// 180 at once; after `delay` answer and echo.
+    AnswerAfter {
+        /// How long it rings.
+        delay: Duration,
+    },
+    /// A final failure to the caller: the call ends.
+    Reject {
+        /// 300…699; others become 500.
+        status: u16,
+        /// The reason phrase; empty for the usual one.
+        reason: String,
+        /// What the record says.
+        cause: EndCause,
+    },
+    /// Rings targets: those of equal preference together, then those of the next lower one. Who answers first talks.
+    Dial {
+        /// At least one, at most [`MAX_TARGETS`]; at most [`words::limit::FORK_WIDTH`] of equal `q`.
+        targets: Vec<DialTarget>,
+        /// How long each preference rings.
+        ring_for: Duration,
+    },
+    /// Ends the call.
+    Hangup {
+        /// What the record says.
+        cause: EndCause,
+    },
+}
+
+/// Somebody to ring.
+#[derive(Clone, Debug)]
+pub struct DialTarget {
+    /// Who that is, for the records.
+    pub to: Party,
+    /// The Request-URI: the Contact a device registered, or the peer's URI.
+    pub request_uri: String,
+    /// Where the INVITE and all later requests go.
+    pub target: Target,
+    /// Route values in order (the Path of the registration, RFC 3327 §5.3); empty when none.
+    pub route: Vec<String>,
+    /// The URI in To, without brackets.
+    pub to_uri: String,
+    /// Preference in thousandths, 0…1000: equal ones ring together, lower ones after them.
+    pub q: u16,
+    /// Whether it sits behind NAT: its media may come from another address than its SDP says.
+    pub nat: bool,
+}
+
+/// A step that a call cannot take where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// The call is not (or no longer) there.
+    #[error("no such call")]
+    NoCall,
+    /// The call was answered already: what rings or refuses comes too late.
+    #[error("the call is answered")]
+    Answered,
+    /// Nobody to dial.
+    #[error("no target")]
+    NoTarget,
+    /// More targets than a call may ring.
+    #[error("too many targets")]
+    TooWide,
+    /// Targets ring already.
+    #[error("the call rings others")]
+    Dialling,
+}
+
+/// The most targets of one [`Step::Dial`], over all preferences.
+pub const MAX_TARGETS: usize = 128;

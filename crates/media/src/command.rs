@@ -1,0 +1,381 @@
+//! The words in which the switch commands media and hears back from it.
+//!
+//! Commands of one end carry rising [`Generation`]s. A worker ignores a command whose generation is not above the last
+//! one it applied for that end, so repeating a command does no harm. [`MediaCommand::Close`] is never refused.
+
+use crate::sdp::Direction;
+use std::net::SocketAddr;
+use std::time::Duration;
+use words::LegId;
+
+/// An address family of media sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address. An IPv4 address that is mapped into IPv6 counts as IPv4.
+    pub fn of(address: std::net::IpAddr) -> Self {
+        if address.to_canonical().is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
+/// A bound pair of media sockets. RTCP is on `rtp_port + 1` (RFC 3550 §11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortPair {
+    /// The worker that owns the sockets.
+    pub worker: u16,
+    /// The place of the pair in that worker's table; stays with the pair as long as it is bound.
+    pub slot: u32,
+    /// The even port of RTP.
+    pub rtp_port: u16,
+    /// The family that it is bound in.
+    pub family: Family,
+}
+
+impl PortPair {
+    /// The port of RTCP.
+    pub const fn rtcp_port(self) -> u16 {
+        self.rtp_port.saturating_add(1)
+    }
+}
+
+/// How young a command to an end is: the highest wins. For [`MediaCommand::Link`] and [`MediaCommand::Unlink`] it
+/// counts with the `from` end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u32);
+
+impl Generation {
+    /// Steps to the next one and gives it.
+    pub fn step(&mut self) -> Generation {
+        self.0 = self.0.wrapping_add(1);
+        *self
+    }
+}
+
+/// Where the other side of an end wants its packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MediaAddress {
+    /// For RTP.
+    pub rtp: SocketAddr,
+    /// For RTCP: `a=rtcp` (RFC 3605), else the port above RTP.
+    pub rtcp: SocketAddr,
+}
+
+/// From where an end takes packets, and to where it sends. Whatever was learnt, packets from elsewhere are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SourceRule {
+    /// Hears and sends only the address of the SDP.
+    Strict,
+    /// The device is known to be behind NAT: may learn one other address, at most once, to hear from and to send to;
+    /// goes back for good when the address of the SDP speaks. Until something was learnt it sends to the SDP address.
+    LearnOnce,
+    /// A trunk: may learn one other source to hear from, and goes on sending to the address of the SDP.
+    HearOnce,
+}
+
+/// A set of RTP payload types (RFC 3550 §5.1): a bit for each of the 128.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct PayloadTypes(u128);
+
+impl PayloadTypes {
+    /// None.
+    pub const NONE: PayloadTypes = PayloadTypes(0);
+    /// All.
+    pub const ALL: PayloadTypes = PayloadTypes(u128::MAX);
+
+    /// Whether `payload_type` is among them; never for a number above 127.
+    pub const fn contains(self, payload_type: u8) -> bool {
+        payload_type < 128 && self.0 >> payload_type & 1 == 1
+    }
+
+    /// Puts `payload_type` in; a number above 127 is none and changes nothing.
+    pub const fn insert(&mut self, payload_type: u8) {
+        if payload_type < 128 {
+            self.0 |= 1 << payload_type;
+        }
+    }
+
+    /// These with `payload_type`.
+    #[must_use]
+    pub const fn with(mut self, payload_type: u8) -> Self {
+        self.insert(payload_type);
+        self
+    }
+
+    /// Those in either set.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        PayloadTypes(self.0 | other.0)
+    }
+
+    /// Those in both sets.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        PayloadTypes(self.0 & other.0)
+    }
+
+    /// Whether it is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many there are.
+    pub const fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// From the lowest to the highest.
+    pub fn iter(self) -> impl Iterator<Item = u8> {
+        (0..128).filter(move |&n| self.contains(n))
+    }
+
+    /// The bits themselves, the lowest for payload type 0.
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// The set with these bits.
+    pub const fn from_bits(bits: u128) -> Self {
+        PayloadTypes(bits)
+    }
+}
+
+impl FromIterator<u8> for PayloadTypes {
+    fn from_iter<I: IntoIterator<Item = u8>>(types: I) -> Self {
+        let mut set = PayloadTypes::NONE;
+        types.into_iter().for_each(|n| set.insert(n));
+        set
+    }
+}
+
+impl std::fmt::Debug for PayloadTypes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+/// What the exchange itself lets an end hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sound {
+    /// The tone that a caller hears while somebody is rung.
+    Ringback,
+    /// A sine.
+    Tone {
+        /// Its frequency. Units: Hz, below 4,000.
+        hz: u16,
+        /// Its level. Units: dBm0 (ITU-T G.711).
+        level_dbm0: i8,
+    },
+}
+
+/// What a worker is told. An end is named by its leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaCommand {
+    /// Takes ports into use for an end.
+    Open {
+        /// The end.
+        end: LegId,
+        /// Its ports: ready ones of the pool.
+        ports: PortPair,
+        /// How young this command is.
+        generation: Generation,
+        /// From where packets are taken.
+        source: SourceRule,
+        /// Where its packets go; `None` while not known or on hold.
+        remote: Option<MediaAddress>,
+        /// What may come: the types that this end listed and those that were listed to it, for a sender uses the
+        /// receiver's numbers (RFC 3264 §5.1). Others are dropped and counted.
+        payload_types: PayloadTypes,
+        /// The payload type of telephone events (RFC 4733): their ends are reported.
+        telephone_event: Option<u8>,
+        /// As our description to this end says it: whether we send to it, and whether we take from it.
+        direction: Direction,
+        /// Reports [`MediaReport::Silent`] after so long without a packet, counted from this command on; `None`: never.
+        silence: Option<Duration>,
+    },
+    /// Changes an open end after a new description: address, hold, types. What was learnt is forgotten if the remote
+    /// address differs from the one before.
+    Latch {
+        /// The end.
+        end: LegId,
+        /// How young this command is.
+        generation: Generation,
+        /// From where packets are taken.
+        source: SourceRule,
+        /// Where its packets go; `None` while not known or on hold.
+        remote: Option<MediaAddress>,
+        /// What may come.
+        payload_types: PayloadTypes,
+        /// The payload type of telephone events.
+        telephone_event: Option<u8>,
+        /// As our description to this end says it.
+        direction: Direction,
+        /// After which silence it is reported, counted from this command on.
+        silence: Option<Duration>,
+    },
+    /// What comes from one end goes to another, in this one direction. An end linked to itself is an echo. An end has
+    /// one link at most: a new one replaces it.
+    Link {
+        /// The end that is heard.
+        from: LegId,
+        /// The end that hears, on the same worker.
+        to: LegId,
+        /// How young this command is.
+        generation: Generation,
+    },
+    /// What comes from an end goes nowhere.
+    Unlink {
+        /// The end that was heard.
+        from: LegId,
+        /// How young this command is.
+        generation: Generation,
+    },
+    /// Lets an end hear a sound until [`MediaCommand::Stop`], in place of what is linked to it.
+    Play {
+        /// The end.
+        end: LegId,
+        /// How young this command is.
+        generation: Generation,
+        /// What it hears.
+        sound: Sound,
+        /// The payload type to send: 0 (PCMU) or 8 (PCMA), as RFC 3551 has them.
+        payload_type: u8,
+    },
+    /// Ends the sound.
+    Stop {
+        /// The end.
+        end: LegId,
+        /// How young this command is.
+        generation: Generation,
+    },
+    /// Forgets an end. Answered by [`MediaReport::Closed`], also when the end is unknown to the worker that owned the
+    /// ports.
+    Close {
+        /// The end.
+        end: LegId,
+        /// How young this command is.
+        generation: Generation,
+    },
+    /// Have at least so many pairs of this family bound in all, over all workers; the new ones are reported as
+    /// [`MediaReport::Ready`].
+    Stock {
+        /// How many in all.
+        pairs: u32,
+        /// In which family.
+        family: Family,
+    },
+}
+
+/// What the workers report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediaReport {
+    /// New pairs are bound and can be handed out.
+    Ready {
+        /// They.
+        ports: Vec<PortPair>,
+    },
+    /// The first packet of an end was taken.
+    FirstPacket {
+        /// The end.
+        end: LegId,
+        /// Where it came from.
+        from: SocketAddr,
+    },
+    /// Nothing came from an end for as long as its `silence` says. Reported once.
+    Silent {
+        /// The end.
+        end: LegId,
+    },
+    /// A telephone event ended (RFC 4733).
+    Dtmf {
+        /// The end that sent it.
+        end: LegId,
+        /// The digit: `0`…`9`, `*`, `#`, `A`…`D`.
+        digit: char,
+        /// How long it was held. Units: milliseconds.
+        duration_ms: u32,
+    },
+    /// An end is forgotten, and its ports are free but for their rest in the pool.
+    Closed {
+        /// The end.
+        end: LegId,
+        /// Its ports.
+        ports: PortPair,
+        /// What went through it.
+        counters: EndCounters,
+    },
+    /// A command could not be carried out.
+    Refused {
+        /// The end of the command.
+        end: LegId,
+        /// Why.
+        why: Refusal,
+    },
+}
+
+/// Why a command was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The ends of a link belong to different workers.
+    DifferentWorkers,
+    /// No pair has that worker and slot, or another end uses it.
+    NoSuchPorts,
+    /// The end is not open.
+    NotOpen,
+    /// The payload type is neither PCMU nor PCMA.
+    NoSuchSound,
+}
+
+/// What went through an end since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndCounters {
+    /// RTP packets taken from it.
+    pub packets_in: u64,
+    /// Bytes of them. Units: bytes of UDP payload.
+    pub bytes_in: u64,
+    /// RTP packets sent to it.
+    pub packets_out: u64,
+    /// Bytes of them.
+    pub bytes_out: u64,
+    /// RTCP packets taken from it.
+    pub rtcp_in: u64,
+    /// RTCP packets sent to it.
+    pub rtcp_out: u64,
+    /// Packets from it that its sequence numbers miss (RFC 3550 A.3).
+    pub lost: u64,
+    /// Interarrival jitter of what it sent (RFC 3550 §6.4.1). Units: microseconds.
+    pub jitter_us: u64,
+    /// Dropped: came from another source than the rule allows.
+    pub dropped_source: u64,
+    /// Dropped: not a payload type of the description, or no RTP at all.
+    pub dropped_type: u64,
+    /// Dropped: the end was on hold, or linked to nowhere.
+    pub dropped_unlinked: u64,
+    /// Dropped: the socket did not take it.
+    pub dropped_send: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payload_types_are_a_set_of_seven_bits() {
+        let set: PayloadTypes = [0, 8, 101, 127, 128, 255].into_iter().collect();
+        assert_eq!(set.iter().collect::<Vec<_>>(), [0, 8, 101, 127]);
+        assert!(set.contains(101) && !set.contains(229) && !set.contains(255));
+        assert_eq!(set.intersection(PayloadTypes::NONE.with(8).with(9)).iter().collect::<Vec<_>>(), [8]);
+        assert_eq!(format!("{set:?}"), "{0, 8, 101, 127}");
+    }
+
+    #[test]
+    fn a_mapped_address_is_ipv4() {
+        assert_eq!(Family::of("::ffff:192.0.2.1".parse().unwrap()), Family::V4);
+        assert_eq!(Family::of("2001:db8::1".parse().unwrap()), Family::V6);
+    }
+}

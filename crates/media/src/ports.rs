@@ -1,0 +1,240 @@
+//! The pool of media ports, owned by the core: only pairs that a worker has bound are handed out, each to one end at a
+//! time, and after use each rests for a while, so that late packets of one call never reach the next.
+
+use crate::command::{Family, MediaCommand, PortPair};
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+use words::{Chance, Time};
+
+/// How long a pair rests after use.
+pub const QUARANTINE: Duration = Duration::from_secs(2);
+
+/// How long a wish for stock may go unanswered before it is said again.
+pub const WISH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a pool keeps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// The most pairs of one family, which is what the port range and the descriptors of the host allow.
+    pub pairs_max: u32,
+    /// Wishes for more when fewer than this many of a family are ready.
+    pub low_water: u32,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        PoolConfig { pairs_max: 11_000, low_water: 64 }
+    }
+}
+
+/// Why a pair was not taken back, or not taken in: our own bug or the worker's, never a caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// The pair is not among those in use: it was given back before, or never handed out.
+    #[error("the media ports are not in use")]
+    NotTaken,
+}
+
+/// How many pairs of a family are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolCounts {
+    /// Can be handed out.
+    pub ready: u32,
+    /// In use by an end.
+    pub taken: u32,
+    /// Waiting out their quarantine.
+    pub resting: u32,
+}
+
+impl PoolCounts {
+    /// All of them.
+    pub const fn known(self) -> u32 {
+        self.ready + self.taken + self.resting
+    }
+}
+
+/// The pairs, each ready, taken or resting.
+#[derive(Debug)]
+pub struct PortPool {
+    config: PoolConfig,
+    chance: Chance,
+    /// What may be handed out, by family and worker.
+    ready: [Vec<Vec<PortPair>>; 2],
+    /// In the order of their times: the rest is the same for all.
+    resting: VecDeque<(Time, PortPair)>,
+    /// Where each pair is, by worker and slot.
+    states: HashMap<(u16, u32), State>,
+    counts: [PoolCounts; 2],
+    wishes: [Option<Wish>; 2],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Ready(PortPair),
+    Taken(PortPair),
+    Resting(PortPair),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    pairs: u32,
+    said: Time,
+}
+
+impl PortPool {
+    /// An empty pool. Ports are drawn by `chance`, so that a stranger cannot tell the next from the last.
+    pub fn new(config: PoolConfig, chance: Chance) -> Self {
+        PortPool {
+            config,
+            chance,
+            ready: [Vec::new(), Vec::new()],
+            resting: VecDeque::new(),
+            states: HashMap::new(),
+            counts: [PoolCounts::default(); 2],
+            wishes: [None; 2],
+        }
+    }
+
+    /// Takes in pairs that a worker has bound. One that is known already is passed over.
+    pub fn add_ready(&mut self, pairs: &[PortPair]) {
+        for &pair in pairs {
+            let family = pair.family as usize;
+            if self.states.contains_key(&(pair.worker, pair.slot))
+                || self.counts[family].known() >= self.config.pairs_max
+            {
+                continue;
+            }
+            self.counts[family].ready += 1;
+            self.put_ready(pair);
+        }
+        for (counts, wish) in self.counts.iter().zip(&mut self.wishes) {
+            wish.take_if(|wish| counts.known() >= wish.pairs);
+        }
+    }
+
+    /// A pair for an end, of the named worker or of the one with the most to give.
+    pub fn take(&mut self, family: Family, worker: Option<u16>, now: Time) -> Option<PortPair> {
+        self.handle_timeout(now);
+        let worker = match worker {
+            Some(worker) => usize::from(worker),
+            None => self.richest(|workers, n| workers[family as usize].get(n).map_or(0, Vec::len)),
+        };
+        self.take_of(family, worker)
+    }
+
+    /// Two pairs of one worker for the two sides of a call.
+    pub fn take_call(&mut self, a: Family, b: Family, now: Time) -> Option<(PortPair, PortPair)> {
+        self.handle_timeout(now);
+        let worker = self.richest(|workers, n| {
+            let [len_a, len_b] = [a, b].map(|family| workers[family as usize].get(n).map_or(0, Vec::len));
+            if a == b { len_a / 2 } else { len_a.min(len_b) }
+        });
+        let [len_a, len_b] = [a, b].map(|family| self.ready[family as usize].get(worker).map_or(0, Vec::len));
+        if len_a == 0 || len_b == 0 || (a == b && len_a < 2) {
+            return None;
+        }
+        Some((self.take_of(a, worker)?, self.take_of(b, worker)?))
+    }
+
+    /// Takes back a pair that an end no longer uses; it rests for [`QUARANTINE`].
+    pub fn give_back(&mut self, pair: PortPair, now: Time) -> Result<(), PoolError> {
+        match self.states.get_mut(&(pair.worker, pair.slot)) {
+            Some(state) if *state == State::Taken(pair) => *state = State::Resting(pair),
+            _ => return Err(PoolError::NotTaken),
+        }
+        let counts = &mut self.counts[pair.family as usize];
+        counts.taken -= 1;
+        counts.resting += 1;
+        self.resting.push_back((now + QUARANTINE, pair));
+        Ok(())
+    }
+
+    /// Makes ready what has rested. [`PortPool::take`] does so too: nobody needs to wake up for it.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(&(at, pair)) = self.resting.front()
+            && at <= now
+        {
+            self.resting.pop_front();
+            let counts = &mut self.counts[pair.family as usize];
+            counts.resting -= 1;
+            counts.ready += 1;
+            self.put_ready(pair);
+        }
+    }
+
+    /// The command that fills the stock when it runs low, said once until it is answered or [`WISH_PATIENCE`] passed.
+    pub fn wants_stock(&mut self, family: Family, now: Time) -> Option<MediaCommand> {
+        let counts = self.counts[family as usize];
+        if counts.ready >= self.config.low_water || counts.known() >= self.config.pairs_max {
+            return None;
+        }
+        if self.wishes[family as usize].is_some_and(|wish| now.since(wish.said) < WISH_PATIENCE) {
+            return None;
+        }
+        // Doubling keeps wishes few at any size.
+        let pairs = (counts.known() * 2).max(self.config.low_water * 2).min(self.config.pairs_max);
+        self.wishes[family as usize] = Some(Wish { pairs, said: now });
+        Some(MediaCommand::Stock { pairs, family })
+    }
+
+    /// How many pairs of a family are in which state.
+    pub fn counts(&self, family: Family) -> PoolCounts {
+        self.counts[family as usize]
+    }
+
+    /// Whether each pair is in one place and all are counted. For tests, after each input: it looks at every pair.
+    pub fn check(&self) -> Result<(), String> {
+        let known: u32 = self.counts.iter().map(|counts| counts.known()).sum();
+        if known as usize != self.states.len() {
+            return Err(format!("{known} pairs counted, {} known", self.states.len()));
+        }
+        for (family, counts) in [Family::V4, Family::V6].into_iter().zip(self.counts) {
+            let ready: usize = self.ready[family as usize].iter().map(Vec::len).sum();
+            let resting = self.resting.iter().filter(|(_, pair)| pair.family == family).count();
+            if ready != counts.ready as usize || resting != counts.resting as usize {
+                return Err(format!("{family:?}: {ready} ready and {resting} resting, but {counts:?}"));
+            }
+        }
+        let of = |pair: &PortPair| self.states.get(&(pair.worker, pair.slot)).copied();
+        for pair in self.ready.iter().flatten().flatten() {
+            if of(pair) != Some(State::Ready(*pair)) {
+                return Err(format!("{pair:?} lies ready but is {:?}", of(pair)));
+            }
+        }
+        for (_, pair) in &self.resting {
+            if of(pair) != Some(State::Resting(*pair)) {
+                return Err(format!("{pair:?} rests but is {:?}", of(pair)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The worker for which `wealth` is highest; the lowest of equals.
+    fn richest(&self, wealth: impl Fn(&[Vec<Vec<PortPair>>; 2], usize) -> usize) -> usize {
+        let workers = self.ready.iter().map(Vec::len).max().unwrap_or(0);
+        (0..workers).rev().max_by_key(|&n| wealth(&self.ready, n)).unwrap_or(0)
+    }
+
+    fn take_of(&mut self, family: Family, worker: usize) -> Option<PortPair> {
+        let ready = self.ready[family as usize].get_mut(worker)?;
+        if ready.is_empty() {
+            return None;
+        }
+        let pair = ready.swap_remove(self.chance.below(ready.len() as u64) as usize);
+        self.states.insert((pair.worker, pair.slot), State::Taken(pair));
+        let counts = &mut self.counts[family as usize];
+        counts.ready -= 1;
+        counts.taken += 1;
+        Some(pair)
+    }
+
+    fn put_ready(&mut self, pair: PortPair) {
+        self.states.insert((pair.worker, pair.slot), State::Ready(pair));
+        let workers = &mut self.ready[pair.family as usize];
+        if workers.len() <= usize::from(pair.worker) {
+            workers.resize_with(usize::from(pair.worker) + 1, Vec::new);
+        }
+        workers[usize::from(pair.worker)].push(pair);
+    }
+}

@@ -1,0 +1,139 @@
+//! An account as the core uses it: its domain, its peers and where its numbers lead.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+use words::{AccountId, PeerId, Transport};
+
+/// An account's record. The directory hands out whole ones; the core never changes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// Its short name, for people.
+    pub name: String,
+    /// Its SIP domain, in lower case.
+    pub domain: String,
+    /// Its digest realm, fixed when the account is made: stored HA1 values depend on it.
+    pub realm: String,
+    /// How long an extension rings before the caller hears that nobody answers.
+    pub ring_for: Duration,
+    /// Where dialled strings lead, besides its extensions.
+    pub routes: Vec<Route>,
+    /// Its static peers.
+    pub peers: Vec<Peer>,
+}
+
+/// Where a dialled string leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which strings.
+    pub pattern: Pattern,
+    /// Where to.
+    pub target: RouteTarget,
+}
+
+/// Which dialled strings a route takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// This string only.
+    Exact(String),
+    /// All strings of digits that begin so.
+    DigitPrefix(String),
+}
+
+impl Pattern {
+    /// Reads `9*` as a prefix and anything else as itself. A string that begins with `*` (a feature code) is exact.
+    pub fn parse(text: &str) -> Self {
+        match text.strip_suffix('*') {
+            Some(prefix) if !prefix.is_empty() => Pattern::DigitPrefix(prefix.to_owned()),
+            _ => Pattern::Exact(text.to_owned()),
+        }
+    }
+
+    /// How well it fits: `None` not at all, larger is closer.
+    pub fn fit(&self, dialled: &str) -> Option<usize> {
+        match self {
+            Pattern::Exact(text) => (text == dialled).then_some(usize::MAX),
+            Pattern::DigitPrefix(prefix) => {
+                let digits = dialled.strip_prefix('+').unwrap_or(dialled).bytes().all(|b| b.is_ascii_digit());
+                (digits && dialled.starts_with(prefix.as_str())).then_some(prefix.len())
+            }
+        }
+    }
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteTarget {
+    /// The exchange answers itself.
+    Service(Service),
+    /// A ring list: these extensions of the account.
+    Ring {
+        /// The extensions.
+        extensions: Vec<String>,
+        /// How long they ring.
+        ring_for: Duration,
+        /// One after another instead of all at once.
+        in_order: bool,
+    },
+    /// A static peer.
+    Peer {
+        /// Which.
+        peer: PeerId,
+        /// How many leading characters are taken off first.
+        strip: u8,
+        /// What is put before the rest.
+        prepend: String,
+    },
+}
+
+/// What the exchange itself can do with a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Answers and sends the audio back.
+    Echo,
+    /// Answers and plays 440 Hz.
+    Tone440,
+    /// 486.
+    Busy,
+    /// Rings for good.
+    NoAnswer,
+    /// 183 with audio, no answer.
+    Early183,
+    /// Rings, answers after so long, sends the audio back.
+    AnswerAfter(Duration),
+}
+
+/// A static peer: a SIP server known by its address. Calls from that address belong to its account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its id.
+    pub id: PeerId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Its name, for people.
+    pub name: String,
+    /// The host as configured, for Request-URIs.
+    pub host: String,
+    /// Its addresses as resolved; the first is called, all are trusted as sources.
+    pub addresses: Vec<SocketAddr>,
+    /// How it is reached.
+    pub transport: Transport,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_of_digits_fits_best() {
+        let nine = Pattern::parse("9*");
+        let ninety = Pattern::parse("90*");
+        assert_eq!((nine.fit("9100"), ninety.fit("9100")), (Some(1), None));
+        assert!(ninety.fit("9012") > nine.fit("9012"));
+        assert_eq!(nine.fit("9anna"), None);
+        assert_eq!(Pattern::parse("*43"), Pattern::Exact("*43".into()));
+        assert_eq!(Pattern::parse("*43").fit("*43"), Some(usize::MAX));
+        assert_eq!(Pattern::parse("*").fit("*"), Some(usize::MAX));
+    }
+}

@@ -1,0 +1,91 @@
+//! What people and programs may ask of the running exchange.
+
+use crate::account::Peer;
+use crate::need::Need;
+use crate::view::{BanView, CallView, PhoneView, Status};
+use words::{AccountId, CallId, EndCause, UserId};
+
+/// A question or an order. Each gets one [`Reply`].
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// The calls that are up, of one account or of all.
+    Calls {
+        /// Whose.
+        account: Option<AccountId>,
+    },
+    /// One call.
+    Call {
+        /// Which.
+        call: CallId,
+    },
+    /// Ends a call.
+    HangUp {
+        /// Which.
+        call: CallId,
+        /// What its record says.
+        cause: EndCause,
+    },
+    /// The registered devices, of one account or of all.
+    Phones {
+        /// Whose.
+        account: Option<AccountId>,
+    },
+    /// The sources that are shut out for wrong passwords.
+    Bans,
+    /// Lets a source in again.
+    Unban {
+        /// Its address.
+        source: std::net::IpAddr,
+    },
+    /// A stored record changed: the next one who needs it asks again.
+    Changed {
+        /// Which.
+        need: Need,
+    },
+    /// An account changed, or was made.
+    AccountChanged {
+        /// Which.
+        account: AccountId,
+    },
+    /// A user's password was reset or the user was disabled: registrations end at once.
+    UserRevoked {
+        /// Whose account.
+        account: AccountId,
+        /// Who.
+        user: UserId,
+        /// The user name of its credentials.
+        auth_user: String,
+    },
+    /// The static peers, all of them.
+    Peers {
+        /// The list that replaces the one before.
+        peers: Vec<Peer>,
+    },
+    /// The realms of all accounts, for answers to those whom nobody knows.
+    Realms {
+        /// The list that replaces the one before.
+        realms: Vec<String>,
+    },
+    /// Counts.
+    Status,
+    /// Takes no new call from here on (`true`), or again (`false`).
+    Drain {
+        /// Which of both.
+        on: bool,
+    },
+}
+
+/// The answer to a [`Command`].
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Done; `true` when there was something to do.
+    Done(bool),
+    /// Calls.
+    Calls(Vec<CallView>),
+    /// Devices.
+    Phones(Vec<PhoneView>),
+    /// Bans.
+    Bans(Vec<BanView>),
+    /// Counts.
+    Status(Status),
+}

@@ -1,0 +1,127 @@
+//! Method to room: what a request outside and inside dialogs leads to.
+
+use crate::answer::Stop;
+use crate::switch::{Incoming, Switch, Waiter};
+use sip::{HeaderName, Method};
+use words::Time;
+
+impl Switch {
+    /// Takes what the transaction layer says.
+    pub(crate) fn handle_sip(&mut self, event: sip::Event, now: Time) {
+        match event {
+            sip::Event::Request { txn, message, flow } => self.dispatch(Incoming { txn, message, flow }, now),
+            sip::Event::Response { txn, .. } | sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn }
+                if self.pings.is_ours(txn) =>
+            {
+                self.handle_pong(&event, now);
+            }
+            sip::Event::Ack { .. }
+            | sip::Event::Cancelled { .. }
+            | sip::Event::NoAck { .. }
+            | sip::Event::Response { .. }
+            | sip::Event::ServerFailed { .. }
+            | sip::Event::Timeout { .. }
+            | sip::Event::TransportFailed { .. } => {
+                if self.calls.handle(event, now).is_some() {
+                    self.counters.strays += 1;
+                }
+            }
+        }
+    }
+
+    /// Carries a request as far as it gets: to its answer, or to what it has to wait for.
+    pub(crate) fn dispatch(&mut self, incoming: Incoming, now: Time) {
+        match self.take(&incoming, now) {
+            Ok(()) => {}
+            Err(Stop::Answer(response)) => self.respond(incoming.txn, response, now),
+            Err(Stop::Need(need)) => self.park(need, Waiter::Request(Box::new(incoming)), now),
+            Err(Stop::Silence) => self.endpoint.abandon(incoming.txn),
+        }
+    }
+
+    fn take(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
+        // A To tag without a dialog is 481 before any routing.
+        if incoming.message.to_tag().is_some() {
+            return self.take_in_dialog(incoming, now);
+        }
+        self.check_required(incoming)?;
+        match incoming.message.method() {
+            Method::Register => self.register(incoming, now),
+            Method::Invite => self.invite(incoming, now),
+            Method::Options => Err(Stop::Answer(self.answers.capabilities(&incoming.message, &self.tag()))),
+            // Some phones keep their NAT binding open with a NOTIFY outside any dialog; an answer is all they want.
+            Method::Notify => Err(self.plain(incoming, 200, "OK")),
+            Method::Bye | Method::Prack | Method::Update => Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist")),
+            Method::Ack | Method::Cancel => Ok(()),
+            Method::Subscribe
+            | Method::Publish
+            | Method::Info
+            | Method::Refer
+            | Method::Message
+            | Method::Other => Err(Stop::Answer(self.answers.not_allowed(&incoming.message, &self.tag()))),
+        }
+    }
+
+    fn take_in_dialog(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
+        let Some(leg) = self.calls.leg_of(&incoming.message) else {
+            return Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist"));
+        };
+        let same_connection = incoming.flow.connection == leg.flow.connection;
+        let same_source = incoming.flow.remote.ip() == leg.flow.remote.ip();
+        if !(same_source && (same_connection || incoming.flow.transport.is_reliable())) {
+            // A phone that moved proves who it is; anybody else is not a party of this dialog.
+            let Some(user) = leg.user else {
+                return Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another address"));
+            };
+            let proven = self.authenticate(incoming, None, now)?;
+            if proven.id != user {
+                return Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another user"));
+            }
+        }
+        let event = sip::Event::Request {
+            txn: incoming.txn,
+            message: incoming.message.clone(),
+            flow: incoming.flow,
+        };
+        if self.calls.handle(event, now).is_some() {
+            return Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist"));
+        }
+        Ok(())
+    }
+
+    /// 420 for what a request needs and we do not have (RFC 3261 §8.2.2.3).
+    fn check_required(&mut self, incoming: &Incoming) -> Result<(), Stop> {
+        let unsupported: Vec<&str> = incoming
+            .message
+            .values(HeaderName::Require)
+            .filter(|tag| !SUPPORTED.iter().any(|ours| ours.eq_ignore_ascii_case(tag)))
+            .collect();
+        if unsupported.is_empty() {
+            return Ok(());
+        }
+        let mut builder = self.answers.builder(&incoming.message, 420, "Bad Extension", &self.tag());
+        builder.header(HeaderName::Unsupported, &unsupported.join(", "));
+        Err(Stop::Answer(sip::Outgoing { builder, body: None }))
+    }
+
+    /// A fresh tag for an answer outside calls.
+    pub(crate) fn tag(&mut self) -> String {
+        format!("{:016x}", self.chance.u64())
+    }
+
+    pub(crate) fn plain(&mut self, incoming: &Incoming, status: u16, reason: &str) -> Stop {
+        let tag = self.tag();
+        Stop::Answer(self.answers.plain(&incoming.message, status, reason, &tag))
+    }
+
+    pub(crate) fn overloaded(&mut self, incoming: &Incoming, now: Time) {
+        let to_phone = self.peers.at(incoming.flow.remote).is_none();
+        let tag = self.tag();
+        let response = self.answers.overloaded(&incoming.message, &tag, to_phone);
+        self.counters.calls_refused += 1;
+        self.respond(incoming.txn, response, now);
+    }
+}
+
+/// Extensions that a request may require of us.
+const SUPPORTED: [&str; 2] = ["path", "outbound"];

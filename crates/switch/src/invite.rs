@@ -1,0 +1,80 @@
+//! INVITE outside dialogs: who calls, for which account, and whether there is room.
+
+use crate::answer::Stop;
+use crate::account::Account;
+use crate::switch::{Incoming, Switch};
+use crate::whose::Whose;
+use b2bua::Invite;
+use sip::Uri;
+use std::sync::Arc;
+use words::{Party, Pii, Time};
+
+impl Switch {
+    pub(crate) fn invite(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
+        let listener = self.config.listeners.get(usize::from(incoming.flow.listener));
+        let open = listener.is_some_and(|listener| listener.open);
+        let (account, from) = match self.whose(incoming, now).map_err(Stop::Need)? {
+            Whose::Peer(account, peer) => {
+                let from = Party { peer: Some(peer.id), ..caller(incoming) };
+                (account, from)
+            }
+            Whose::Account(account) if open => (account, caller(incoming)),
+            Whose::Account(account) => self.user_calls(incoming, Some(account), now)?,
+            Whose::Stranger => self.user_calls(incoming, None, now)?,
+        };
+        if !self.has_room() {
+            let to_phone = from.peer.is_none();
+            self.counters.calls_refused += 1;
+            let tag = self.tag();
+            return Err(Stop::Answer(self.answers.overloaded(&incoming.message, &tag, to_phone)));
+        }
+        let invite = Invite {
+            txn: incoming.txn,
+            message: incoming.message.clone(),
+            flow: incoming.flow,
+            account: account.id,
+            from,
+            silence: self.config.silence,
+        };
+        match self.calls.open(invite, &self.clock, now) {
+            Ok(_) => {
+                self.counters.calls += 1;
+                Ok(())
+            }
+            Err(refusal) => {
+                self.counters.calls_refused += 1;
+                Err(self.plain(incoming, refusal.status, &refusal.reason))
+            }
+        }
+    }
+
+    /// A user of the account calls: the digest says which, and the identity is ours, not what From claims.
+    fn user_calls(&mut self, incoming: &Incoming, account: Option<Arc<Account>>, now: Time) -> Result<(Arc<Account>, Party), Stop> {
+        let user = self.authenticate(incoming, account.as_deref(), now)?;
+        let account = match account {
+            Some(account) => Some(account),
+            None => self.account(crate::need::Need::Account(user.account), now).map_err(Stop::Need)?,
+        };
+        let Some(account) = account else {
+            return Err(self.plain(incoming, 403, "Forbidden: the account is gone"));
+        };
+        let from = Party {
+            number: Pii::new(user.extension.as_str()),
+            name: Pii::new(user.display_name.as_str()),
+            user: Some(user.id),
+            peer: None,
+        };
+        Ok((account, from))
+    }
+
+    fn has_room(&self) -> bool {
+        !self.gate.draining && !self.gate.overloaded && !self.stream.is_full() && self.calls.len() < self.config.calls
+    }
+}
+
+/// Who calls as From says it; used where the source itself is trusted.
+fn caller(incoming: &Incoming) -> Party {
+    let Ok(from) = incoming.message.from() else { return Party::default() };
+    let number = Uri::parse(from.uri).map(|uri| uri.user_unescaped().into_owned()).unwrap_or_default();
+    Party { number: Pii::new(number), name: Pii::new(from.display_name()), user: None, peer: None }
+}

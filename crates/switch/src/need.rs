@@ -1,0 +1,223 @@
+//! What the core does not have, it asks for: accounts and users, cached until somebody says they changed.
+//!
+//! A request that lacks something is parked under what it lacks and begun again when the answer comes: it asks for one
+//! thing at a time, and each thing is asked for once however many wait for it.
+
+use crate::account::Account;
+use registrar::User;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use words::{AccountId, Time, TimerQueue, TimerToken};
+
+/// A question to the directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// The account by its id.
+    Account(AccountId),
+    /// The account whose SIP domain this is, in lower case.
+    Domain(String),
+    /// The user whose digest user name this is; unique on the server.
+    AuthUser(String),
+    /// The user of an account by extension.
+    Extension {
+        /// The account.
+        account: AccountId,
+        /// The extension as dialled.
+        extension: String,
+    },
+}
+
+/// What the directory had.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// An account.
+    Account(Arc<Account>),
+    /// A user.
+    User(Arc<User>),
+}
+
+/// What the cache says at once.
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    /// It is there.
+    Found(Found),
+    /// The directory has no such thing.
+    Absent,
+}
+
+/// Answers kept, and those who wait for answers.
+///
+/// Limits: [`CACHE_ENTRIES`] answers (the oldest go first), [`WAITING_PER_NEED`] waiting per question.
+pub(crate) struct Directory<W> {
+    known: HashMap<Need, (Known, Option<Time>)>,
+    /// Keys in the order in which they were learned, to forget the oldest when the cache is full.
+    order: VecDeque<Need>,
+    asked: HashMap<Need, Asked<W>>,
+    timers: TimerQueue<Need>,
+    unasked: VecDeque<Need>,
+}
+
+struct Asked<W> {
+    waiting: Vec<W>,
+    timer: TimerToken,
+}
+
+impl<W> Directory<W> {
+    pub(crate) fn new(now: Time) -> Self {
+        Directory {
+            known: HashMap::new(),
+            order: VecDeque::new(),
+            asked: HashMap::new(),
+            timers: TimerQueue::new(now),
+            unasked: VecDeque::new(),
+        }
+    }
+
+    /// What is known of `need`; `Err` when it must be asked for.
+    pub(crate) fn known(&self, need: &Need, now: Time) -> Option<&Known> {
+        let (known, until) = self.known.get(need)?;
+        until.is_none_or(|until| now < until).then_some(known)
+    }
+
+    /// Parks `waiter` until `need` is answered. Gives it back when too many wait already.
+    pub(crate) fn park(&mut self, need: Need, waiter: W, now: Time) -> Result<(), W> {
+        if let Some(asked) = self.asked.get_mut(&need) {
+            if asked.waiting.len() >= WAITING_PER_NEED {
+                return Err(waiter);
+            }
+            asked.waiting.push(waiter);
+            return Ok(());
+        }
+        if self.asked.len() >= NEEDS_ASKED {
+            return Err(waiter);
+        }
+        let timer = self.timers.insert(now + words::limit::NEED, need.clone());
+        self.unasked.push_back(need.clone());
+        self.asked.insert(need, Asked { waiting: vec![waiter], timer });
+        Ok(())
+    }
+
+    /// Takes the directory's answer in and gives back those who waited for it.
+    pub(crate) fn answer(&mut self, need: &Need, known: Known, now: Time) -> Vec<W> {
+        // Strangers may ask for endless names: what is absent is kept for a short time only.
+        let until = matches!(known, Known::Absent).then(|| now + ABSENT_KEPT);
+        if self.known.insert(need.clone(), (known, until)).is_none() {
+            self.order.push_back(need.clone());
+        }
+        while self.order.len() > CACHE_ENTRIES {
+            if let Some(oldest) = self.order.pop_front() {
+                self.known.remove(&oldest);
+            }
+        }
+        self.release(need)
+    }
+
+    /// The directory could not answer: gives back those who waited.
+    pub(crate) fn release(&mut self, need: &Need) -> Vec<W> {
+        let Some(asked) = self.asked.remove(need) else { return Vec::new() };
+        self.timers.cancel(asked.timer);
+        asked.waiting
+    }
+
+    /// Forgets an answer that is no longer true.
+    pub(crate) fn forget(&mut self, need: &Need) {
+        if self.known.remove(need).is_some() {
+            self.order.retain(|other| other != need);
+        }
+    }
+
+    /// Forgets everything of one account: its record, its users and its domain.
+    pub(crate) fn forget_account(&mut self, account: AccountId) {
+        let known = &mut self.known;
+        self.order.retain(|need| {
+            let stays = match known.get(need) {
+                Some((Known::Found(Found::Account(found)), _)) => found.id != account,
+                Some((Known::Found(Found::User(found)), _)) => found.account != account,
+                // What was absent may be what was just made.
+                Some((Known::Absent, _)) | None => false,
+            };
+            if !stays {
+                known.remove(need);
+            }
+            stays
+        });
+    }
+
+    /// The next question that nobody has carried out yet.
+    pub(crate) fn poll(&mut self) -> Option<Need> {
+        self.unasked.pop_front()
+    }
+
+    /// A question that nobody answered in time.
+    pub(crate) fn overdue(&mut self, now: Time) -> Option<Need> {
+        self.timers.pop(now)
+    }
+
+    pub(crate) fn next_at(&self) -> Option<Time> {
+        self.timers.next_at()
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.asked.len()
+    }
+}
+
+/// The most answers kept.
+const CACHE_ENTRIES: usize = 200_000;
+/// The most that wait for one answer.
+const WAITING_PER_NEED: usize = 1_000;
+/// The most questions open at a time.
+const NEEDS_ASKED: usize = 10_000;
+/// How long "there is no such thing" is believed.
+const ABSENT_KEPT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn need(name: &str) -> Need {
+        Need::AuthUser(name.into())
+    }
+
+    #[test]
+    fn many_wait_for_one_question() {
+        let mut directory = Directory::new(Time::ZERO);
+        directory.park(need("100"), 1, Time::ZERO).unwrap();
+        directory.park(need("100"), 2, Time::ZERO).unwrap();
+        assert_eq!(directory.poll(), Some(need("100")));
+        assert_eq!(directory.poll(), None);
+        assert_eq!(directory.answer(&need("100"), Known::Absent, Time::ZERO), vec![1, 2]);
+        assert!(directory.known(&need("100"), Time::ZERO).is_some());
+        assert!(directory.known(&need("100"), Time::ZERO + ABSENT_KEPT).is_none());
+        assert_eq!(directory.next_at(), None);
+    }
+
+    #[test]
+    fn an_unanswered_question_comes_back_after_its_time() {
+        let mut directory = Directory::new(Time::ZERO);
+        directory.park(need("100"), 1, Time::ZERO).unwrap();
+        assert_eq!(directory.overdue(Time::from_millis(1_999)), None);
+        assert_eq!(directory.overdue(Time::from_millis(2_000)), Some(need("100")));
+        assert_eq!(directory.release(&need("100")), vec![1]);
+    }
+
+    #[test]
+    fn the_oldest_answer_leaves_a_full_cache() {
+        let mut directory: Directory<()> = Directory::new(Time::ZERO);
+        for n in 0..=CACHE_ENTRIES {
+            directory.answer(&need(&n.to_string()), Known::Absent, Time::ZERO);
+        }
+        assert!(directory.known(&need("0"), Time::ZERO).is_none());
+        assert!(directory.known(&need("1"), Time::ZERO).is_some());
+    }
+
+    #[test]
+    fn too_many_waiting_are_sent_away() {
+        let mut directory = Directory::new(Time::ZERO);
+        for n in 0..WAITING_PER_NEED {
+            directory.park(need("100"), n, Time::ZERO).unwrap();
+        }
+        assert_eq!(directory.park(need("100"), 7, Time::ZERO), Err(7));
+    }
+}

@@ -1,0 +1,60 @@
+//! Pings to devices behind NAT: OPTIONS sent by the registrar's wish, answers told to it.
+
+use crate::switch::Switch;
+use registrar::{Ping, PingId};
+use sip::{ClientTxn, HeaderName, MessageBuilder, Outgoing, Target};
+use std::collections::HashMap;
+use words::Time;
+
+/// Pings that wait for an answer, by their transaction.
+///
+/// Limits: as many as there are bindings that are pinged; each ends with its transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Pings {
+    last: u64,
+    waiting: HashMap<u64, PingId>,
+}
+
+impl Pings {
+    /// Whether a client transaction is a ping. Calls count up from zero and never reach our half.
+    #[expect(clippy::unused_self, reason = "asked of the room that owns these transactions")]
+    pub(crate) fn is_ours(&self, txn: ClientTxn) -> bool {
+        txn.0 & OURS != 0
+    }
+}
+
+impl Switch {
+    pub(crate) fn ping(&mut self, ping: &Ping, now: Time) {
+        self.pings.last += 1;
+        let txn = ClientTxn(OURS | self.pings.last);
+        let mut builder = MessageBuilder::request("OPTIONS", &ping.contact);
+        let host = ping.flow.local;
+        builder.header(HeaderName::MaxForwards, "70");
+        builder.header_fmt(HeaderName::From, format_args!("<sip:ping@{host}>;tag={:08x}", self.chance.u32()));
+        builder.header_fmt(HeaderName::To, format_args!("<{}>", ping.contact));
+        builder.header_fmt(HeaderName::CallId, format_args!("{:016x}", self.chance.u64()));
+        builder.header(HeaderName::CSeq, "1 OPTIONS");
+        builder.header(HeaderName::UserAgent, &self.config.server);
+        self.pings.waiting.insert(txn.0, ping.id);
+        self.endpoint.request(txn, Outgoing { builder, body: None }, Target::Flow(ping.flow), now);
+    }
+
+    /// An answer of any status shows that the device is there; no answer shows that it is not.
+    pub(crate) fn handle_pong(&mut self, event: &sip::Event, now: Time) {
+        let (txn, alive) = match event {
+            sip::Event::Response { txn, message, .. } if message.status() >= 200 => (*txn, true),
+            sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn } => (*txn, false),
+            sip::Event::Request { .. }
+            | sip::Event::Response { .. }
+            | sip::Event::Ack { .. }
+            | sip::Event::Cancelled { .. }
+            | sip::Event::NoAck { .. }
+            | sip::Event::ServerFailed { .. } => return,
+        };
+        if let Some(id) = self.pings.waiting.remove(&txn.0) {
+            self.registrar.pinged(id, alive, now);
+        }
+    }
+}
+
+const OURS: u64 = 1 << 63;

@@ -1,0 +1,117 @@
+//! REGISTER: who may, and the answer that waits until the binding is stored. Also the password check that INVITE uses.
+
+use crate::account::Account;
+use crate::answer::Stop;
+use crate::need::Need;
+use crate::stream::Promise;
+use crate::switch::{Incoming, Switch};
+use crate::whose::{Whose, user_name};
+use registrar::{Outcome, Tried, User, Verdict};
+use sip::{HeaderName, Method, Outgoing, Uri};
+use std::sync::Arc;
+use words::Time;
+
+impl Switch {
+    pub(crate) fn register(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
+        let account = match self.whose(incoming, now).map_err(Stop::Need)? {
+            Whose::Account(account) => Some(account),
+            Whose::Peer(..) => return Err(self.plain(incoming, 403, "Forbidden: a static peer does not register")),
+            Whose::Stranger => None,
+        };
+        let user = self.authenticate(incoming, account.as_deref(), now)?;
+        if !names(incoming, &user) {
+            return Err(self.plain(incoming, 403, "Forbidden: To names another user than the credentials"));
+        }
+        if self.stream.is_full() {
+            let tag = self.tag();
+            return Err(Stop::Answer(self.answers.overloaded(&incoming.message, &tag, true)));
+        }
+        let outcome = self.registrar.register(&user, &incoming.message, incoming.flow, &self.clock, now);
+        let (status, reason, headers) = match outcome {
+            Outcome::Accepted { headers, facts } => {
+                self.counters.registrations += 1;
+                for fact in facts {
+                    self.say(user.account, fact, now);
+                }
+                (200, "OK", headers)
+            }
+            Outcome::Refused { status, reason, headers } => (status, reason, headers),
+        };
+        let mut builder = self.answers.builder(&incoming.message, status, reason, &self.tag());
+        for (name, value) in &headers {
+            builder.header(*name, value);
+        }
+        let response = Outgoing { builder, body: None };
+        if let Some((txn, response)) = self.stream.hold(incoming.txn, response, Promise::Registration, now) {
+            self.respond(txn, response, now);
+        }
+        Ok(())
+    }
+
+    /// Proves who sends a request, or says how it must be proven. Known and unknown users get equal answers in equal
+    /// time; a disabled user hears 403 only after the right digest.
+    pub(crate) fn authenticate(
+        &mut self,
+        incoming: &Incoming,
+        account: Option<&Account>,
+        now: Time,
+    ) -> Result<Arc<User>, Stop> {
+        let source = incoming.flow.remote.ip();
+        let name = user_name(incoming).unwrap_or_default();
+        let user = self.user(Need::AuthUser(name.clone()), now).map_err(Stop::Need)?;
+        // A user of another account is a stranger to this domain.
+        let user = user.filter(|user| account.is_none_or(|account| account.id == user.account));
+        let tried = user.as_ref().map_or(Tried::Stranger(&name), |user| Tried::User(user.id));
+        if self.config.throttle && self.gate.throttle.is_banned(source, tried, now) {
+            return Err(self.challenge(incoming, account, user.as_deref(), false, now));
+        }
+        let verdict = self.gate.challenger.check(&incoming.message, user.as_deref(), now);
+        match verdict {
+            Verdict::Ok => {}
+            Verdict::NoCredentials => return Err(self.challenge(incoming, account, user.as_deref(), false, now)),
+            Verdict::Stale => return Err(self.challenge(incoming, account, user.as_deref(), true, now)),
+            Verdict::Wrong => {
+                self.counters.auth_failures += 1;
+                if self.config.throttle {
+                    self.gate.throttle.failed(source, tried, now);
+                }
+                return Err(self.challenge(incoming, account, user.as_deref(), false, now));
+            }
+            Verdict::Malformed(reason) => return Err(self.plain(incoming, 400, reason)),
+        }
+        let Some(user) = user else { return Err(self.challenge(incoming, account, None, false, now)) };
+        self.gate.throttle.succeeded(source, user.id, now);
+        if !user.enabled {
+            return Err(self.plain(incoming, 403, "Forbidden: this user is disabled"));
+        }
+        Ok(user)
+    }
+
+    /// 401 with our challenges, the one that old phones understand first.
+    fn challenge(&mut self, incoming: &Incoming, account: Option<&Account>, user: Option<&User>, stale: bool, now: Time) -> Stop {
+        let name = user_name(incoming).unwrap_or_default();
+        let realm = match (user, account) {
+            (Some(user), _) => user.realm.as_str(),
+            (None, Some(account)) => account.realm.as_str(),
+            (None, None) => self.peers.realm_for_stranger(&name),
+        };
+        let policy = user.map(|user| user.algorithms).unwrap_or_default();
+        let challenges = self.gate.challenger.challenge(realm, policy, stale, now);
+        let mut builder = self.answers.builder(&incoming.message, 401, "Unauthorized", &self.tag());
+        for challenge in &challenges {
+            builder.header(HeaderName::WwwAuthenticate, challenge);
+        }
+        Stop::Answer(Outgoing { builder, body: None })
+    }
+}
+
+/// Whether the To of a REGISTER names this user: by extension or by the name of the credentials (RFC 3261 §10.3 item 5).
+fn names(incoming: &Incoming, user: &User) -> bool {
+    if incoming.message.method() != Method::Register {
+        return true;
+    }
+    let Ok(to) = incoming.message.to() else { return false };
+    let Ok(uri) = Uri::parse(to.uri) else { return false };
+    let name = uri.user_unescaped();
+    *name == *user.extension || *name == *user.auth_user
+}

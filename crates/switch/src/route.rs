@@ -1,0 +1,142 @@
+//! Where a call leads: the fast path of the shipped default scenario.
+//!
+//! The order: feature codes, routes that name the dialled string exactly, extensions of the account, routes by prefix
+//! (the longest wins).
+
+use crate::account::{Account, Pattern, Peer, Route, RouteTarget, Service};
+use crate::need::Need;
+use crate::switch::{Switch, Waiter};
+use b2bua::{DialTarget, Step};
+use media::command::Sound;
+use registrar::Reach;
+use sip::Target;
+use std::sync::Arc;
+use std::time::Duration;
+use words::{CallId, EndCause, Party, PeerId, Pii, Time};
+
+impl Switch {
+    /// Answers a call that asks what to do.
+    pub(crate) fn plan(&mut self, call: CallId, now: Time) {
+        match self.steps(call, now) {
+            Ok(steps) => {
+                for step in steps {
+                    // A call that ended meanwhile takes no steps, and needs none.
+                    if self.calls.apply(call, step, now).is_err() {
+                        break;
+                    }
+                }
+            }
+            Err(need) => self.park(need, Waiter::Plan(call), now),
+        }
+    }
+
+    fn steps(&self, call: CallId, now: Time) -> Result<Vec<Step>, Need> {
+        let Some((account, dialled)) = self.calls.asked(call) else { return Ok(Vec::new()) };
+        let Some(account) = self.account(Need::Account(account), now)? else {
+            return Ok(vec![reject(404, "Not Found: the account is gone", EndCause::NotFound)]);
+        };
+        if dialled == ECHO_CODE {
+            return Ok(service(Service::Echo));
+        }
+        let exact = account.routes.iter().find(|route| matches!(route.pattern, Pattern::Exact(_)) && route.pattern.fit(dialled).is_some());
+        if let Some(route) = exact {
+            return self.lead(&account, route, dialled, now);
+        }
+        let extension = Need::Extension { account: account.id, extension: dialled.to_owned() };
+        if let Some(user) = self.user(extension, now)? {
+            return Ok(self.ring(&account, &[user], account.ring_for, false, now));
+        }
+        match account.routes.iter().filter_map(|route| Some((route.pattern.fit(dialled)?, route))).max_by_key(|(fit, _)| *fit) {
+            Some((_, route)) => self.lead(&account, route, dialled, now),
+            None => Ok(vec![reject(404, "Not Found: no extension or route has this number", EndCause::NotFound)]),
+        }
+    }
+
+    fn lead(&self, account: &Arc<Account>, route: &Route, dialled: &str, now: Time) -> Result<Vec<Step>, Need> {
+        match &route.target {
+            RouteTarget::Service(which) => Ok(service(*which)),
+            RouteTarget::Ring { extensions, ring_for, in_order } => {
+                let mut users = Vec::with_capacity(extensions.len());
+                for extension in extensions {
+                    let need = Need::Extension { account: account.id, extension: extension.clone() };
+                    users.extend(self.user(need, now)?);
+                }
+                Ok(self.ring(account, &users, *ring_for, *in_order, now))
+            }
+            RouteTarget::Peer { peer, strip, prepend } => Ok(to_peer(account, *peer, *strip, prepend, dialled, self.config.listener_for_peers())),
+        }
+    }
+
+    /// Rings the devices of users, as far as they are reachable.
+    fn ring(&self, account: &Account, users: &[Arc<registrar::User>], ring_for: Duration, in_order: bool, now: Time) -> Vec<Step> {
+        let mut targets = Vec::new();
+        for (place, user) in users.iter().filter(|user| user.enabled).enumerate() {
+            for device in self.registrar.lookup(user.id, now) {
+                let target = match device.reach {
+                    Reach::Flow(flow) => Target::Flow(flow),
+                    Reach::Dial { transport, listener, local, remote } => Target::Dial { transport, listener, local, remote },
+                    Reach::Gone => continue,
+                };
+                targets.push(DialTarget {
+                    to: Party {
+                        number: Pii::new(user.extension.as_str()),
+                        name: Pii::new(user.display_name.as_str()),
+                        user: Some(user.id),
+                        peer: None,
+                    },
+                    request_uri: device.contact.to_owned(),
+                    to_uri: format!("sip:{}@{}", user.extension, account.domain),
+                    target,
+                    route: device.path.to_vec(),
+                    // In order: each user's devices come after all devices of the one before.
+                    order: if in_order { place as u32 * 1001 } else { 0 } + u32::from(1000 - device.q.min(1000)),
+                    nat: device.nat,
+                });
+            }
+        }
+        if targets.is_empty() {
+            return vec![reject(480, "Temporarily Unavailable: no device is registered", EndCause::Unavailable)];
+        }
+        targets.truncate(words::limit::FORK_WIDTH);
+        vec![Step::Dial { targets, ring_for }]
+    }
+}
+
+fn to_peer(account: &Account, peer: PeerId, strip: u8, prepend: &str, dialled: &str, listener: u16) -> Vec<Step> {
+    let found = account.peers.iter().find(|candidate| candidate.id == peer);
+    let Some((peer, address)) = found.and_then(|peer: &Peer| Some((peer, *peer.addresses.first()?))) else {
+        return vec![reject(480, "Temporarily Unavailable: the peer has no address", EndCause::Unavailable)];
+    };
+    let rest: String = dialled.chars().skip(usize::from(strip)).collect();
+    let number = format!("{prepend}{rest}");
+    let uri = format!("sip:{number}@{}", peer.host);
+    let target = DialTarget {
+        to: Party { number: Pii::new(number), name: Pii::default(), user: None, peer: Some(peer.id) },
+        request_uri: uri.clone(),
+        to_uri: uri,
+        target: Target::Dial { transport: peer.transport, listener, local: address, remote: address },
+        route: Vec::new(),
+        order: 0,
+        nat: false,
+    };
+    vec![Step::Dial { targets: vec![target], ring_for: account.ring_for }]
+}
+
+fn service(which: Service) -> Vec<Step> {
+    match which {
+        Service::Echo => vec![Step::Answer, Step::Echo],
+        Service::Tone440 => vec![Step::Answer, Step::Play { sound: TONE_440 }],
+        Service::Busy => vec![reject(486, "Busy Here", EndCause::Busy)],
+        Service::NoAnswer => vec![Step::Ring],
+        Service::Early183 => vec![Step::Progress { sound: Some(TONE_440) }],
+        Service::AnswerAfter(delay) => vec![Step::Ring, Step::AnswerAfter { delay }, Step::Echo],
+    }
+}
+
+fn reject(status: u16, reason: &str, cause: EndCause) -> Step {
+    Step::Reject { status, reason: reason.to_owned(), cause }
+}
+
+/// The feature code that answers and sends the audio back.
+const ECHO_CODE: &str = "*43";
+const TONE_440: Sound = Sound::Tone { hz: 440, level_dbm0: -10 };

@@ -1,0 +1,497 @@
+//! The value itself: its rooms, its inputs, its outputs and the order in which they are served.
+
+use crate::account::Peer;
+use crate::answer::Answers;
+use crate::command::{Command, Reply};
+use crate::config::Config;
+use crate::need::{Directory, Found, Known, Need};
+use crate::pings::Pings;
+use crate::stream::{Promise, Stream};
+use crate::view;
+use crate::whose::Peers;
+use b2bua::Calls;
+use bytes::Bytes;
+use media::command::{MediaCommand, MediaReport};
+use registrar::{Challenger, Registrar, Throttle};
+use sip::{Endpoint, Message, Outgoing, ServerTxn};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use words::{AccountId, CallId, Chance, Clock, ConnectionId, Event, Fact, Flow, Seed, Seq, ShardId, Time, Transport};
+
+/// Which command a [`Reply`] belongs to; chosen by the shell.
+pub type ReplyId = u64;
+
+/// What comes in.
+#[derive(Debug)]
+pub enum Input {
+    /// One SIP message.
+    Message {
+        /// Where it came from.
+        flow: Flow,
+        /// The datagram or frame.
+        bytes: Bytes,
+    },
+    /// What [`Output::Connect`] asked for.
+    Connected {
+        /// Its id.
+        id: u64,
+        /// The flow, when there is one.
+        flow: Option<Flow>,
+    },
+    /// A connection is gone.
+    FlowClosed {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// A message could not be sent.
+    SendFailed {
+        /// Where it should have gone.
+        flow: Flow,
+    },
+    /// Facts up to here are stored.
+    Stored {
+        /// The last of them.
+        up_to: Seq,
+    },
+    /// Facts up to here could not be stored; those that end calls lie in reserved space.
+    StoreFailed {
+        /// The last of them.
+        up_to: Seq,
+    },
+    /// The directory has it.
+    Found {
+        /// What was asked.
+        need: Need,
+        /// The answer.
+        found: Found,
+    },
+    /// The directory has no such thing.
+    Absent {
+        /// What was asked.
+        need: Need,
+    },
+    /// The directory cannot tell.
+    Unavailable {
+        /// What was asked.
+        need: Need,
+    },
+    /// The relay reports.
+    Media(MediaReport),
+    /// Somebody asks.
+    Command {
+        /// What the reply carries.
+        id: ReplyId,
+        /// The question.
+        command: Command,
+    },
+    /// Both clocks, every ten seconds, so that a stepped wall clock is seen.
+    Clock(Clock),
+    /// The shell cannot keep up: new calls are refused until it says that it can again.
+    Overloaded(bool),
+}
+
+/// What goes out.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these bytes.
+    Transmit {
+        /// By this flow.
+        flow: Flow,
+        /// The message.
+        bytes: Bytes,
+    },
+    /// Open a connection and say [`Input::Connected`].
+    Connect {
+        /// Its id.
+        id: u64,
+        /// TCP or TLS.
+        transport: Transport,
+        /// From this address of ours.
+        local: SocketAddr,
+        /// To there.
+        remote: SocketAddr,
+    },
+    /// Store this.
+    Event(Event),
+    /// Ask the directory.
+    Need(Need),
+    /// Tell the relay.
+    Media(MediaCommand),
+    /// The answer to a command.
+    Reply {
+        /// Whose.
+        id: ReplyId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Nothing more; wake up then at the latest.
+    Timeout(Option<Time>),
+}
+
+/// A request that came in and has no answer yet.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) txn: ServerTxn,
+    pub(crate) message: Message,
+    pub(crate) flow: Flow,
+}
+
+/// Who waits for the directory.
+#[derive(Debug)]
+pub(crate) enum Waiter {
+    /// A request, to be begun again.
+    Request(Box<Incoming>),
+    /// A call that asked what to do.
+    Plan(CallId),
+}
+
+/// The exchange.
+pub struct Switch {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) calls: Calls,
+    pub(crate) registrar: Registrar,
+    pub(crate) gate: Gate,
+    pub(crate) directory: Directory<Waiter>,
+    pub(crate) peers: Peers,
+    pub(crate) stream: Stream,
+    pub(crate) pings: Pings,
+    pub(crate) answers: Answers,
+    pub(crate) counters: Counters,
+    pub(crate) outputs: VecDeque<Output>,
+}
+
+/// Who may come in: passwords, tries, and whether anybody new may.
+pub(crate) struct Gate {
+    pub(crate) challenger: Challenger,
+    pub(crate) throttle: Throttle,
+    pub(crate) draining: bool,
+    pub(crate) overloaded: bool,
+}
+
+/// What happened how often; named as metrics are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) messages: u64,
+    pub(crate) refused_messages: u64,
+    pub(crate) registrations: u64,
+    pub(crate) auth_failures: u64,
+    pub(crate) calls: u64,
+    pub(crate) calls_refused: u64,
+    pub(crate) strays: u64,
+}
+
+impl Switch {
+    /// An exchange that knows nobody yet. `seed` decides tags, branches and ids; `secrets` decides nonce keys.
+    pub fn new(config: Config, seed: Seed, secrets: Seed, clock: Clock, now: Time) -> Self {
+        let mut chance = Chance::new(seed);
+        let mut secrets = Chance::new(secrets);
+        Switch {
+            endpoint: Endpoint::new(config.endpoint(), chance.fork(), now),
+            calls: Calls::new(config.calls_config(), chance.fork(), now),
+            registrar: Registrar::new(config.registrar(), now),
+            gate: Gate {
+                challenger: Challenger::new(secrets.fork(), now),
+                throttle: Throttle::new(now),
+                draining: false,
+                overloaded: false,
+            },
+            directory: Directory::new(now),
+            peers: Peers::new(chance.u64()),
+            stream: Stream::new(ShardId(0)),
+            pings: Pings::default(),
+            answers: Answers::new(&config.server),
+            counters: Counters::default(),
+            outputs: VecDeque::new(),
+            config,
+            clock,
+            chance,
+        }
+    }
+
+    /// Takes one input in. Poll until [`Output::Timeout`] afterwards.
+    pub fn handle(&mut self, input: Input, now: Time) {
+        match input {
+            Input::Message { flow, bytes } => self.handle_message(flow, bytes, now),
+            Input::Connected { id, flow } => self.endpoint.handle_connected(id, flow.ok_or(()), now),
+            Input::FlowClosed { connection } => self.handle_flow_closed(connection, now),
+            Input::SendFailed { flow } => self.endpoint.handle_send_failed(&flow, now),
+            Input::Stored { up_to } => self.stream.stored(up_to),
+            Input::StoreFailed { up_to } => self.handle_store_failed(up_to, now),
+            Input::Found { need, found } => self.handle_known(&need, Known::Found(found), now),
+            Input::Absent { need } => self.handle_known(&need, Known::Absent, now),
+            Input::Unavailable { need } => {
+                let waiting = self.directory.release(&need);
+                self.send_away(waiting, now);
+            }
+            Input::Media(report) => self.calls.handle_media(report, now),
+            Input::Command { id, command } => {
+                let reply = self.obey(command, now);
+                self.outputs.push_back(Output::Reply { id, reply });
+            }
+            Input::Clock(clock) => self.clock = clock,
+            Input::Overloaded(overloaded) => self.gate.overloaded = overloaded,
+        }
+        self.settle(now);
+    }
+
+    /// Lets what is due happen. Called at the time that [`Output::Timeout`] named.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.endpoint.handle_timeout(now);
+        self.calls.handle_timeout(now);
+        self.registrar.handle_timeout(now);
+        while let Some(need) = self.directory.overdue(now) {
+            let waiting = self.directory.release(&need);
+            self.send_away(waiting, now);
+        }
+        for held in self.stream.overdue(now) {
+            self.endpoint.respond(held.txn, held.response, now);
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to carry out. [`Output::Timeout`] is the last until the next input.
+    pub fn poll(&mut self) -> Output {
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        let timers = [
+            self.endpoint.next_at(),
+            self.calls.next_at(),
+            self.registrar.next_at(),
+            self.directory.next_at(),
+            self.stream.next_at(),
+        ];
+        Output::Timeout(timers.into_iter().flatten().min())
+    }
+
+    /// Puts a binding of the last run back. Its facts are in the store already.
+    pub fn restore_binding(&mut self, account: AccountId, user: words::UserId, binding: words::StoredBinding, now: Time) {
+        self.registrar.restore(account, user, binding, &self.clock, now);
+    }
+
+    /// How much is going on.
+    pub fn calls_up(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether the core holds together; tests ask after every input.
+    pub fn check(&self) -> Result<(), String> {
+        self.calls.check()?;
+        if self.calls.len() == 0 && self.directory.waiting() == 0 && self.stream.held() > 0 && !self.stream.is_full() {
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Gives up the call that an input was touching when the code failed; the others go on.
+    pub fn abandon(&mut self, call: CallId, now: Time) {
+        self.calls.hang_up(call, words::EndCause::Internal, now);
+        self.settle(now);
+    }
+
+    fn handle_message(&mut self, flow: Flow, bytes: Bytes, now: Time) {
+        self.counters.messages += 1;
+        if self.endpoint.handle_message(flow, bytes, now).is_err() {
+            self.counters.refused_messages += 1;
+        }
+    }
+
+    fn handle_flow_closed(&mut self, connection: ConnectionId, now: Time) {
+        self.endpoint.handle_flow_closed(connection, now);
+        self.calls.handle_flow_closed(connection, now);
+        for (account, fact) in self.registrar.flow_closed(connection, now) {
+            self.stream.say(account, fact, &self.clock, now);
+        }
+    }
+
+    fn handle_store_failed(&mut self, up_to: Seq, now: Time) {
+        self.stream.failed(up_to);
+        while let Some(held) = self.stream.release() {
+            let response = match held.promise {
+                Promise::Ending => held.response,
+                Promise::Registration => held.response.refused(503, "Service Unavailable: the store fails"),
+            };
+            self.endpoint.respond(held.txn, response, now);
+        }
+    }
+
+    fn handle_known(&mut self, need: &Need, known: Known, now: Time) {
+        for waiter in self.directory.answer(need, known, now) {
+            match waiter {
+                Waiter::Request(incoming) => self.dispatch(*incoming, now),
+                Waiter::Plan(call) => self.plan(call, now),
+            }
+        }
+    }
+
+    /// The directory did not answer those who wait.
+    fn send_away(&mut self, waiting: Vec<Waiter>, now: Time) {
+        for waiter in waiting {
+            match waiter {
+                Waiter::Request(incoming) => self.overloaded(&incoming, now),
+                Waiter::Plan(call) => self.calls.reject(call, 503, "Service Unavailable: the directory does not answer", now),
+            }
+        }
+    }
+
+    pub(crate) fn park(&mut self, need: Need, waiter: Waiter, now: Time) {
+        if let Err(waiter) = self.directory.park(need, waiter, now) {
+            self.send_away(vec![waiter], now);
+        }
+    }
+
+    pub(crate) fn say(&mut self, account: AccountId, fact: Fact, now: Time) {
+        self.stream.say(account, fact, &self.clock, now);
+    }
+
+    pub(crate) fn respond(&mut self, txn: ServerTxn, response: Outgoing, now: Time) {
+        self.endpoint.respond(txn, response, now);
+    }
+
+    /// Polls the rooms until none has anything more, and gathers what leaves.
+    fn settle(&mut self, now: Time) {
+        loop {
+            let moved = self.settle_endpoint(now) | self.settle_calls(now) | self.settle_registrar(now);
+            while let Some(held) = self.stream.release() {
+                self.endpoint.respond(held.txn, held.response, now);
+            }
+            if !moved {
+                break;
+            }
+        }
+        while let Some(need) = self.directory.poll() {
+            self.outputs.push_back(Output::Need(need));
+        }
+        while let Some(event) = self.stream.poll() {
+            self.outputs.push_back(Output::Event(event));
+        }
+    }
+
+    fn settle_endpoint(&mut self, now: Time) -> bool {
+        let mut moved = false;
+        loop {
+            match self.endpoint.poll() {
+                sip::Output::Transmit { flow, bytes } => self.outputs.push_back(Output::Transmit { flow, bytes }),
+                sip::Output::Connect { id, transport, local, remote } => {
+                    self.outputs.push_back(Output::Connect { id, transport, local, remote });
+                }
+                sip::Output::Event(event) => self.handle_sip(event, now),
+                sip::Output::Timeout(_) => return moved,
+            }
+            moved = true;
+        }
+    }
+
+    fn settle_calls(&mut self, now: Time) -> bool {
+        let mut moved = false;
+        loop {
+            match self.calls.poll() {
+                b2bua::Output::Request { txn, request, target } => self.endpoint.request(txn, request, target, now),
+                b2bua::Output::Respond { txn, response, after_facts } => {
+                    let ready = if after_facts {
+                        self.stream.hold(txn, response, Promise::Ending, now)
+                    } else {
+                        Some((txn, response))
+                    };
+                    if let Some((txn, response)) = ready {
+                        self.endpoint.respond(txn, response, now);
+                    }
+                }
+                b2bua::Output::Cancel { txn, reason } => self.endpoint.cancel(txn, reason.as_deref(), now),
+                b2bua::Output::Ack { request, target } => self.endpoint.send_ack(request, target, now),
+                b2bua::Output::Acked(txn) => self.endpoint.acked(txn),
+                b2bua::Output::Media(command) => self.outputs.push_back(Output::Media(command)),
+                b2bua::Output::Fact { account, fact } => self.say(account, fact, now),
+                b2bua::Output::AskPlan { call } => self.plan(call, now),
+                b2bua::Output::Timeout(_) => return moved,
+            }
+            moved = true;
+        }
+    }
+
+    fn settle_registrar(&mut self, now: Time) -> bool {
+        let mut moved = false;
+        loop {
+            match self.registrar.poll() {
+                registrar::Output::Ping(ping) => self.ping(&ping, now),
+                registrar::Output::Fact { account, fact } => self.say(account, fact, now),
+                registrar::Output::Timeout(_) => return moved,
+            }
+            moved = true;
+        }
+    }
+
+    fn obey(&mut self, command: Command, now: Time) -> Reply {
+        match command {
+            Command::Calls { account } => Reply::Calls(view::calls(&self.calls, &self.clock, account)),
+            Command::Call { call } => Reply::Calls(view::call(&self.calls, &self.clock, call)),
+            Command::HangUp { call, cause } => Reply::Done(self.calls.hang_up(call, cause, now)),
+            Command::Phones { account } => Reply::Phones(view::phones(&self.registrar, &self.clock, account)),
+            Command::Bans => Reply::Bans(view::bans(&self.gate.throttle, now)),
+            Command::Unban { source } => Reply::Done(self.gate.throttle.unban(source)),
+            Command::Changed { need } => {
+                self.directory.forget(&need);
+                Reply::Done(true)
+            }
+            Command::AccountChanged { account } => {
+                self.directory.forget_account(account);
+                Reply::Done(true)
+            }
+            Command::UserRevoked { account, user, auth_user } => {
+                self.directory.forget_account(account);
+                self.directory.forget(&Need::AuthUser(auth_user));
+                let facts = self.registrar.drop_user(user);
+                let any = !facts.is_empty();
+                for fact in facts {
+                    self.say(account, fact, now);
+                }
+                Reply::Done(any)
+            }
+            Command::Peers { peers } => Reply::Done(self.set_peers(peers)),
+            Command::Realms { realms } => {
+                self.peers.set_realms(realms);
+                Reply::Done(true)
+            }
+            Command::Status => Reply::Status(self.status()),
+            Command::Drain { on } => {
+                self.gate.draining = on;
+                Reply::Done(true)
+            }
+        }
+    }
+
+    fn set_peers(&mut self, peers: Vec<Peer>) -> bool {
+        let accounts: Vec<AccountId> = peers.iter().map(|peer| peer.account).collect();
+        self.peers.set(peers);
+        for account in accounts {
+            self.directory.forget_account(account);
+        }
+        true
+    }
+
+    fn status(&self) -> view::Status {
+        let Counters { messages, refused_messages, registrations, auth_failures, calls, calls_refused, strays } =
+            self.counters;
+        view::Status {
+            calls: self.calls.len(),
+            transactions: self.endpoint.transactions(),
+            registrations: self.registrar.len(),
+            needs: self.directory.waiting(),
+            held: self.stream.held(),
+            store_failing: self.stream.is_failing(),
+            draining: self.gate.draining,
+            counters: vec![
+                ("messages", messages),
+                ("messages_refused", refused_messages),
+                ("registrations", registrations),
+                ("auth_failures", auth_failures),
+                ("calls", calls),
+                ("calls_refused", calls_refused),
+                ("strays", strays),
+            ],
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Whose a request is: the listener's account, a peer's, the domain's, or the user's.
+
+use crate::account::{Account, Peer};
+use crate::need::{Found, Known, Need};
+use crate::switch::{Incoming, Switch};
+use sip::{HeaderName, Uri};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use words::Time;
+
+/// The static peers by source address, and the realms that strangers are shown.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    by_source: HashMap<IpAddr, Vec<Arc<Peer>>>,
+    realms: Vec<String>,
+    salt: u64,
+}
+
+impl Peers {
+    pub(crate) fn new(salt: u64) -> Self {
+        Peers { salt, ..Peers::default() }
+    }
+
+    pub(crate) fn set(&mut self, peers: Vec<Peer>) {
+        self.by_source.clear();
+        for peer in peers.into_iter().map(Arc::new) {
+            for address in &peer.addresses {
+                self.by_source.entry(address.ip()).or_default().push(Arc::clone(&peer));
+            }
+        }
+    }
+
+    pub(crate) fn set_realms(&mut self, realms: Vec<String>) {
+        self.realms = realms;
+    }
+
+    /// The peer that speaks from `source`: by address and port where several share the address.
+    pub(crate) fn at(&self, source: std::net::SocketAddr) -> Option<&Arc<Peer>> {
+        let peers = self.by_source.get(&source.ip())?;
+        let exact = peers.iter().find(|peer| peer.addresses.contains(&source));
+        // A peer behind a port translator speaks from another port; that is taken only where no doubt is possible.
+        exact.or_else(|| if peers.len() == 1 && !source.ip().is_loopback() { peers.first() } else { None })
+    }
+
+    /// The realm for a user whom nobody knows: always the same for the same name, so that it tells nothing.
+    pub(crate) fn realm_for_stranger(&self, user: &str) -> &str {
+        if self.realms.is_empty() {
+            return "crosspoint";
+        }
+        let hash = user.bytes().fold(self.salt, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        &self.realms[(hash % self.realms.len() as u64) as usize]
+    }
+}
+
+/// Who sends a request, as far as is known before a password is checked.
+pub(crate) enum Whose {
+    /// Somebody of this account.
+    Account(Arc<Account>),
+    /// A static peer of this account.
+    Peer(Arc<Account>, Arc<Peer>),
+    /// Nobody we know.
+    Stranger,
+}
+
+impl Switch {
+    /// Finds the account: listener, peer, domain, user name. `Err` names what must be asked for first.
+    pub(crate) fn whose(&self, incoming: &Incoming, now: Time) -> Result<Whose, Need> {
+        if let Some(id) = self.config.listeners.get(usize::from(incoming.flow.listener)).and_then(|l| l.account) {
+            let account = self.account(Need::Account(id), now)?;
+            let peer = self.peers.at(incoming.flow.remote).filter(|peer| peer.account == id);
+            return Ok(match (account, peer) {
+                (Some(account), Some(peer)) => Whose::Peer(account, Arc::clone(peer)),
+                (Some(account), None) => Whose::Account(account),
+                (None, _) => Whose::Stranger,
+            });
+        }
+        if let Some(peer) = self.peers.at(incoming.flow.remote) {
+            let account = self.account(Need::Account(peer.account), now)?;
+            return Ok(account.map_or(Whose::Stranger, |account| Whose::Peer(account, Arc::clone(peer))));
+        }
+        if let Some(domain) = domain_of(incoming.message.request_uri())
+            && let Some(account) = self.account(Need::Domain(domain), now)?
+        {
+            return Ok(Whose::Account(account));
+        }
+        let Some(name) = user_name(incoming) else { return Ok(Whose::Stranger) };
+        let Some(user) = self.user(Need::AuthUser(name), now)? else { return Ok(Whose::Stranger) };
+        Ok(self.account(Need::Account(user.account), now)?.map_or(Whose::Stranger, Whose::Account))
+    }
+
+    /// The account that answers `need`; `Ok(None)` when there is none.
+    pub(crate) fn account(&self, need: Need, now: Time) -> Result<Option<Arc<Account>>, Need> {
+        match self.directory.known(&need, now) {
+            Some(Known::Found(Found::Account(account))) => Ok(Some(Arc::clone(account))),
+            Some(Known::Found(Found::User(_)) | Known::Absent) => Ok(None),
+            None => Err(need),
+        }
+    }
+
+    /// The user that answers `need`; `Ok(None)` when there is none.
+    pub(crate) fn user(&self, need: Need, now: Time) -> Result<Option<Arc<registrar::User>>, Need> {
+        match self.directory.known(&need, now) {
+            Some(Known::Found(Found::User(user))) => Ok(Some(Arc::clone(user))),
+            Some(Known::Found(Found::Account(_)) | Known::Absent) => Ok(None),
+            None => Err(need),
+        }
+    }
+}
+
+/// The domain of a Request-URI; `None` when it names us by address.
+fn domain_of(uri: &str) -> Option<String> {
+    let uri = Uri::parse(uri).ok()?;
+    if uri.host_ip().is_some() || uri.host.is_empty() || uri.host.eq_ignore_ascii_case("localhost") {
+        return None;
+    }
+    Some(uri.host.to_ascii_lowercase())
+}
+
+/// The user name that a request comes with: of its credentials, else of its To (REGISTER) or From.
+pub(crate) fn user_name(incoming: &Incoming) -> Option<String> {
+    let message = &incoming.message;
+    for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
+        if let Some(Ok(credentials)) = message.header(name).map(sip::digest::Credentials::parse) {
+            return Some(credentials.username.into_owned());
+        }
+    }
+    let party = if message.method() == sip::Method::Register { message.to() } else { message.from() };
+    let party = party.ok()?;
+    let uri = Uri::parse(party.uri).ok()?;
+    let user = uri.user_unescaped();
+    if user.is_empty() { None } else { Some(user.into_owned()) }
+}

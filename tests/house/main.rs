@@ -1,0 +1,8 @@
+//! The rules of the house, as tests: who may use whom, what pure crates must not touch, how files look, what licences
+//! dependencies have.
+
+mod layers;
+mod licences;
+mod purity;
+mod source;
+mod tidy;

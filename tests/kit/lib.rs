@@ -1,0 +1,1 @@
+//! What the tests share: the simulated network, scripted phones and helpers to run the program.
