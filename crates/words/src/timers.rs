@@ -191,14 +191,14 @@ impl<K> TimerQueue<K> {
         let Entry { list, prev, next, .. } = self.entries[slot as usize];
         let [mut first, mut last] = self.slots[list as usize];
         if prev == NONE {
-            first = next
+            first = next;
         } else {
-            self.entries[prev as usize].next = next
+            self.entries[prev as usize].next = next;
         }
         if next == NONE {
-            last = prev
+            last = prev;
         } else {
-            self.entries[next as usize].prev = prev
+            self.entries[next as usize].prev = prev;
         }
         self.slots[list as usize] = [first, last];
         if first == NONE {
