@@ -1,0 +1,117 @@
+//! What an audio line says, put together: address, direction, codecs.
+
+use super::{Direction, MediaView};
+use crate::codec;
+use crate::command::{MediaAddress, PayloadTypes};
+use std::net::{IpAddr, SocketAddr};
+
+/// An audio line and what belongs to it.
+#[derive(Clone, Copy, Debug)]
+pub struct AudioView<'a> {
+    media: MediaView<'a>,
+    /// Its place among the media.
+    pub index: usize,
+    /// Where its packets go; `None` when it is declined, on hold by an unspecified address, or wanted at a name, a
+    /// multicast or broadcast address.
+    pub remote: Option<MediaAddress>,
+    /// The direction as its writer sees it. An unspecified address takes receiving away (RFC 3264 §8.4).
+    pub direction: Direction,
+    /// The payload types.
+    pub payload_types: PayloadTypes,
+    /// The payload type of telephone events (RFC 4733), that of 8,000 Hz first.
+    pub telephone_event: Option<u8>,
+    /// Whether it is plain RTP with a port: declined otherwise, or not for us.
+    pub is_accepted: bool,
+}
+
+/// A codec that an audio line lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodecView<'a> {
+    /// Its number in packets.
+    pub payload_type: u8,
+    /// Its encoding name as it is written; case does not matter.
+    pub name: &'a str,
+    /// Units: Hz of the RTP timestamp.
+    pub clock_hz: u32,
+    /// How many channels.
+    pub channels: u8,
+}
+
+impl CodecView<'_> {
+    /// Whether it is the codec with this name and clock.
+    pub fn is(&self, name: &str, clock_hz: u32) -> bool {
+        self.clock_hz == clock_hz && self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+impl<'a> AudioView<'a> {
+    pub(super) fn new(media: MediaView<'a>) -> Self {
+        let is_accepted = media.is_relayable();
+        let mut view = AudioView {
+            media,
+            index: media.index,
+            remote: remote(&media).filter(|_| is_accepted),
+            direction: media.direction(),
+            payload_types: media.payload_types().collect(),
+            telephone_event: None,
+            is_accepted,
+        };
+        let events = || view.codecs().filter(|c| c.name.eq_ignore_ascii_case("telephone-event"));
+        view.telephone_event =
+            events().find(|c| c.clock_hz == 8_000).or_else(|| events().next()).map(|c| c.payload_type);
+        view
+    }
+
+    /// The line itself.
+    pub fn media(&self) -> MediaView<'a> {
+        self.media
+    }
+
+    /// The codecs in the order of preference. A dynamic type without `a=rtpmap` is none (RFC 3264 §5.1).
+    pub fn codecs(&self) -> impl Iterator<Item = CodecView<'a>> + use<'a> {
+        let media = self.media;
+        media.payload_types().filter_map(move |payload_type| codec_of(&media, payload_type))
+    }
+
+    /// Whether its writer wants to hear nothing: a hold, in one form or the other.
+    pub fn is_held(&self) -> bool {
+        !self.direction.receives()
+    }
+}
+
+/// The codec of a payload type: by its `a=rtpmap`, else by the static table.
+fn codec_of<'a>(media: &MediaView<'a>, payload_type: u8) -> Option<CodecView<'a>> {
+    let mapped = media
+        .attributes()
+        .filter(|(name, _)| *name == "rtpmap")
+        .filter_map(|(_, value)| rtpmap(value))
+        .find(|codec| codec.payload_type == payload_type);
+    mapped.or_else(|| {
+        let (name, clock_hz, channels) = codec::static_codec(payload_type)?;
+        Some(CodecView { payload_type, name, clock_hz, channels })
+    })
+}
+
+/// The value of `a=rtpmap` (RFC 8866 §6.6): `101 telephone-event/8000`, `111 opus/48000/2`.
+pub(crate) fn rtpmap(value: &str) -> Option<CodecView<'_>> {
+    let (payload_type, encoding) = value.split_once([' ', '\t'])?;
+    let mut parts = encoding.trim_ascii().split('/');
+    let name = parts.next().filter(|name| !name.is_empty())?;
+    let clock_hz = parts.next()?.trim_ascii().parse().ok().filter(|hz| *hz != 0)?;
+    let channels = parts.next().map_or(Ok(1), |n| n.trim_ascii().parse()).ok()?;
+    let payload_type = payload_type.parse().ok().filter(|n| *n < 128)?;
+    Some(CodecView { payload_type, name, clock_hz, channels })
+}
+
+fn remote(media: &MediaView<'_>) -> Option<MediaAddress> {
+    // A mapped IPv4 address stands for its own: the sockets of its family send to it.
+    let ip = media.connection()?.ip()?.to_canonical();
+    let is_broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    if ip.is_unspecified() || ip.is_multicast() || is_broadcast || media.port == 0 {
+        return None;
+    }
+    // `a=rtcp` may name another port (RFC 3605). An address in it is not followed: packets go only where RTP goes.
+    let port = media.attribute("rtcp").and_then(|value| value.split_ascii_whitespace().next()?.parse().ok());
+    let port = port.filter(|port| *port != 0).unwrap_or(media.port.saturating_add(1));
+    Some(MediaAddress { rtp: SocketAddr::new(ip, media.port), rtcp: SocketAddr::new(ip, port) })
+}

@@ -1,0 +1,203 @@
+//! Bytes to a description. What a phone may get wrong without harm is let through; what cannot be relayed is not.
+
+use super::{Connection, Description, Line, Origin};
+use std::borrow::Cow;
+
+/// The longest description. Units: bytes. Places in the text are 16 bits wide.
+pub const DESCRIPTION_BYTES: usize = 65_000;
+
+/// The longest line. Units: bytes.
+pub const LINE_BYTES: usize = 4_096;
+
+/// The most lines.
+pub const LINES: usize = 1_024;
+
+/// The most media.
+pub const MEDIA: usize = 32;
+
+/// The most formats of one media.
+pub const FORMATS: usize = 128;
+
+/// Why a text is no description.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {fault}")]
+pub struct SdpError {
+    /// The line, from 1.
+    pub line: u32,
+    /// What is wrong with it.
+    pub fault: SdpFault,
+}
+
+/// What can be wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SdpFault {
+    /// No line `v=0` stands first (RFC 8866 §5.1).
+    #[error("a description begins with v=0")]
+    Version,
+    /// The text ends, or media begin, without an `o=` (RFC 8866 §5.2).
+    #[error("there is no o= line before the first m=")]
+    NoOrigin,
+    /// An `o=` line has too few fields, or is the second one.
+    #[error("the o= line cannot be read")]
+    Origin,
+    /// A `c=` line has too few fields (RFC 8866 §5.7).
+    #[error("the c= line cannot be read")]
+    Connection,
+    /// An `m=` line has too few fields or no port (RFC 8866 §5.14).
+    #[error("the m= line cannot be read")]
+    Media,
+    /// Neither a letter and an equals sign nor blank.
+    #[error("the line does not begin with a letter and =")]
+    Shape,
+    /// A NUL, or a CR within a line (RFC 8866 §9).
+    #[error("there is a NUL or CR in the line")]
+    Control,
+    /// More than [`DESCRIPTION_BYTES`], [`LINE_BYTES`], [`LINES`], [`MEDIA`] or [`FORMATS`].
+    #[error("the description is larger than the limits")]
+    TooLarge,
+}
+
+pub(super) fn parse(bytes: &[u8]) -> Result<Description, SdpError> {
+    let too_large = |line| SdpError { line, fault: SdpFault::TooLarge };
+    if bytes.len() > DESCRIPTION_BYTES {
+        return Err(too_large(1));
+    }
+    let source = decode(bytes);
+    let mut reader = Reader {
+        // Two spare bytes for a last line without an end: most descriptions are then read without a second allocation.
+        made: Description {
+            text: String::with_capacity(source.len() + 2),
+            lines: Vec::with_capacity(source.len() / 16),
+            media_at: Vec::new(),
+        },
+        has_origin: false,
+    };
+    let mut number = 0;
+    for line in source.split('\n') {
+        number += 1;
+        let line = line.trim_end_matches('\r');
+        if !line.trim_ascii().is_empty() {
+            reader.line(line).map_err(|fault| SdpError { line: number, fault })?;
+        }
+    }
+    if reader.made.lines.is_empty() {
+        return Err(SdpError { line: 1, fault: SdpFault::Version });
+    }
+    if !reader.has_origin {
+        return Err(SdpError { line: number, fault: SdpFault::NoOrigin });
+    }
+    Ok(reader.made)
+}
+
+/// What is not UTF-8 is read as Latin-1: old phones write the user's name so.
+fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(bytes.iter().map(|&b| char::from(b)).collect()),
+    }
+}
+
+struct Reader {
+    made: Description,
+    has_origin: bool,
+}
+
+impl Reader {
+    fn line(&mut self, line: &str) -> Result<(), SdpFault> {
+        let (letter, value) = match line.as_bytes() {
+            [letter, b'=', ..] if letter.is_ascii_alphabetic() => (*letter, &line[2..]),
+            _ => return Err(SdpFault::Shape),
+        };
+        if value.bytes().any(|b| b == 0 || b == b'\r') {
+            return Err(SdpFault::Control);
+        }
+        if line.len() > LINE_BYTES
+            || self.made.lines.len() >= LINES
+            || self.made.text.len() + line.len() + 2 > usize::from(u16::MAX)
+        {
+            return Err(SdpFault::TooLarge);
+        }
+        self.check(letter, value)?;
+        let start = self.made.text.len() as u16 + 2;
+        self.made.text.push_str(line);
+        self.made.lines.push(Line { letter, start, end: self.made.text.len() as u16 });
+        self.made.text.push_str("\r\n");
+        Ok(())
+    }
+
+    fn check(&mut self, letter: u8, value: &str) -> Result<(), SdpFault> {
+        if (letter == b'v' && value.trim_ascii() == "0") != self.made.lines.is_empty() {
+            return Err(SdpFault::Version);
+        }
+        match letter {
+            b'o' => {
+                origin(value).filter(|_| !self.has_origin && self.made.media_at.is_empty()).ok_or(SdpFault::Origin)?;
+                self.has_origin = true;
+            }
+            b'c' => {
+                connection(value).ok_or(SdpFault::Connection)?;
+            }
+            b'm' => self.check_media(value)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_media(&mut self, value: &str) -> Result<(), SdpFault> {
+        if !self.has_origin {
+            return Err(SdpFault::NoOrigin);
+        }
+        let (_, _, _, formats) = media(value).ok_or(SdpFault::Media)?;
+        if self.made.media_at.len() >= MEDIA || formats.split_ascii_whitespace().nth(FORMATS).is_some() {
+            return Err(SdpFault::TooLarge);
+        }
+        self.made.media_at.push(self.made.lines.len() as u16);
+        Ok(())
+    }
+}
+
+/// The five last fields stand fixed, so a user name with blanks, which some phones take from a display name, is whole.
+pub(super) fn origin(value: &str) -> Option<Origin<'_>> {
+    let (rest, address) = last_field(value)?;
+    let (rest, address_type) = last_field(rest)?;
+    let (rest, _network) = last_field(rest)?;
+    let (rest, version) = last_field(rest)?;
+    let (rest, session_id) = last_field(rest)?;
+    let username = rest.trim_ascii();
+    Some(Origin { username, session_id, version, address_type, address })
+}
+
+fn last_field(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_ascii_end();
+    let (rest, field) = text.rsplit_once([' ', '\t']).unwrap_or(("", text));
+    (!field.is_empty()).then_some((rest, field))
+}
+
+pub(super) fn connection(value: &str) -> Option<Connection<'_>> {
+    let mut fields = value.split_ascii_whitespace();
+    let _network = fields.next()?;
+    let address_type = fields.next()?;
+    let address = fields.next()?;
+    let address = address.split_once('/').map_or(address, |(address, _)| address);
+    Some(Connection { address_type, address })
+}
+
+/// Kind, port, protocol and formats. Formats may be missing: declined media are sometimes written so.
+pub(super) fn media(value: &str) -> Option<(&str, u16, &str, &str)> {
+    let (kind, rest) = first_field(value)?;
+    let (port, rest) = first_field(rest)?;
+    let (protocol, formats) = first_field(rest)?;
+    // `49170/2` asks for two ports in a row, which nobody does for audio.
+    let port = port.split_once('/').map_or(port, |(port, _)| port);
+    if !port.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some((kind, port.parse().ok()?, protocol, formats.trim_ascii()))
+}
+
+fn first_field(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_ascii_start();
+    let (field, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+    (!field.is_empty()).then_some((field, rest))
+}

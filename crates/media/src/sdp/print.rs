@@ -1,0 +1,94 @@
+//! Descriptions that are made here: lines are appended to the text and indexed at once, so nothing is read twice.
+
+use super::{Description, Line};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+impl Description {
+    /// An empty description to which lines are added: `v=`, then `o=` with the exchange's own words.
+    pub(crate) fn begin(session_id: u64, version: u64, address: IpAddr) -> Self {
+        let mut made = Description {
+            text: String::with_capacity(512),
+            lines: Vec::with_capacity(24),
+            media_at: Vec::with_capacity(2),
+        };
+        made.line(b'v', &["0"]);
+        made.add(b'o', |text| {
+            text.push_str("- ");
+            push_number(text, session_id);
+            text.push(' ');
+            push_number(text, version);
+            text.push(' ');
+            push_address(text, address);
+        });
+        made.line(b's', &["-"]);
+        made.add(b'c', |text| push_address(text, address));
+        made
+    }
+
+    /// Adds a line whose value is these parts in a row.
+    pub(crate) fn line(&mut self, letter: u8, parts: &[&str]) {
+        self.add(letter, |text| parts.iter().for_each(|part| text.push_str(part)));
+    }
+
+    /// Adds an `m=` line; the formats follow in a row.
+    pub(crate) fn media_line<'a>(
+        &mut self,
+        kind: &str,
+        port: u16,
+        protocol: &str,
+        formats: impl Iterator<Item = &'a str>,
+    ) {
+        let place = self.lines.len() as u16;
+        self.add(b'm', |text| {
+            text.push_str(kind);
+            text.push(' ');
+            push_number(text, u64::from(port));
+            text.push(' ');
+            text.push_str(protocol);
+            for format in formats {
+                text.push(' ');
+                text.push_str(format);
+            }
+        });
+        self.media_at.push(place);
+    }
+
+    /// Adds a line. What is made of a description that was read is shorter than it but for a few fixed lines; past
+    /// the end of 16-bit places a line is left out.
+    fn add(&mut self, letter: u8, write: impl FnOnce(&mut String)) {
+        let before = self.text.len();
+        self.text.push(char::from(letter));
+        self.text.push('=');
+        write(&mut self.text);
+        let end = self.text.len();
+        if end + 2 > usize::from(u16::MAX) {
+            self.text.truncate(before);
+            return;
+        }
+        self.text.push_str("\r\n");
+        self.lines.push(Line { letter, start: before as u16 + 2, end: end as u16 });
+    }
+}
+
+/// `IN IP4 192.0.2.1`.
+fn push_address(text: &mut String, address: IpAddr) {
+    let address = address.to_canonical();
+    text.push_str(if address.is_ipv4() { "IN IP4 " } else { "IN IP6 " });
+    write!(text, "{address}").expect("writing to a String cannot fail");
+}
+
+fn push_number(text: &mut String, number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    text.extend(digits[at..].iter().map(|&digit| char::from(digit)));
+}
