@@ -1,0 +1,311 @@
+//! The system calls of the media path: datagram sockets, one `epoll` for all of them, a wake-up and an absolute sleep.
+//!
+//! Everything here is a thin, safe layer over `rustix`, whose calls are the bare system calls: no libc in between, no
+//! allocation, no lock. So this file needs no `unsafe`; where a later tier does (one receive for many packets with
+//! control data), this is the one place for it.
+//!
+//! Limits: [`EVENTS`] readiness events a turn; a datagram longer than the caller's buffer is cut, and its true length told.
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{ClockId, clock_nanosleep_absolute};
+use rustix::time::{Timespec, clock_gettime};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A bound datagram socket that never blocks.
+///
+/// While it is connected the kernel delivers only what comes from the peer, and sending needs no look at the routes.
+#[derive(Debug)]
+pub struct DatagramSocket(OwnedFd);
+
+impl DatagramSocket {
+    /// Binds `local`. An IPv6 socket takes no IPv4 packets, so both families can own the same port.
+    ///
+    /// `receive_buffer` is what to ask of the kernel (it grants twice that, up to `net.core.rmem_max`). Units: bytes.
+    ///
+    /// # Errors
+    /// What the kernel says, `AddrInUse` above all.
+    pub fn bind(local: SocketAddr, receive_buffer: usize) -> io::Result<Self> {
+        let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let fd = net::socket_with(family, SocketType::DGRAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
+        if local.is_ipv6() {
+            sockopt::set_ipv6_v6only(&fd, true)?;
+        }
+        sockopt::set_socket_recv_buffer_size(&fd, receive_buffer)?;
+        net::bind(&fd, &local)?;
+        Ok(DatagramSocket(fd))
+    }
+
+    /// Marks what the socket sends for routers and switches: Expedited Forwarding (RFC 3246), as voice is.
+    ///
+    /// # Errors
+    /// What the kernel says; the socket works without the mark.
+    pub fn mark_as_voice(&self) -> io::Result<()> {
+        if self.local()?.is_ipv4() {
+            sockopt::set_ip_tos(&self.0, EXPEDITED_FORWARDING)?;
+        } else {
+            sockopt::set_ipv6_tclass(&self.0, u32::from(EXPEDITED_FORWARDING))?;
+        }
+        Ok(())
+    }
+
+    /// The address that it is bound to.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        Ok(net::getsockname(&self.0)?.try_into()?)
+    }
+
+    /// Receives one datagram and tells its true length, which may exceed the buffer.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; `ConnectionRefused` when the peer's host refused an earlier one of ours.
+    #[inline]
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (_, length) = net::recv(&self.0, buffer, RecvFlags::TRUNC)?;
+        Ok(length)
+    }
+
+    /// As [`DatagramSocket::receive`], with the sender's address.
+    ///
+    /// # Errors
+    /// As [`DatagramSocket::receive`].
+    #[inline]
+    pub fn receive_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (_, length, from) = net::recvfrom(&self.0, buffer, RecvFlags::TRUNC)?;
+        let from = from.ok_or(Errno::INVAL)?;
+        Ok((length, from.try_into()?))
+    }
+
+    /// Sends one datagram to the peer that it is connected to.
+    ///
+    /// # Errors
+    /// As [`DatagramSocket::send_to`].
+    #[inline]
+    pub fn send(&self, packet: &[u8]) -> io::Result<()> {
+        // A pending ICMP error is told by the next call, which then does nothing else: the second one sends.
+        match net::send(&self.0, packet, SendFlags::empty()) {
+            Err(Errno::CONNREFUSED) => net::send(&self.0, packet, SendFlags::empty())?,
+            other => other?,
+        };
+        Ok(())
+    }
+
+    /// Sends one datagram to `to`.
+    ///
+    /// # Errors
+    /// What the kernel says: no route, or a full send buffer.
+    #[inline]
+    pub fn send_to(&self, packet: &[u8], to: SocketAddr) -> io::Result<()> {
+        match to {
+            SocketAddr::V4(to) => net::sendto(&self.0, packet, SendFlags::empty(), &to)?,
+            SocketAddr::V6(to) => net::sendto(&self.0, packet, SendFlags::empty(), &to)?,
+        };
+        Ok(())
+    }
+
+    /// Lets the kernel refuse all other sources. What waits in the queue already may still be theirs.
+    ///
+    /// # Errors
+    /// What the kernel says: no route.
+    pub fn connect(&self, peer: SocketAddr) -> io::Result<()> {
+        Ok(net::connect(&self.0, &peer)?)
+    }
+
+    /// Takes [`DatagramSocket::connect`] back; a local port that was named at binding stays.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn disconnect(&self) -> io::Result<()> {
+        Ok(net::connect_unspec(&self.0)?)
+    }
+}
+
+/// Waits for many sockets at once. Readiness is level-triggered: what was not read is told again.
+pub struct Poller {
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+    waker: Waker,
+}
+
+impl Poller {
+    /// A poller without sockets.
+    ///
+    /// # Errors
+    /// What the kernel says: no descriptors left.
+    pub fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        // Edge-triggered: the counter need not be read back.
+        epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+        Ok(Poller { epoll, events: Vec::with_capacity(EVENTS), waker: Waker(Arc::new(wake)) })
+    }
+
+    /// What other threads wake this poller with.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Watches `socket`; `token` comes back when it has something to read.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn add(&self, socket: &DatagramSocket, token: u32) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(u64::from(token));
+        Ok(epoll::add(&self.epoll, &socket.0, data, epoll::EventFlags::IN)?)
+    }
+
+    /// Waits until a socket is ready, somebody wakes it or `timeout` is over (`None`: for good).
+    /// Returns how many [`Poller::token`]s there are; [`EVENTS`] means that there may be more.
+    ///
+    /// # Errors
+    /// What the kernel says; a signal is no error.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        self.events.clear();
+        // Rounded up to the kernel's milliseconds, so that nobody wakes just before the time and spins.
+        let timeout = timeout.map(|t| {
+            let millis = i64::try_from(t.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::from(i32::MAX));
+            Timespec { tv_sec: millis / 1_000, tv_nsec: millis % 1_000 * 1_000_000 }
+        });
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(self.events.len()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The token of the `n`th ready socket, `None` for a wake-up.
+    #[inline]
+    pub fn token(&self, n: usize) -> Option<u32> {
+        let data = self.events[n].data.u64();
+        u32::try_from(data).ok()
+    }
+}
+
+/// Wakes a [`Poller`] from another thread.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    /// Ends the poller's wait, or its next one.
+    pub fn wake(&self) {
+        // The counter is full only after 2⁶⁴ wake-ups; and then the poller is awake.
+        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
+}
+
+/// The monotonic clock. Units: nanoseconds since some start.
+#[inline]
+pub fn monotonic_nanos() -> u64 {
+    let now = clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// CPU time that all threads of this process used. Units: nanoseconds.
+pub fn process_cpu_nanos() -> u64 {
+    let used = clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    used.tv_sec as u64 * 1_000_000_000 + used.tv_nsec as u64
+}
+
+/// Sleeps until [`monotonic_nanos`] shows `nanos`; a signal may end it earlier.
+pub fn sleep_until(nanos: u64) {
+    let at = Timespec { tv_sec: (nanos / 1_000_000_000) as i64, tv_nsec: (nanos % 1_000_000_000) as i64 };
+    let _ = clock_nanosleep_absolute(ClockId::Monotonic, &at);
+}
+
+/// Raises the soft limit of open files to the hard one and returns it, [`u64::MAX`] when there is none.
+pub fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
+        return limit.current.unwrap_or(u64::MAX);
+    }
+    limit.maximum.unwrap_or(u64::MAX)
+}
+
+/// How many events one [`Poller::wait`] can return.
+pub const EVENTS: usize = 512;
+
+const WAKE: u64 = u64::MAX;
+/// DSCP 46 in the upper six bits.
+const EXPEDITED_FORWARDING: u8 = 46 << 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    fn socket(ip: impl Into<std::net::IpAddr>) -> (DatagramSocket, SocketAddr) {
+        let ip = ip.into();
+        let free = DatagramSocket::bind(SocketAddr::new(ip, 0), 65_536).unwrap().local().unwrap();
+        (DatagramSocket::bind(free, 65_536).unwrap(), free)
+    }
+
+    #[test]
+    fn a_connected_socket_hears_its_peer_only_and_keeps_its_port() {
+        let ((us, here), (peer, there), (other, _)) =
+            (socket(Ipv4Addr::LOCALHOST), socket(Ipv4Addr::LOCALHOST), socket(Ipv4Addr::LOCALHOST));
+        let mut poller = Poller::new().unwrap();
+        let mut buffer = [0; 16];
+        poller.add(&us, 7).unwrap();
+
+        us.connect(there).unwrap();
+        let _ = other.send_to(b"foreign", here);
+        peer.send_to(b"ours", here).unwrap();
+        assert_eq!(poller.wait(Some(Duration::from_secs(5))).unwrap(), 1);
+        assert_eq!(poller.token(0), Some(7));
+        assert_eq!(us.receive(&mut buffer).unwrap(), 4);
+        assert_eq!(us.receive(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+
+        us.disconnect().unwrap();
+        assert_eq!(us.local().unwrap(), here);
+        other.send_to(b"foreign", here).unwrap();
+        assert_eq!(us.receive_from(&mut buffer).unwrap(), (7, other.local().unwrap()));
+    }
+
+    #[test]
+    fn both_families_own_one_port_and_long_datagrams_tell_their_length() {
+        let (v6, there) = socket(Ipv6Addr::LOCALHOST);
+        let v4 = DatagramSocket::bind((Ipv4Addr::LOCALHOST, there.port()).into(), 65_536).unwrap();
+        v4.mark_as_voice().unwrap();
+        v6.mark_as_voice().unwrap();
+        v6.send_to(&[1; 100], there).unwrap();
+        assert_eq!(v6.receive(&mut [0; 10]).unwrap(), 100);
+    }
+
+    #[test]
+    fn a_wake_up_is_not_lost_and_told_once() {
+        let mut poller = Poller::new().unwrap();
+        poller.waker().wake();
+        assert_eq!((poller.wait(None).unwrap(), poller.token(0)), (1, None));
+        assert_eq!(poller.wait(Some(Duration::ZERO)).unwrap(), 0);
+        poller.waker().wake();
+        assert_eq!(poller.wait(None).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_refused_datagram_does_not_eat_the_next() {
+        let ((us, _), (gone, there)) = (socket(Ipv4Addr::LOCALHOST), socket(Ipv4Addr::LOCALHOST));
+        us.connect(there).unwrap();
+        drop(gone);
+        us.send(b"refused").unwrap();
+        let back = DatagramSocket::bind(there, 65_536).unwrap();
+        us.send(b"heard").unwrap();
+        assert_eq!(back.receive(&mut [0; 16]).unwrap(), 5);
+    }
+
+    #[test]
+    fn sleeping_ends_at_its_time() {
+        let at = monotonic_nanos() + 1_000_000;
+        sleep_until(at);
+        assert!(monotonic_nanos() >= at && process_cpu_nanos() > 0);
+        assert!(raise_descriptor_limit() >= 256);
+    }
+}
