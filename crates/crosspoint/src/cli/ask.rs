@@ -1,0 +1,219 @@
+//! Verbs that become a question to the running server.
+
+use api::Ask;
+use clap::Subcommand;
+use std::io::Read;
+use std::net::IpAddr;
+use words::Secret;
+
+/// `crosspoint account`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountVerb {
+    /// Makes an account.
+    Create {
+        /// Its short name.
+        name: String,
+        /// Its SIP domain; the name when absent.
+        #[arg(long)]
+        domain: Option<String>,
+    },
+    /// Lists accounts.
+    List,
+}
+
+/// `crosspoint user`
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserVerb {
+    /// Makes a user and prints the phone's credentials once.
+    Add {
+        /// The account.
+        account: String,
+        /// The extension.
+        extension: String,
+        /// The display name.
+        #[arg(long)]
+        name: Option<String>,
+        /// The user name of the credentials; chosen when absent.
+        #[arg(long)]
+        auth_user: Option<String>,
+        /// Reads the password from standard input instead of making one.
+        #[arg(long)]
+        password_stdin: bool,
+        /// `all`, `md5` or `sha256`: which digests the device may use.
+        #[arg(long)]
+        algorithms: Option<String>,
+    },
+    /// Lists the users of an account.
+    List {
+        /// The account.
+        account: String,
+    },
+    /// Gives a user a new password; its devices are out within a second.
+    Reset {
+        /// The account.
+        account: String,
+        /// The extension.
+        extension: String,
+        /// Reads the password from standard input instead of making one.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Shuts a user out within a second.
+    Disable {
+        /// The account.
+        account: String,
+        /// The extension.
+        extension: String,
+    },
+    /// Lets a user in again.
+    Enable {
+        /// The account.
+        account: String,
+        /// The extension.
+        extension: String,
+    },
+}
+
+/// `crosspoint peer`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeerVerb {
+    /// Adds a peer; with `--prefix`, numbers that begin so go to it.
+    Add {
+        /// The account.
+        account: String,
+        /// The peer's name.
+        name: String,
+        /// Host name or address, with a port when it is not 5060.
+        host: String,
+        /// `udp`, `tcp` or `tls`.
+        #[arg(long, default_value = "udp")]
+        transport: String,
+        /// Dialled strings of digits that begin so go to it.
+        #[arg(long)]
+        prefix: Option<String>,
+    },
+    /// Lists the peers of an account.
+    List {
+        /// The account.
+        account: String,
+    },
+    /// Removes a peer and the routes to it.
+    Remove {
+        /// The account.
+        account: String,
+        /// The peer's name.
+        name: String,
+    },
+}
+
+/// `crosspoint route`
+#[derive(Debug, Subcommand)]
+pub(crate) enum RouteVerb {
+    /// Makes a ring list: `route add office 600 --ring 101,102`.
+    Add {
+        /// The account.
+        account: String,
+        /// The dialled string, or a prefix of digits and `*`.
+        pattern: String,
+        /// Extensions that ring.
+        #[arg(long, value_delimiter = ',', required = true)]
+        ring: Vec<String>,
+        /// One after another instead of together.
+        #[arg(long)]
+        in_order: bool,
+    },
+    /// Lists the routes of an account.
+    List {
+        /// The account.
+        account: String,
+    },
+    /// Removes a route.
+    Remove {
+        /// The account.
+        account: String,
+        /// Its pattern.
+        pattern: String,
+    },
+}
+
+/// `crosspoint phones`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PhonesVerb {
+    /// Sources that are shut out for wrong passwords.
+    Bans,
+    /// Lets a source in again.
+    Unban {
+        /// Its address.
+        source: IpAddr,
+    },
+}
+
+impl AccountVerb {
+    pub(crate) fn ask(self) -> Ask {
+        match self {
+            AccountVerb::Create { name, domain } => Ask::AccountCreate { name, domain },
+            AccountVerb::List => Ask::AccountList,
+        }
+    }
+}
+
+impl UserVerb {
+    pub(crate) fn ask(self) -> std::io::Result<Ask> {
+        Ok(match self {
+            UserVerb::Add { account, extension, name, auth_user, password_stdin, algorithms } => {
+                let password = password(password_stdin)?;
+                Ask::UserAdd { account, extension, name, auth_user, password, algorithms }
+            }
+            UserVerb::List { account } => Ask::UserList { account },
+            UserVerb::Reset { account, extension, password_stdin } => {
+                Ask::UserReset { account, extension, password: password(password_stdin)? }
+            }
+            UserVerb::Disable { account, extension } => Ask::UserEnable { account, extension, enabled: false },
+            UserVerb::Enable { account, extension } => Ask::UserEnable { account, extension, enabled: true },
+        })
+    }
+}
+
+impl PeerVerb {
+    pub(crate) fn ask(self) -> Ask {
+        match self {
+            PeerVerb::Add { account, name, host, transport, prefix } => {
+                Ask::PeerAdd { account, name, host, transport, prefix }
+            }
+            PeerVerb::List { account } => Ask::PeerList { account },
+            PeerVerb::Remove { account, name } => Ask::PeerRemove { account, name },
+        }
+    }
+}
+
+impl RouteVerb {
+    pub(crate) fn ask(self) -> Ask {
+        match self {
+            RouteVerb::Add { account, pattern, ring, in_order } => Ask::RouteAdd { account, pattern, ring, in_order },
+            RouteVerb::List { account } => Ask::RouteList { account },
+            RouteVerb::Remove { account, pattern } => Ask::RouteRemove { account, pattern },
+        }
+    }
+}
+
+impl PhonesVerb {
+    pub(crate) fn ask(self) -> Ask {
+        match self {
+            PhonesVerb::Bans => Ask::Bans,
+            PhonesVerb::Unban { source } => Ask::Unban { source },
+        }
+    }
+}
+
+/// The first line of standard input, when a password is to come from there: it never stands in a process list.
+fn password(from_stdin: bool) -> std::io::Result<Option<Secret>> {
+    if !from_stdin {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    std::io::stdin().take(PASSWORD_BYTES).read_to_string(&mut text)?;
+    Ok(Some(Secret::new(text.lines().next().unwrap_or_default())))
+}
+
+/// The longest password that is read. Units: bytes.
+const PASSWORD_BYTES: u64 = 1024;

@@ -1,0 +1,55 @@
+//! Asks the running server over its local socket and prints what it says.
+
+use super::table;
+use api::{Answer, Ask};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Asks, prints, and tells by the exit code: 0 done, 1 refused, 2 nobody there.
+pub(crate) fn ask_and_print(data: &Path, ask: &Ask, json: bool) -> ExitCode {
+    let socket = data.join(api::SOCKET);
+    let mut stream = match UnixStream::connect(&socket) {
+        Ok(stream) => stream,
+        Err(error) => {
+            eprintln!("crosspoint: no running server answers at {}: {error}. Start it, or name its folder with --data.", socket.display());
+            return ExitCode::from(2);
+        }
+    };
+    let mut line = serde_json::to_string(ask).expect("a question is plain data");
+    line.push('\n');
+    if let Err(error) = stream.write_all(line.as_bytes()) {
+        eprintln!("crosspoint: the server went away: {error}");
+        return ExitCode::from(2);
+    }
+    let endless = matches!(ask, Ask::Trace { .. });
+    let mut code = ExitCode::from(2);
+    for line in BufReader::new(stream).lines() {
+        let Ok(line) = line else { break };
+        code = print(&line, json);
+        if !endless {
+            break;
+        }
+    }
+    code
+}
+
+fn print(line: &str, json: bool) -> ExitCode {
+    match serde_json::from_str(line) {
+        Ok(Answer::Ok(value)) => {
+            let text = if json { value.to_string() } else { table::render(&value) };
+            // A reader that closed the pipe has seen enough.
+            let _ = writeln!(std::io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Ok(Answer::Error(error)) => {
+            eprintln!("crosspoint: {error}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("crosspoint: the server's answer cannot be read: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
