@@ -1,0 +1,410 @@
+//! A message: start line, headers, body.
+
+mod header;
+pub(crate) mod lex;
+mod method;
+mod name;
+mod parse;
+mod peek;
+mod print;
+mod uri;
+
+pub use header::{CSeq, Contact, HeaderError, NameAddr, ParamIter, Params, Via};
+pub use method::{Method, reason_phrase};
+pub use name::HeaderName;
+pub use parse::{Malformed, ParseError};
+pub use peek::{Peek, peek};
+pub use print::{MessageBuilder, Outgoing};
+pub use uri::{Scheme, Uri, UriError};
+
+use bytes::Bytes;
+pub(crate) use header::{quoted_end, unescape};
+use smallvec::SmallVec;
+
+/// One SIP message: its bytes and an index of its header lines.
+///
+/// Parsing allocates nothing; views point into the bytes. What every message needs is checked when it is parsed (the
+/// start line, the five mandatory headers, CSeq, Content-Length, Max-Forwards); other headers are read when asked for.
+/// A head that is not UTF-8 is read as Latin-1, and folded lines are unfolded, in a copy.
+///
+/// Limits: [`words::limit::MESSAGE_BYTES`], [`words::limit::HEADER_LINES`].
+#[derive(Clone, Debug)]
+pub struct Message {
+    bytes: Bytes,
+    lines: SmallVec<[Line; 24]>,
+    /// For each of the first [`DIRECT`] names: the number of its first line, counted from 1.
+    direct: [u16; DIRECT],
+    start: Start,
+    body_at: u16,
+}
+
+/// How many names have a direct way to their first line.
+const DIRECT: usize = 16;
+
+/// Where the start line keeps what.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    method: Method,
+    /// 0 on requests.
+    status: u16,
+    cseq: u32,
+    /// The method's token.
+    token: Span,
+    /// The Request-URI, or the reason phrase.
+    uri: Span,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Start { method: Method::Other, status: 0, cseq: 0, token: Span::default(), uri: Span::default() }
+    }
+}
+
+/// A piece of the bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    at: u16,
+    end: u16,
+}
+
+impl Span {
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[usize::from(self.at)..usize::from(self.end)]
+    }
+}
+
+/// One header line.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    name: HeaderName,
+    name_length: u8,
+    name_at: u16,
+    value: Span,
+}
+
+impl Message {
+    /// Reads one datagram or one frame.
+    ///
+    /// # Errors
+    /// [`ParseError`] says what the 400 says, and keeps what is needed to send it.
+    pub fn parse(bytes: Bytes) -> Result<Message, ParseError> {
+        parse::parse(bytes)
+    }
+
+    /// Whether it is a request.
+    pub fn is_request(&self) -> bool {
+        self.start.status == 0
+    }
+
+    /// The method; of a response, the one in its CSeq.
+    pub fn method(&self) -> Method {
+        self.start.method
+    }
+
+    /// The method's token as written.
+    pub fn method_token(&self) -> &str {
+        self.text(self.start.token)
+    }
+
+    /// The Request-URI; `""` on responses.
+    pub fn request_uri(&self) -> &str {
+        if self.is_request() { self.text(self.start.uri) } else { "" }
+    }
+
+    /// The status code; 0 on requests.
+    pub fn status(&self) -> u16 {
+        self.start.status
+    }
+
+    /// The reason phrase; `""` on requests.
+    pub fn reason(&self) -> &str {
+        if self.is_request() { "" } else { self.text(self.start.uri) }
+    }
+
+    /// The value of the first line of that name.
+    pub fn header(&self, name: HeaderName) -> Option<&str> {
+        self.first(name).map(|line| self.text(line.value))
+    }
+
+    /// The values of all lines of that name; lists are not split.
+    pub fn headers(&self, name: HeaderName) -> impl Iterator<Item = &str> {
+        let start = self.first_index(name).unwrap_or(self.lines.len());
+        self.lines[start..].iter().filter(move |line| line.name == name).map(|line| self.text(line.value))
+    }
+
+    /// All lines in order: name, name as written, value.
+    pub fn all_headers(&self) -> impl Iterator<Item = (HeaderName, &str, &str)> {
+        self.lines.iter().map(|line| (line.name, self.name_text(*line), self.text(line.value)))
+    }
+
+    /// The value of the first line whose name is written so (any case); meant for names that have no [`HeaderName`].
+    pub fn raw_header(&self, name: &str) -> Option<&str> {
+        self.all_headers().find(|(_, written, _)| written.eq_ignore_ascii_case(name)).map(|(_, _, value)| value)
+    }
+
+    /// The values of all lines of that name, with lists split at commas outside quotes and `<>`.
+    pub fn values(&self, name: HeaderName) -> impl Iterator<Item = &str> {
+        self.headers(name).flat_map(|value| Values { rest: value })
+    }
+
+    /// Whether a list has that token (any case): option tags, methods.
+    pub fn has_token(&self, name: HeaderName, token: &str) -> bool {
+        self.values(name).any(|value| value.eq_ignore_ascii_case(token))
+    }
+
+    /// The topmost Via.
+    pub fn via(&self) -> Result<Via<'_>, HeaderError> {
+        Via::parse(self.mandatory(HeaderName::Via)?)
+    }
+
+    /// From.
+    pub fn from(&self) -> Result<NameAddr<'_>, HeaderError> {
+        self.single_address(HeaderName::From)
+    }
+
+    /// To.
+    pub fn to(&self) -> Result<NameAddr<'_>, HeaderError> {
+        self.single_address(HeaderName::To)
+    }
+
+    /// The tag of From, when it can be read.
+    pub fn from_tag(&self) -> Option<&str> {
+        self.from().ok()?.tag()
+    }
+
+    /// The tag of To, when it can be read.
+    pub fn to_tag(&self) -> Option<&str> {
+        self.to().ok()?.tag()
+    }
+
+    /// CSeq: checked when the message was parsed.
+    pub fn cseq(&self) -> Result<CSeq, HeaderError> {
+        self.mandatory(HeaderName::CSeq)?;
+        Ok(CSeq { number: self.start.cseq, method: self.start.method })
+    }
+
+    /// Call-ID: not empty, no white space inside.
+    pub fn call_id(&self) -> Result<&str, HeaderError> {
+        let value = self.mandatory(HeaderName::CallId)?;
+        if value.is_empty() || value.bytes().any(lex::is_lws) {
+            return Err(HeaderError::new(HeaderName::CallId, "not one word"));
+        }
+        Ok(value)
+    }
+
+    /// The first Contact that is an address.
+    pub fn contact(&self) -> Result<Option<NameAddr<'_>>, HeaderError> {
+        match self.contacts().next() {
+            None | Some(Ok(Contact::Star)) => Ok(None),
+            Some(Ok(Contact::Address(address))) => Ok(Some(address)),
+            Some(Err(error)) => Err(error),
+        }
+    }
+
+    /// All contacts, of all lines. After an error nothing more comes from that line.
+    pub fn contacts(&self) -> impl Iterator<Item = Result<Contact<'_>, HeaderError>> {
+        self.stars_and_addresses(HeaderName::Contact).map(|found| Ok(found?.map_or(Contact::Star, Contact::Address)))
+    }
+
+    /// The addresses of a list such as Route, Record-Route, Path or P-Asserted-Identity.
+    pub fn addresses(&self, name: HeaderName) -> impl Iterator<Item = Result<NameAddr<'_>, HeaderError>> {
+        self.stars_and_addresses(name)
+            .map(move |found| found?.ok_or(HeaderError::new(name, "* where an address must be")))
+    }
+
+    /// Max-Forwards; `None` when the sender left it out.
+    pub fn max_forwards(&self) -> Result<Option<u8>, HeaderError> {
+        let Some(value) = self.header(HeaderName::MaxForwards) else { return Ok(None) };
+        let error = HeaderError::new(HeaderName::MaxForwards, "no number from 0 to 255");
+        if value.bytes().all(|b| b.is_ascii_digit()) { value.parse().map(Some).map_err(|_| error) } else { Err(error) }
+    }
+
+    /// Expires. Units: seconds. What is more than 32 bits is the most that they hold (RFC 3261 §20.19).
+    pub fn expires(&self) -> Result<Option<u32>, HeaderError> {
+        let Some(value) = self.header(HeaderName::Expires) else { return Ok(None) };
+        seconds(value).map(Some).ok_or(HeaderError::new(HeaderName::Expires, "no number of seconds"))
+    }
+
+    /// Content-Type.
+    pub fn content_type(&self) -> Option<&str> {
+        self.header(HeaderName::ContentType)
+    }
+
+    /// The body: as long as Content-Length says, or all that is left.
+    pub fn body(&self) -> &[u8] {
+        &self.bytes[usize::from(self.body_at)..]
+    }
+
+    /// The body, sharing the message's memory.
+    pub fn body_bytes(&self) -> Bytes {
+        self.bytes.slice(usize::from(self.body_at)..)
+    }
+
+    /// The whole message: as received, but unfolded and UTF-8, and without what followed its body.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Reads what a server must be able to read before it works on a request (RFC 3261 §8.2, RFC 4475 §3.1.2): the
+    /// Request-URI, every Via, From, To, Call-ID, Contact, Route, Record-Route, Expires and Date.
+    pub fn check(&self) -> Result<(), RequestError> {
+        if self.is_request() {
+            let uri = Uri::parse(self.request_uri()).map_err(RequestError::RequestUri)?;
+            // RFC 3261 §19.1.1, table 1: no headers in a Request-URI.
+            if !uri.headers_raw.is_empty() {
+                return Err(RequestError::RequestUri(UriError::HEADERS));
+            }
+        }
+        self.vias().try_for_each(|via| via.map(drop))?;
+        self.from()?;
+        self.to()?;
+        self.call_id()?;
+        self.expires()?;
+        self.contacts().try_for_each(|contact| contact.map(drop))?;
+        for name in [HeaderName::Route, HeaderName::RecordRoute] {
+            self.addresses(name).try_for_each(|address| address.map(drop))?;
+        }
+        match self.header(HeaderName::Date) {
+            Some(date) if !date.ends_with(" GMT") => Err(HeaderError::new(HeaderName::Date, "not in GMT").into()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// All Via values, topmost first.
+    pub fn vias(&self) -> impl Iterator<Item = Result<Via<'_>, HeaderError>> {
+        self.headers(HeaderName::Via)
+            .flat_map(|value| List { rest: Some(value), read: Via::parse_prefix })
+            .map(|found| found.map_err(|what| HeaderError::new(HeaderName::Via, what)))
+    }
+
+    /// `None` stands for `*`.
+    fn stars_and_addresses(&self, name: HeaderName) -> impl Iterator<Item = Result<Option<NameAddr<'_>>, HeaderError>> {
+        self.headers(name)
+            .flat_map(|value| List { rest: Some(value), read: star_or_address })
+            .map(move |found| found.map_err(|what| HeaderError::new(name, what)))
+    }
+
+    fn single_address(&self, name: HeaderName) -> Result<NameAddr<'_>, HeaderError> {
+        let value = self.mandatory(name)?;
+        match NameAddr::parse_prefix(value) {
+            Ok((address, end)) if end == value.len() => Ok(address),
+            Ok(_) => Err(HeaderError::new(name, "a list where one value must be")),
+            Err(what) => Err(HeaderError::new(name, what)),
+        }
+    }
+
+    fn mandatory(&self, name: HeaderName) -> Result<&str, HeaderError> {
+        self.header(name).ok_or(HeaderError::missing(name))
+    }
+
+    fn first_index(&self, name: HeaderName) -> Option<usize> {
+        match self.direct.get(name as usize) {
+            Some(number) => usize::from(*number).checked_sub(1),
+            None => self.lines.iter().position(|line| line.name == name),
+        }
+    }
+
+    fn first(&self, name: HeaderName) -> Option<Line> {
+        self.first_index(name).map(|at| self.lines[at])
+    }
+
+    fn name_text(&self, line: Line) -> &str {
+        self.text(Span { at: line.name_at, end: line.name_at + u16::from(line.name_length) })
+    }
+
+    fn text(&self, span: Span) -> &str {
+        std::str::from_utf8(span.of(&self.bytes)).expect("the head was checked when parsed, and spans end at ASCII")
+    }
+}
+
+/// Why a request is refused before anybody works on it. See [`Message::check`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The Request-URI cannot be read.
+    #[error("Request-URI: {0}")]
+    RequestUri(UriError),
+    /// A header cannot be read.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+}
+
+impl RequestError {
+    /// The reason phrase of the 400 that answers it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            RequestError::RequestUri(_) => "Bad Request-URI",
+            RequestError::Header(error) => error.reason(),
+        }
+    }
+}
+
+/// A number of seconds: digits only, clamped to 32 bits.
+pub(crate) fn seconds(value: &str) -> Option<u32> {
+    if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some(value.parse().unwrap_or(u32::MAX))
+}
+
+/// Splits a list at commas outside quotes and `<>`; empty elements are left out.
+struct Values<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        while !self.rest.is_empty() {
+            let end = value_end(self.rest.as_bytes());
+            let value = lex::trim(&self.rest[..end]);
+            self.rest = self.rest.get(end + 1..).unwrap_or("");
+            if !value.is_empty() {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+fn value_end(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b',' => return at,
+            b'"' => at = quoted_end(bytes, at).unwrap_or(bytes.len()),
+            b'<' => at = memchr::memchr(b'>', &bytes[at..]).map_or(bytes.len(), |close| at + close + 1),
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+/// Reads one value, and says where it ends.
+type Reader<'a, T> = fn(&'a str) -> Result<(T, usize), &'static str>;
+
+/// The values of one line, each read by `read`; ends after the first error.
+struct List<'a, T> {
+    rest: Option<&'a str>,
+    read: Reader<'a, T>,
+}
+
+impl<'a, T> Iterator for List<'a, T> {
+    type Item = Result<T, &'static str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.rest.take()?;
+        Some((self.read)(rest).map(|(value, end)| {
+            self.rest = rest.get(end + 1..);
+            value
+        }))
+    }
+}
+
+/// `None` for `*`.
+fn star_or_address(text: &str) -> Result<(Option<NameAddr<'_>>, usize), &'static str> {
+    if lex::trim(text) == "*" {
+        return Ok((None, text.len()));
+    }
+    NameAddr::parse_prefix(text).map(|(address, end)| (Some(address), end))
+}

@@ -1,0 +1,319 @@
+//! Values to bytes.
+
+use super::Message;
+use super::header::Via;
+use super::method::reason_phrase;
+use super::name::HeaderName;
+use bytes::Bytes;
+use std::fmt;
+use std::fmt::Write as _;
+use words::Flow;
+
+/// Builds a message from its first byte to its last; nothing is stored in between.
+///
+/// Values go in unchecked, except that CR, LF and NUL become spaces: no value can add a header.
+///
+/// ```
+/// use sip::{HeaderName, MessageBuilder};
+/// let bytes = MessageBuilder::request("BYE", "sip:a@h")
+///     .header(HeaderName::Subject, "x\r\nEvil: y")
+///     .finish_with_via("SIP/2.0/UDP h;branch=z9hG4bK1", None);
+/// assert_eq!(
+///     &bytes[..],
+///     b"BYE sip:a@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nSubject: x  Evil: y\r\nContent-Length: 0\r\n\r\n"
+/// );
+/// ```
+#[derive(Clone, Debug)]
+pub struct MessageBuilder {
+    out: Vec<u8>,
+    /// Where the headers start: right after the start line.
+    headers_at: usize,
+    /// The value of the topmost Via of a response, while nobody changed it.
+    via: Option<(usize, usize)>,
+}
+
+impl MessageBuilder {
+    /// A request without any header.
+    pub fn request(method: &str, uri: &str) -> Self {
+        let mut builder = MessageBuilder::empty(REQUEST_BYTES);
+        builder.push(method);
+        builder.out.push(b' ');
+        builder.push(uri);
+        builder.end_start_line(b" SIP/2.0\r\n");
+        builder
+    }
+
+    /// A response: all Via, From, To, Call-ID and CSeq of the request (RFC 3261 §8.2.6.2). `to_tag` is added where
+    /// the request's To has none. An empty `reason` is the standard one.
+    pub fn response(request: &Message, status: u16, reason: &str, to_tag: Option<&str>) -> Self {
+        let mut builder = MessageBuilder::empty(RESPONSE_BYTES);
+        builder.out.extend_from_slice(b"SIP/2.0 ");
+        builder.push_number(u32::from(status));
+        builder.out.push(b' ');
+        builder.push(if reason.is_empty() { reason_phrase(status) } else { reason });
+        builder.end_start_line(b"\r\n");
+        for via in request.headers(HeaderName::Via) {
+            builder.push_header(HeaderName::Via, via);
+            let end = builder.out.len() - 2;
+            builder.via.get_or_insert((end - via.len(), end));
+        }
+        builder.push_copy(request, HeaderName::From);
+        if let Some(to) = request.header(HeaderName::To) {
+            builder.push_header(HeaderName::To, to);
+            if let Some(tag) = to_tag.filter(|_| request.to_tag().is_none()) {
+                builder.out.truncate(builder.out.len() - 2);
+                builder.out.extend_from_slice(b";tag=");
+                builder.push(tag);
+                builder.end_line();
+            }
+        }
+        builder.push_copy(request, HeaderName::CallId);
+        builder.push_copy(request, HeaderName::CSeq);
+        builder
+    }
+
+    /// In a response: writes into the topmost Via where the request really came from (RFC 3261 §18.2.1, RFC 3581 §4).
+    pub fn stamp_via(mut self, flow: &Flow) -> Self {
+        let Some((at, end)) = self.via.take() else { return self };
+        let Ok(value) = std::str::from_utf8(&self.out[at..end]) else { return self };
+        let Ok((via, first_end)) = Via::parse_prefix(value) else { return self };
+        let wants_port = via.rport().is_some();
+        let remote = flow.remote.ip().to_canonical();
+        let differs = wants_port || via.host_ip().map(|ip| ip.to_canonical()) != Some(remote);
+        if !differs && via.received().is_none() {
+            return self;
+        }
+        // Nothing before the parameters can have a semicolon.
+        let sent_by = value[..first_end].split(';').next().unwrap_or(value).trim_end();
+        let mut stamped = String::with_capacity(first_end + 64);
+        stamped.push_str(sent_by);
+        let mut params = via.params.iter();
+        while let Some(param) = params.next_raw() {
+            let name = param.split(['=', ' ', '\t']).next().unwrap_or(param);
+            if !name.eq_ignore_ascii_case("rport") && !name.eq_ignore_ascii_case("received") {
+                stamped.push(';');
+                stamped.push_str(param);
+            }
+        }
+        // Writing to a String cannot fail.
+        if differs {
+            let _ = write!(stamped, ";received={remote}");
+        }
+        if wants_port {
+            let _ = write!(stamped, ";rport={}", flow.remote.port());
+        }
+        self.out.splice(at..at + first_end, stamped.into_bytes());
+        self
+    }
+
+    /// [`MessageBuilder::response`] and [`MessageBuilder::stamp_via`] in one.
+    pub fn response_via(request: &Message, flow: &Flow, status: u16, reason: &str, to_tag: Option<&str>) -> Self {
+        MessageBuilder::response(request, status, reason, to_tag).stamp_via(flow)
+    }
+
+    /// Adds a header line. [`HeaderName::Other`] has no name to write, so nothing is added for it: see
+    /// [`MessageBuilder::raw`].
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        self.push_header(name, value);
+        self
+    }
+
+    /// [`MessageBuilder::header`] without moving the builder.
+    pub fn push_header(&mut self, name: HeaderName, value: &str) {
+        if name != HeaderName::Other {
+            self.start_line(name.canonical());
+            self.push(value);
+            self.end_line();
+        }
+    }
+
+    /// Adds a header line whose value is formatted into place: `format_args!("…")`.
+    pub fn header_fmt(mut self, name: HeaderName, value: fmt::Arguments<'_>) -> Self {
+        self.push_header_fmt(name, value);
+        self
+    }
+
+    /// [`MessageBuilder::header_fmt`] without moving the builder.
+    pub fn push_header_fmt(&mut self, name: HeaderName, value: fmt::Arguments<'_>) {
+        if name != HeaderName::Other {
+            self.start_line(name.canonical());
+            // A value's own `Display` may give up; what it wrote so far stays.
+            let _ = Clean(self).write_fmt(value);
+            self.end_line();
+        }
+    }
+
+    /// Adds a header line with a number.
+    pub fn header_number(mut self, name: HeaderName, value: u32) -> Self {
+        if name != HeaderName::Other {
+            self.start_line(name.canonical());
+            self.push_number(value);
+            self.end_line();
+        }
+        self
+    }
+
+    /// Adds a header line with a name that has no [`HeaderName`].
+    pub fn raw(mut self, name: &str, value: &str) -> Self {
+        self.start_line(name);
+        self.push(value);
+        self.end_line();
+        self
+    }
+
+    /// Copies all lines of that name. Nothing for [`HeaderName::Other`].
+    pub fn copy(mut self, from: &Message, name: HeaderName) -> Self {
+        self.push_copy(from, name);
+        self
+    }
+
+    /// [`MessageBuilder::copy`] without moving the builder.
+    pub fn push_copy(&mut self, from: &Message, name: HeaderName) {
+        for value in from.headers(name) {
+            self.push_header(name, value);
+        }
+    }
+
+    /// Ends it without a body.
+    pub fn finish(mut self) -> Bytes {
+        self.end_head(None);
+        Bytes::from(self.out)
+    }
+
+    /// Ends it with a body.
+    pub fn finish_with_body(mut self, content_type: &str, body: &[u8]) -> Bytes {
+        self.end_head(Some((content_type, body)));
+        Bytes::from(self.out)
+    }
+
+    /// Ends a request, with a Via right after its start line.
+    pub fn finish_with_via(mut self, via: &str, body: Option<(&str, &[u8])>) -> Bytes {
+        let tail = self.out.len();
+        self.push_header(HeaderName::Via, via);
+        let added = self.out.len() - tail;
+        self.out[self.headers_at..].rotate_right(added);
+        self.end_head(body);
+        Bytes::from(self.out)
+    }
+
+    fn empty(capacity: usize) -> Self {
+        MessageBuilder { out: Vec::with_capacity(capacity), headers_at: 0, via: None }
+    }
+
+    fn end_start_line(&mut self, end: &[u8]) {
+        self.out.extend_from_slice(end);
+        self.headers_at = self.out.len();
+    }
+
+    fn start_line(&mut self, name: &str) {
+        self.push(name);
+        self.out.extend_from_slice(b": ");
+    }
+
+    fn end_line(&mut self) {
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Content-Type, Content-Length, the empty line and the body.
+    fn end_head(&mut self, body: Option<(&str, &[u8])>) {
+        let (content_type, body) = body.unwrap_or(("", b""));
+        if !content_type.is_empty() {
+            self.push_header(HeaderName::ContentType, content_type);
+        }
+        self.out.reserve(32 + body.len());
+        self.out.extend_from_slice(b"Content-Length: ");
+        self.push_number(body.len() as u32);
+        self.out.extend_from_slice(b"\r\n\r\n");
+        self.out.extend_from_slice(body);
+    }
+
+    /// Writes the text, with a space for each byte that would end a line.
+    fn push(&mut self, text: &str) {
+        let at = self.out.len();
+        self.out.extend_from_slice(text.as_bytes());
+        if memchr::memchr3(b'\r', b'\n', 0, text.as_bytes()).is_some() {
+            for byte in &mut self.out[at..] {
+                if matches!(byte, b'\r' | b'\n' | 0) {
+                    *byte = b' ';
+                }
+            }
+        }
+    }
+
+    fn push_number(&mut self, mut number: u32) {
+        let mut digits = [b'0'; 10];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] += (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.out.extend_from_slice(&digits[at..]);
+    }
+}
+
+/// Lets formatting write into a builder.
+struct Clean<'a>(&'a mut MessageBuilder);
+
+impl fmt::Write for Clean<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.push(text);
+        Ok(())
+    }
+}
+
+/// A request without Via, or a response, with its body: what a transaction user hands to the endpoint, which finishes
+/// it.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Start line and headers.
+    pub builder: MessageBuilder,
+    /// Content type and body.
+    pub body: Option<(&'static str, Bytes)>,
+}
+
+impl Outgoing {
+    /// Without a body.
+    pub fn new(builder: MessageBuilder) -> Self {
+        Outgoing { builder, body: None }
+    }
+
+    /// With a body.
+    pub fn with_body(builder: MessageBuilder, content_type: &'static str, body: Bytes) -> Self {
+        Outgoing { builder, body: Some((content_type, body)) }
+    }
+
+    /// Ends a response (or a request that has its Via).
+    pub fn finish(self) -> Bytes {
+        match self.body {
+            None => self.builder.finish(),
+            Some((content_type, body)) => self.builder.finish_with_body(content_type, &body),
+        }
+    }
+
+    /// Ends a response that goes back over `flow`.
+    pub fn finish_response(self, flow: &Flow) -> Bytes {
+        Outgoing { builder: self.builder.stamp_via(flow), body: self.body }.finish()
+    }
+
+    /// Ends a request with its Via.
+    pub fn finish_with_via(self, via: &str) -> Bytes {
+        let Outgoing { builder, body } = self;
+        builder.finish_with_via(via, body.as_ref().map(|(content_type, body)| (*content_type, &body[..])))
+    }
+}
+
+impl From<MessageBuilder> for Outgoing {
+    fn from(builder: MessageBuilder) -> Self {
+        Outgoing::new(builder)
+    }
+}
+
+/// What a request without a body usually needs. Units: bytes.
+const REQUEST_BYTES: usize = 768;
+
+/// What a response without a body usually needs. Units: bytes.
+const RESPONSE_BYTES: usize = 512;
