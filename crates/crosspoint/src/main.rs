@@ -20,9 +20,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let Cli { verb, data, json } = Cli::parse();
+    let named = data.clone();
     let data = data.unwrap_or_else(|| PathBuf::from("data"));
     match verb {
-        Verb::Run(args) => run::run(&args, &data),
+        Verb::Run(args) => run::run(&args, named.as_deref()),
         Verb::Check { config } => check(&config),
         Verb::Status => ask(&data, &api::Ask::Status, json),
         Verb::Account(verb) => ask(&data, &verb.ask(), json),

@@ -1,0 +1,199 @@
+//! From the command line and the configuration to what the exchange needs, with every mistake told before it starts.
+
+use crate::cli::{Profile, RunArgs};
+use crate::config::{Config, ConfigError, Durability, PortRange, Tier};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use words::Transport;
+
+/// A listener: its place in the list is its number in every flow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listener {
+    pub(crate) transport: Transport,
+    pub(crate) address: SocketAddr,
+}
+
+/// Everything decided before the start.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) config: Config,
+    pub(crate) profile: Option<Profile>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) data: Data,
+    /// Bench: where numbers beginning with 9 go.
+    pub(crate) uas: SocketAddr,
+    /// Bench: the network besides loopback that may speak to it.
+    pub(crate) allow: Option<Network>,
+}
+
+/// The data folder; a temporary one is removed at the end.
+#[derive(Debug)]
+pub(crate) enum Data {
+    Kept(PathBuf),
+    Temporary(tempfile::TempDir),
+}
+
+impl Data {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Data::Kept(path) => path,
+            Data::Temporary(dir) => dir.path(),
+        }
+    }
+}
+
+impl Setup {
+    pub(crate) fn new(args: &RunArgs, data: Option<&Path>) -> Result<Setup, ConfigError> {
+        let mut config = match &args.config {
+            Some(path) => Config::load(path)?,
+            None => Config::default(),
+        };
+        if args.profile == Some(Profile::Bench) {
+            bench(&mut config, args);
+        }
+        overrule(&mut config, args);
+        let data = match (data, args.profile) {
+            (None, Some(Profile::Bench)) => Data::Temporary(temporary()?),
+            (path, _) => Data::Kept(path.unwrap_or(Path::new("data")).to_owned()),
+        };
+        let allow = args.allow.as_deref().map(Network::parse).transpose()?;
+        let listeners = listeners(&config);
+        if args.profile == Some(Profile::Bench) {
+            let foreign = listeners.iter().find(|l| !l.address.ip().is_loopback());
+            if let (Some(listener), None) = (foreign, allow) {
+                return Err(ConfigError(format!(
+                    "the bench profile serves loopback only, and {} is not: name the load machine's network with --allow",
+                    listener.address
+                )));
+            }
+        }
+        Ok(Setup { config, profile: args.profile, listeners, data, uas: args.uas, allow })
+    }
+
+    pub(crate) fn is_bench(&self) -> bool {
+        self.profile == Some(Profile::Bench)
+    }
+
+    /// How long a call may be silent; the bench profile does not look.
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        let seconds = self.config.sip.silence_s;
+        (seconds > 0 && !self.is_bench()).then(|| Duration::from_secs(seconds))
+    }
+}
+
+fn temporary() -> Result<tempfile::TempDir, ConfigError> {
+    tempfile::Builder::new()
+        .prefix("crosspoint-bench.")
+        .tempdir()
+        .map_err(|error| ConfigError(format!("no temporary data folder can be made: {error}")))
+}
+
+/// What the bench profile changes before the command line has its say.
+fn bench(config: &mut Config, args: &RunArgs) {
+    let sip = args.sip.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 5060)));
+    (config.sip.udp, config.sip.tcp) = (vec![sip], vec![sip]);
+    (config.sip.tls, config.sip.ws, config.sip.wss) = (Vec::new(), Vec::new(), Vec::new());
+    config.media.ports = PortRange { min: 10_000, max: 32_767 };
+    config.limits.calls = 20_000;
+}
+
+fn overrule(config: &mut Config, args: &RunArgs) {
+    if let (Some(sip), None | Some(Profile::Demo)) = (args.sip, args.profile) {
+        (config.sip.udp, config.sip.tcp) = (vec![sip], vec![sip]);
+    }
+    if let Some(http) = args.http {
+        config.http.listen = http;
+    }
+    if let Some(ports) = args.rtp {
+        config.media.ports = ports;
+    }
+    if let Some(workers) = args.workers {
+        config.media.workers = workers;
+    }
+    if let Some(tier) = args.media {
+        config.media.tier = tier;
+    }
+    if let Some(durability) = args.durability {
+        config.store.durability = durability;
+    }
+}
+
+fn listeners(config: &Config) -> Vec<Listener> {
+    let sip = &config.sip;
+    let of = |transport, addresses: &[SocketAddr]| {
+        addresses.iter().map(move |&address| Listener { transport, address }).collect::<Vec<_>>()
+    };
+    let all = [
+        of(Transport::Udp, &sip.udp),
+        of(Transport::Tcp, &sip.tcp),
+        of(Transport::Tls, &sip.tls),
+        of(Transport::Ws, &sip.ws),
+        of(Transport::Wss, &sip.wss),
+    ];
+    all.concat()
+}
+
+/// A network, written `192.0.2.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    fn parse(text: &str) -> Result<Network, ConfigError> {
+        let wrong = || ConfigError(format!("\"{text}\" is not a network such as 192.0.2.0/24"));
+        let (address, bits) = text.split_once('/').ok_or_else(wrong)?;
+        let (address, bits): (IpAddr, u8) = (address.parse().map_err(|_| wrong())?, bits.parse().map_err(|_| wrong())?);
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        if bits > most { Err(wrong()) } else { Ok(Network { address, bits }) }
+    }
+
+    /// Whether an address lies in it.
+    pub(crate) fn contains(&self, other: IpAddr) -> bool {
+        match (self.address, other) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
+                (u32::from(ours) ^ u32::from(theirs)) & mask == 0
+            }
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
+                (u128::from(ours) ^ u128::from(theirs)) & mask == 0
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+impl From<Durability> for controller::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Power => controller::Durability::Power,
+            Durability::Process => controller::Durability::Process,
+        }
+    }
+}
+
+impl From<Tier> for relay::Mode {
+    fn from(tier: Tier) -> Self {
+        match tier {
+            Tier::Auto => relay::Mode::Auto,
+            Tier::Batch => relay::Mode::Batch,
+            Tier::Basic => relay::Mode::Basic,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_hold_their_addresses() {
+        let network = Network::parse("192.0.2.0/24").unwrap();
+        assert!(network.contains("192.0.2.77".parse().unwrap()) && !network.contains("192.0.3.1".parse().unwrap()));
+        assert!(Network::parse("0.0.0.0/0").unwrap().contains("8.8.8.8".parse().unwrap()));
+        assert!(Network::parse("192.0.2.0/33").is_err() && Network::parse("x").is_err());
+    }
+}
