@@ -200,7 +200,7 @@ pub fn classify_datagram(bytes: &[u8]) -> Datagram {
         return Datagram::KeepAlive;
     };
     // Phones of several makes send a few letters, such as "jaK" or "hello": too short for any message.
-    if bytes.len() <= KEEP_ALIVE_BYTES {
+    if bytes.len() <= KEEP_ALIVE_BYTES && bytes.is_ascii() {
         return Datagram::KeepAlive;
     }
     if begins_like_sip(&bytes[at..]) && memchr::memchr(b'\n', bytes).is_some() {
@@ -266,7 +266,7 @@ fn content_length(head: &[u8]) -> Result<usize, FramingError> {
 }
 
 /// The longest method. Units: bytes.
-const METHOD_BYTES: usize = 32;
+const METHOD_BYTES: usize = 64;
 
 /// The longest head on a stream. Units: bytes.
 const HEAD_BYTES: usize = 32 * 1024;
