@@ -29,6 +29,12 @@
 
 pub mod codec;
 pub mod command;
+pub mod demux;
+pub mod dtmf;
 pub mod offer;
 pub mod ports;
+pub mod rtcp;
+pub mod rtp;
 pub mod sdp;
+pub mod stats;
+pub mod stun;

@@ -1,0 +1,236 @@
+//! What a receiver knows of a stream: loss and jitter (RFC 3550 A.1, A.3, A.8), in integers, a few operations a packet.
+
+use crate::rtcp::ReportBlock;
+use words::Time;
+
+/// The fastest clock that is believed. Video has 90,000. Units: Hz.
+pub const CLOCK_MAX_HZ: u32 = 1_000_000;
+
+/// Figures of one direction.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceiveStats {
+    clock_hz: u32,
+    ssrc: u32,
+    /// The first sequence number of the present stream, and the highest with its cycles.
+    base: u32,
+    highest: u32,
+    /// What would follow the last packet that was too far off to believe.
+    expected_after_jump: u32,
+    /// Packets of the present stream.
+    received: u32,
+    /// Packets lost by streams before the present one.
+    lost_before: u64,
+    /// Units: ticks, times 16.
+    jitter_x16: u32,
+    transit: u32,
+    has_transit: bool,
+    reported_expected: u32,
+    reported_received: u32,
+}
+
+impl ReceiveStats {
+    /// Nothing came so far. `clock_hz` is the rate of the codec's timestamps, as a phone may have said it: 0 and more
+    /// than [`CLOCK_MAX_HZ`] count as 8,000.
+    pub fn new(clock_hz: u32) -> Self {
+        ReceiveStats {
+            clock_hz: if (1..=CLOCK_MAX_HZ).contains(&clock_hz) { clock_hz } else { 8_000 },
+            ssrc: 0,
+            base: 0,
+            highest: 0,
+            expected_after_jump: NO_JUMP,
+            received: 0,
+            lost_before: 0,
+            jitter_x16: 0,
+            transit: 0,
+            has_transit: false,
+            reported_expected: 0,
+            reported_received: 0,
+        }
+    }
+
+    /// Counts a packet. The timestamp of telephone events stands still while they last: pass `None` for theirs.
+    pub fn packet(&mut self, ssrc: u32, sequence: u16, timestamp: Option<u32>, now: Time) {
+        if self.received == 0 || ssrc != self.ssrc {
+            self.restart(ssrc, sequence);
+        } else {
+            self.count(sequence);
+        }
+        if let Some(timestamp) = timestamp {
+            self.time(timestamp, now);
+        }
+    }
+
+    /// Packets that the sequence numbers miss. Those that came twice make up for lost ones, as in RFC 3550 A.3.
+    pub fn lost(&self) -> u64 {
+        self.lost_before + u64::from(self.expected().saturating_sub(self.received))
+    }
+
+    /// Interarrival jitter. Units: ticks of the codec's clock.
+    pub fn jitter_ticks(&self) -> u32 {
+        self.jitter_x16 >> 4
+    }
+
+    /// Interarrival jitter. Units: microseconds.
+    pub fn jitter_us(&self) -> u64 {
+        u64::from(self.jitter_x16) * 1_000_000 / 16 / u64::from(self.clock_hz)
+    }
+
+    /// The block for a report about this stream (RFC 3550 §6.4.1), and the begin of the next interval of its fraction.
+    /// The fields of the last sender report are left to the caller.
+    pub fn report(&mut self) -> ReportBlock {
+        let expected = self.expected().wrapping_sub(self.reported_expected);
+        let received = self.received.wrapping_sub(self.reported_received);
+        self.reported_expected = self.expected();
+        self.reported_received = self.received;
+        let lost = u64::from(expected.saturating_sub(received));
+        let fraction = if expected == 0 { 0 } else { (lost << 8) / u64::from(expected) };
+        ReportBlock {
+            ssrc: self.ssrc,
+            fraction_lost: fraction.min(255) as u8,
+            lost: (i64::from(self.expected()) - i64::from(self.received)).clamp(-0x80_0000, 0x7f_ffff) as i32,
+            highest_sequence: self.highest,
+            jitter_ticks: self.jitter_ticks(),
+            last_sr: 0,
+            delay_since_last_sr: 0,
+        }
+    }
+
+    fn expected(&self) -> u32 {
+        if self.received == 0 { 0 } else { self.highest.wrapping_sub(self.base).wrapping_add(1) }
+    }
+
+    fn restart(&mut self, ssrc: u32, sequence: u16) {
+        self.lost_before = self.lost();
+        self.ssrc = ssrc;
+        self.base = u32::from(sequence);
+        self.highest = self.base;
+        self.received = 1;
+        self.expected_after_jump = NO_JUMP;
+        self.has_transit = false;
+        (self.reported_expected, self.reported_received) = (0, 0);
+    }
+
+    fn count(&mut self, sequence: u16) {
+        let ahead = sequence.wrapping_sub(self.highest as u16);
+        if ahead < DROPOUT_MAX {
+            self.highest = self.highest.wrapping_add(u32::from(ahead));
+        } else if ahead <= u16::MAX - MISORDER_MAX {
+            // Too far to be loss or disorder: two in a row are a sender that began anew (RFC 3550 A.1).
+            if u32::from(sequence) == self.expected_after_jump {
+                self.restart(self.ssrc, sequence);
+                return;
+            }
+            self.expected_after_jump = u32::from(sequence.wrapping_add(1));
+            return;
+        } else if u32::from(u16::MAX - ahead) >= self.highest.wrapping_sub(self.base) {
+            // From before the first that was heard: it was not expected, so it is not received either.
+            return;
+        }
+        self.received = self.received.saturating_add(1);
+    }
+
+    fn time(&mut self, timestamp: u32, now: Time) {
+        let micros = now.as_nanos() / 1_000;
+        let arrival = (micros.wrapping_mul(u64::from(self.clock_hz)) / 1_000_000) as u32;
+        let transit = arrival.wrapping_sub(timestamp);
+        let difference = transit.wrapping_sub(self.transit).cast_signed().unsigned_abs();
+        self.transit = transit;
+        // The first packet has nothing to differ from; a jump of more than a second is a new time base, not jitter.
+        if !std::mem::replace(&mut self.has_transit, true) || difference > self.clock_hz {
+            return;
+        }
+        self.jitter_x16 = self.jitter_x16 + difference - ((self.jitter_x16 + 8) >> 4);
+    }
+}
+
+/// No sequence number: they have 16 bits.
+const NO_JUMP: u32 = u32::MAX;
+/// RFC 3550 A.1: how far ahead counts as loss.
+const DROPOUT_MAX: u16 = 3_000;
+/// RFC 3550 A.1: how far behind counts as disorder.
+const MISORDER_MAX: u16 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn hear(stats: &mut ReceiveStats, sequences: impl IntoIterator<Item = u16>) {
+        for sequence in sequences {
+            stats.packet(1, sequence, None, Time::ZERO);
+        }
+    }
+
+    #[test]
+    fn gaps_are_lost_across_the_wrap_and_disorder_is_not() {
+        let mut stats = ReceiveStats::new(8_000);
+        hear(&mut stats, (65_530..=u16::MAX).chain(0..10));
+        assert_eq!(stats.lost(), 0);
+        hear(&mut stats, [14, 12, 13, 10, 17]);
+        assert_eq!(stats.lost(), 3);
+        assert_eq!(stats.report().highest_sequence, 0x1_0011);
+    }
+
+    #[test]
+    fn a_sender_that_begins_anew_loses_nothing_by_it() {
+        let mut stats = ReceiveStats::new(8_000);
+        hear(&mut stats, [1, 2, 4]);
+        hear(&mut stats, [30_000, 30_001, 30_002, 30_004]);
+        assert_eq!(stats.lost(), 2);
+        stats.packet(2, 7, None, Time::ZERO);
+        stats.packet(2, 9, None, Time::ZERO);
+        assert_eq!(stats.lost(), 3);
+    }
+
+    #[test]
+    fn the_fraction_counts_since_the_last_report() {
+        let mut stats = ReceiveStats::new(8_000);
+        hear(&mut stats, (0..100).filter(|n| n % 4 != 1));
+        let first = stats.report();
+        assert_eq!((first.fraction_lost, first.lost), (64, 25));
+        hear(&mut stats, 100..200);
+        let second = stats.report();
+        assert_eq!((second.fraction_lost, second.lost), (0, 25));
+    }
+
+    #[test]
+    fn jitter_agrees_with_the_formula_in_fractions() {
+        let mut stats = ReceiveStats::new(8_000);
+        let mut exact = 0.0f64;
+        let mut last: Option<f64> = None;
+        for n in 0..2_000u32 {
+            // 20 ms apart, every third 4 ms late.
+            let at_us = 1_000_000 + u64::from(n) * 20_000 + if n % 3 == 0 { 4_000 } else { 0 };
+            let now = Time::ZERO + Duration::from_micros(at_us);
+            stats.packet(1, n as u16, Some((n * 160).wrapping_add(4_000_000_000)), now);
+            let transit = at_us as f64 * 0.008 - f64::from(n) * 160.0;
+            if let Some(last) = last.replace(transit) {
+                exact += ((transit - last).abs() - exact) / 16.0;
+            }
+        }
+        assert!((f64::from(stats.jitter_ticks()) - exact).abs() <= 1.5, "{} {exact}", stats.jitter_ticks());
+        assert!((stats.jitter_us() as f64 - exact * 125.0).abs() <= 200.0);
+    }
+
+    #[test]
+    fn a_jump_of_the_time_base_is_no_jitter() {
+        let mut stats = ReceiveStats::new(8_000);
+        for (n, timestamp) in [0, 160, 320, 3_000_000_000, 3_000_000_160].into_iter().enumerate() {
+            stats.packet(1, n as u16, Some(timestamp), Time::from_millis(n as u64 * 20));
+        }
+        assert_eq!(stats.jitter_ticks(), 0);
+    }
+
+    #[test]
+    fn any_order_of_any_numbers_is_survived() {
+        let mut chance = words::Chance::new(words::Seed::from_number(5));
+        let mut stats = ReceiveStats::new(0);
+        for n in 0..100_000 {
+            let now = Time::from_nanos(chance.u64() >> chance.below(64));
+            stats.packet(chance.below(2) as u32, chance.u32() as u16, Some(chance.u32()), now);
+            if n % 100 == 0 {
+                let _ = (stats.report(), stats.lost(), stats.jitter_us());
+            }
+        }
+    }
+}
