@@ -32,12 +32,24 @@
 //! Limits: a message has at most [`words::limit::MESSAGE_BYTES`] bytes and [`words::limit::HEADER_LINES`] header
 //! lines; header names have at most 255 bytes. Nothing here recurses, so nesting costs nothing.
 
+pub mod dialog;
 pub mod digest;
+pub mod endpoint;
+pub mod error;
 pub mod framing;
 pub mod msg;
+pub mod timer;
+pub mod txn;
 
+pub use dialog::Dialog;
+pub use endpoint::{
+    Advertised, ClientTxn, Endpoint, EndpointConfig, EndpointLimits, Event, Output, ServerTxn, Target,
+};
+pub use error::{DialogError, OutOfOrder, Refused};
 pub use framing::{Datagram, Frame, Framer, FramingError, classify_datagram};
 pub use msg::{
     CSeq, Contact, HeaderError, HeaderName, Malformed, Message, MessageBuilder, Method, NameAddr, Outgoing, Params,
     ParseError, Peek, RequestError, Scheme, Uri, UriError, Via, peek, reason_phrase,
 };
+pub use timer::{Timer, TimerConfig};
+pub use txn::shard_of_branch;

@@ -1,0 +1,314 @@
+//! The front door: messages in, events up, answers and requests out, all in given time.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use sip::{Endpoint, EndpointConfig, Event, MessageBuilder, Output};
+//! use words::{Chance, ConnectionId, Flow, Seed, Time, Transport};
+//!
+//! let now = Time::ZERO;
+//! let mut endpoint = Endpoint::new(EndpointConfig::default(), Chance::new(Seed::from_number(1)), now);
+//! let flow = Flow {
+//!     transport: Transport::Udp,
+//!     listener: 0,
+//!     connection: ConnectionId::NONE,
+//!     local: "192.0.2.1:5060".parse().unwrap(),
+//!     remote: "192.0.2.9:5060".parse().unwrap(),
+//! };
+//! let options = Bytes::from_static(
+//!     b"OPTIONS sip:192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK1;rport\r\n\
+//!       From: <sip:a@h>;tag=1\r\nTo: <sip:192.0.2.1>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n",
+//! );
+//! endpoint.handle_message(flow, options, now)?;
+//! let Output::Event(Event::Request { txn, message, .. }) = endpoint.poll() else { panic!() };
+//! endpoint.respond(txn, MessageBuilder::response(&message, 200, "", Some("tag")).into(), now);
+//! assert!(matches!(endpoint.poll(), Output::Transmit { bytes, .. } if bytes.starts_with(b"SIP/2.0 200 OK")));
+//! # Ok::<(), sip::Refused>(())
+//! ```
+//!
+//! Limits: [`EndpointLimits`]. A CANCEL takes no memory of its own: it is answered from its INVITE's.
+
+mod client;
+mod config;
+mod dial;
+mod event;
+mod server;
+mod shared;
+#[cfg(test)]
+mod tests;
+
+pub use config::{Advertised, EndpointConfig, EndpointLimits};
+pub use event::{ClientTxn, Event, Output, ServerTxn, Target};
+
+use crate::error::Refused;
+use crate::msg::{HeaderName, Message, MessageBuilder, Method, Outgoing, ParseError};
+use crate::txn::key::Branch;
+use bytes::Bytes;
+use client::Clients;
+use dial::{Reached, Waiting};
+use server::{Found, Servers, reply_flow};
+use shared::{Due, Shared, Side};
+use words::{Chance, ConnectionId, Flow, Time};
+
+/// The transaction layer of one loop (RFC 3261 §17, §18).
+pub struct Endpoint {
+    shared: Shared,
+    clients: Clients,
+    servers: Servers,
+}
+
+impl Endpoint {
+    /// An endpoint without transactions.
+    pub fn new(config: EndpointConfig, chance: Chance, now: Time) -> Self {
+        Endpoint { shared: Shared::new(config, chance, now), clients: Clients::new(), servers: Servers::new() }
+    }
+
+    /// Takes one datagram or one frame.
+    ///
+    /// # Errors
+    /// [`Refused`] says why it became no event; what has an answer was answered.
+    pub fn handle_message(&mut self, flow: Flow, bytes: Bytes, now: Time) -> Result<(), Refused> {
+        let message = Message::parse(bytes).map_err(|error| self.refuse_malformed(error, flow))?;
+        if message.is_request() {
+            self.handle_request(message, flow, now)
+        } else {
+            self.clients.answer(&mut self.shared, message, flow, now)
+        }
+    }
+
+    /// A connection that [`Output::Connect`] asked for is up, or will not be.
+    pub fn handle_connected(&mut self, id: u64, result: Result<Flow, ()>, now: Time) {
+        let (waiting, flow) = self.shared.dial_ended(id, result.ok());
+        for waiting in waiting {
+            match (waiting, flow) {
+                (Waiting::Client { slot, secret }, Some(flow)) => {
+                    self.clients.connected(&mut self.shared, slot, secret, flow, now);
+                }
+                (Waiting::Client { slot, secret }, None) => {
+                    self.clients.not_connected(&mut self.shared, slot, secret, now);
+                }
+                (Waiting::Server(txn), flow) => self.servers.connected(&mut self.shared, txn, flow, now),
+                (Waiting::Bytes(bytes), Some(flow)) => self.shared.transmit(flow, bytes),
+                (Waiting::Bytes(_), None) => {}
+            }
+        }
+    }
+
+    /// A connection is gone: requests that wait for an answer on it fail (RFC 3261 §18.4); answers that come later
+    /// may find another way (§18.2.2).
+    pub fn handle_flow_closed(&mut self, connection: ConnectionId, now: Time) {
+        if connection == ConnectionId::NONE {
+            return;
+        }
+        self.shared.forget_connection(connection);
+        let riders = self.shared.riders.range((connection, Side::Client, 0)..=(connection, Side::Server, u32::MAX));
+        let riders: Vec<_> = riders.copied().collect();
+        for (_, side, slot) in riders {
+            match side {
+                Side::Client => self.clients.transport_failed(&mut self.shared, slot, now),
+                Side::Server => self.servers.flow_closed(&mut self.shared, slot),
+            }
+        }
+    }
+
+    /// The system refused to send along this flow. On UDP the requests that went there last fail; a connection is
+    /// taken for gone. An answer is not missed: the request will come again.
+    pub fn handle_send_failed(&mut self, flow: &Flow, now: Time) {
+        if flow.connection != ConnectionId::NONE {
+            return self.handle_flow_closed(flow.connection, now);
+        }
+        for slot in self.shared.take_recent(flow.remote) {
+            self.clients.send_failed(&mut self.shared, slot, flow, now);
+        }
+    }
+
+    /// Lets timers fire whose time has come.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(due) = self.shared.timers.pop(now) {
+            match due {
+                Due::Transaction { side: Side::Client, slot, timer } => {
+                    self.clients.timeout(&mut self.shared, slot, timer, now);
+                }
+                Due::Transaction { side: Side::Server, slot, timer } => {
+                    self.servers.timeout(&mut self.shared, slot, timer, now);
+                }
+                Due::Dial(id) => self.handle_connected(id, Err(()), now),
+            }
+        }
+    }
+
+    /// Sends a request in a transaction of its own; it gets its Via here. Do not send ACK or CANCEL so: see
+    /// [`Endpoint::send_ack`] and [`Endpoint::cancel`].
+    pub fn request(&mut self, txn: ClientTxn, request: Outgoing, target: Target, now: Time) {
+        if self.transactions() >= self.shared.config.limits.transactions + self.headroom() {
+            return self.shared.tell(Event::TransportFailed { txn });
+        }
+        self.clients.request(&mut self.shared, txn, request, target, now);
+    }
+
+    /// Cancels an INVITE that has no final answer: at once, or when the first provisional answer comes (RFC 3261 §9.1).
+    /// `reason` becomes a Reason header (RFC 3326). The INVITE still ends with an answer, which may be a 2xx, or with
+    /// [`Event::Timeout`].
+    pub fn cancel(&mut self, txn: ClientTxn, reason: Option<&str>, now: Time) {
+        self.clients.cancel(&mut self.shared, txn, reason, now);
+    }
+
+    /// Answers a request. A 2xx to an INVITE is sent again until [`Endpoint::acked`], or for 64 times T1, and then
+    /// [`Event::NoAck`] follows (RFC 3261 §13.3.1.4). Nothing happens when the transaction is gone or has a final
+    /// answer.
+    pub fn respond(&mut self, txn: ServerTxn, response: Outgoing, now: Time) {
+        self.servers.respond(&mut self.shared, txn, response, now);
+    }
+
+    /// The user matched an ACK to the 2xx that it gave there.
+    pub fn acked(&mut self, txn: ServerTxn) {
+        self.servers.acked(&mut self.shared, txn);
+    }
+
+    /// Sends the ACK to a 2xx, which is no transaction: once, with a branch of its own (RFC 3261 §13.2.2.4, §17.1.1.3).
+    pub fn send_ack(&mut self, ack: Outgoing, target: Target, now: Time) {
+        let secret = self.shared.chance.u64();
+        let branch = Branch { shard: self.shared.config.shard, slot: Branch::NO_SLOT, secret };
+        let (bytes, reached) = client::launch(&mut self.shared, ack, target, branch, Waiting::Bytes(Bytes::new()), now);
+        match reached {
+            Reached::Open(flow) => self.shared.transmit(flow, bytes),
+            Reached::Opening | Reached::Full => {}
+        }
+    }
+
+    /// Answers a request that has no transaction, without a memory of it (RFC 3261 §8.2.7).
+    pub fn send_response_statelessly(&mut self, request: &Message, flow: Flow, response: Outgoing) {
+        let to = request.via().map_or(flow, |via| reply_flow(&via, flow, self.shared.config.force_rport));
+        self.shared.transmit(to, response.finish_response(&flow));
+    }
+
+    /// The next output. Call until [`Output::Timeout`], after each input.
+    pub fn poll(&mut self) -> Output {
+        self.shared.out.pop_front().unwrap_or_else(|| Output::Timeout(self.shared.timers.next_at()))
+    }
+
+    /// How many transactions live, of both sides.
+    pub fn transactions(&self) -> usize {
+        self.clients.len() + self.servers.len()
+    }
+
+    /// What our Via names as sent-by on this flow: `host:port`.
+    pub fn sent_by(&mut self, flow: &Flow) -> &str {
+        self.shared.sent_by(flow.transport, flow.listener, flow.local)
+    }
+
+    fn handle_request(&mut self, message: Message, flow: Flow, now: Time) -> Result<(), Refused> {
+        let via = message.via().map_err(|error| Refused::BadHeader(error.into()));
+        let via = via.inspect_err(|refused| self.refuse(&message, flow, refused))?;
+        match message.method() {
+            Method::Ack => {
+                let key = self.shared.keyring.transaction(&message, &via, Method::Invite);
+                if let Some(message) = self.servers.ack(&mut self.shared, key, message, flow, now) {
+                    message.check()?;
+                    self.shared.tell(Event::Ack { message, flow });
+                }
+                Ok(())
+            }
+            Method::Cancel => {
+                let key = self.shared.keyring.transaction(&message, &via, Method::Invite);
+                self.handle_cancel(message, flow, key)
+            }
+            Method::Invite
+            | Method::Options
+            | Method::Bye
+            | Method::Register
+            | Method::Prack
+            | Method::Subscribe
+            | Method::Notify
+            | Method::Publish
+            | Method::Info
+            | Method::Refer
+            | Method::Message
+            | Method::Update
+            | Method::Other => {
+                let key = self.shared.keyring.transaction(&message, &via, message.method());
+                if self.servers.absorb(&mut self.shared, key, now) {
+                    return Ok(());
+                }
+                let merge = self.admit(&message).inspect_err(|refused| self.refuse(&message, flow, refused))?;
+                self.servers.open(&mut self.shared, message, flow, key, merge, now);
+                Ok(())
+            }
+        }
+    }
+
+    /// RFC 3261 §9.2. Its 200 needs no memory: the same CANCEL finds the same INVITE and gets the same answer.
+    fn handle_cancel(&mut self, message: Message, flow: Flow, key: u128) -> Result<(), Refused> {
+        message.check().map_err(Refused::from).inspect_err(|refused| self.refuse(&message, flow, refused))?;
+        let found = self.servers.cancel(key);
+        if matches!(found, Found::Nothing) {
+            self.refuse(&message, flow, &Refused::NothingToCancel);
+            return Err(Refused::NothingToCancel);
+        }
+        let ok = self.stateless(&message, 200, "");
+        self.send_response_statelessly(&message, flow, ok.into());
+        if let Found::Cancelled(txn) = found {
+            self.shared.tell(Event::Cancelled { txn, message, flow });
+        }
+        Ok(())
+    }
+
+    /// What a new request must pass; gives the key under which it is found when it comes again on another way.
+    fn admit(&self, message: &Message) -> Result<Option<u128>, Refused> {
+        message.check()?;
+        let in_dialog = message.to_tag().is_some();
+        let most = self.shared.config.limits.transactions + if in_dialog { self.headroom() } else { 0 };
+        if self.transactions() >= most {
+            return Err(Refused::Full);
+        }
+        if in_dialog {
+            return Ok(None);
+        }
+        // RFC 3261 §16.3: OPTIONS is answered by whom it reaches with nothing left; REGISTER goes no further here.
+        let ends_here = matches!(message.method(), Method::Options | Method::Register);
+        if !ends_here && matches!(message.max_forwards(), Ok(Some(0))) {
+            return Err(Refused::TooManyHops);
+        }
+        let merge = self.shared.keyring.merge(message);
+        if self.servers.is_merged(merge) { Err(Refused::Merged) } else { Ok(Some(merge)) }
+    }
+
+    /// What requests inside dialogs may take beyond the limit.
+    fn headroom(&self) -> usize {
+        self.shared.config.limits.transactions / 8
+    }
+
+    fn refuse_malformed(&mut self, error: ParseError, flow: Flow) -> Refused {
+        if let Some(request) = error.salvage() {
+            let answer = self.stateless(request, error.status(), error.reason());
+            self.send_response_statelessly(request, flow, answer.into());
+        }
+        Refused::Malformed(error)
+    }
+
+    /// Answers what was refused, without a memory of it.
+    fn refuse(&mut self, request: &Message, flow: Flow, refused: &Refused) {
+        let Some(status) = refused.status() else { return };
+        let reason = if let Refused::BadHeader(error) = refused { error.reason() } else { "" };
+        let mut answer = self.stateless(request, status, reason);
+        let retry_after_s = self.shared.config.limits.retry_after_s;
+        if matches!(refused, Refused::Full) && retry_after_s > 0 {
+            answer = answer.header_number(HeaderName::RetryAfter, retry_after_s);
+        }
+        self.send_response_statelessly(request, flow, answer.into());
+    }
+
+    fn stateless(&self, request: &Message, status: u16, reason: &str) -> MessageBuilder {
+        let tag = self.shared.keyring.stateless_tag(request);
+        let mut answer = MessageBuilder::response(request, status, reason, Some(tag.as_str()));
+        if !self.shared.config.server.is_empty() {
+            answer.push_header(HeaderName::Server, &self.shared.config.server);
+        }
+        answer
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("transactions", &self.transactions()).finish_non_exhaustive()
+    }
+}

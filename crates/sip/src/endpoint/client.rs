@@ -1,0 +1,493 @@
+//! The client transactions: their memory, and what the effects of their tables do.
+
+use super::dial::{Dialled, Reached, Waiting};
+use super::event::{ClientTxn, Event, Target};
+use super::shared::{Shared, Side};
+use crate::error::Refused;
+use crate::msg::{HeaderName, Message, MessageBuilder, Method, Outgoing};
+use crate::timer::Timer;
+use crate::txn::key::{Branch, BuildAsIs};
+use crate::txn::slots::Slots;
+use crate::txn::{Effect, Illegal, client, invite_client, step};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::time::Duration;
+use words::{ConnectionId, Flow, Time, TimerToken};
+
+/// All client transactions.
+pub(super) struct Clients {
+    slots: Slots<Client>,
+    by_user: HashMap<u64, u32, BuildAsIs>,
+}
+
+/// One client transaction.
+struct Client {
+    machine: Machine,
+    cancel: Cancel,
+    /// How often the timer that repeats has fired.
+    fired: u8,
+    /// The connection is not up yet: nothing can be sent.
+    dialling: bool,
+    user: ClientTxn,
+    /// The random half of our branch.
+    secret: u64,
+    flow: Flow,
+    /// The request; from a 300–699 answer on, its ACK.
+    message: Bytes,
+    repeat: Option<TimerToken>,
+    guard: Option<TimerToken>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Machine {
+    Invite(invite_client::State),
+    /// The CANCEL of the INVITE in that slot, whose branch it shares (RFC 3261 §9.1).
+    Cancel(client::State, u32),
+    Other(client::State),
+}
+
+/// The CANCEL of an INVITE.
+enum Cancel {
+    No,
+    Wanted(Option<Box<str>>),
+    /// Its slot.
+    Sent(u32),
+}
+
+/// An event of either machine.
+#[derive(Clone, Copy, Debug)]
+enum Input {
+    Invite(invite_client::Event),
+    Other(client::Event),
+}
+
+/// An answer on its way up.
+type Answer = Option<(Message, Flow)>;
+
+impl Clients {
+    pub(super) fn new() -> Self {
+        Clients { slots: Slots::new(), by_user: HashMap::default() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Starts a transaction. What cannot be started fails as an event, so that its user has one path.
+    pub(super) fn request(&mut self, shared: &mut Shared, user: ClientTxn, out: Outgoing, target: Target, now: Time) {
+        let slot = self.slots.next();
+        let secret = shared.chance.u64();
+        let branch = Branch { shard: shared.config.shard, slot, secret };
+        let (message, reached) = launch(shared, out, target, branch, Waiting::Client { slot, secret }, now);
+        let (flow, dialling) = match reached {
+            Reached::Open(flow) => (flow, false),
+            Reached::Opening => (flow_of(target), true),
+            Reached::Full => return shared.tell(Event::TransportFailed { txn: user }),
+        };
+        let machine = if message.starts_with(b"INVITE ") {
+            Machine::Invite(invite_client::State::Calling)
+        } else {
+            Machine::Other(client::State::Trying)
+        };
+        let (repeat, guard) = (None, None);
+        let cancel = Cancel::No;
+        let client = Client { machine, cancel, fired: 0, dialling, user, secret, flow, message, repeat, guard };
+        self.slots.insert(client);
+        self.by_user.insert(user.0, slot);
+        shared.ride(&flow, Side::Client, slot);
+        let start = match machine {
+            Machine::Invite(_) => Input::Invite(invite_client::Event::Start),
+            Machine::Cancel(..) | Machine::Other(_) => Input::Other(client::Event::Start),
+        };
+        self.run(shared, slot, start, None, now);
+    }
+
+    /// RFC 3261 §9.1: only an INVITE is cancelled, and only after a provisional answer.
+    pub(super) fn cancel(&mut self, shared: &mut Shared, user: ClientTxn, reason: Option<&str>, now: Time) {
+        let Some(&slot) = self.by_user.get(&user.0) else { return };
+        let Some(client) = self.slots.at_mut(slot) else { return };
+        if !matches!(client.cancel, Cancel::No) || !matches!(client.machine, Machine::Invite(_)) {
+            return;
+        }
+        client.cancel = Cancel::Wanted(reason.map(Box::from));
+        self.run(shared, slot, Input::Invite(invite_client::Event::Cancel), None, now);
+    }
+
+    /// RFC 3261 §17.1.3, §18.1.2.
+    pub(super) fn answer(
+        &mut self,
+        shared: &mut Shared,
+        message: Message,
+        flow: Flow,
+        now: Time,
+    ) -> Result<(), Refused> {
+        let via = message.via().map_err(|error| Refused::BadHeader(error.into()))?;
+        let branch = via.branch().and_then(Branch::parse).ok_or(Refused::NotOurs)?;
+        let invite = self.slots.at(branch.slot).filter(|client| client.secret == branch.secret);
+        let invite = invite.ok_or(Refused::Stray)?;
+        let Flow { transport, listener, local, .. } = invite.flow;
+        if !same_sent_by(shared.sent_by(transport, listener, local), via.host, via.port) {
+            return Err(Refused::NotOurs);
+        }
+        let (slot, client) = match (message.method(), &invite.cancel) {
+            (Method::Cancel, Cancel::Sent(slot)) => (*slot, self.slots.at(*slot).ok_or(Refused::Stray)?),
+            _ => (branch.slot, invite),
+        };
+        let status = message.status();
+        let input = match client.machine {
+            Machine::Invite(_) if message.method() == Method::Invite => Input::Invite(match status {
+                ..200 => invite_client::Event::Provisional,
+                200..300 => invite_client::Event::Success,
+                300.. => invite_client::Event::Failure,
+            }),
+            Machine::Cancel(..) if message.method() == Method::Cancel => Input::Other(class(status)),
+            Machine::Other(_) if same_method(&message, &client.message) => Input::Other(class(status)),
+            Machine::Invite(_) | Machine::Cancel(..) | Machine::Other(_) => return Err(Refused::Stray),
+        };
+        self.run(shared, slot, input, Some((message, flow)), now);
+        Ok(())
+    }
+
+    pub(super) fn timeout(&mut self, shared: &mut Shared, slot: u32, timer: Timer, now: Time) {
+        let Some(client) = self.slots.at_mut(slot) else { return };
+        match timer {
+            Timer::A | Timer::E => client.repeat = None,
+            _ => client.guard = None,
+        }
+        if let Some(input) = input_of(timer) {
+            self.run(shared, slot, input, None, now);
+        }
+    }
+
+    /// The connection that a request waited for is up.
+    pub(super) fn connected(&mut self, shared: &mut Shared, slot: u32, secret: u64, flow: Flow, now: Time) {
+        let Some(client) = self.slots.at_mut(slot).filter(|client| client.secret == secret) else { return };
+        client.dialling = false;
+        if matches!(client.cancel, Cancel::Wanted(_)) {
+            // Cancelled before it was ever sent: it need not be.
+            return self.transport_failed(shared, slot, now);
+        }
+        client.flow = flow;
+        let message = client.message.clone();
+        shared.ride(&flow, Side::Client, slot);
+        shared.transmit(flow, message);
+    }
+
+    /// The connection that a request waited for did not come up.
+    pub(super) fn not_connected(&mut self, shared: &mut Shared, slot: u32, secret: u64, now: Time) {
+        if self.slots.at(slot).is_some_and(|client| client.secret == secret) {
+            self.transport_failed(shared, slot, now);
+        }
+    }
+
+    /// The request's way is gone. An INVITE that was answered 2xx lives on: more may come another way.
+    pub(super) fn transport_failed(&mut self, shared: &mut Shared, slot: u32, now: Time) {
+        let Some(client) = self.slots.at_mut(slot) else { return };
+        shared.riders.remove(&(client.flow.connection, Side::Client, slot));
+        client.flow.connection = ConnectionId::NONE;
+        let input = match client.machine {
+            Machine::Invite(_) => Input::Invite(invite_client::Event::TransportFailed),
+            Machine::Cancel(..) | Machine::Other(_) => Input::Other(client::Event::TransportFailed),
+        };
+        self.run(shared, slot, input, None, now);
+    }
+
+    /// A datagram to this address could not be sent.
+    pub(super) fn send_failed(&mut self, shared: &mut Shared, slot: u32, flow: &Flow, now: Time) {
+        if self.slots.at(slot).is_some_and(|client| client.flow == *flow) {
+            self.transport_failed(shared, slot, now);
+        }
+    }
+
+    /// Makes a move, and those that follow from it because a timer's length is zero.
+    fn run(&mut self, shared: &mut Shared, slot: u32, input: Input, mut answer: Answer, now: Time) {
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            let Some(client) = self.slots.at_mut(slot) else { return };
+            let Ok((machine, effects)) = client.machine.step(input) else { return };
+            client.machine = machine;
+            for &effect in effects {
+                if let Some(timer) = self.carry_out(shared, slot, effect, &mut answer, now) {
+                    next = input_of(timer);
+                }
+            }
+            if machine.is_terminated() {
+                return self.end(shared, slot);
+            }
+        }
+    }
+
+    /// Does what one effect says; gives a timer that is over at once.
+    fn carry_out(
+        &mut self,
+        shared: &mut Shared,
+        slot: u32,
+        effect: Effect,
+        answer: &mut Answer,
+        now: Time,
+    ) -> Option<Timer> {
+        let client = self.slots.at_mut(slot)?;
+        match effect {
+            Effect::SendRequest | Effect::ResendRequest | Effect::ResendAck => {
+                if !client.dialling {
+                    shared.transmit_of(slot, client.flow, client.message.clone());
+                }
+            }
+            Effect::SendAck => {
+                if let Some(ack) = answer.as_ref().and_then(|(answer, _)| print_ack(&client.message, answer)) {
+                    client.message = ack.clone();
+                    shared.transmit_of(slot, client.flow, ack);
+                }
+            }
+            Effect::SendWantedCancel => self.send_wanted_cancel(shared, slot, now),
+            Effect::PassUp => {
+                if let (Some((message, flow)), Some(txn)) = (answer.take(), client.told()) {
+                    shared.tell(Event::Response { txn, message, flow });
+                }
+            }
+            Effect::TellTimeout => client.told().into_iter().for_each(|txn| shared.tell(Event::Timeout { txn })),
+            Effect::TellTransportFailed => {
+                client.told().into_iter().for_each(|txn| shared.tell(Event::TransportFailed { txn }));
+            }
+            Effect::Start(timer) => return client.start(shared, slot, timer, now),
+            Effect::Again(timer) => client.again(shared, slot, timer, None, now),
+            Effect::AgainAtT2 => client.again(shared, slot, Timer::E, Some(shared.config.timers.t2), now),
+            Effect::StopRepeat => shared.stop(&mut client.repeat),
+            Effect::StopGuard => shared.stop(&mut client.guard),
+            // In Completed an INVITE keeps its ACK in the request's place.
+            Effect::DropRequest => {
+                if !matches!(client.machine, Machine::Invite(invite_client::State::Completed)) {
+                    client.message = Bytes::new();
+                }
+            }
+            // `Cancel::Wanted` says it already; the rest are effects of server tables.
+            Effect::WantCancel
+            | Effect::SendResponse
+            | Effect::ResendResponse
+            | Effect::SendTrying
+            | Effect::TellNoAck
+            | Effect::TellServerFailed
+            | Effect::DropResponse => {}
+        }
+        None
+    }
+
+    fn send_wanted_cancel(&mut self, shared: &mut Shared, slot: u32, now: Time) {
+        let cancel_slot = self.slots.next();
+        let Some(invite) = self.slots.at_mut(slot) else { return };
+        let Cancel::Wanted(reason) = &invite.cancel else { return };
+        let Some(message) = print_cancel(&invite.message, reason.as_deref()) else { return };
+        invite.cancel = Cancel::Sent(cancel_slot);
+        invite.start(shared, slot, Timer::Cancelled, now);
+        let cancel = Client {
+            machine: Machine::Cancel(client::State::Trying, slot),
+            cancel: Cancel::No,
+            fired: 0,
+            dialling: false,
+            user: invite.user,
+            // Its own answers are found through the INVITE; nothing else may name this slot.
+            secret: shared.chance.u64(),
+            flow: invite.flow,
+            message,
+            repeat: None,
+            guard: None,
+        };
+        shared.ride(&cancel.flow, Side::Client, cancel_slot);
+        self.slots.insert(cancel);
+        self.run(shared, cancel_slot, Input::Other(client::Event::Start), None, now);
+    }
+
+    fn end(&mut self, shared: &mut Shared, slot: u32) {
+        let Some(mut client) = self.slots.remove(slot) else { return };
+        shared.stop(&mut client.repeat);
+        shared.stop(&mut client.guard);
+        shared.leave(&client.flow, Side::Client, slot);
+        match client.machine {
+            Machine::Cancel(_, invite) => {
+                if let Some(invite) = self.slots.at_mut(invite) {
+                    invite.cancel = Cancel::Sent(GONE);
+                }
+            }
+            Machine::Invite(_) | Machine::Other(_) => {
+                self.by_user.remove(&client.user.0);
+            }
+        }
+        // A CANCEL without its INVITE has nothing to wait for.
+        if let Cancel::Sent(cancel) = client.cancel {
+            self.end(shared, cancel);
+        }
+    }
+}
+
+/// The slot of a CANCEL that is over: nobody's.
+const GONE: u32 = u32::MAX;
+
+impl Client {
+    /// Whom to tell: nobody asked for the CANCEL's fate.
+    fn told(&self) -> Option<ClientTxn> {
+        match self.machine {
+            Machine::Invite(_) | Machine::Other(_) => Some(self.user),
+            Machine::Cancel(..) => None,
+        }
+    }
+
+    fn start(&mut self, shared: &mut Shared, slot: u32, timer: Timer, now: Time) -> Option<Timer> {
+        let length = timer.first(&shared.config.timers, self.flow.transport.is_reliable())?;
+        if length.is_zero() {
+            return Some(timer);
+        }
+        let token = Some(shared.start(Side::Client, slot, timer, now + length));
+        if timer.repeats() {
+            self.repeat = token
+        } else {
+            self.guard = token
+        }
+        None
+    }
+
+    fn again(&mut self, shared: &mut Shared, slot: u32, timer: Timer, after: Option<Duration>, now: Time) {
+        self.fired = self.fired.saturating_add(1);
+        let after = after.unwrap_or_else(|| timer.again(&shared.config.timers, self.fired));
+        self.repeat = Some(shared.start(Side::Client, slot, timer, now + after));
+    }
+}
+
+impl Machine {
+    fn step(self, input: Input) -> Result<(Machine, &'static [Effect]), Illegal> {
+        Ok(match (self, input) {
+            (Machine::Invite(state), Input::Invite(event)) => {
+                let (state, effects) = step(invite_client::TABLE, state, event)?;
+                (Machine::Invite(state), effects)
+            }
+            (Machine::Cancel(state, invite), Input::Other(event)) => {
+                let (state, effects) = step(client::TABLE, state, event)?;
+                (Machine::Cancel(state, invite), effects)
+            }
+            (Machine::Other(state), Input::Other(event)) => {
+                let (state, effects) = step(client::TABLE, state, event)?;
+                (Machine::Other(state), effects)
+            }
+            (Machine::Invite(_), Input::Other(_)) | (Machine::Cancel(..) | Machine::Other(_), Input::Invite(_)) => {
+                return Err(Illegal);
+            }
+        })
+    }
+
+    fn is_terminated(self) -> bool {
+        match self {
+            Machine::Invite(state) => state == invite_client::State::Terminated,
+            Machine::Cancel(state, _) | Machine::Other(state) => state == client::State::Terminated,
+        }
+    }
+}
+
+fn input_of(timer: Timer) -> Option<Input> {
+    Some(match timer {
+        Timer::A => Input::Invite(invite_client::Event::TimerA),
+        Timer::B => Input::Invite(invite_client::Event::TimerB),
+        Timer::D => Input::Invite(invite_client::Event::TimerD),
+        Timer::M => Input::Invite(invite_client::Event::TimerM),
+        Timer::Cancelled => Input::Invite(invite_client::Event::TimerCancelled),
+        Timer::E => Input::Other(client::Event::TimerE),
+        Timer::F => Input::Other(client::Event::TimerF),
+        Timer::K => Input::Other(client::Event::TimerK),
+        Timer::G
+        | Timer::H
+        | Timer::I
+        | Timer::J
+        | Timer::L
+        | Timer::Trying
+        | Timer::Success
+        | Timer::Late
+        | Timer::Dial => return None,
+    })
+}
+
+const fn class(status: u16) -> client::Event {
+    if status < 200 { client::Event::Provisional } else { client::Event::Final }
+}
+
+/// Whether an answer's CSeq names the method of the request (RFC 3261 §17.1.3). A request that was let go of has been
+/// answered, so whatever comes is absorbed.
+fn same_method(answer: &Message, request: &[u8]) -> bool {
+    let token = answer.method_token().as_bytes();
+    request.is_empty() || (request.starts_with(token) && request.get(token.len()) == Some(&b' '))
+}
+
+/// RFC 3261 §18.1.2: `host:port` as we wrote it against what came back.
+fn same_sent_by(ours: &str, host: &str, port: Option<u16>) -> bool {
+    let Some(rest) = ours.get(host.len()..) else { return false };
+    if !ours[..host.len()].eq_ignore_ascii_case(host) {
+        return false;
+    }
+    match (rest.strip_prefix(':'), port) {
+        (Some(digits), Some(port)) => digits.parse() == Ok(port),
+        (None, None) => rest.is_empty(),
+        // Some leave the default port out, or write it where we did not.
+        (Some(digits), None) => digits == "5060" || digits == "5061",
+        (None, Some(port)) => rest.is_empty() && (port == 5060 || port == 5061),
+    }
+}
+
+/// Prints a request with our Via, and finds or opens its way.
+pub(super) fn launch(
+    shared: &mut Shared,
+    out: Outgoing,
+    target: Target,
+    branch: Branch,
+    waiting: Waiting,
+    now: Time,
+) -> (Bytes, Reached) {
+    let Flow { transport, listener, local, .. } = flow_of(target);
+    let via = shared.print_via(transport, listener, local, branch);
+    let message = out.finish_with_via(&via);
+    let reached = match target {
+        Target::Flow(flow) => Reached::Open(flow),
+        Target::Dial { transport, listener, local, remote } => {
+            let waiting = match waiting {
+                Waiting::Bytes(_) => Waiting::Bytes(message.clone()),
+                Waiting::Client { .. } | Waiting::Server(_) => waiting,
+            };
+            shared.dial(Dialled { transport, listener, local, remote }, waiting, now)
+        }
+    };
+    (message, reached)
+}
+
+fn flow_of(target: Target) -> Flow {
+    match target {
+        Target::Flow(flow) => flow,
+        Target::Dial { transport, listener, local, remote } => {
+            Flow { transport, listener, connection: ConnectionId::NONE, local, remote }
+        }
+    }
+}
+
+/// RFC 3261 §17.1.1.3: the ACK to a 300–699 answer; To is the answer's.
+fn print_ack(request: &Bytes, answer: &Message) -> Option<Bytes> {
+    let request = Message::parse(request.clone()).ok()?;
+    Some(print_follower(&request, answer, "ACK").finish())
+}
+
+/// RFC 3261 §9.1: the CANCEL of a request, with the reason (RFC 3326) that its user gave.
+fn print_cancel(request: &Bytes, reason: Option<&str>) -> Option<Bytes> {
+    let request = Message::parse(request.clone()).ok()?;
+    let mut builder = print_follower(&request, &request, "CANCEL");
+    if let Some(reason) = reason {
+        builder = builder.header(HeaderName::Reason, reason);
+    }
+    Some(builder.finish())
+}
+
+/// What ACK and CANCEL have in common: everything that routes, from the request; To from elsewhere.
+fn print_follower(request: &Message, to: &Message, method: &str) -> MessageBuilder {
+    let number = request.cseq().map_or(0, |cseq| cseq.number);
+    MessageBuilder::request(method, request.request_uri())
+        .copy(request, HeaderName::Via)
+        .copy(request, HeaderName::Route)
+        .header(HeaderName::MaxForwards, "70")
+        .copy(request, HeaderName::From)
+        .copy(to, HeaderName::To)
+        .copy(request, HeaderName::CallId)
+        .header_fmt(HeaderName::CSeq, format_args!("{number} {method}"))
+}
