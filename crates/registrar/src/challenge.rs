@@ -1,0 +1,192 @@
+//! Digest: what is asked of a client, and whether its answer proves the password (RFC 3261 §22, RFC 7616, RFC 8760).
+
+use crate::directory::{AlgorithmPolicy, User};
+use crate::nonce::{Mint, Spent};
+use sip::digest::{Challenge, Credentials, Ha1, unescaped, verify};
+use sip::{HeaderName, Message, Scheme, Uri};
+use std::net::IpAddr;
+use words::{Chance, Time, UserId};
+
+/// Asks for passwords and checks what comes back.
+///
+/// Until a right answer comes, nothing is kept: strangers may ask for challenges as often as they like.
+/// Limits: [`crate::limit::NONCES_PER_USER`] nonces are remembered as used; a nonce lives for 300 s and is good at one address only.
+pub struct Challenger {
+    mint: Mint,
+    spent: Spent,
+    decoy: Ha1,
+}
+
+/// What an answer to a challenge is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It proves the password.
+    Ok,
+    /// There is none: challenge.
+    NoCredentials,
+    /// Its nonce is not ours, too old, given to another address, or used with this count before: challenge with
+    /// `stale=true`. Says nothing about the password unless it was right.
+    Stale,
+    /// It does not prove the password of an existing user.
+    Wrong,
+    /// It breaks a rule that has nothing to do with who sends it; 400 with this reason phrase.
+    Malformed(&'static str),
+}
+
+impl Challenger {
+    /// A challenger whose nonces only it can make. `secret` comes from the stream for secrets.
+    pub fn new(mut secret: Chance, now: Time) -> Self {
+        let mut decoy = Ha1 { md5: [0; 16], sha256: [0; 32], sha512_256: [0; 32] };
+        secret.fill(&mut decoy.md5);
+        secret.fill(&mut decoy.sha256);
+        secret.fill(&mut decoy.sha512_256);
+        Challenger { mint: Mint::new(secret), spent: Spent::new(now), decoy }
+    }
+
+    /// The values of WWW-Authenticate (or Proxy-Authenticate), one header line each, in this order.
+    pub fn challenge(
+        &mut self,
+        realm: &str,
+        policy: AlgorithmPolicy,
+        stale: bool,
+        source: IpAddr,
+        now: Time,
+    ) -> Vec<String> {
+        let nonce = self.mint.make(source, now);
+        let print =
+            |&algorithm| Challenge { realm, nonce: &nonce, algorithm, qop: Some("auth"), opaque: None, stale }.print();
+        policy.offered().iter().map(print).collect()
+    }
+
+    /// Judges the credentials in `message`, which came from `source`. `user` is whom they name, `None` when nobody is
+    /// called so: the same work is done and the same verdicts come out, so that names cannot be sounded out.
+    pub fn check(&mut self, message: &Message, user: Option<&User>, source: IpAddr, now: Time) -> Verdict {
+        let credentials = match credentials_for(message, user.map(|user| user.realm.as_str())) {
+            Some(Ok(credentials)) => credentials,
+            Some(Err(reason)) => return Verdict::Malformed(reason),
+            None => return Verdict::NoCredentials,
+        };
+        let count = match formalities(&credentials, message) {
+            Ok(count) => count,
+            Err(reason) => return Verdict::Malformed(reason),
+        };
+        let Some(nonce) = self.mint.read(credentials.nonce, source, now) else { return Verdict::Stale };
+        let fitting = user.filter(|user| fits(&credentials, user));
+        let ha1 = fitting.map_or(&self.decoy, |user| &user.ha1);
+        let proven = verify(&credentials, ha1, message.method_token(), message.body());
+        match fitting {
+            Some(user) if proven => {
+                if self.spent.spend(user.id, nonce, count, now) {
+                    Verdict::Ok
+                } else {
+                    Verdict::Stale
+                }
+            }
+            Some(_) | None => Verdict::Wrong,
+        }
+    }
+
+    /// The user's password changed or the user is gone: its nonces need no remembering.
+    pub fn forget_user(&mut self, user: UserId) {
+        self.spent.forget(user);
+    }
+}
+
+/// The credentials that are meant for `realm`, or the first where none is; `Err` names what cannot be read.
+fn credentials_for<'m>(message: &'m Message, realm: Option<&str>) -> Option<Result<Credentials<'m>, &'static str>> {
+    let lines = message.headers(HeaderName::Authorization).chain(message.headers(HeaderName::ProxyAuthorization));
+    let mut first = None;
+    for line in lines.filter(|line| is_digest(line)).take(CREDENTIALS) {
+        let read = Credentials::parse(line).map_err(|error| error.reason());
+        if let Ok(credentials) = &read
+            && realm.is_some_and(|realm| unescaped(credentials.realm) == realm)
+        {
+            return Some(read);
+        }
+        first = first.or(Some(read));
+    }
+    first
+}
+
+fn is_digest(line: &str) -> bool {
+    line.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("digest"))
+}
+
+/// What must hold whoever sends it. Gives the nonce count.
+fn formalities(credentials: &Credentials<'_>, message: &Message) -> Result<u32, &'static str> {
+    match credentials.qop {
+        Some(qop) if qop.eq_ignore_ascii_case("auth") => {}
+        // Without qop there is no count, and the answer could be used again (RFC 7616 §3.4: it must be sent).
+        None => return Err("Bad Authorization: qop missing"),
+        Some(_) => return Err("Bad Authorization: qop was not offered"),
+    }
+    if credentials.cnonce.is_none_or(str::is_empty) {
+        return Err("Bad Authorization: cnonce missing");
+    }
+    let count = credentials.nonce_count().filter(|&count| count > 0);
+    let count = count.ok_or("Bad Authorization: nc is not a count")?;
+    if credentials.algorithm().is_none() {
+        return Err("Bad Authorization: algorithm was not offered");
+    }
+    if !authorises(&unescaped(credentials.uri), message.request_uri()) {
+        return Err("Bad Authorization: uri is not the Request-URI");
+    }
+    Ok(count)
+}
+
+/// Whether the credentials are for this user at all: name, realm and an algorithm that it was offered.
+fn fits(credentials: &Credentials<'_>, user: &User) -> bool {
+    unescaped(credentials.username) == user.auth_user
+        && unescaped(credentials.realm) == user.realm
+        && credentials.algorithm().is_some_and(|algorithm| user.algorithms.offered().contains(&algorithm))
+}
+
+/// Whether `uri` authorises a request to `request_uri` (RFC 3261 §22.4, RFC 7616 §3.4.6). Parameters may differ, as
+/// devices drop them. A `uri` without a user part stands for all of that host: SIPp and some phones send it so.
+fn authorises(uri: &str, request_uri: &str) -> bool {
+    if uri == request_uri {
+        return true;
+    }
+    let (Ok(uri), Ok(request)) = (Uri::parse(uri), Uri::parse(request_uri)) else { return false };
+    let sip = |uri: &Uri<'_>| matches!(uri.scheme, Scheme::Sip | Scheme::Sips);
+    let port = |uri: &Uri<'_>| uri.port.unwrap_or(if uri.scheme == Scheme::Sips { 5061 } else { 5060 });
+    let same_host = match (uri.host_ip(), request.host_ip()) {
+        (Some(a), Some(b)) => a == b,
+        (None, None) => uri.host.eq_ignore_ascii_case(request.host),
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    let same_user = uri.user.is_empty() || uri.user_unescaped() == request.user_unescaped();
+    sip(&uri) && uri.scheme == request.scheme && same_host && port(&uri) == port(&request) && same_user
+}
+
+/// The most credentials in one request that are looked at.
+const CREDENTIALS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uri_must_name_what_the_request_is_for() {
+        let request = "sip:900@pbx.example:5060;transport=tcp";
+        for uri in
+            [request, "sip:900@pbx.example", "sip:900@PBX.example:5060", "sip:%39%30%30@pbx.example", "sip:pbx.example"]
+        {
+            assert!(authorises(uri, request), "{uri}");
+        }
+        for uri in [
+            "sip:901@pbx.example",
+            "sip:900@other.example",
+            "sip:900@pbx.example:5080",
+            "sips:900@pbx.example",
+            "tel:900",
+            "/index.html",
+            "",
+            "*",
+        ] {
+            assert!(!authorises(uri, request), "{uri}");
+        }
+        assert!(authorises("tel:900", "tel:900") && !authorises("sip:900@pbx.example", "sip:pbx.example"));
+        assert!(authorises("sip:[2001:db8::1]", "sip:7@[2001:DB8:0::1]:5060"));
+    }
+}
