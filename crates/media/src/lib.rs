@@ -25,7 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Limits: a description has at most 65,000 bytes, 1,024 lines of 4,096 bytes, 32 media with 128 formats each.
+//! Limits: a description has at most 65,535 bytes, 1,024 lines of 4,096 bytes, 32 media with 128 formats each.
 
 pub mod codec;
 pub mod command;

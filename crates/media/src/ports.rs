@@ -238,3 +238,122 @@ impl PortPool {
         workers[usize::from(pair.worker)].push(pair);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use words::Seed;
+
+    fn pool(pairs_max: u32) -> PortPool {
+        PortPool::new(PoolConfig { pairs_max, low_water: 4 }, Chance::new(Seed::from_number(1)))
+    }
+
+    fn pairs(family: Family, worker: u16, slots: std::ops::Range<u32>) -> Vec<PortPair> {
+        let pair = |slot| PortPair { worker, slot, rtp_port: 10_000 + 2 * slot as u16, family };
+        slots.map(pair).collect()
+    }
+
+    #[test]
+    fn a_hundred_thousand_calls_leak_no_port_and_share_none() {
+        let mut pool = pool(200);
+        for worker in 0..2 {
+            pool.add_ready(&pairs(Family::V4, worker, 0..60));
+            pool.add_ready(&pairs(Family::V6, worker, 60..80));
+        }
+        let mut chance = Chance::new(Seed::from_number(2));
+        let mut now = Time::ZERO;
+        let mut calls: Vec<[PortPair; 2]> = Vec::new();
+        let mut in_use = BTreeSet::new();
+        let mut opened = 0;
+        while opened < 100_000 {
+            now += Duration::from_millis(chance.below(200));
+            let family = |chance: &mut Chance| if chance.below(5) == 0 { Family::V6 } else { Family::V4 };
+            match pool.take_call(family(&mut chance), family(&mut chance), now) {
+                Some((a, b)) => {
+                    opened += 1;
+                    assert_eq!(a.worker, b.worker);
+                    assert!(in_use.insert(a) && in_use.insert(b), "handed out twice");
+                    calls.push([a, b]);
+                }
+                None => assert!(!calls.is_empty() || pool.counts(Family::V4).resting > 0),
+            }
+            while calls.len() > chance.below(40) as usize {
+                let call = calls.swap_remove(chance.below(calls.len() as u64) as usize);
+                for pair in call {
+                    in_use.remove(&pair);
+                    assert_eq!(pool.give_back(pair, now), Ok(()));
+                    assert_eq!(pool.give_back(pair, now), Err(PoolError::NotTaken));
+                }
+            }
+            if opened % 500 == 0 {
+                assert_eq!(pool.check(), Ok(()));
+            }
+        }
+        for pair in calls.into_iter().flatten() {
+            pool.give_back(pair, now).unwrap();
+        }
+        pool.handle_timeout(now + QUARANTINE);
+        assert_eq!(pool.counts(Family::V4), PoolCounts { ready: 120, taken: 0, resting: 0 });
+        assert_eq!(pool.counts(Family::V6), PoolCounts { ready: 40, taken: 0, resting: 0 });
+        assert_eq!(pool.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_pair_rests_two_seconds_after_use() {
+        let mut pool = pool(10);
+        pool.add_ready(&pairs(Family::V4, 0, 0..1));
+        let pair = pool.take(Family::V4, None, Time::ZERO).unwrap();
+        pool.give_back(pair, Time::from_millis(100)).unwrap();
+        assert_eq!(pool.take(Family::V4, None, Time::from_millis(2_099)), None);
+        assert_eq!(pool.take(Family::V4, None, Time::from_millis(2_100)), Some(pair));
+    }
+
+    #[test]
+    fn a_call_gets_both_pairs_of_one_worker_or_none() {
+        let mut pool = pool(100);
+        pool.add_ready(&pairs(Family::V4, 0, 0..1));
+        pool.add_ready(&pairs(Family::V4, 1, 0..1));
+        assert_eq!(pool.take_call(Family::V4, Family::V4, Time::ZERO), None);
+        pool.add_ready(&pairs(Family::V6, 1, 1..2));
+        let (a, b) = pool.take_call(Family::V6, Family::V4, Time::ZERO).unwrap();
+        assert_eq!((a.worker, b.worker), (1, 1));
+        assert_eq!(pool.take(Family::V4, Some(1), Time::ZERO), None);
+        assert_eq!(pool.take(Family::V4, Some(7), Time::ZERO), None);
+        assert_eq!(pool.check(), Ok(()));
+    }
+
+    #[test]
+    fn stock_is_wished_once_and_again_when_nobody_answers() {
+        let mut pool = pool(10);
+        let wish = |pairs| Some(MediaCommand::Stock { pairs, family: Family::V4 });
+        assert_eq!(pool.wants_stock(Family::V4, Time::ZERO), wish(8));
+        assert_eq!(pool.wants_stock(Family::V4, Time::from_millis(4_999)), None);
+        assert_eq!(pool.wants_stock(Family::V4, Time::from_millis(5_000)), wish(8));
+        pool.add_ready(&pairs(Family::V4, 0, 0..8));
+        assert_eq!(pool.wants_stock(Family::V4, Time::from_millis(5_001)), None);
+        for _ in 0..5 {
+            pool.take(Family::V4, None, Time::from_millis(5_002)).unwrap();
+        }
+        assert_eq!(pool.wants_stock(Family::V4, Time::from_millis(5_003)), wish(10));
+        pool.add_ready(&pairs(Family::V4, 0, 0..10));
+        assert_eq!(pool.counts(Family::V4).known(), 10);
+        pool.add_ready(&pairs(Family::V4, 0, 10..20));
+        assert_eq!(pool.counts(Family::V4).known(), 10);
+        while pool.take(Family::V4, None, Time::from_millis(5_004)).is_some() {}
+        assert_eq!(pool.wants_stock(Family::V4, Time::from_millis(99_000)), None);
+        assert_eq!(pool.check(), Ok(()));
+    }
+
+    #[test]
+    fn what_was_never_handed_out_is_not_taken_back() {
+        let mut pool = pool(10);
+        pool.add_ready(&pairs(Family::V4, 0, 0..2));
+        let stranger = pairs(Family::V4, 3, 0..1)[0];
+        assert_eq!(pool.give_back(stranger, Time::ZERO), Err(PoolError::NotTaken));
+        let pair = pool.take(Family::V4, None, Time::ZERO).unwrap();
+        let forged = PortPair { rtp_port: 1, ..pair };
+        assert_eq!(pool.give_back(forged, Time::ZERO), Err(PoolError::NotTaken));
+        assert_eq!(pool.counts(Family::V4), PoolCounts { ready: 1, taken: 1, resting: 0 });
+    }
+}

@@ -27,8 +27,8 @@ pub struct Description {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Line {
     letter: u8,
-    start: u16,
-    end: u16,
+    start: u32,
+    end: u32,
 }
 
 /// In which directions media flows, as the one says who wrote it (RFC 8866 §6.7).
@@ -292,16 +292,12 @@ impl Description {
 
     /// Whether it says the same as `other`, whatever their `o=` lines say.
     pub fn says_the_same(&self, other: &Description) -> bool {
-        let rest = |d: &Description| -> Option<(usize, usize)> {
-            let line = d.lines.iter().find(|line| line.letter == b'o')?;
-            Some((usize::from(line.start), usize::from(line.end)))
+        let around = |d: &'_ Description| -> (usize, usize) {
+            let line = d.lines.iter().find(|line| line.letter == b'o').expect("a description without `o=` is not made");
+            (line.start as usize, line.end as usize)
         };
-        match (rest(self), rest(other)) {
-            (Some((start, end)), Some((other_start, other_end))) => {
-                self.text[..start] == other.text[..other_start] && self.text[end..] == other.text[other_end..]
-            }
-            _ => self.text == other.text,
-        }
+        let ((start, end), (other_start, other_end)) = (around(self), around(other));
+        self.text[..start] == other.text[..other_start] && self.text[end..] == other.text[other_end..]
     }
 
     fn session_value(&self, letter: u8) -> Option<&str> {
@@ -309,7 +305,7 @@ impl Description {
     }
 
     fn value(&self, line: Line) -> &str {
-        &self.text[usize::from(line.start)..usize::from(line.end)]
+        &self.text[line.start as usize..line.end as usize]
     }
 }
 

@@ -47,19 +47,22 @@ impl CodecView<'_> {
 impl<'a> AudioView<'a> {
     pub(super) fn new(media: MediaView<'a>) -> Self {
         let is_accepted = media.is_relayable();
-        let mut view = AudioView {
+        let payload_types: PayloadTypes = media.payload_types().collect();
+        let events = || {
+            rtpmaps(&media).filter(|codec| {
+                codec.name.eq_ignore_ascii_case("telephone-event") && payload_types.contains(codec.payload_type)
+            })
+        };
+        let telephone_event = events().find(|codec| codec.clock_hz == 8_000).or_else(|| events().next());
+        AudioView {
             media,
             index: media.index,
             remote: remote(&media).filter(|_| is_accepted),
             direction: media.direction(),
-            payload_types: media.payload_types().collect(),
-            telephone_event: None,
+            payload_types,
+            telephone_event: telephone_event.map(|codec| codec.payload_type),
             is_accepted,
-        };
-        let events = || view.codecs().filter(|c| c.name.eq_ignore_ascii_case("telephone-event"));
-        view.telephone_event =
-            events().find(|c| c.clock_hz == 8_000).or_else(|| events().next()).map(|c| c.payload_type);
-        view
+        }
     }
 
     /// The line itself.
@@ -81,15 +84,14 @@ impl<'a> AudioView<'a> {
 
 /// The codec of a payload type: by its `a=rtpmap`, else by the static table.
 fn codec_of<'a>(media: &MediaView<'a>, payload_type: u8) -> Option<CodecView<'a>> {
-    let mapped = media
-        .attributes()
-        .filter(|(name, _)| *name == "rtpmap")
-        .filter_map(|(_, value)| rtpmap(value))
-        .find(|codec| codec.payload_type == payload_type);
-    mapped.or_else(|| {
+    rtpmaps(media).find(|codec| codec.payload_type == payload_type).or_else(|| {
         let (name, clock_hz, channels) = codec::static_codec(payload_type)?;
         Some(CodecView { payload_type, name, clock_hz, channels })
     })
+}
+
+fn rtpmaps<'a>(media: &MediaView<'a>) -> impl Iterator<Item = CodecView<'a>> + use<'a> {
+    media.attributes().filter(|(name, _)| *name == "rtpmap").filter_map(|(_, value)| rtpmap(value))
 }
 
 /// The value of `a=rtpmap` (RFC 8866 §6.6): `101 telephone-event/8000`, `111 opus/48000/2`.

@@ -3,8 +3,8 @@
 use super::{Connection, Description, Line, Origin};
 use std::borrow::Cow;
 
-/// The longest description. Units: bytes. Places in the text are 16 bits wide.
-pub const DESCRIPTION_BYTES: usize = 65_000;
+/// The longest description. Units: bytes.
+pub const DESCRIPTION_BYTES: usize = words::limit::MESSAGE_BYTES;
 
 /// The longest line. Units: bytes.
 pub const LINE_BYTES: usize = 4_096;
@@ -112,16 +112,13 @@ impl Reader {
         if value.bytes().any(|b| b == 0 || b == b'\r') {
             return Err(SdpFault::Control);
         }
-        if line.len() > LINE_BYTES
-            || self.made.lines.len() >= LINES
-            || self.made.text.len() + line.len() + 2 > usize::from(u16::MAX)
-        {
+        if line.len() > LINE_BYTES || self.made.lines.len() >= LINES {
             return Err(SdpFault::TooLarge);
         }
         self.check(letter, value)?;
-        let start = self.made.text.len() as u16 + 2;
+        let start = self.made.text.len() as u32 + 2;
         self.made.text.push_str(line);
-        self.made.lines.push(Line { letter, start, end: self.made.text.len() as u16 });
+        self.made.lines.push(Line { letter, start, end: self.made.text.len() as u32 });
         self.made.text.push_str("\r\n");
         Ok(())
     }

@@ -54,20 +54,13 @@ impl Description {
         self.media_at.push(place);
     }
 
-    /// Adds a line. What is made of a description that was read is shorter than it but for a few fixed lines; past
-    /// the end of 16-bit places a line is left out.
     fn add(&mut self, letter: u8, write: impl FnOnce(&mut String)) {
-        let before = self.text.len();
         self.text.push(char::from(letter));
         self.text.push('=');
+        let start = self.text.len() as u32;
         write(&mut self.text);
-        let end = self.text.len();
-        if end + 2 > usize::from(u16::MAX) {
-            self.text.truncate(before);
-            return;
-        }
+        self.lines.push(Line { letter, start, end: self.text.len() as u32 });
         self.text.push_str("\r\n");
-        self.lines.push(Line { letter, start: before as u16 + 2, end: end as u16 });
     }
 }
 
