@@ -1,0 +1,184 @@
+//! One row of the table: a pair of ports and the end that uses it.
+
+use crate::latch::Latch;
+use media::codec::static_codec;
+use media::command::{
+    EndCounters, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule,
+};
+use media::dtmf::Detector;
+use media::rtp::RtpView;
+use media::sdp::Direction;
+use media::stats::ReceiveStats;
+use std::net::SocketAddr;
+use std::time::Duration;
+use words::{LegId, Time};
+
+/// A pair of ports.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) pair: PortPair,
+    /// Counts the ends that had this pair, so that a link to an earlier one leads nowhere.
+    pub(crate) epoch: u32,
+    /// `None` while the pair is free.
+    pub(crate) end: Option<End>,
+}
+
+/// What is known of an end that is open.
+#[derive(Debug)]
+pub(crate) struct End {
+    // What each packet touches.
+    pub(crate) payload_types: PayloadTypes,
+    pub(crate) link: Option<Link>,
+    pub(crate) kernel: Kernel,
+    /// As our description says it: whether we send to it and take from it.
+    pub(crate) direction: Direction,
+    /// It hears a sound in place of what is linked to it.
+    pub(crate) plays: bool,
+    /// Its first packet was told.
+    pub(crate) told_first: bool,
+    pub(crate) telephone_event: Option<u8>,
+    /// When the last packet was taken, or silence began to count.
+    pub(crate) last: Time,
+    /// Where RTP is heard from at this moment, as [`Latch::heard`] says.
+    pub(crate) heard: Option<SocketAddr>,
+    reception: ReceiveStats,
+    pub(crate) counters: EndCounters,
+    // What only few do.
+    pub(crate) name: LegId,
+    pub(crate) generation: Generation,
+    /// Taken when it was told.
+    silence: Option<Duration>,
+    pub(crate) latch: Latch,
+    pub(crate) events: Detector,
+}
+
+/// Where an end's packets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) slot: u32,
+    pub(crate) epoch: u32,
+}
+
+/// What the kernel does about an end's sources: whether its RTP socket is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    /// It lets everybody in.
+    Open,
+    /// It is connected; older packets may still wait.
+    Draining,
+    /// It is connected and the queue was seen empty; nothing came since.
+    Unproven,
+    /// It is connected and the peer was heard since.
+    Proven,
+    /// Connecting failed or silenced the peer: it stays open until the address changes.
+    Never,
+}
+
+/// What a new description says of an end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) source: SourceRule,
+    pub(crate) remote: Option<MediaAddress>,
+    pub(crate) payload_types: PayloadTypes,
+    pub(crate) telephone_event: Option<u8>,
+    pub(crate) direction: Direction,
+    pub(crate) silence: Option<Duration>,
+}
+
+impl Terms {
+    /// The terms in a command that has any.
+    pub(crate) fn of(command: &MediaCommand) -> Option<Terms> {
+        match *command {
+            MediaCommand::Open { source, remote, payload_types, telephone_event, direction, silence, .. }
+            | MediaCommand::Latch { source, remote, payload_types, telephone_event, direction, silence, .. } => {
+                Some(Terms { source, remote, payload_types, telephone_event, direction, silence })
+            }
+            MediaCommand::Link { .. }
+            | MediaCommand::Unlink { .. }
+            | MediaCommand::Play { .. }
+            | MediaCommand::Stop { .. }
+            | MediaCommand::Close { .. }
+            | MediaCommand::Stock { .. } => None,
+        }
+    }
+}
+
+impl Kernel {
+    /// Whether the socket is connected.
+    pub(crate) fn is_connected(self) -> bool {
+        match self {
+            Kernel::Draining | Kernel::Unproven | Kernel::Proven => true,
+            Kernel::Open | Kernel::Never => false,
+        }
+    }
+}
+
+impl End {
+    /// An end as a command opens it.
+    pub(crate) fn new(name: LegId, generation: Generation, terms: &Terms, now: Time) -> End {
+        End {
+            payload_types: terms.payload_types,
+            link: None,
+            kernel: Kernel::Open,
+            direction: terms.direction,
+            plays: false,
+            told_first: false,
+            telephone_event: terms.telephone_event,
+            last: now,
+            heard: None,
+            reception: ReceiveStats::new(CLOCK_HZ),
+            counters: EndCounters::default(),
+            name,
+            generation,
+            silence: terms.silence,
+            latch: Latch::new(terms.source, terms.remote),
+            events: Detector::default(),
+        }
+    }
+
+    /// Takes new terms; true when the socket must be disconnected, because its peer is another.
+    pub(crate) fn renew(&mut self, terms: &Terms, now: Time) -> bool {
+        let moved = self.latch.renew(terms.source, terms.remote);
+        let disconnect = moved && self.kernel.is_connected();
+        if moved {
+            self.kernel = Kernel::Open;
+        }
+        self.heard = self.latch.heard();
+        self.payload_types = terms.payload_types;
+        self.telephone_event = terms.telephone_event;
+        self.direction = terms.direction;
+        (self.silence, self.last) = (terms.silence, now);
+        disconnect
+    }
+
+    /// Counts a packet that was taken from it.
+    #[inline]
+    pub(crate) fn count(&mut self, rtp: &RtpView<'_>, bytes: usize, now: Time) {
+        self.last = now;
+        self.counters.packets_in += 1;
+        self.counters.bytes_in += bytes as u64;
+        // The clocks of other payload types are said in descriptions, which the relay does not see.
+        let paced = matches!(static_codec(rtp.payload_type()), Some((_, CLOCK_HZ, _)));
+        self.reception.packet(rtp.ssrc(), rtp.sequence(), paced.then(|| rtp.timestamp()), now);
+    }
+
+    /// Whether it has been silent for too long; says so once.
+    pub(crate) fn falls_silent(&mut self, now: Time) -> bool {
+        self.direction.receives() && self.silence.take_if(|limit| now.since(self.last) >= *limit).is_some()
+    }
+
+    /// Whether anything ever came, so that more may wait in the sockets.
+    pub(crate) fn was_spoken_to(&self) -> bool {
+        let EndCounters { packets_in, rtcp_in, dropped_source, dropped_type, .. } = self.counters;
+        packets_in + rtcp_in + dropped_source + dropped_type > 0
+    }
+
+    /// What is reported when it closes.
+    pub(crate) fn closed(&self, ports: PortPair) -> MediaReport {
+        let (lost, jitter_us) = (self.reception.lost(), self.reception.jitter_us());
+        MediaReport::Closed { end: self.name, ports, counters: EndCounters { lost, jitter_us, ..self.counters } }
+    }
+}
+
+/// The clock of which jitter is reckoned: that of G.711, G.722 and G.729 (RFC 3551 §4.5). Units: Hz.
+const CLOCK_HZ: u32 = 8_000;

@@ -1,0 +1,818 @@
+//! The table of ends by socket, and the one look that each packet gets.
+
+use crate::counters::Totals;
+use crate::latch::Judgement;
+use crate::row::{End, Kernel, Link, Row, Terms};
+use media::command::{Family, Generation, MediaCommand, MediaReport, PortPair, Refusal, Sound};
+use media::demux::{Protocol, protocol};
+use media::rtp::RtpView;
+use media::sdp::Direction;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+use words::{LegId, Time};
+
+/// How long a connected socket may be silent right after it was connected before that is taken back: where a host has
+/// several addresses on one link, connecting can choose another one than the peer sends to.
+pub const UNPROVEN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// One of the two sockets of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketId(u32);
+
+impl SocketId {
+    /// The RTP socket of a slot.
+    pub const fn rtp(slot: u32) -> Self {
+        SocketId(slot << 1)
+    }
+
+    /// The RTCP socket of a slot.
+    pub const fn rtcp(slot: u32) -> Self {
+        SocketId(slot << 1 | 1)
+    }
+
+    /// The slot.
+    pub const fn slot(self) -> u32 {
+        self.0 >> 1
+    }
+
+    /// Whether it is the RTCP socket.
+    pub const fn is_rtcp(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    /// As a number, to hand to the operating system.
+    pub const fn as_u32(self) -> u32 {
+        self.0
+    }
+
+    /// From the number that [`SocketId::as_u32`] gave.
+    pub const fn from_u32(n: u32) -> Self {
+        SocketId(n)
+    }
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It came from where nothing may come from: others that wait behind it deserve a look at once.
+    Refused,
+    /// It goes nowhere: no valid packet, on hold, or linked to nobody.
+    Dropped,
+    /// It goes out.
+    Send(Route),
+}
+
+/// The way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// By which socket.
+    pub socket: SocketId,
+    /// To where; `None`: to the peer that the socket is connected to.
+    pub to: Option<SocketAddr>,
+}
+
+/// What the worker has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Connect the RTP socket, then read it with sources until it is empty and say [`Table::drained`].
+    Connect {
+        /// Whose.
+        slot: u32,
+        /// To where.
+        to: SocketAddr,
+    },
+    /// Disconnect the RTP socket.
+    Disconnect {
+        /// Whose.
+        slot: u32,
+    },
+    /// Throw away what waits in both sockets.
+    Discard {
+        /// Whose.
+        slot: u32,
+    },
+    /// Begin a sound, or change it.
+    Play {
+        /// For whom.
+        slot: u32,
+        /// What.
+        sound: Sound,
+        /// Of which payload type: 0 or 8.
+        payload_type: u8,
+    },
+    /// End the sound.
+    Quiet {
+        /// For whom.
+        slot: u32,
+    },
+    /// Tell the switch.
+    Report(MediaReport),
+}
+
+/// The ends of one worker.
+#[derive(Debug)]
+pub struct Table {
+    rows: Vec<Row>,
+    /// Slots by the names of ends.
+    slots: HashMap<LegId, u32>,
+    /// Ports of ends that could not be opened: closing them is answered all the same.
+    refused: HashMap<LegId, PortPair>,
+    outputs: VecDeque<Output>,
+    totals: Totals,
+    /// Whether sockets are connected once the address of the description spoke.
+    connects: bool,
+}
+
+impl Table {
+    /// An empty table. With `connects`, [`Output::Connect`] is said for ends whose source is settled.
+    pub fn new(connects: bool) -> Self {
+        let outputs = VecDeque::with_capacity(64);
+        let (slots, refused) = (HashMap::new(), HashMap::new());
+        Table { rows: Vec::new(), slots, refused, outputs, totals: Totals::default(), connects }
+    }
+
+    /// Takes in a bound pair and gives its slot.
+    pub fn add(&mut self, worker: u16, rtp_port: u16, family: Family) -> u32 {
+        let slot = self.rows.len() as u32;
+        self.rows.push(Row { pair: PortPair { worker, slot, rtp_port, family }, epoch: 0, end: None });
+        slot
+    }
+
+    /// Carries out a command; [`MediaCommand::Stock`] is none of the table's business.
+    pub fn apply(&mut self, command: MediaCommand, now: Time) {
+        match command {
+            MediaCommand::Open { end, ports, generation, .. } => {
+                if let Some(terms) = Terms::of(&command) {
+                    self.open(end, ports, generation, &terms, now);
+                }
+            }
+            MediaCommand::Latch { end, generation, .. } => {
+                if let (Some(terms), Some((slot, known))) = (Terms::of(&command), self.younger(end, generation, true))
+                    && known.renew(&terms, now)
+                {
+                    self.outputs.push_back(Output::Disconnect { slot });
+                }
+            }
+            MediaCommand::Link { from, to, generation } => self.link(from, to, generation),
+            MediaCommand::Unlink { from, generation } => {
+                if let Some((_, end)) = self.younger(from, generation, false) {
+                    end.link = None;
+                }
+            }
+            MediaCommand::Play { end, generation, sound, payload_type } => {
+                if payload_type != PCMU && payload_type != PCMA {
+                    self.refuse(end, Refusal::NoSuchSound);
+                } else if let Some((slot, known)) = self.younger(end, generation, true) {
+                    known.plays = true;
+                    self.outputs.push_back(Output::Play { slot, sound, payload_type });
+                }
+            }
+            MediaCommand::Stop { end, generation } => {
+                if let Some((slot, known)) = self.younger(end, generation, false)
+                    && std::mem::take(&mut known.plays)
+                {
+                    self.outputs.push_back(Output::Quiet { slot });
+                }
+            }
+            MediaCommand::Close { end, generation } => self.close(end, generation),
+            MediaCommand::Stock { .. } => {}
+        }
+    }
+
+    /// What becomes of a packet that a socket received. `from` is `None` where the kernel lets the peer in only, which
+    /// is where [`Table::is_connected`] says so.
+    #[inline]
+    pub fn forward(&mut self, socket: SocketId, from: Option<SocketAddr>, packet: &[u8], now: Time) -> Verdict {
+        let Some(Row { end: Some(end), .. }) = self.rows.get_mut(socket.slot() as usize) else {
+            self.totals.dropped_source += 1;
+            return Verdict::Refused;
+        };
+        if socket.is_rtcp() {
+            return self.forward_rtcp(socket, from, packet, now);
+        }
+        let rtp = match RtpView::parse(packet) {
+            Some(rtp) if end.payload_types.contains(rtp.payload_type()) => rtp,
+            _ => {
+                end.counters.dropped_type += 1;
+                self.totals.dropped_type += 1;
+                // From a stranger it must not hold up what waits behind it.
+                return if from.is_none() || from == end.heard { Verdict::Dropped } else { Verdict::Refused };
+            }
+        };
+        if let Some(from) = from
+            && end.heard != Some(from)
+        {
+            if end.latch.judge_rtp(from, &rtp, now) == Judgement::Refused {
+                end.counters.dropped_source += 1;
+                self.totals.dropped_source += 1;
+                return Verdict::Refused;
+            }
+            self.settle(socket.slot(), from);
+        }
+        self.pass(socket.slot(), &rtp, packet.len(), now)
+    }
+
+    /// Takes note that the RTP socket of `slot`, connected before, was found empty.
+    pub fn drained(&mut self, slot: u32) {
+        if let Some(end) = self.end_at(slot)
+            && end.kernel == Kernel::Draining
+        {
+            end.kernel = Kernel::Unproven;
+        }
+    }
+
+    /// Takes note that the RTP socket of `slot` could not be connected.
+    pub fn connect_failed(&mut self, slot: u32) {
+        if let Some(end) = self.end_at(slot) {
+            end.kernel = Kernel::Never;
+        }
+    }
+
+    /// Whether whatever the RTP socket of `slot` receives is from its peer.
+    #[inline]
+    pub fn is_connected(&self, slot: u32) -> bool {
+        let end = self.rows.get(slot as usize).and_then(|row| row.end.as_ref());
+        end.is_some_and(|end| matches!(end.kernel, Kernel::Unproven | Kernel::Proven))
+    }
+
+    /// The way out for `bytes` of a sound that the end hears.
+    pub fn emit(&mut self, slot: u32, bytes: usize) -> Option<Route> {
+        let end = self.end_at(slot)?;
+        if !end.plays || !end.direction.sends() {
+            return None;
+        }
+        let to = if end.kernel.is_connected() { None } else { Some(end.latch.rtp_target()?) };
+        end.counters.packets_out += 1;
+        end.counters.bytes_out += bytes as u64;
+        self.totals.packets += 1;
+        self.totals.bytes += bytes as u64;
+        Some(Route { socket: SocketId::rtp(slot), to })
+    }
+
+    /// Takes note that a socket did not take a packet which [`Table::forward`] or [`Table::emit`] sent there.
+    pub fn unsent(&mut self, socket: SocketId, bytes: usize) {
+        self.totals.dropped_send += 1;
+        let Some(end) = self.end_at(socket.slot()) else { return };
+        let counters = &mut end.counters;
+        counters.dropped_send += 1;
+        if socket.is_rtcp() {
+            counters.rtcp_out -= 1;
+            self.totals.rtcp -= 1;
+        } else {
+            counters.packets_out -= 1;
+            counters.bytes_out -= bytes as u64;
+            self.totals.packets -= 1;
+            self.totals.bytes -= bytes as u64;
+        }
+    }
+
+    /// Looks for ends that fell silent; a few times a second is enough.
+    pub fn handle_timeout(&mut self, now: Time) {
+        for (slot, row) in self.rows.iter_mut().enumerate() {
+            let Some(end) = &mut row.end else { continue };
+            if end.falls_silent(now) {
+                self.outputs.push_back(Output::Report(MediaReport::Silent { end: end.name }));
+            }
+            if end.kernel == Kernel::Unproven && now.since(end.last) >= UNPROVEN_PATIENCE {
+                end.kernel = Kernel::Never;
+                self.outputs.push_back(Output::Disconnect { slot: slot as u32 });
+            }
+        }
+    }
+
+    /// Ends an end whose packet broke something of ours: it is told as silent, so that its call ends.
+    pub fn give_up(&mut self, slot: u32) {
+        if let Some(end) = self.end_at(slot) {
+            (end.link, end.direction) = (None, Direction::Inactive);
+            let end = end.name;
+            self.outputs.push_back(Output::Report(MediaReport::Silent { end }));
+        }
+    }
+
+    /// What is to be done next.
+    #[inline]
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// What went through so far.
+    pub fn totals(&self) -> Totals {
+        Totals { ends: self.slots.len() as u64, ..self.totals }
+    }
+
+    /// How many ends are open.
+    pub fn open_ends(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many pairs there are.
+    pub fn pairs(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn open(&mut self, name: LegId, ports: PortPair, generation: Generation, terms: &Terms, now: Time) {
+        if self.slots.contains_key(&name) {
+            // Said twice: the first time it was carried out.
+            return;
+        }
+        match self.rows.get_mut(ports.slot as usize) {
+            Some(row) if row.pair == ports && row.end.is_none() => {
+                row.end = Some(End::new(name, generation, terms, now));
+                self.slots.insert(name, ports.slot);
+            }
+            _ => {
+                if self.refused.len() < REFUSED_MAX {
+                    self.refused.insert(name, ports);
+                }
+                self.refuse(name, Refusal::NoSuchPorts);
+            }
+        }
+    }
+
+    fn link(&mut self, from: LegId, to: LegId, generation: Generation) {
+        let Some(&slot) = self.slots.get(&to) else {
+            return self.refuse(to, Refusal::NotOpen);
+        };
+        let link = Link { slot, epoch: self.rows[slot as usize].epoch };
+        if let Some((_, end)) = self.younger(from, generation, true) {
+            end.link = Some(link);
+        }
+    }
+
+    fn close(&mut self, name: LegId, generation: Generation) {
+        if let Some(ports) = self.refused.remove(&name) {
+            let counters = media::command::EndCounters::default();
+            return self.outputs.push_back(Output::Report(MediaReport::Closed { end: name, ports, counters }));
+        }
+        let Some((slot, _)) = self.younger(name, generation, false) else { return };
+        let row = &mut self.rows[slot as usize];
+        row.epoch = row.epoch.wrapping_add(1);
+        self.slots.remove(&name);
+        let Some(end) = row.end.take() else { return };
+        if end.plays {
+            self.outputs.push_back(Output::Quiet { slot });
+        }
+        if end.kernel.is_connected() {
+            self.outputs.push_back(Output::Disconnect { slot });
+        }
+        if end.was_spoken_to() {
+            self.outputs.push_back(Output::Discard { slot });
+        }
+        self.outputs.push_back(Output::Report(end.closed(row.pair)));
+    }
+
+    /// The end, when the command is younger than all before it. An end that is not open is told if it is `needed`.
+    fn younger(&mut self, name: LegId, generation: Generation, needed: bool) -> Option<(u32, &mut End)> {
+        let Some(&slot) = self.slots.get(&name) else {
+            if needed {
+                self.refuse(name, Refusal::NotOpen);
+            }
+            return None;
+        };
+        let end = self.rows[slot as usize].end.as_mut()?;
+        if (generation.0.wrapping_sub(end.generation.0) as i32) <= 0 {
+            return None;
+        }
+        end.generation = generation;
+        Some((slot, end))
+    }
+
+    fn refuse(&mut self, end: LegId, why: Refusal) {
+        self.outputs.push_back(Output::Report(MediaReport::Refused { end, why }));
+    }
+
+    fn end_at(&mut self, slot: u32) -> Option<&mut End> {
+        self.rows.get_mut(slot as usize)?.end.as_mut()
+    }
+
+    /// Draws the consequences of a packet that was taken from `from`.
+    fn settle(&mut self, slot: u32, from: SocketAddr) {
+        let connects = self.connects;
+        let Some(end) = self.end_at(slot) else { return };
+        end.heard = end.latch.heard();
+        let connect = connects && end.kernel == Kernel::Open && end.latch.has_spoken();
+        if connect {
+            end.kernel = Kernel::Draining;
+        }
+        let first = !std::mem::replace(&mut end.told_first, true);
+        let (end, to) = (end.name, end.heard);
+        if let (true, Some(to)) = (connect, to) {
+            self.outputs.push_back(Output::Connect { slot, to });
+        }
+        if first {
+            self.outputs.push_back(Output::Report(MediaReport::FirstPacket { end, from }));
+        }
+    }
+
+    /// Counts a packet that was taken and finds its way out.
+    #[inline]
+    fn pass(&mut self, slot: u32, rtp: &RtpView<'_>, bytes: usize, now: Time) -> Verdict {
+        let Some(end) = self.rows[slot as usize].end.as_mut() else { return Verdict::Dropped };
+        end.count(rtp, bytes, now);
+        if end.kernel == Kernel::Unproven {
+            end.kernel = Kernel::Proven;
+        }
+        if end.direction.receives()
+            && end.telephone_event == Some(rtp.payload_type())
+            && let Some(digit) = end.events.packet(rtp.timestamp(), rtp.payload())
+        {
+            let (end, digit, duration_ms) = (end.name, digit.digit, digit.duration_ticks / EVENT_TICKS_PER_MS);
+            self.outputs.push_back(Output::Report(MediaReport::Dtmf { end, digit, duration_ms }));
+        }
+        if end.direction.receives()
+            && let Some(link) = end.link
+            && let Some(route) = self.route(link)
+        {
+            self.totals.packets += 1;
+            self.totals.bytes += bytes as u64;
+            let out = &mut self.rows[link.slot as usize];
+            if let Some(out) = &mut out.end {
+                out.counters.packets_out += 1;
+                out.counters.bytes_out += bytes as u64;
+            }
+            return Verdict::Send(route);
+        }
+        if let Some(end) = self.end_at(slot) {
+            end.counters.dropped_unlinked += 1;
+        }
+        self.totals.dropped_unlinked += 1;
+        Verdict::Dropped
+    }
+
+    /// The way of RTP to the end of a link; `None` when it hears nothing.
+    #[inline]
+    fn route(&self, link: Link) -> Option<Route> {
+        let row = self.rows.get(link.slot as usize).filter(|row| row.epoch == link.epoch)?;
+        let out = row.end.as_ref().filter(|out| out.direction.sends() && !out.plays)?;
+        let to = if out.kernel.is_connected() { None } else { Some(out.latch.rtp_target()?) };
+        Some(Route { socket: SocketId::rtp(link.slot), to })
+    }
+
+    /// RTCP passes whatever the direction: a held end goes on reporting (RFC 3264 §5.1).
+    fn forward_rtcp(&mut self, socket: SocketId, from: Option<SocketAddr>, packet: &[u8], now: Time) -> Verdict {
+        let Some(end) = self.end_at(socket.slot()) else { return Verdict::Refused };
+        let taken = from.is_some_and(|from| end.latch.judge_rtcp(from) == Judgement::Taken);
+        if !taken {
+            end.counters.dropped_source += 1;
+            self.totals.dropped_source += 1;
+            return Verdict::Refused;
+        }
+        if protocol(packet) != Protocol::Rtcp || packet.len() < RTCP_BYTES_MIN {
+            end.counters.dropped_type += 1;
+            self.totals.dropped_type += 1;
+            return Verdict::Dropped;
+        }
+        end.last = now;
+        end.counters.rtcp_in += 1;
+        let Some(link) = end.link else { return Verdict::Dropped };
+        let row = self.rows.get_mut(link.slot as usize).filter(|row| row.epoch == link.epoch);
+        let Some(out) = row.and_then(|row| row.end.as_mut()).filter(|out| !out.plays) else { return Verdict::Dropped };
+        let Some(to) = out.latch.rtcp_target() else { return Verdict::Dropped };
+        out.counters.rtcp_out += 1;
+        self.totals.rtcp += 1;
+        Verdict::Send(Route { socket: SocketId::rtcp(link.slot), to: Some(to) })
+    }
+}
+
+/// The common header and one SSRC (RFC 3550 §6.1).
+const RTCP_BYTES_MIN: usize = 8;
+/// The clock of telephone events beside G.711, G.722 and G.729 (RFC 4733 §2.1).
+const EVENT_TICKS_PER_MS: u32 = 8;
+const PCMU: u8 = 0;
+const PCMA: u8 = 8;
+/// How many ends that could not be opened are remembered.
+const REFUSED_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use media::command::{EndCounters, MediaAddress, PayloadTypes, SourceRule};
+    use media::rtp::RtpHeader;
+    use words::CallId;
+
+    const STRANGER: &str = "203.0.113.66:5555";
+
+    fn at(address: &str) -> SocketAddr {
+        address.parse().unwrap()
+    }
+
+    fn leg(n: u16) -> LegId {
+        LegId { call: CallId(1), n }
+    }
+
+    /// The phone of leg `n`.
+    fn phone(n: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], 4_000 + n * 2))
+    }
+
+    fn rtcp_of(rtp: SocketAddr) -> SocketAddr {
+        SocketAddr::new(rtp.ip(), rtp.port() + 1)
+    }
+
+    fn packet(payload_type: u8, sequence: u16) -> Vec<u8> {
+        let timestamp = u32::from(sequence) * 160;
+        let header = RtpHeader { marker: false, payload_type, sequence, timestamp, ssrc: 5 };
+        [&header.print()[..], &[0xd5; 160]].concat()
+    }
+
+    const REPORT: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 9];
+
+    /// A table with legs 0 and 1 in its slots of the same numbers, and a generation that rises.
+    struct Bench {
+        table: Table,
+        generation: Generation,
+        now: Time,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let mut table = Table::new(true);
+            (0..3).for_each(|n| assert_eq!(table.add(0, 10_000 + n * 2, Family::V4), u32::from(n)));
+            Bench { table, generation: Generation::default(), now: Time::from_millis(1_000) }
+        }
+
+        fn ports(slot: u32) -> PortPair {
+            PortPair { worker: 0, slot, rtp_port: 10_000 + slot as u16 * 2, family: Family::V4 }
+        }
+
+        fn open(&mut self, n: u16) -> &mut Self {
+            let command = MediaCommand::Open {
+                end: leg(n),
+                ports: Self::ports(u32::from(n)),
+                generation: self.generation.step(),
+                source: SourceRule::Strict,
+                remote: Some(MediaAddress { rtp: phone(n), rtcp: rtcp_of(phone(n)) }),
+                payload_types: PayloadTypes::NONE.with(0).with(101),
+                telephone_event: Some(101),
+                direction: Direction::SendRecv,
+                silence: Some(Duration::from_secs(30)),
+            };
+            self.table.apply(command, self.now);
+            self
+        }
+
+        fn latch(&mut self, n: u16, rtp: Option<SocketAddr>, direction: Direction) -> &mut Self {
+            let command = MediaCommand::Latch {
+                end: leg(n),
+                generation: self.generation.step(),
+                source: SourceRule::Strict,
+                remote: rtp.map(|rtp| MediaAddress { rtp, rtcp: rtcp_of(rtp) }),
+                payload_types: PayloadTypes::NONE.with(0).with(101),
+                telephone_event: Some(101),
+                direction,
+                silence: Some(Duration::from_secs(30)),
+            };
+            self.table.apply(command, self.now);
+            self
+        }
+
+        fn link(&mut self, from: u16, to: u16) -> &mut Self {
+            let generation = self.generation.step();
+            self.table.apply(MediaCommand::Link { from: leg(from), to: leg(to), generation }, self.now);
+            self
+        }
+
+        fn close(&mut self, n: u16) -> EndCounters {
+            let generation = self.generation.step();
+            self.table.apply(MediaCommand::Close { end: leg(n), generation }, self.now);
+            let closed = self.outputs().into_iter().find_map(|output| match output {
+                Output::Report(MediaReport::Closed { end, counters, .. }) if end == leg(n) => Some(counters),
+                _ => None,
+            });
+            closed.expect("a close is answered")
+        }
+
+        /// What the phone of leg `n` sends, or somebody else to its port.
+        fn speak(&mut self, n: u16, from: SocketAddr, payload_type: u8, sequence: u16) -> Verdict {
+            self.now += Duration::from_millis(20);
+            let socket = SocketId::rtp(u32::from(n));
+            let from = (!self.table.is_connected(u32::from(n))).then_some(from);
+            self.table.forward(socket, from, &packet(payload_type, sequence), self.now)
+        }
+
+        fn outputs(&mut self) -> Vec<Output> {
+            std::iter::from_fn(|| self.table.poll()).collect()
+        }
+    }
+
+    fn sent(to: u32, address: Option<SocketAddr>) -> Verdict {
+        Verdict::Send(Route { socket: SocketId::rtp(to), to: address })
+    }
+
+    #[test]
+    fn two_linked_ends_hear_each_other_and_are_connected_one_by_one() {
+        let mut bench = Bench::new();
+        bench.open(0).open(1).link(0, 1).link(1, 0);
+        assert_eq!(bench.speak(0, phone(0), 0, 1), sent(1, Some(phone(1))));
+        let first = MediaReport::FirstPacket { end: leg(0), from: phone(0) };
+        assert_eq!(bench.outputs(), [Output::Connect { slot: 0, to: phone(0) }, Output::Report(first)]);
+        assert!(!bench.table.is_connected(0));
+        bench.table.drained(0);
+        assert!(bench.table.is_connected(0));
+        assert_eq!(bench.speak(1, phone(1), 0, 1), sent(0, None));
+        assert_eq!(bench.speak(0, phone(0), 0, 3), sent(1, None));
+        let counters = bench.close(0);
+        assert_eq!((counters.packets_in, counters.packets_out, counters.bytes_in, counters.lost), (2, 1, 344, 1));
+    }
+
+    #[test]
+    fn strangers_and_foreign_payloads_pass_at_no_time() {
+        let mut bench = Bench::new();
+        bench.open(0).open(1).link(0, 1);
+        assert_eq!(bench.speak(0, at(STRANGER), 0, 1), Verdict::Refused);
+        assert_eq!(bench.speak(0, phone(0), 8, 2), Verdict::Refused);
+        assert_eq!(bench.speak(0, phone(0), 0, 3), sent(1, Some(phone(1))));
+        // Connected, but the stranger's packet had been waiting in the queue.
+        assert_eq!(bench.speak(0, at(STRANGER), 0, 4), Verdict::Refused);
+        assert_eq!(bench.speak(0, phone(0), 8, 5), Verdict::Dropped);
+        assert_eq!(bench.table.forward(SocketId::rtp(0), Some(phone(0)), b"\0\x01", bench.now), Verdict::Dropped);
+        assert_eq!(bench.speak(2, phone(0), 0, 6), Verdict::Refused);
+        let counters = bench.close(0);
+        assert_eq!((counters.dropped_source, counters.dropped_type, counters.packets_in), (2, 3, 1));
+    }
+
+    #[test]
+    fn rtcp_goes_from_where_it_is_expected_to_where_it_is_wanted() {
+        let mut bench = Bench::new();
+        bench.open(0).open(1).link(0, 1);
+        let socket = SocketId::rtcp(0);
+        let out = Verdict::Send(Route { socket: SocketId::rtcp(1), to: Some(rtcp_of(phone(1))) });
+        assert_eq!(bench.table.forward(socket, Some(rtcp_of(phone(0))), &REPORT, bench.now), out);
+        assert_eq!(bench.table.forward(socket, Some(phone(0)), &REPORT, bench.now), Verdict::Refused);
+        let rtp = packet(0, 1);
+        assert_eq!(bench.table.forward(socket, Some(rtcp_of(phone(0))), &rtp, bench.now), Verdict::Dropped);
+        bench.latch(0, Some(phone(0)), Direction::Inactive);
+        assert_eq!(bench.table.forward(socket, Some(rtcp_of(phone(0))), &REPORT, bench.now), out);
+        assert_eq!(bench.close(0).rtcp_in, 2);
+    }
+
+    #[test]
+    fn hold_stops_one_direction_or_both() {
+        let mut bench = Bench::new();
+        bench.open(0).open(1).link(0, 1).link(1, 0);
+        bench.latch(0, Some(phone(0)), Direction::SendOnly);
+        assert_eq!(bench.speak(0, phone(0), 0, 1), Verdict::Dropped);
+        assert!(matches!(bench.speak(1, phone(1), 0, 1), Verdict::Send(_)));
+        bench.latch(0, None, Direction::Inactive);
+        assert!(bench.outputs().contains(&Output::Disconnect { slot: 0 }));
+        assert_eq!(bench.speak(0, phone(0), 0, 2), Verdict::Refused);
+        assert_eq!(bench.speak(1, phone(1), 0, 2), Verdict::Dropped);
+        bench.latch(0, Some(phone(0)), Direction::SendRecv);
+        assert!(matches!(bench.speak(0, phone(0), 0, 3), Verdict::Send(_)));
+        assert_eq!(bench.close(1).dropped_unlinked, 1);
+    }
+
+    #[test]
+    fn a_new_address_takes_over_from_the_old_one() {
+        let mut bench = Bench::new();
+        bench.open(0).open(1).link(0, 1).link(1, 0);
+        bench.speak(0, phone(0), 0, 1);
+        bench.table.drained(0);
+        bench.outputs();
+        let moved = at("192.0.2.77:7000");
+        bench.latch(0, Some(moved), Direction::SendRecv);
+        assert_eq!(bench.outputs(), [Output::Disconnect { slot: 0 }]);
+        assert_eq!(bench.speak(1, phone(1), 0, 1), sent(0, Some(moved)));
+        assert_eq!(bench.speak(0, phone(0), 0, 2), Verdict::Refused);
+        assert!(matches!(bench.speak(0, moved, 0, 3), Verdict::Send(_)));
+        assert!(bench.outputs().contains(&Output::Connect { slot: 0, to: moved }));
+    }
+
+    #[test]
+    fn repeated_and_late_commands_do_no_harm() {
+        let mut bench = Bench::new();
+        bench.open(0).open(1).link(0, 1);
+        let old = Generation(1);
+        bench.table.apply(MediaCommand::Unlink { from: leg(0), generation: old }, bench.now);
+        bench.table.apply(MediaCommand::Close { end: leg(0), generation: old }, bench.now);
+        bench.open(0);
+        assert!(matches!(bench.speak(0, phone(0), 0, 1), Verdict::Send(_)));
+        bench.close(0);
+        let again = MediaCommand::Close { end: leg(0), generation: bench.generation };
+        bench.table.apply(again, bench.now);
+        assert_eq!(bench.outputs(), []);
+    }
+
+    #[test]
+    fn a_link_to_an_end_that_closed_does_not_reach_the_next_one_on_its_ports() {
+        let mut bench = Bench::new();
+        bench.open(0).open(1).link(0, 1);
+        bench.close(1);
+        let mut next = Bench::ports(1);
+        let generation = bench.generation.step();
+        let open = |ports| MediaCommand::Open {
+            end: leg(9),
+            ports,
+            generation,
+            source: SourceRule::Strict,
+            remote: Some(MediaAddress { rtp: phone(9), rtcp: rtcp_of(phone(9)) }),
+            payload_types: PayloadTypes::ALL,
+            telephone_event: None,
+            direction: Direction::SendRecv,
+            silence: None,
+        };
+        bench.table.apply(open(next), bench.now);
+        assert_eq!(bench.speak(0, phone(0), 0, 1), Verdict::Dropped);
+        // Ports that are not there are refused, and yet given back by a close.
+        next.slot = 77;
+        bench.close(9);
+        bench.table.apply(open(next), bench.now);
+        let refused = MediaReport::Refused { end: leg(9), why: Refusal::NoSuchPorts };
+        assert_eq!(bench.outputs(), [Output::Report(refused)]);
+        assert_eq!(bench.close(9), EndCounters::default());
+        assert_eq!(bench.table.open_ends(), 1);
+    }
+
+    #[test]
+    fn commands_to_ends_that_are_not_open_are_told() {
+        let mut bench = Bench::new();
+        bench.open(0).link(0, 1);
+        bench.table.apply(MediaCommand::Stop { end: leg(1), generation: Generation(9) }, bench.now);
+        let play = |payload_type| MediaCommand::Play {
+            end: leg(0),
+            generation: Generation(9),
+            sound: Sound::Ringback,
+            payload_type,
+        };
+        bench.table.apply(play(9), bench.now);
+        bench.table.apply(play(8), bench.now);
+        let refused = |n, why| Output::Report(MediaReport::Refused { end: leg(n), why });
+        let expected = [
+            refused(1, Refusal::NotOpen),
+            refused(0, Refusal::NoSuchSound),
+            Output::Play { slot: 0, sound: Sound::Ringback, payload_type: 8 },
+        ];
+        assert_eq!(bench.outputs(), expected);
+    }
+
+    #[test]
+    fn a_sound_takes_the_place_of_what_is_linked() {
+        let mut bench = Bench::new();
+        bench.open(0).open(1).link(1, 0);
+        let (end, generation) = (leg(0), bench.generation.step());
+        let sound = Sound::Tone { hz: 440, level_dbm0: -10 };
+        bench.table.apply(MediaCommand::Play { end, generation, sound, payload_type: 0 }, bench.now);
+        assert_eq!(bench.speak(1, phone(1), 0, 1), Verdict::Dropped);
+        assert_eq!(bench.table.emit(0, 172), Some(Route { socket: SocketId::rtp(0), to: Some(phone(0)) }));
+        assert_eq!(bench.table.emit(1, 172), None);
+        let generation = bench.generation.step();
+        bench.table.apply(MediaCommand::Stop { end, generation }, bench.now);
+        assert!(bench.outputs().contains(&Output::Quiet { slot: 0 }));
+        assert!(matches!(bench.speak(1, phone(1), 0, 2), Verdict::Send(_)));
+        assert_eq!(bench.table.emit(0, 172), None);
+        bench.table.unsent(SocketId::rtp(0), 172);
+        let counters = bench.close(0);
+        assert_eq!((counters.packets_out, counters.dropped_send), (1, 1));
+    }
+
+    #[test]
+    fn silence_counts_from_the_command_and_rests_on_hold() {
+        let silent = |bench: &mut Bench, after_s| {
+            bench.now += Duration::from_secs(after_s);
+            bench.table.handle_timeout(bench.now);
+            let told = |output: &Output| matches!(output, Output::Report(MediaReport::Silent { .. }));
+            bench.outputs().iter().filter(|output| told(output)).count()
+        };
+        let mut bench = Bench::new();
+        bench.open(0);
+        assert_eq!(silent(&mut bench, 29), 0);
+        bench.speak(0, phone(0), 0, 1);
+        assert_eq!((silent(&mut bench, 29), silent(&mut bench, 2), silent(&mut bench, 60)), (0, 1, 0));
+        bench.latch(0, Some(phone(0)), Direction::SendOnly);
+        assert_eq!(silent(&mut bench, 300), 0);
+        bench.latch(0, Some(phone(0)), Direction::SendRecv);
+        assert_eq!((silent(&mut bench, 29), silent(&mut bench, 2)), (0, 1));
+    }
+
+    #[test]
+    fn a_peer_that_connecting_silenced_is_heard_without() {
+        let mut bench = Bench::new();
+        bench.open(0).link(0, 0);
+        bench.speak(0, phone(0), 0, 1);
+        bench.table.drained(0);
+        bench.outputs();
+        bench.now += UNPROVEN_PATIENCE;
+        bench.table.handle_timeout(bench.now);
+        assert_eq!(bench.outputs(), [Output::Disconnect { slot: 0 }]);
+        assert_eq!(bench.speak(0, phone(0), 0, 2), sent(0, Some(phone(0))));
+        assert_eq!(bench.outputs(), []);
+    }
+
+    #[test]
+    fn digits_are_told_and_pass() {
+        let mut bench = Bench::new();
+        bench.open(0).open(1).link(0, 1);
+        let mut event = packet(101, 1);
+        event.splice(12.., [5, 0x8a, 3, 0x20]);
+        let verdict = bench.table.forward(SocketId::rtp(0), Some(phone(0)), &event, bench.now);
+        assert!(matches!(verdict, Verdict::Send(_)));
+        let dtmf = MediaReport::Dtmf { end: leg(0), digit: '5', duration_ms: 100 };
+        assert!(bench.outputs().contains(&Output::Report(dtmf)));
+    }
+
+    #[test]
+    fn a_row_is_small() {
+        assert!(size_of::<Row>() <= 512, "{}", size_of::<Row>());
+    }
+}
