@@ -5,6 +5,7 @@ mod config;
 mod directory;
 mod edge;
 mod host;
+mod peers;
 mod profile;
 mod run;
 mod setup;

@@ -37,15 +37,15 @@ pub struct Route {
 pub enum Pattern {
     /// This string only.
     Exact(String),
-    /// All strings of digits that begin so.
-    DigitPrefix(String),
+    /// All strings that begin so; after a prefix that ends in a digit only digits follow.
+    Prefix(String),
 }
 
 impl Pattern {
     /// Reads `9*` as a prefix and anything else as itself. A string that begins with `*` (a feature code) is exact.
     pub fn parse(text: &str) -> Self {
         match text.strip_suffix('*') {
-            Some(prefix) if !prefix.is_empty() => Pattern::DigitPrefix(prefix.to_owned()),
+            Some(prefix) if !prefix.is_empty() => Pattern::Prefix(prefix.to_owned()),
             _ => Pattern::Exact(text.to_owned()),
         }
     }
@@ -54,9 +54,10 @@ impl Pattern {
     pub fn fit(&self, dialled: &str) -> Option<usize> {
         match self {
             Pattern::Exact(text) => (text == dialled).then_some(usize::MAX),
-            Pattern::DigitPrefix(prefix) => {
-                let digits = dialled.strip_prefix('+').unwrap_or(dialled).bytes().all(|b| b.is_ascii_digit());
-                (digits && dialled.starts_with(prefix.as_str())).then_some(prefix.len())
+            Pattern::Prefix(prefix) => {
+                let rest = dialled.strip_prefix(prefix.as_str())?;
+                let digits = rest.bytes().all(|b| b.is_ascii_digit());
+                (digits || !prefix.ends_with(|c: char| c.is_ascii_digit())).then_some(prefix.len())
             }
         }
     }
@@ -101,7 +102,8 @@ pub enum Service {
     /// 183 with audio, no answer.
     Early183,
     /// Rings, answers after so long, sends the audio back.
-    AnswerAfter(Duration),
+    /// The time is what stands in the place of the pattern's `*`, in seconds, when it is `None`.
+    AnswerAfter(Option<Duration>),
 }
 
 /// A static peer: a SIP server known by its address. Calls from that address belong to its account.
@@ -117,6 +119,8 @@ pub struct Peer {
     pub host: String,
     /// Its addresses as resolved; the first is called, all are trusted as sources.
     pub addresses: Vec<SocketAddr>,
+    /// The listener and the address of ours that requests to it leave from; `None` when no listener fits.
+    pub from: Option<(u16, SocketAddr)>,
     /// How it is reached.
     pub transport: Transport,
 }

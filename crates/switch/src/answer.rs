@@ -8,8 +8,6 @@ pub(crate) enum Stop {
     Need(crate::need::Need),
     /// The answer.
     Answer(Outgoing),
-    /// No answer at all: the source has used up its tries.
-    Silence,
 }
 
 /// What we can do, as `Allow` says it.

@@ -1,8 +1,14 @@
 //! What the exchange is told at its start.
 
+use crate::answer::ALLOW;
+use media::command::Family;
+use media::ports::PoolConfig;
+use registrar::RegistrarConfig;
+use sip::EndpointConfig;
+use sip::endpoint::Advertised;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use words::AccountId;
+use words::{AccountId, ShardId};
 
 /// Settings of the whole exchange. Those of an account come with its record.
 #[derive(Clone, Debug)]
@@ -21,6 +27,10 @@ pub struct Config {
     pub advertised: Option<IpAddr>,
     /// Whether sources are limited for wrong passwords.
     pub throttle: bool,
+    /// The pool of media ports.
+    pub ports: PoolConfig,
+    /// The families that media ports exist of.
+    pub families: Vec<Family>,
     /// Where the exchange listens: Contacts must not point there.
     pub own: Vec<SocketAddr>,
 }
@@ -30,8 +40,50 @@ pub struct Config {
 pub struct ListenerConfig {
     /// The account that everything on it belongs to.
     pub account: Option<AccountId>,
+    /// The port that the outside sees, when our address is advertised.
+    pub port: Option<u16>,
     /// Whether INVITEs on it are taken without a digest. Only a listener on loopback that names its account may say so.
     pub open: bool,
+}
+
+impl Config {
+    pub(crate) fn endpoint(&self) -> EndpointConfig {
+        let advertised = self.advertised.map(|address| {
+            let sent_by = SocketAddr::new(address, 0);
+            let listeners = self.listeners.iter().enumerate().filter_map(|(listener, l)| Some((listener, l.port?)));
+            listeners
+                .map(|(listener, port)| Advertised {
+                    listener: listener as u16,
+                    sent_by: SocketAddr::new(sent_by.ip(), port).to_string(),
+                })
+                .collect()
+        });
+        EndpointConfig {
+            shard: ShardId(0),
+            server: self.server.clone(),
+            advertised: advertised.unwrap_or_default(),
+            force_rport: true,
+            ..EndpointConfig::default()
+        }
+    }
+
+    pub(crate) fn calls_config(&self) -> b2bua::Config {
+        b2bua::Config {
+            shard: ShardId(0),
+            server: self.server.clone(),
+            allow: ALLOW.to_owned(),
+            calls: self.calls,
+            call_limit: self.call_limit,
+            advertised: self.advertised,
+            ports: self.ports,
+            families: self.families.clone(),
+            ..b2bua::Config::default()
+        }
+    }
+
+    pub(crate) fn registrar(&self) -> RegistrarConfig {
+        RegistrarConfig { own: self.own.clone(), ..RegistrarConfig::default() }
+    }
 }
 
 impl Default for Config {
@@ -44,6 +96,8 @@ impl Default for Config {
             call_limit: words::limit::CALL,
             advertised: None,
             throttle: true,
+            ports: PoolConfig::default(),
+            families: vec![Family::V4],
             own: Vec::new(),
         }
     }

@@ -35,7 +35,6 @@ impl Switch {
             Ok(()) => {}
             Err(Stop::Answer(response)) => self.respond(incoming.txn, response, now),
             Err(Stop::Need(need)) => self.park(need, Waiter::Request(Box::new(incoming)), now),
-            Err(Stop::Silence) => self.endpoint.abandon(incoming.txn),
         }
     }
 

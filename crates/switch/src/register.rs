@@ -4,12 +4,12 @@ use crate::account::Account;
 use crate::answer::Stop;
 use crate::need::Need;
 use crate::stream::Promise;
-use crate::switch::{Incoming, Switch};
+use crate::switch::{Incoming, Output, Switch};
 use crate::whose::{Whose, user_name};
-use registrar::{Outcome, Tried, User, Verdict};
+use registrar::{Admission, Outcome, User};
 use sip::{HeaderName, Method, Outgoing, Uri};
 use std::sync::Arc;
-use words::Time;
+use words::{ConnectionId, Time};
 
 impl Switch {
     pub(crate) fn register(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
@@ -30,6 +30,9 @@ impl Switch {
         let (status, reason, headers) = match outcome {
             Outcome::Accepted { headers, facts } => {
                 self.counters.registrations += 1;
+                if incoming.flow.connection != ConnectionId::NONE {
+                    self.outputs.push_back(Output::Proven { connection: incoming.flow.connection });
+                }
                 for fact in facts {
                     self.say(user.account, fact, now);
                 }
@@ -42,7 +45,7 @@ impl Switch {
             builder.header(*name, value);
         }
         let response = Outgoing { builder, body: None };
-        if let Some((txn, response)) = self.stream.hold(incoming.txn, response, Promise::Registration, now) {
+        if let Some((txn, response)) = self.stream.hold(incoming.txn, response, Promise::Registration(Box::new(incoming.message.clone())), now) {
             self.respond(txn, response, now);
         }
         Ok(())
@@ -56,35 +59,24 @@ impl Switch {
         account: Option<&Account>,
         now: Time,
     ) -> Result<Arc<User>, Stop> {
-        let source = incoming.flow.remote.ip();
+        let source = incoming.flow.remote;
         let name = user_name(incoming).unwrap_or_default();
-        let user = self.user(Need::AuthUser(name.clone()), now).map_err(Stop::Need)?;
+        let user = self.user(Need::AuthUser(name), now).map_err(Stop::Need)?;
         // A user of another account is a stranger to this domain.
         let user = user.filter(|user| account.is_none_or(|account| account.id == user.account));
-        let tried = user.as_ref().map_or(Tried::Stranger(&name), |user| Tried::User(user.id));
-        if self.config.throttle && self.gate.throttle.is_banned(source, tried, now) {
-            return Err(self.challenge(incoming, account, user.as_deref(), false, now));
-        }
-        let verdict = self.gate.challenger.check(&incoming.message, user.as_deref(), now);
-        match verdict {
-            Verdict::Ok => {}
-            Verdict::NoCredentials => return Err(self.challenge(incoming, account, user.as_deref(), false, now)),
-            Verdict::Stale => return Err(self.challenge(incoming, account, user.as_deref(), true, now)),
-            Verdict::Wrong => {
-                self.counters.auth_failures += 1;
-                if self.config.throttle {
-                    self.gate.throttle.failed(source, tried, now);
-                }
-                return Err(self.challenge(incoming, account, user.as_deref(), false, now));
+        let bound = user.as_ref().is_some_and(|user| self.registrar.is_bound_from(user.id, source.ip()));
+        match (self.gate.door.admit(&incoming.message, user.as_deref(), source, bound, now), user) {
+            (Admission::Admitted, Some(user)) => Ok(user),
+            (Admission::Admitted, None) => Err(self.challenge(incoming, account, None, false, now)),
+            (Admission::Challenge { stale, wrong }, user) => {
+                self.counters.auth_failures += u64::from(wrong);
+                Err(self.challenge(incoming, account, user.as_deref(), stale, now))
             }
-            Verdict::Malformed(reason) => return Err(self.plain(incoming, 400, reason)),
+            (Admission::Refused { status, reason }, _) => {
+                self.counters.auth_failures += 1;
+                Err(self.plain(incoming, status, reason))
+            }
         }
-        let Some(user) = user else { return Err(self.challenge(incoming, account, None, false, now)) };
-        self.gate.throttle.succeeded(source, user.id, now);
-        if !user.enabled {
-            return Err(self.plain(incoming, 403, "Forbidden: this user is disabled"));
-        }
-        Ok(user)
     }
 
     /// 401 with our challenges, the one that old phones understand first.
@@ -96,7 +88,7 @@ impl Switch {
             (None, None) => self.peers.realm_for_stranger(&name),
         };
         let policy = user.map(|user| user.algorithms).unwrap_or_default();
-        let challenges = self.gate.challenger.challenge(realm, policy, stale, now);
+        let challenges = self.gate.door.challenge(realm, policy, stale, incoming.flow.remote.ip(), now);
         let mut builder = self.answers.builder(&incoming.message, 401, "Unauthorized", &self.tag());
         for challenge in &challenges {
             builder.header(HeaderName::WwwAuthenticate, challenge);

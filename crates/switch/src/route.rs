@@ -31,12 +31,13 @@ impl Switch {
     }
 
     fn steps(&self, call: CallId, now: Time) -> Result<Vec<Step>, Need> {
-        let Some((account, dialled)) = self.calls.asked(call) else { return Ok(Vec::new()) };
-        let Some(account) = self.account(Need::Account(account), now)? else {
+        let Some(view) = self.calls.get(call) else { return Ok(Vec::new()) };
+        let dialled = view.to.number.as_str();
+        let Some(account) = self.account(Need::Account(view.account), now)? else {
             return Ok(vec![reject(404, "Not Found: the account is gone", EndCause::NotFound)]);
         };
         if dialled == ECHO_CODE {
-            return Ok(service(Service::Echo));
+            return Ok(service(Service::Echo, ""));
         }
         let exact = account.routes.iter().find(|route| matches!(route.pattern, Pattern::Exact(_)) && route.pattern.fit(dialled).is_some());
         if let Some(route) = exact {
@@ -54,7 +55,7 @@ impl Switch {
 
     fn lead(&self, account: &Arc<Account>, route: &Route, dialled: &str, now: Time) -> Result<Vec<Step>, Need> {
         match &route.target {
-            RouteTarget::Service(which) => Ok(service(*which)),
+            RouteTarget::Service(which) => Ok(service(*which, &rest(&route.pattern, dialled))),
             RouteTarget::Ring { extensions, ring_for, in_order } => {
                 let mut users = Vec::with_capacity(extensions.len());
                 for extension in extensions {
@@ -63,7 +64,7 @@ impl Switch {
                 }
                 Ok(self.ring(account, &users, *ring_for, *in_order, now))
             }
-            RouteTarget::Peer { peer, strip, prepend } => Ok(to_peer(account, *peer, *strip, prepend, dialled, self.config.listener_for_peers())),
+            RouteTarget::Peer { peer, strip, prepend } => Ok(to_peer(account, *peer, *strip, prepend, dialled)),
         }
     }
 
@@ -102,9 +103,10 @@ impl Switch {
     }
 }
 
-fn to_peer(account: &Account, peer: PeerId, strip: u8, prepend: &str, dialled: &str, listener: u16) -> Vec<Step> {
+fn to_peer(account: &Account, peer: PeerId, strip: u8, prepend: &str, dialled: &str) -> Vec<Step> {
     let found = account.peers.iter().find(|candidate| candidate.id == peer);
-    let Some((peer, address)) = found.and_then(|peer: &Peer| Some((peer, *peer.addresses.first()?))) else {
+    let reach = |peer: &Peer| Some((*peer.addresses.first()?, peer.from?));
+    let Some((peer, (remote, (listener, local)))) = found.and_then(|peer| Some((peer, reach(peer)?))) else {
         return vec![reject(480, "Temporarily Unavailable: the peer has no address", EndCause::Unavailable)];
     };
     let rest: String = dialled.chars().skip(usize::from(strip)).collect();
@@ -114,7 +116,7 @@ fn to_peer(account: &Account, peer: PeerId, strip: u8, prepend: &str, dialled: &
         to: Party { number: Pii::new(number), name: Pii::default(), user: None, peer: Some(peer.id) },
         request_uri: uri.clone(),
         to_uri: uri,
-        target: Target::Dial { transport: peer.transport, listener, local: address, remote: address },
+        target: Target::Dial { transport: peer.transport, listener, local, remote },
         route: Vec::new(),
         order: 0,
         nat: false,
@@ -122,14 +124,25 @@ fn to_peer(account: &Account, peer: PeerId, strip: u8, prepend: &str, dialled: &
     vec![Step::Dial { targets: vec![target], ring_for: account.ring_for }]
 }
 
-fn service(which: Service) -> Vec<Step> {
+/// What stands in the place of a pattern's `*`.
+fn rest(pattern: &Pattern, dialled: &str) -> String {
+    match pattern {
+        Pattern::Exact(_) => String::new(),
+        Pattern::Prefix(prefix) => dialled.strip_prefix(prefix.as_str()).unwrap_or_default().to_owned(),
+    }
+}
+
+fn service(which: Service, rest: &str) -> Vec<Step> {
     match which {
         Service::Echo => vec![Step::Answer, Step::Echo],
         Service::Tone440 => vec![Step::Answer, Step::Play { sound: TONE_440 }],
         Service::Busy => vec![reject(486, "Busy Here", EndCause::Busy)],
         Service::NoAnswer => vec![Step::Ring],
         Service::Early183 => vec![Step::Progress { sound: Some(TONE_440) }],
-        Service::AnswerAfter(delay) => vec![Step::Ring, Step::AnswerAfter { delay }, Step::Echo],
+        Service::AnswerAfter(delay) => {
+            let delay = delay.or_else(|| rest.parse().ok().map(Duration::from_secs)).unwrap_or_default();
+            vec![Step::Ring, Step::AnswerAfter { delay: delay.min(LONGEST_DELAY) }, Step::Echo]
+        }
     }
 }
 
@@ -139,4 +152,6 @@ fn reject(status: u16, reason: &str, cause: EndCause) -> Step {
 
 /// The feature code that answers and sends the audio back.
 const ECHO_CODE: &str = "*43";
+/// The longest that [`Service::AnswerAfter`] lets a caller wait.
+const LONGEST_DELAY: Duration = Duration::from_mins(3);
 const TONE_440: Sound = Sound::Tone { hz: 440, level_dbm0: -10 };

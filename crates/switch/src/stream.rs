@@ -1,6 +1,6 @@
 //! The one stream of facts, and the answers that wait until what they promise is stored.
 
-use sip::{Outgoing, ServerTxn};
+use sip::{Message, Outgoing, ServerTxn};
 use std::collections::VecDeque;
 use std::time::Duration;
 use words::{AccountId, Clock, Event, Fact, Seq, ShardId, Time};
@@ -27,10 +27,10 @@ pub(crate) struct Held {
 }
 
 /// What an answer that waits would promise, and so what becomes of it when the store fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Promise {
-    /// "You are registered": refused with 503 when it cannot be kept.
-    Registration,
+    /// "You are registered": this request is refused with 503 when that cannot be kept.
+    Registration(Box<Message>),
     /// "The call is over": said within [`BYE_HELD`] whatever happens, as the fact goes to reserved space.
     Ending,
 }
@@ -91,14 +91,14 @@ impl Stream {
         if self.next_at().is_none_or(|at| at > now) {
             return Vec::new();
         }
-        let late = |held: &Held| held.promise == Promise::Ending && held.since + BYE_HELD <= now;
+        let late = |held: &Held| matches!(held.promise, Promise::Ending) && held.since + BYE_HELD <= now;
         let (overdue, rest) = std::mem::take(&mut self.held).into_iter().partition(late);
         self.held = rest;
         Vec::from(overdue as VecDeque<Held>)
     }
 
     pub(crate) fn next_at(&self) -> Option<Time> {
-        self.held.iter().find(|held| held.promise == Promise::Ending).map(|held| held.since + BYE_HELD)
+        self.held.iter().find(|held| matches!(held.promise, Promise::Ending)).map(|held| held.since + BYE_HELD)
     }
 
     pub(crate) fn poll(&mut self) -> Option<Event> {
@@ -110,14 +110,14 @@ impl Stream {
         self.failing || self.last.0 - self.stored.0 > UNSTORED
     }
 
+    /// Whether everything that was said is stored.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.stored >= self.last
+    }
+
     /// Whether the last commit failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.failing
-    }
-
-    /// Forgets that the store failed, so that one call tries it again.
-    pub(crate) fn try_again(&mut self) {
-        self.failing = false;
     }
 
     pub(crate) fn held(&self) -> usize {

@@ -12,7 +12,7 @@ use crate::whose::Peers;
 use b2bua::Calls;
 use bytes::Bytes;
 use media::command::{MediaCommand, MediaReport};
-use registrar::{Challenger, Registrar, Throttle};
+use registrar::{Door, Registrar};
 use sip::{Endpoint, Message, Outgoing, ServerTxn};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -106,10 +106,17 @@ pub enum Output {
         id: u64,
         /// TCP or TLS.
         transport: Transport,
+        /// The listener it belongs to.
+        listener: u16,
         /// From this address of ours.
         local: SocketAddr,
         /// To there.
         remote: SocketAddr,
+    },
+    /// Who is at the other end of a connection has proven who it is.
+    Proven {
+        /// Which.
+        connection: ConnectionId,
     },
     /// Store this.
     Event(Event),
@@ -160,13 +167,21 @@ pub struct Switch {
     pub(crate) pings: Pings,
     pub(crate) answers: Answers,
     pub(crate) counters: Counters,
+    pub(crate) wakes: Wakes,
     pub(crate) outputs: VecDeque<Output>,
+}
+
+/// When each room wants to be woken, as it said last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wakes {
+    endpoint: Option<Time>,
+    calls: Option<Time>,
+    registrar: Option<Time>,
 }
 
 /// Who may come in: passwords, tries, and whether anybody new may.
 pub(crate) struct Gate {
-    pub(crate) challenger: Challenger,
-    pub(crate) throttle: Throttle,
+    pub(crate) door: Door,
     pub(crate) draining: bool,
     pub(crate) overloaded: bool,
 }
@@ -193,8 +208,7 @@ impl Switch {
             calls: Calls::new(config.calls_config(), chance.fork(), now),
             registrar: Registrar::new(config.registrar(), now),
             gate: Gate {
-                challenger: Challenger::new(secrets.fork(), now),
-                throttle: Throttle::new(now),
+                door: Door::new(secrets.fork(), config.throttle, now),
                 draining: false,
                 overloaded: false,
             },
@@ -204,6 +218,7 @@ impl Switch {
             pings: Pings::default(),
             answers: Answers::new(&config.server),
             counters: Counters::default(),
+            wakes: Wakes::default(),
             outputs: VecDeque::new(),
             config,
             clock,
@@ -258,9 +273,9 @@ impl Switch {
             return output;
         }
         let timers = [
-            self.endpoint.next_at(),
-            self.calls.next_at(),
-            self.registrar.next_at(),
+            self.wakes.endpoint,
+            self.wakes.calls,
+            self.wakes.registrar,
             self.directory.next_at(),
             self.stream.next_at(),
         ];
@@ -280,10 +295,20 @@ impl Switch {
     /// Whether the core holds together; tests ask after every input.
     pub fn check(&self) -> Result<(), String> {
         self.calls.check()?;
-        if self.calls.len() == 0 && self.directory.waiting() == 0 && self.stream.held() > 0 && !self.stream.is_full() {
-            return Ok(());
+        if self.stream.held() > 0 && self.stream.is_settled() {
+            return Err(format!("{} answers wait although everything is stored", self.stream.held()));
         }
         Ok(())
+    }
+
+    /// Ends every call: the program stops.
+    pub fn stop(&mut self, now: Time) {
+        self.gate.draining = true;
+        let calls: Vec<CallId> = self.calls.views().map(|view| view.call).collect();
+        for call in calls {
+            self.calls.hang_up(call, words::EndCause::Administrative, now);
+        }
+        self.settle(now);
     }
 
     /// Gives up the call that an input was touching when the code failed; the others go on.
@@ -302,17 +327,19 @@ impl Switch {
     fn handle_flow_closed(&mut self, connection: ConnectionId, now: Time) {
         self.endpoint.handle_flow_closed(connection, now);
         self.calls.handle_flow_closed(connection, now);
-        for (account, fact) in self.registrar.flow_closed(connection, now) {
-            self.stream.say(account, fact, &self.clock, now);
-        }
+        // What was bound over it stays bound, and unreachable, until it expires or comes back.
+        self.registrar.flow_closed(connection);
     }
 
     fn handle_store_failed(&mut self, up_to: Seq, now: Time) {
         self.stream.failed(up_to);
         while let Some(held) = self.stream.release() {
-            let response = match held.promise {
+            let response = match &held.promise {
                 Promise::Ending => held.response,
-                Promise::Registration => held.response.refused(503, "Service Unavailable: the store fails"),
+                Promise::Registration(request) => {
+                    let tag = self.tag();
+                    self.answers.overloaded(request, &tag, true)
+                }
             };
             self.endpoint.respond(held.txn, response, now);
         }
@@ -375,11 +402,14 @@ impl Switch {
         loop {
             match self.endpoint.poll() {
                 sip::Output::Transmit { flow, bytes } => self.outputs.push_back(Output::Transmit { flow, bytes }),
-                sip::Output::Connect { id, transport, local, remote } => {
-                    self.outputs.push_back(Output::Connect { id, transport, local, remote });
+                sip::Output::Connect { id, transport, listener, local, remote } => {
+                    self.outputs.push_back(Output::Connect { id, transport, listener, local, remote });
                 }
                 sip::Output::Event(event) => self.handle_sip(event, now),
-                sip::Output::Timeout(_) => return moved,
+                sip::Output::Timeout(at) => {
+                    self.wakes.endpoint = at;
+                    return moved;
+                }
             }
             moved = true;
         }
@@ -406,7 +436,10 @@ impl Switch {
                 b2bua::Output::Media(command) => self.outputs.push_back(Output::Media(command)),
                 b2bua::Output::Fact { account, fact } => self.say(account, fact, now),
                 b2bua::Output::AskPlan { call } => self.plan(call, now),
-                b2bua::Output::Timeout(_) => return moved,
+                b2bua::Output::Timeout(at) => {
+                    self.wakes.calls = at;
+                    return moved;
+                }
             }
             moved = true;
         }
@@ -418,7 +451,10 @@ impl Switch {
             match self.registrar.poll() {
                 registrar::Output::Ping(ping) => self.ping(&ping, now),
                 registrar::Output::Fact { account, fact } => self.say(account, fact, now),
-                registrar::Output::Timeout(_) => return moved,
+                registrar::Output::Timeout(at) => {
+                    self.wakes.registrar = at;
+                    return moved;
+                }
             }
             moved = true;
         }
@@ -430,8 +466,8 @@ impl Switch {
             Command::Call { call } => Reply::Calls(view::call(&self.calls, &self.clock, call)),
             Command::HangUp { call, cause } => Reply::Done(self.calls.hang_up(call, cause, now)),
             Command::Phones { account } => Reply::Phones(view::phones(&self.registrar, &self.clock, account)),
-            Command::Bans => Reply::Bans(view::bans(&self.gate.throttle, now)),
-            Command::Unban { source } => Reply::Done(self.gate.throttle.unban(source)),
+            Command::Bans => Reply::Bans(view::bans(&self.gate.door, now)),
+            Command::Unban { source } => Reply::Done(self.gate.door.unban(source)),
             Command::Changed { need } => {
                 self.directory.forget(&need);
                 Reply::Done(true)
@@ -443,6 +479,7 @@ impl Switch {
             Command::UserRevoked { account, user, auth_user } => {
                 self.directory.forget_account(account);
                 self.directory.forget(&Need::AuthUser(auth_user));
+                self.gate.door.forget_user(user);
                 let facts = self.registrar.drop_user(user);
                 let any = !facts.is_empty();
                 for fact in facts {
@@ -465,6 +502,7 @@ impl Switch {
 
     fn set_peers(&mut self, peers: Vec<Peer>) -> bool {
         let accounts: Vec<AccountId> = peers.iter().map(|peer| peer.account).collect();
+        self.registrar.set_peers(peers.iter().flat_map(|peer| peer.addresses.iter().copied()));
         self.peers.set(peers);
         for account in accounts {
             self.directory.forget_account(account);

@@ -1,7 +1,9 @@
 //! The read-only picture that people and programs get.
 
+use b2bua::Calls;
+use registrar::{Door, Registrar};
 use serde::Serialize;
-use words::{AccountId, CallId, Party, Transport, UserId, Wall};
+use words::{AccountId, CallId, Clock, Party, Time, Transport, UserId, Wall};
 
 /// A call that is up.
 #[derive(Clone, Debug, Serialize)]
@@ -67,8 +69,8 @@ pub struct PhoneView {
 pub struct BanView {
     /// Its address.
     pub source: String,
-    /// The user name it tried, when the ban is for that name only.
-    pub user: Option<String>,
+    /// The user whose password it guessed, when the ban is for that user only.
+    pub user: Option<UserId>,
     /// How many wrong passwords.
     pub failures: u32,
     /// Until when. Units: seconds from now.
@@ -94,4 +96,67 @@ pub struct Status {
     pub draining: bool,
     /// Counters, by name.
     pub counters: Vec<(&'static str, u64)>,
+}
+
+/// The calls of one account, or of all.
+pub(crate) fn calls(calls: &Calls, clock: &Clock, account: Option<AccountId>) -> Vec<CallView> {
+    calls.views().filter(|view| account.is_none_or(|id| id == view.account)).map(|view| of_call(&view, clock)).collect()
+}
+
+/// One call, when it is up.
+pub(crate) fn call(calls: &Calls, clock: &Clock, call: CallId) -> Vec<CallView> {
+    calls.get(call).iter().map(|view| of_call(view, clock)).collect()
+}
+
+fn of_call(view: &b2bua::CallView<'_>, clock: &Clock) -> CallView {
+    CallView {
+        call: view.call,
+        account: view.account,
+        from: view.from.clone(),
+        to: view.to.clone(),
+        state: view.state.as_str(),
+        began: clock.wall_at(view.began),
+        answered: view.answered.map(|at| clock.wall_at(at)),
+        legs: view
+            .legs
+            .iter()
+            .map(|leg| LegView {
+                n: leg.n,
+                party: leg.party.clone(),
+                state: leg.state.as_str(),
+                remote: leg.flow.remote.to_string(),
+            })
+            .collect(),
+    }
+}
+
+/// The registered devices of one account, or of all.
+pub(crate) fn phones(registrar: &Registrar, clock: &Clock, account: Option<AccountId>) -> Vec<PhoneView> {
+    let devices = registrar.devices().filter(|device| account.is_none_or(|id| id == device.account));
+    devices
+        .map(|device| PhoneView {
+            account: device.account,
+            user: device.user,
+            contact: device.contact.to_owned(),
+            source: device.flow.remote.to_string(),
+            transport: device.flow.transport,
+            agent: device.agent.to_owned(),
+            nat: device.nat,
+            round_trip_us: device.round_trip.map(|time| time.as_micros() as u64),
+            unreachable: device.unreachable,
+            expires: clock.wall_at(device.expires),
+        })
+        .collect()
+}
+
+/// The sources that are out of tries.
+pub(crate) fn bans(door: &Door, now: Time) -> Vec<BanView> {
+    let bans = door.bans(now).into_iter();
+    bans.map(|ban| BanView {
+        source: ban.source.to_string(),
+        user: ban.user,
+        failures: ban.failures,
+        seconds_left: ban.until.since(now).as_secs(),
+    })
+    .collect()
 }

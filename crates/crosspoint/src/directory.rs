@@ -1,0 +1,156 @@
+//! The thread that answers what the exchange asks for, from a connection of its own to the database.
+
+use controller::{AccountRecord, Directory, PeerRecord, RouteRecord, RouteTarget, Service, Strategy, UserRecord};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use switch::account::{self, Account, Peer};
+use switch::{Found, Input, Need};
+use tokio::sync::mpsc;
+use words::PeerId;
+
+/// Where static peers are, as last resolved; written by the shell, read here.
+pub(crate) type PeerAddresses = Arc<Mutex<BTreeMap<PeerId, PeerReach>>>;
+
+/// Where a static peer is and from where it is reached.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PeerReach {
+    /// Its addresses.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The listener and the address of ours that requests to it leave from.
+    pub(crate) from: Option<(u16, SocketAddr)>,
+}
+
+/// The most questions that wait for the thread. The exchange answers 503 by itself when it takes too long.
+pub(crate) const QUESTIONS: usize = 4_096;
+
+/// Starts the thread. It ends when the returned sender is dropped.
+pub(crate) fn start(
+    directory: Directory,
+    addresses: PeerAddresses,
+    answers: mpsc::Sender<Input>,
+) -> std::io::Result<SyncSender<Need>> {
+    let (sender, receiver) = sync_channel(QUESTIONS);
+    std::thread::Builder::new().name("directory".into()).spawn(move || serve(&directory, &addresses, &receiver, &answers))?;
+    Ok(sender)
+}
+
+fn serve(directory: &Directory, addresses: &PeerAddresses, questions: &Receiver<Need>, answers: &mpsc::Sender<Input>) {
+    while let Ok(need) = questions.recv() {
+        let input = match look_up(directory, addresses, &need) {
+            Ok(Some(found)) => Input::Found { need, found },
+            Ok(None) => Input::Absent { need },
+            Err(error) => {
+                tracing::error!(%error, "the directory cannot be read");
+                Input::Unavailable { need }
+            }
+        };
+        if answers.blocking_send(input).is_err() {
+            return;
+        }
+    }
+}
+
+fn look_up(
+    directory: &Directory,
+    addresses: &PeerAddresses,
+    need: &Need,
+) -> Result<Option<Found>, Box<dyn std::error::Error>> {
+    let account = match need {
+        Need::Account(id) => directory.account(*id)?,
+        Need::Domain(domain) => directory.account_by_domain(domain)?,
+        Need::AuthUser(name) => return Ok(directory.user_by_auth(name)?.map(user)),
+        Need::Extension { account, extension } => return Ok(directory.user(*account, extension)?.map(user)),
+    };
+    let Some(account) = account else { return Ok(None) };
+    let routes = directory.routes(account.id)?;
+    let known = addresses.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let peers = directory.peers(account.id)?.into_iter().map(|record| peer(record, &known)).collect();
+    Ok(Some(Found::Account(Arc::new(to_account(account, routes, peers)))))
+}
+
+fn to_account(record: AccountRecord, routes: Vec<RouteRecord>, peers: Vec<Peer>) -> Account {
+    Account {
+        id: record.id,
+        name: record.name,
+        domain: record.domain,
+        realm: record.realm,
+        ring_for: record.settings.ring_for_s.map_or(RING_FOR, |seconds| Duration::from_secs(seconds.into())),
+        routes: routes.into_iter().map(route).collect(),
+        peers,
+    }
+}
+
+fn route(record: RouteRecord) -> account::Route {
+    let target = match record.target {
+        RouteTarget::Service { name } => account::RouteTarget::Service(service(name)),
+        RouteTarget::Ring { extensions, ring_for_s, strategy } => account::RouteTarget::Ring {
+            extensions,
+            ring_for: Duration::from_secs(ring_for_s.into()),
+            in_order: strategy == Strategy::InOrder,
+        },
+        RouteTarget::Peer { peer, strip, prepend } => account::RouteTarget::Peer { peer, strip, prepend },
+    };
+    let pattern = match record.pattern {
+        controller::Pattern::Exact(text) => account::Pattern::Exact(text),
+        controller::Pattern::Prefix(prefix) => account::Pattern::Prefix(prefix),
+    };
+    account::Route { pattern, target }
+}
+
+fn service(name: Service) -> account::Service {
+    match name {
+        Service::Echo => account::Service::Echo,
+        Service::Tone440 => account::Service::Tone440,
+        Service::Busy => account::Service::Busy,
+        Service::Noanswer => account::Service::NoAnswer,
+        Service::Early183 => account::Service::Early183,
+        Service::AnswerAfter { seconds } => {
+            account::Service::AnswerAfter(seconds.map(|seconds| Duration::from_secs(seconds.into())))
+        }
+    }
+}
+
+/// A peer's row with the addresses that its host has.
+pub(crate) fn peer(record: PeerRecord, reaches: &BTreeMap<PeerId, PeerReach>) -> Peer {
+    let reach = reaches.get(&record.id).cloned().unwrap_or_default();
+    let host = match record.port {
+        Some(port) if record.host.contains(':') => format!("[{}]:{port}", record.host),
+        Some(port) => format!("{}:{port}", record.host),
+        None => record.host,
+    };
+    Peer {
+        id: record.id,
+        account: record.account,
+        name: record.name,
+        host,
+        addresses: reach.addresses,
+        from: reach.from,
+        transport: record.transport,
+    }
+}
+
+fn user(record: UserRecord) -> Found {
+    let algorithms = match record.algorithms {
+        controller::AlgorithmPolicy::All => registrar::AlgorithmPolicy::All,
+        controller::AlgorithmPolicy::Md5Only => registrar::AlgorithmPolicy::Md5Only,
+        controller::AlgorithmPolicy::Sha256Only => registrar::AlgorithmPolicy::Sha256Only,
+    };
+    Found::User(Arc::new(registrar::User {
+        account: record.account,
+        id: record.id,
+        extension: record.extension,
+        auth_user: record.auth_user,
+        realm: record.realm,
+        ha1: sip::digest::Ha1 { md5: record.ha1_md5, sha256: record.ha1_sha256, sha512_256: record.ha1_sha512_256 },
+        algorithms,
+        display_name: record.display_name,
+        enabled: record.enabled,
+        nat: registrar::NatPolicy::Detect,
+    }))
+}
+
+/// How long an extension rings where its account says nothing.
+const RING_FOR: Duration = Duration::from_secs(45);

@@ -1,0 +1,48 @@
+//! What a person reads when the exchange is ready.
+
+use crate::cli::Profile;
+use crate::host::Capacity;
+use crate::profile;
+use crate::setup::Setup;
+use net::udp::Udp;
+use std::net::SocketAddr;
+use words::diagnosis::Language;
+
+/// Prints the addresses, the demo account and what the host allows.
+pub(crate) fn print(setup: &Setup, udp: &Udp, demo: Option<&str>, capacity: &Capacity, interrupted: usize) {
+    let language = Language::from(setup.config.language);
+    let russian = language == Language::Ru;
+    println!("Crosspoint {}", env!("CARGO_PKG_VERSION"));
+    for listener in &setup.listeners {
+        println!("  {:4} {}", listener.transport.via_token(), listener.address);
+    }
+    println!("  HTTP {} (/metrics, /readyz)", setup.config.http.listen);
+    if interrupted > 0 {
+        println!(
+            "{}",
+            if russian {
+                format!("Звонков, прерванных прошлой остановкой и закрытых в записях: {interrupted}")
+            } else {
+                format!("Calls cut by the last stop and closed in the records: {interrupted}")
+            }
+        );
+    }
+    for line in capacity.tell(language) {
+        println!("{line}");
+    }
+    if setup.profile == Some(Profile::Demo) {
+        let address = best_address(udp).map_or_else(|| "127.0.0.1:5060".to_owned(), |address| address.to_string());
+        println!("SIP {} {address}", if russian { "адрес" } else { "address" });
+        for line in profile::tell(demo.unwrap_or_default(), &address, language) {
+            println!("{line}");
+        }
+    }
+    println!("{}", if russian { "Готова." } else { "Ready." });
+}
+
+/// The address that a phone on the same network would use.
+fn best_address(udp: &Udp) -> Option<SocketAddr> {
+    let all: Vec<SocketAddr> = udp.locals().map(|(_, address)| address).collect();
+    let outward = all.iter().find(|address| address.is_ipv4() && !address.ip().is_loopback());
+    outward.or_else(|| all.iter().find(|address| !address.ip().is_loopback())).or(all.first()).copied()
+}

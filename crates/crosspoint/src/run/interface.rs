@@ -1,0 +1,87 @@
+//! The interfaces for people and programs, on a thread of their own: a slow page must not delay a call.
+
+use super::StartError;
+use crate::setup::Setup;
+use api::Exchange;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Numbers of the loop's edge, written once a while by the loop and read by `/metrics`.
+#[derive(Debug, Default)]
+pub(crate) struct EdgeGauges {
+    pub(crate) garbage: AtomicU64,
+    pub(crate) keep_alives: AtomicU64,
+    pub(crate) panics: AtomicU64,
+    pub(crate) connections: AtomicU64,
+}
+
+/// Starts the thread: local socket, HTTP, signals.
+pub(crate) fn start(setup: &Setup, exchange: Exchange, stop: mpsc::Sender<()>) -> Result<Arc<EdgeGauges>, StartError> {
+    let http = setup.config.http.listen;
+    let listener = std::net::TcpListener::bind(http)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|source| net::BindError { transport: words::Transport::Tcp, address: http, source })?;
+    let data = setup.data.path().to_owned();
+    let numbers = Arc::new(EdgeGauges::default());
+    let gauges = gauges(Arc::clone(&numbers));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .map_err(|error| StartError::new(format!("the interface's runtime does not start: {error}")))?;
+    let run = move || {
+        runtime.block_on(async move {
+            let http = async {
+                match TcpListener::from_std(listener) {
+                    Ok(listener) => api::serve_http(listener, exchange.clone(), gauges).await,
+                    Err(error) => Err(error),
+                }
+            };
+            tokio::select! {
+                ended = http => tracing::error!(?ended, "HTTP ended"),
+                ended = api::serve_local(&data, exchange.clone()) => tracing::error!(?ended, "the local socket ended"),
+                () = signals(stop) => {}
+            }
+        });
+    };
+    std::thread::Builder::new()
+        .name("interface".into())
+        .spawn(run)
+        .map_err(|error| StartError::new(format!("the interface's thread does not start: {error}")))?;
+    Ok(numbers)
+}
+
+/// The first signal stops the loop; the second ends the process at once.
+async fn signals(stop: mpsc::Sender<()>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    for count in 0.. {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if count > 0 {
+            std::process::exit(1);
+        }
+        // The loop may be stopping already.
+        let _ = stop.try_send(());
+    }
+}
+
+fn gauges(numbers: Arc<EdgeGauges>) -> api::Gauges {
+    Arc::new(move || {
+        vec![
+            ("sip_garbage", "Datagrams that were no SIP", numbers.garbage.load(Ordering::Relaxed)),
+            ("sip_keep_alives", "Keep-alive datagrams", numbers.keep_alives.load(Ordering::Relaxed)),
+            ("panics", "Inputs that broke the code; each was dropped alone", numbers.panics.load(Ordering::Relaxed)),
+            ("connections_active", "TCP, TLS and WebSocket connections", numbers.connections.load(Ordering::Relaxed)),
+        ]
+    })
+}
+
+/// Threads for work on the database.
+const BLOCKING_THREADS: usize = 2;

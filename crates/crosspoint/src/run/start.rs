@@ -1,0 +1,203 @@
+//! Opens everything in order: database, sockets, certificate, relay, threads, interfaces; then tells what is ready.
+
+use super::StartError;
+use super::turn::{Inbox, Load, Running, Wire, WireCounters};
+use crate::cli::Profile;
+use crate::directory::{self, PeerAddresses};
+use crate::edge::SipFrames;
+use crate::host::Capacity;
+use crate::peers;
+use crate::profile;
+use crate::setup::{Listener, Setup};
+use api::exchange::{COMMANDS_WAITING, Exchange};
+use controller::{CommitLoop, Outcome, Store};
+use media::command::Family;
+use media::ports::PoolConfig;
+use net::clock::Clocks;
+use net::stream::{Connections, Limits};
+use net::tls::{Acceptor, Identity};
+use net::udp::Udp;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use switch::{Config, Input, ListenerConfig, Switch};
+use tokio::sync::{Notify, broadcast, mpsc};
+use words::{AccountId, Chance, Seed, Transport};
+
+/// Opens everything; the first thing that cannot be opened ends the start.
+pub(crate) async fn start(setup: Setup) -> Result<Running, StartError> {
+    let clocks = Clocks::new();
+    let descriptors = net::batch::raise_descriptor_limit();
+    let mut secrets = Chance::new(entropy()?);
+    let store = Store::open(setup.data.path(), setup.config.store.durability.into())?;
+    let (bench, demo) = seed_profile(&setup, &store, &mut secrets)?;
+
+    let udp = Udp::bind(&numbered(&setup.listeners, Transport::Udp))?;
+    let (connections, net) = open_streams(&setup, clocks)?;
+    let (relay, reports, pairs) = open_relay(&setup)?;
+    let own: Vec<SocketAddr> = udp.locals().map(|(_, address)| address).collect();
+    let config = switch_config(&setup, bench, own, pairs);
+    let mut switch = Switch::new(config, entropy()?, entropy()?, clocks.clock(), clocks.now());
+    for live in store.live_bindings(net::clock::wall()).map_err(|e| StartError::new(e.to_string()))? {
+        switch.restore_binding(live.account, live.user, live.binding, clocks.now());
+    }
+
+    let (inputs_in, inputs) = mpsc::channel(INPUTS);
+    let commit = start_commit(&store, clocks, inputs_in.clone())?;
+    let addresses = PeerAddresses::default();
+    let needs = directory::start(store.directory()?, Arc::clone(&addresses), inputs_in)
+        .map_err(|e| StartError::new(format!("the directory thread does not start: {e}")))?;
+
+    let (commands_in, commands) = mpsc::channel(COMMANDS_WAITING);
+    let (stop_in, stop) = mpsc::channel(1);
+    let (trace, _) = broadcast::channel(TRACE_LINES);
+    let interrupted = store.recovered().interrupted.len();
+    let exchange = Exchange {
+        commands: commands_in,
+        store: Arc::new(Mutex::new(store)),
+        chance: Arc::new(Mutex::new(secrets.fork())),
+        reload: Arc::new(Notify::new()),
+        trace: trace.clone(),
+        wall: net::clock::wall,
+    };
+    exchange.reload.notify_one();
+    let capacity = Capacity {
+        port_pairs: pairs,
+        descriptors,
+        receive_buffer: udp.receive_buffer_bytes(),
+        configured: setup.config.limits.calls,
+    };
+    let gauges = super::interface::start(&setup, exchange.clone(), stop_in)?;
+    tokio::task::spawn_local(peers::follow(exchange, Arc::clone(&addresses), peers::Locals::of(&udp, &setup)));
+    super::banner::print(&setup, &udp, demo.as_deref(), &capacity, interrupted);
+    Ok(Running {
+        switch,
+        clocks,
+        wire: Wire { udp, connections, counters: WireCounters::default() },
+        inbox: Inbox { net, inputs, reports, commands, stop },
+        commit,
+        needs,
+        relay,
+        trace,
+        gauges,
+        said: Vec::new(),
+        replies: std::collections::HashMap::new(),
+        last_reply: 0,
+        load: Load::default(),
+        wake: None,
+        setup,
+    })
+}
+
+/// 32 bytes from the operating system.
+fn entropy() -> Result<Seed, StartError> {
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed).map_err(|_| StartError::new("the operating system gives no random numbers"))?;
+    Ok(Seed(seed))
+}
+
+fn numbered(listeners: &[Listener], transport: Transport) -> Vec<(u16, SocketAddr)> {
+    let all = listeners.iter().enumerate().filter(|(_, listener)| listener.transport == transport);
+    all.map(|(n, listener)| (n as u16, listener.address)).collect()
+}
+
+fn seed_profile(setup: &Setup, store: &Store, chance: &mut Chance) -> Result<(Option<AccountId>, Option<String>), StartError> {
+    let now = net::clock::wall();
+    match setup.profile {
+        Some(Profile::Bench) => {
+            let made = store.seed_bench(setup.uas, now).map_err(|e| StartError::new(e.to_string()))?;
+            Ok((Some(made.account), None))
+        }
+        Some(Profile::Demo) => {
+            let made = profile::demo(store, setup.data.path(), chance, now).map_err(StartError::new)?;
+            Ok((None, Some(made)))
+        }
+        None => Ok((None, None)),
+    }
+}
+
+fn open_streams(setup: &Setup, clocks: Clocks) -> Result<(Connections, mpsc::Receiver<net::stream::NetEvent>), StartError> {
+    let secure = setup.listeners.iter().any(|listener| listener.transport.is_secure());
+    let acceptor = if secure { Some(open_certificate(setup)?) } else { None };
+    let mut limits = Limits { connections: setup.config.sip.connections, ..Limits::default() };
+    if setup.is_bench() {
+        limits.per_source = limits.connections;
+        // A load test holds idle connections on purpose.
+        limits.silent = Duration::from_hours(1);
+        limits.idle = Duration::from_hours(1);
+    }
+    let config = net::stream::Config {
+        limits,
+        clocks,
+        frames: Box::new(|| Box::new(SipFrames::default())),
+        acceptor,
+    };
+    let (connections, events) = Connections::new(config);
+    for (n, listener) in setup.listeners.iter().enumerate().filter(|(_, l)| l.transport != Transport::Udp) {
+        connections.listen(n as u16, listener.transport, listener.address)?;
+    }
+    Ok((connections, events))
+}
+
+fn open_certificate(setup: &Setup) -> Result<Acceptor, StartError> {
+    let data = setup.data.path();
+    let tls = &setup.config.tls;
+    let identity = match (&tls.certificate, &tls.key) {
+        (Some(certificate), Some(key)) => Identity::load(&data.join(certificate), &data.join(key)),
+        (None, _) | (_, None) => Identity::load_or_make(data, &tls.names),
+    };
+    let acceptor = identity.and_then(|identity| Acceptor::new(&identity));
+    acceptor.map_err(|error| StartError { what: error.to_string(), diagnosis: Some(error.diagnosis()) })
+}
+
+fn start_commit(store: &Store, clocks: Clocks, inputs: mpsc::Sender<Input>) -> Result<CommitLoop, StartError> {
+    let tell = move |outcome: Outcome| {
+        let input = match outcome {
+            Outcome::Stored { up_to, .. } => Input::Stored { up_to },
+            Outcome::Failed { up_to, .. } => Input::StoreFailed { up_to },
+        };
+        // The loop is gone only when the program ends.
+        let _ = inputs.blocking_send(input);
+    };
+    Ok(CommitLoop::start(store, move || clocks.clock(), tell)?)
+}
+
+/// The relay, what it reports, and how many pairs of ports it can have.
+fn open_relay(setup: &Setup) -> Result<(relay::Relay, mpsc::Receiver<media::command::MediaReport>, u32), StartError> {
+    let media = &setup.config.media;
+    let config = relay::Config {
+        workers: media.workers,
+        ports: media.ports.min..=media.ports.max,
+        mode: media.tier.into(),
+        ..relay::Config::default()
+    };
+    let pairs = relay::capacity(&config).pairs;
+    let (relay, reports) = relay::Relay::start(config)
+        .map_err(|error| StartError::new(format!("the relay does not start: {error}")))?;
+    Ok((relay, reports, pairs))
+}
+
+fn switch_config(setup: &Setup, bench: Option<AccountId>, own: Vec<SocketAddr>, pairs: u32) -> Config {
+    let listener = |listener: &Listener| ListenerConfig {
+        account: bench,
+        open: bench.is_some(),
+        port: setup.config.sip.advertise.map(|_| listener.address.port()),
+    };
+    Config {
+        server: concat!("Crosspoint/", env!("CARGO_PKG_VERSION")).into(),
+        listeners: setup.listeners.iter().map(listener).collect(),
+        calls: setup.config.limits.calls,
+        silence: setup.silence(),
+        call_limit: Duration::from_secs(setup.config.sip.call_limit_s),
+        advertised: setup.config.sip.advertise,
+        throttle: !setup.is_bench(),
+        own,
+        ports: PoolConfig { pairs_max: pairs, ..PoolConfig::default() },
+        families: vec![Family::V4],
+    }
+}
+
+/// Inputs of the store and the directory that wait for the loop.
+const INPUTS: usize = 8_192;
+/// SIP messages that a slow trace may lag behind.
+const TRACE_LINES: usize = 1_024;

@@ -1,0 +1,365 @@
+//! The loop: one thread, one exchange.
+//!
+//! The order within a turn: what the store said (it releases answers), then what the directory said, datagrams and streams up to a
+//! budget, media, commands, timers. Facts of a turn go to the store together at its end. When nothing is left the loop
+//! sleeps until something comes.
+
+use crate::edge::{self, Fate};
+use crate::setup::Setup;
+use super::StartError;
+use super::interface::EdgeGauges;
+use api::exchange::Asked;
+use bytes::Bytes;
+use controller::CommitLoop;
+use media::command::MediaReport;
+use net::clock::Clocks;
+use net::stream::{Connections, NetEvent};
+use net::udp::Udp;
+use relay::Relay;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+use switch::{Input, Need, Output, ReplyId, Switch};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use words::{Event, Flow, Time, Transport};
+
+/// Everything that the loop owns.
+pub(crate) struct Running {
+    pub(crate) setup: Setup,
+    pub(crate) switch: Switch,
+    pub(crate) clocks: Clocks,
+    pub(crate) wire: Wire,
+    pub(crate) inbox: Inbox,
+    pub(crate) commit: CommitLoop,
+    pub(crate) needs: SyncSender<Need>,
+    pub(crate) relay: Relay,
+    pub(crate) trace: broadcast::Sender<Arc<str>>,
+    pub(crate) gauges: Arc<EdgeGauges>,
+    pub(crate) said: Vec<Event>,
+    pub(crate) replies: HashMap<ReplyId, oneshot::Sender<switch::Reply>>,
+    pub(crate) last_reply: ReplyId,
+    pub(crate) load: Load,
+    pub(crate) wake: Option<Time>,
+}
+
+/// What carries messages.
+pub(crate) struct Wire {
+    pub(crate) udp: Udp,
+    pub(crate) connections: Connections,
+    pub(crate) counters: WireCounters,
+}
+
+/// What the edge saw, for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WireCounters {
+    pub(crate) keep_alives: u64,
+    pub(crate) garbage: u64,
+    pub(crate) foreign: u64,
+    pub(crate) panics: u64,
+}
+
+/// What comes from other threads and tasks; each channel is bounded where it is made.
+pub(crate) struct Inbox {
+    pub(crate) net: mpsc::Receiver<NetEvent>,
+    /// From the store and from the directory.
+    pub(crate) inputs: mpsc::Receiver<Input>,
+    pub(crate) reports: mpsc::Receiver<MediaReport>,
+    pub(crate) commands: mpsc::Receiver<Asked>,
+    pub(crate) stop: mpsc::Receiver<()>,
+}
+
+/// Whether the loop keeps up.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    /// Turns in a row that used their whole budget of datagrams.
+    full_turns: u32,
+    shedding: bool,
+    next_clock: Time,
+}
+
+impl Running {
+    /// Runs until a signal comes, then ends what it can within [`GRACE`]: calls hear goodbye, facts are stored.
+    pub(crate) async fn until_stopped(mut self) -> Result<(), StartError> {
+        self.turns().await;
+        tracing::info!("stopping");
+        self.wire.connections.stop_accepting();
+        let now = self.clocks.now();
+        self.guarded(|switch| switch.stop(now));
+        let deadline = self.clocks.now() + GRACE;
+        while self.switch.calls_up() > 0 && self.clocks.now() < deadline {
+            self.turn();
+            tokio::time::sleep(STEP).await;
+        }
+        self.turn();
+        self.wire.connections.shutdown(STEP).await;
+        self.commit.stop();
+        Ok(())
+    }
+
+    async fn turns(&mut self) {
+        loop {
+            self.turn();
+            if !self.sleep().await {
+                return;
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        while let Ok(input) = self.inbox.inputs.try_recv() {
+            self.input(input);
+        }
+        self.datagrams();
+        self.streams();
+        while let Ok(report) = self.inbox.reports.try_recv() {
+            self.input(Input::Media(report));
+        }
+        self.commands();
+        let now = self.clocks.now();
+        if self.wake.is_some_and(|at| at <= now) {
+            self.guarded(|switch| switch.handle_timeout(now));
+        }
+        if now >= self.load.next_clock {
+            self.load.next_clock = now + CLOCK_EVERY;
+            self.input(Input::Clock(self.clocks.clock()));
+            self.count();
+        }
+        self.store();
+    }
+
+    fn datagrams(&mut self) {
+        let mut taken = 0;
+        while taken < DATAGRAMS_PER_TURN {
+            let Some((bytes, flow)) = self.wire.udp.try_recv() else { break };
+            taken += 1;
+            self.datagram(bytes, flow);
+        }
+        self.load.full_turns = if taken == DATAGRAMS_PER_TURN { self.load.full_turns + 1 } else { 0 };
+        let shedding = self.load.full_turns >= FULL_TURNS;
+        if shedding != self.load.shedding {
+            self.load.shedding = shedding;
+            tracing::warn!(shedding, "the loop is at its limit: new calls are refused until it keeps up");
+            self.input(Input::Overloaded(shedding));
+        }
+    }
+
+    fn datagram(&mut self, bytes: Bytes, flow: Flow) {
+        if !self.may_speak(&flow) {
+            self.wire.counters.foreign += 1;
+            return;
+        }
+        match edge::sort(&bytes, &flow) {
+            Fate::Sip => self.message(flow, bytes),
+            Fate::Answer(answer) => {
+                // An unsent STUN answer is asked for again.
+                let _ = self.wire.udp.send(&flow, &answer);
+            }
+            Fate::KeepAlive => self.wire.counters.keep_alives += 1,
+            Fate::Garbage => self.wire.counters.garbage += 1,
+        }
+    }
+
+    fn streams(&mut self) {
+        for _ in 0..EVENTS_PER_TURN {
+            let Ok(event) = self.inbox.net.try_recv() else { break };
+            self.stream_event(event);
+        }
+    }
+
+    fn stream_event(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Received { flow, bytes } if self.may_speak(&flow) => self.message(flow, bytes),
+            NetEvent::Received { flow, .. } => {
+                self.wire.counters.foreign += 1;
+                self.wire.connections.close(flow.connection);
+            }
+            NetEvent::Stun { flow, bytes } => {
+                if let Some(answer) = edge::answer_stun(&bytes, &flow) {
+                    let _ = self.wire.connections.send(flow.connection, answer.into());
+                }
+            }
+            NetEvent::Connected { id, result } => {
+                let flow = result.map_err(|error| tracing::warn!(%error, "a connection could not be opened")).ok();
+                self.input(Input::Connected { id, flow });
+            }
+            NetEvent::Closed { connection, flow, why, detail } => {
+                tracing::debug!(remote = %flow.remote, ?why, detail, "a connection ended");
+                self.input(Input::FlowClosed { connection });
+            }
+            NetEvent::TlsFailed { remote, diagnosis, detail, .. } => tell_tls_failure(remote, diagnosis, &detail),
+        }
+    }
+
+    fn commands(&mut self) {
+        while let Ok(asked) = self.inbox.commands.try_recv() {
+            self.asked(asked);
+        }
+    }
+
+    fn asked(&mut self, (command, reply): Asked) {
+        self.last_reply += 1;
+        self.replies.insert(self.last_reply, reply);
+        self.input(Input::Command { id: self.last_reply, command });
+    }
+
+    fn message(&mut self, flow: Flow, bytes: Bytes) {
+        self.traced("<-", &flow, &bytes);
+        self.input(Input::Message { flow, bytes });
+    }
+
+    fn input(&mut self, input: Input) {
+        let now = self.clocks.now();
+        self.guarded(|switch| switch.handle(input, now));
+    }
+
+    /// A panic ends the input that caused it and nothing else: it is counted and told, the others go on.
+    fn guarded(&mut self, work: impl FnOnce(&mut Switch)) {
+        if catch_unwind(AssertUnwindSafe(|| work(&mut self.switch))).is_err() {
+            self.wire.counters.panics += 1;
+            tracing::error!("an input broke the exchange's code; the others go on");
+        }
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        loop {
+            match self.switch.poll() {
+                Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
+                Output::Connect { id, transport, listener, local, remote } => {
+                    let trust = net::tls::Trust::Anybody;
+                    self.wire.connections.connect(id, transport, listener, local, remote, trust);
+                }
+                Output::Proven { connection } => self.wire.connections.prove(connection),
+                Output::Event(event) => self.said.push(event),
+                Output::Need(need) => {
+                    if let Err(refused) = self.needs.try_send(need) {
+                        let (std::sync::mpsc::TrySendError::Full(need) | std::sync::mpsc::TrySendError::Disconnected(need)) = refused;
+                        let now = self.clocks.now();
+                        self.switch.handle(Input::Unavailable { need }, now);
+                    }
+                }
+                Output::Media(command) => self.relay.apply(command).unwrap_or_else(|full| tracing::error!(%full, "the relay takes no command")),
+                Output::Reply { id, reply } => {
+                    if let Some(sender) = self.replies.remove(&id) {
+                        // Who asked may be gone.
+                        let _ = sender.send(reply);
+                    }
+                }
+                Output::Timeout(at) => {
+                    self.wake = at;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self, flow: Flow, bytes: Bytes) {
+        self.traced("->", &flow, &bytes);
+        let sent = if flow.transport == Transport::Udp {
+            self.wire.udp.send(&flow, &bytes)
+        } else {
+            self.wire.connections.send(flow.connection, bytes)
+        };
+        match sent {
+            Ok(()) | Err(net::SendError::Full) => {}
+            Err(_) => {
+                let now = self.clocks.now();
+                self.switch.handle(Input::SendFailed { flow }, now);
+            }
+        }
+    }
+
+    /// Hands the facts of this turn over. When the queue is full the exchange is told that they are not stored.
+    fn store(&mut self) {
+        let Some(last) = self.said.last().map(|event| event.seq) else { return };
+        if self.commit.append(std::mem::take(&mut self.said)).is_err() {
+            tracing::error!("the store's queue is full: what was said is lost to the records");
+            self.input(Input::StoreFailed { up_to: last });
+        }
+    }
+
+    /// Waits for something to do; `false` when the loop is to end.
+    async fn sleep(&mut self) -> bool {
+        if self.load.full_turns > 0 {
+            // Connections are tasks of this thread: a flood of datagrams must not keep them waiting.
+            tokio::task::yield_now().await;
+            return self.inbox.stop.try_recv().is_err();
+        }
+        let wake = self.wake.map_or(self.load.next_clock, |at| at.min(self.load.next_clock));
+        let deadline = tokio::time::Instant::from_std(self.clocks.instant(wake));
+        let (inbox, udp) = (&mut self.inbox, &self.wire.udp);
+        let next = tokio::select! {
+            biased;
+            () = udp.readable() => Woken::ByItself,
+            Some(input) = inbox.inputs.recv() => Woken::Input(input),
+            Some(event) = inbox.net.recv() => Woken::Net(event),
+            Some(report) = inbox.reports.recv() => Woken::Input(Input::Media(report)),
+            Some((command, reply)) = inbox.commands.recv() => Woken::Asked(Box::new((command, reply))),
+            _ = inbox.stop.recv() => return false,
+            () = tokio::time::sleep_until(deadline) => Woken::ByItself,
+        };
+        match next {
+            Woken::ByItself => {}
+            Woken::Input(input) => self.input(input),
+            Woken::Net(event) => self.stream_event(event),
+            Woken::Asked(asked) => self.asked(*asked),
+        }
+        true
+    }
+
+    fn count(&self) {
+        let WireCounters { keep_alives, garbage, panics, .. } = self.wire.counters;
+        self.gauges.keep_alives.store(keep_alives, Ordering::Relaxed);
+        self.gauges.garbage.store(garbage, Ordering::Relaxed);
+        self.gauges.panics.store(panics, Ordering::Relaxed);
+        self.gauges.connections.store(self.wire.connections.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Whether a source may speak at all: the bench profile serves loopback and the network that was allowed.
+    fn may_speak(&self, flow: &Flow) -> bool {
+        !self.setup.is_bench()
+            || flow.remote.ip().is_loopback()
+            || self.setup.allow.is_some_and(|network| network.contains(flow.remote.ip()))
+    }
+
+    fn traced(&self, arrow: &str, flow: &Flow, bytes: &Bytes) {
+        if self.trace.receiver_count() > 0 {
+            let text = format!("{arrow} {} {}\n{}", flow.transport, flow.remote, String::from_utf8_lossy(bytes));
+            // Nobody listening any more is no loss.
+            let _ = self.trace.send(text.into());
+        }
+    }
+}
+
+enum Woken {
+    ByItself,
+    Input(Input),
+    Net(NetEvent),
+    Asked(Box<Asked>),
+}
+
+fn tell_tls_failure(remote: std::net::SocketAddr, diagnosis: Option<words::diagnosis::Diagnosis>, detail: &str) {
+    match diagnosis {
+        Some(diagnosis) => {
+            let text = diagnosis.text(words::diagnosis::Language::En);
+            tracing::warn!(diag = diagnosis.id(), %remote, detail, "{} {} {}", text.what, text.means, text.todo);
+        }
+        None => tracing::info!(%remote, detail, "a TLS handshake failed"),
+    }
+}
+
+/// Datagrams of one turn, so that everything else has its turn under a flood.
+const DATAGRAMS_PER_TURN: usize = 64;
+/// Stream events of one turn.
+const EVENTS_PER_TURN: usize = 64;
+/// So many full turns in a row mean that the loop does not keep up.
+const FULL_TURNS: u32 = 16;
+/// How often both clocks are read together, so that a stepped wall clock is seen.
+const CLOCK_EVERY: Duration = Duration::from_secs(10);
+/// How long a stop waits for calls to end.
+const GRACE: Duration = Duration::from_secs(3);
+/// How often it looks.
+const STEP: Duration = Duration::from_millis(10);
