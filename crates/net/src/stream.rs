@@ -45,6 +45,8 @@ pub struct Limits {
     pub frame: Duration,
     /// How long the other side may read nothing of what waits for it.
     pub stall: Duration,
+    /// How often the deadlines above are looked at.
+    pub sweep: Duration,
     /// What may wait for a slow reader. Units: bytes.
     pub backlog_bytes: usize,
     /// The most events that wait for the loop.
@@ -57,10 +59,11 @@ impl Default for Limits {
             connections: 20_000,
             per_source: 2_000,
             open: Duration::from_secs(10),
-            silent: Duration::from_secs(60),
+            silent: Duration::from_mins(1),
             idle: Duration::from_mins(15),
             frame: Duration::from_secs(10),
             stall: Duration::from_secs(30),
+            sweep: Duration::from_secs(1),
             backlog_bytes: limit::STREAM_BACKLOG_BYTES,
             events: 4_096,
         }

@@ -38,6 +38,8 @@ struct Queue {
 #[derive(Clone, Copy)]
 struct Times {
     began: Time,
+    /// Whether messages can go both ways.
+    open: bool,
     /// When it was told to end.
     ending: Option<Time>,
     /// When the last complete message came.
@@ -71,6 +73,7 @@ impl Connection {
             waker: RefCell::new(None),
             times: Cell::new(Times {
                 began: now,
+                open: false,
                 ending: None,
                 heard: None,
                 partial: None,
@@ -98,6 +101,7 @@ impl Connection {
     pub(super) fn open(&self, shared: &Shared, flow: Flow, carrier: Carrier) {
         self.flow.set(flow);
         *self.carrier.borrow_mut() = Some(carrier);
+        self.note(|times| times.open = true);
         self.arm(shared);
     }
 
@@ -260,7 +264,7 @@ impl Connection {
         if let Some(since) = times.ending {
             return Some((since + FAREWELL, CloseReason::Cut));
         }
-        if self.carrier.borrow().is_none() {
+        if !times.open {
             return Some((times.began + limits.open, CloseReason::SlowOpen));
         }
         let quiet = match times.heard {

@@ -49,14 +49,11 @@ pub(super) async fn accept(
     bound: SocketAddr,
 ) {
     loop {
-        let (tcp, remote) = match socket.accept().await {
-            Ok(accepted) => accepted,
-            Err(_) => {
-                shared.count(|c| c.accept_failed += 1);
-                // Mostly no descriptor is free: trying again at once would only burn time.
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
+        let Ok((tcp, remote)) = socket.accept().await else {
+            shared.count(|c| c.accept_failed += 1);
+            // Mostly no descriptor is free: trying again at once would only burn time.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
         };
         let remote = unlabelled(remote);
         if shared.table.borrow().len() >= shared.limits.connections {
@@ -75,9 +72,9 @@ pub(super) async fn accept(
     }
 }
 
-/// Looks once a second at the connections whose timer fired.
+/// Looks at the connections whose timer fired, every [`super::Limits::sweep`].
 pub(super) async fn sweep(shared: Rc<Shared>) {
-    let mut tick = tokio::time::interval(SWEEP);
+    let mut tick = tokio::time::interval(shared.limits.sweep);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
@@ -226,10 +223,9 @@ async fn live(place: Place) {
     let Place { shared, connection } = &place;
     let announced = connection.finish(why);
     let (shared, flow) = (Rc::clone(shared), connection.flow());
-    shared.count(|c| match why {
-        CloseReason::Malformed => c.malformed += 1,
-        _ => {}
-    });
+    if why == CloseReason::Malformed {
+        shared.count(|c| c.malformed += 1);
+    }
     drop(place);
     tracing::debug!(%flow, ?why, detail, "closed");
     if announced {
@@ -361,8 +357,6 @@ async fn or_ended<T>(connection: &Connection, mut work: impl Future<Output = T> 
 const BACKLOG: i32 = 1_024;
 /// How long accepting rests after an error.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often deadlines are looked at.
-const SWEEP: Duration = Duration::from_secs(1);
 /// Deadlines looked at in one turn.
 const SWEEP_BUDGET: usize = 1_000;
 /// Pieces that one connection may bring in one turn.

@@ -55,14 +55,14 @@ impl CertificateError {
 
 impl Identity {
     /// Reads a chain (leaf first) and its key, both PEM.
-    pub fn load(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
+    pub fn load(certificate: &Path, key_file: &Path) -> Result<Self, CertificateError> {
         let pem = read(certificate)?;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let chain = chain.map_err(|error| malformed(certificate, error))?;
+        let chain = chain.map_err(|error| malformed(certificate, &error))?;
         if chain.is_empty() {
-            return Err(malformed(certificate, "no certificate in it"));
+            return Err(malformed(certificate, &"no certificate in it"));
         }
-        let key = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| malformed(key, error))?;
+        let key = PrivateKeyDer::from_pem_slice(&read(key_file)?).map_err(|error| malformed(key_file, &error))?;
         Ok(Identity { chain, key, made: false })
     }
 
@@ -171,7 +171,7 @@ fn write(path: &Path, mode: u32, text: &str) -> Result<(), CertificateError> {
     all().map_err(|source| CertificateError::File { path: path.to_owned(), source })
 }
 
-fn malformed(path: &Path, why: impl ToString) -> CertificateError {
+fn malformed(path: &Path, why: &impl ToString) -> CertificateError {
     CertificateError::Malformed { path: path.to_owned(), why: why.to_string() }
 }
 

@@ -136,7 +136,7 @@ impl First {
             [0x16, 3, _, _, _, 1, _, _, _, 3, 1] => Some("TLS 1.0"),
             [0x16, 3, _, _, _, 1, _, _, _, 3, 2] => Some("TLS 1.1"),
             [b'A'..=b'Z', ..] => {
-                failure.detail = "plain text came where TLS was expected".to_owned();
+                "plain text came where TLS was expected".clone_into(&mut failure.detail);
                 None
             }
             _ => None,
