@@ -1,0 +1,151 @@
+//! Static peers: other SIP servers known by their address.
+
+use crate::account::{self, check_host, check_name};
+use crate::error::AdminError;
+use crate::limit;
+use crate::route::RouteTarget;
+use crate::store::Store;
+use rusqlite::{Connection, Row, params};
+use serde::Serialize;
+use words::{AccountId, PeerId, Transport, Wall};
+
+/// A peer's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PeerRecord {
+    /// Its id, never used again.
+    pub id: PeerId,
+    /// Whose it is: calls from its address belong to this account.
+    pub account: AccountId,
+    /// Its name, unique within its account.
+    pub name: String,
+    /// A host name or an address, IPv6 without brackets.
+    pub host: String,
+    /// The port; the default of the transport, or what DNS says, when `None`.
+    pub port: Option<u16>,
+    /// How it is reached.
+    pub transport: Transport,
+    /// When it was added.
+    pub created: Wall,
+}
+
+/// A peer to be added.
+#[derive(Clone, Debug)]
+pub struct NewPeer {
+    /// Whose it is.
+    pub account: AccountId,
+    /// Letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// A host name or an address.
+    pub host: String,
+    /// The port; the default of the transport when `None`.
+    pub port: Option<u16>,
+    /// UDP, TCP or TLS.
+    pub transport: Transport,
+}
+
+impl Store {
+    /// Adds a peer.
+    pub fn add_peer(&self, new: &NewPeer, now: Wall) -> Result<PeerRecord, AdminError> {
+        check_name("the name", &new.name)?;
+        check_host("the host", &new.host)?;
+        if matches!(new.transport, Transport::Ws | Transport::Wss) {
+            return Err(AdminError::Invalid { what: "the transport", why: "peers speak UDP, TCP or TLS" });
+        }
+        let transaction = self.connection.unchecked_transaction()?;
+        account::account(&transaction, new.account)?.ok_or(AdminError::Missing { what: "account" })?;
+        let there = peers(&transaction, new.account)?;
+        if there.iter().any(|peer| peer.name == new.name) {
+            return Err(AdminError::Taken { what: "the name" });
+        }
+        if there.len() >= limit::PEERS_PER_ACCOUNT {
+            return Err(AdminError::Full { what: "peers", limit: limit::PEERS_PER_ACCOUNT });
+        }
+        let host = new.host.trim_matches(['[', ']']).to_ascii_lowercase();
+        transaction.execute(
+            "INSERT INTO peer (account, name, host, port, transport, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![new.account.0, new.name, host, new.port, new.transport.uri_token(), now.0],
+        )?;
+        let id = PeerId(transaction.last_insert_rowid() as u32);
+        transaction.commit()?;
+        let (name, port, transport) = (new.name.clone(), new.port, new.transport);
+        Ok(PeerRecord { id, account: new.account, name, host, port, transport, created: now })
+    }
+
+    /// The peers of an account, by name.
+    pub fn peers(&self, account: AccountId) -> Result<Vec<PeerRecord>, AdminError> {
+        Ok(peers(&self.connection, account)?)
+    }
+
+    /// Removes a peer that no route leads to.
+    pub fn remove_peer(&self, account: AccountId, name: &str) -> Result<PeerRecord, AdminError> {
+        let transaction = self.connection.unchecked_transaction()?;
+        let found = peers(&transaction, account)?.into_iter().find(|peer| peer.name == name);
+        let peer = found.ok_or(AdminError::Missing { what: "peer" })?;
+        let leads_here =
+            |target: &RouteTarget| matches!(target, RouteTarget::Peer { peer: other, .. } if *other == peer.id);
+        if crate::route::routes(&transaction, account)?.iter().any(|route| leads_here(&route.target)) {
+            return Err(AdminError::Used { what: "peer" });
+        }
+        transaction.execute("DELETE FROM peer WHERE account = ?1 AND id = ?2", params![account.0, peer.id.0])?;
+        transaction.commit()?;
+        Ok(peer)
+    }
+}
+
+pub(crate) fn peers(connection: &Connection, account: AccountId) -> rusqlite::Result<Vec<PeerRecord>> {
+    let sql = format!("{SELECT} WHERE account = ?1 ORDER BY name");
+    connection.prepare_cached(&sql)?.query_map([account.0], read)?.collect()
+}
+
+pub(crate) fn all_peers(connection: &Connection) -> rusqlite::Result<Vec<PeerRecord>> {
+    connection.prepare_cached(&format!("{SELECT} ORDER BY id"))?.query_map([], read)?.collect()
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<PeerRecord> {
+    Ok(PeerRecord {
+        id: PeerId(row.get(0)?),
+        account: AccountId(row.get(1)?),
+        name: row.get(2)?,
+        host: row.get(3)?,
+        port: row.get(4)?,
+        transport: match row.get_ref(5)?.as_str()? {
+            "tcp" => Transport::Tcp,
+            "tls" => Transport::Tls,
+            _ => Transport::Udp,
+        },
+        created: Wall(row.get(6)?),
+    })
+}
+
+const SELECT: &str = "SELECT id, account, name, host, port, transport, created FROM peer";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Durability, NewAccount, Pattern};
+
+    #[test]
+    fn a_peer_belongs_to_one_account_and_stays_while_a_route_leads_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Durability::Process).unwrap();
+        let a = store.create_account(&NewAccount::named("a", "a.example"), Wall(0)).unwrap().id;
+        let b = store.create_account(&NewAccount::named("b", "b.example"), Wall(0)).unwrap().id;
+        let (name, host) = ("uas".to_owned(), "[2001:DB8::1]".to_owned());
+        let new = NewPeer { account: a, name, host, port: Some(5070), transport: Transport::Tcp };
+        let peer = store.add_peer(&new, Wall(3)).unwrap();
+        assert_eq!((peer.host.as_str(), store.peers(a).unwrap()), ("2001:db8::1", vec![peer.clone()]));
+        assert!(store.peers(b).unwrap().is_empty());
+        assert!(matches!(store.add_peer(&new, Wall(3)), Err(AdminError::Taken { .. })));
+        store.add_peer(&NewPeer { account: b, ..new.clone() }, Wall(3)).unwrap();
+        let target = RouteTarget::Peer { peer: peer.id, strip: 1, prepend: String::new() };
+        let pattern = Pattern::parse("9*").unwrap();
+        assert!(matches!(store.add_route(b, &pattern, &target), Err(AdminError::Missing { what: "peer" })));
+        store.add_route(a, &pattern, &target).unwrap();
+        assert!(matches!(store.remove_peer(a, "uas"), Err(AdminError::Used { .. })));
+        store.remove_route(a, &pattern).unwrap();
+        store.remove_peer(a, "uas").unwrap();
+        assert_eq!((store.peers(a).unwrap().len(), store.peers(b).unwrap().len()), (0, 1));
+        let ws = NewPeer { transport: Transport::Ws, name: "x".into(), ..new };
+        assert!(matches!(store.add_peer(&ws, Wall(0)), Err(AdminError::Invalid { .. })));
+    }
+}

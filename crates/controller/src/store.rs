@@ -1,0 +1,131 @@
+//! The data folder and its database file.
+
+mod connection;
+mod migrations;
+pub(crate) mod record;
+pub(crate) mod reserve;
+
+pub(crate) use connection::Purpose;
+
+use crate::directory::Directory;
+use crate::error::StoreError;
+use crate::recovery::{self, Recovered};
+use rusqlite::Connection;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// What a commit survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Loss of power: the disk has confirmed each commit (WAL, synchronous FULL).
+    #[default]
+    Power,
+    /// The end of the process, by `kill -9` too: the operating system has each commit.
+    Process,
+}
+
+impl FromStr for Durability {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "power" => Ok(Durability::Power),
+            "process" => Ok(Durability::Process),
+            _ => Err("durability is power or process"),
+        }
+    }
+}
+
+/// The open data folder. One per server: a lock keeps others out until it is dropped.
+///
+/// Its own connection makes the changes that people ask for; [`Store::directory`] and [`crate::CommitLoop::start`] open
+/// others.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) connection: Connection,
+    dir: PathBuf,
+    durability: Durability,
+    recovered: Recovered,
+    // Held for its lock.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the data folder: makes it and the database when they are missing, brings an older schema forward, and
+    /// closes the calls that the last process left open.
+    pub fn open(dir: &Path, durability: Durability) -> Result<Store, StoreError> {
+        create_folder(dir).map_err(|error| unwritable(dir, &error))?;
+        let lock = take_lock(dir)?;
+        let file = database(dir);
+        // The file holds keys that log in: nobody else reads it. SQLite gives its other files the same rights.
+        private(OpenOptions::new().create(true).append(true)).open(&file).map_err(|error| unwritable(&file, &error))?;
+        let mut connection = connection::open(&file, durability, Purpose::Admin)?;
+        migrations::migrate(&mut connection).map_err(|error| error.at(&file))?;
+        let reserve =
+            reserve::Reserve::open(&dir.join(RESERVE)).map_err(|error| unwritable(&dir.join(RESERVE), &error))?;
+        let recovered =
+            recovery::recover(&mut connection, reserve).map_err(|error| connection::explain(&error, &file))?;
+        Ok(Store { connection, dir: dir.to_owned(), durability, recovered, _lock: lock })
+    }
+
+    /// What the last process left behind: calls that were closed and counts.
+    pub fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    /// A connection for the core's questions, usable from a thread of its own.
+    pub fn directory(&self) -> Result<Directory, StoreError> {
+        Directory::open(&database(&self.dir), self.durability)
+    }
+
+    pub(crate) fn open_connection(&self, purpose: Purpose) -> Result<Connection, StoreError> {
+        connection::open(&database(&self.dir), self.durability, purpose)
+    }
+
+    /// An error of the database file.
+    pub(crate) fn failed(&self, reason: &str) -> StoreError {
+        StoreError::Failed { path: database(&self.dir), reason: reason.to_owned() }
+    }
+
+    pub(crate) fn open_reserve(&self) -> Result<reserve::Reserve, StoreError> {
+        let path = self.dir.join(RESERVE);
+        reserve::Reserve::open(&path).map_err(|error| unwritable(&path, &error))
+    }
+}
+
+pub(crate) fn open_reader(file: &Path, durability: Durability) -> Result<Connection, StoreError> {
+    connection::open(file, durability, Purpose::Read)
+}
+
+fn create_folder(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn take_lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join("lock");
+    let file = private(OpenOptions::new().create(true).append(true)).open(&path).map_err(|e| unwritable(&path, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(unwritable(&path, &error)),
+    }
+}
+
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    options.mode(0o600)
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Unwritable { path: path.to_owned(), reason: error.to_string() }
+}
+
+fn database(dir: &Path) -> PathBuf {
+    dir.join("crosspoint.db")
+}
+
+/// The file of [`reserve::Reserve`].
+const RESERVE: &str = "reserve";

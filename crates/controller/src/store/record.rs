@@ -1,0 +1,442 @@
+//! Events as bytes: short, because each call is written twice (journal and record) and held once in memory.
+//!
+//! A record is its length, a kind, where it stands (shard, sequence, account, clocks) and the fields of the fact in the
+//! order of their declaration. Numbers are LEB128, signed ones zigzag; text and bytes have their length in front. A
+//! reader passes over kinds that it does not know and over bytes behind the fields that it knows, so that the release
+//! before reads what this one writes; a field is never removed and never changes its meaning.
+
+use std::net::{IpAddr, SocketAddr};
+use words::{
+    AccountId, CallId, EndCause, Event, Fact, LegId, Party, PeerId, Pii, Seq, ShardId, StoredBinding, Time, UserId,
+    Wall,
+};
+
+/// Appends `event` to `out`. `scratch` is working space that keeps its memory between calls.
+pub(crate) fn write(event: &Event, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+    scratch.clear();
+    scratch.push(kind(&event.fact));
+    put(scratch, u64::from(event.shard.0));
+    put(scratch, event.seq.0);
+    put(scratch, u64::from(event.account.0));
+    put(scratch, event.at.as_nanos());
+    put_signed(scratch, event.wall.0);
+    put_fact(scratch, &event.fact);
+    put(out, scratch.len() as u64);
+    out.extend_from_slice(scratch);
+}
+
+/// The events in `bytes`, in order. Damaged bytes end it.
+pub(crate) fn read(bytes: &[u8]) -> impl Iterator<Item = Event> + '_ {
+    let mut rest = Reader(bytes);
+    std::iter::from_fn(move || {
+        loop {
+            let record = rest.bytes().ok()?;
+            // What is not known inside a whole record is passed over.
+            if let Ok(Some(event)) = read_event(Reader(record)) {
+                return Some(event);
+            }
+        }
+    })
+}
+
+/// A binding as it stands in records and in its table.
+pub(crate) fn binding_json(binding: &StoredBinding) -> String {
+    serde_json::to_string(binding).expect("a binding has text keys and no failing serialisers")
+}
+
+const fn kind(fact: &Fact) -> u8 {
+    match fact {
+        Fact::CallOpened { .. } => 1,
+        Fact::LegOpened { .. } => 2,
+        Fact::LegRang { .. } => 3,
+        Fact::LegEnded { .. } => 4,
+        Fact::CallAnswered { .. } => 5,
+        Fact::CallEnded { .. } => 6,
+        Fact::Bound { .. } => 7,
+        Fact::Unbound { .. } => 8,
+    }
+}
+
+fn put_fact(out: &mut Vec<u8>, fact: &Fact) {
+    match fact {
+        Fact::CallOpened { call, from, to, sip_call_id, source } => {
+            put_call(out, *call);
+            put_party(out, from);
+            put_party(out, to);
+            put_text(out, sip_call_id);
+            put_address(out, *source);
+        }
+        Fact::LegOpened { leg, to } => {
+            put_leg(out, *leg);
+            put_party(out, to);
+        }
+        Fact::LegRang { leg } => put_leg(out, *leg),
+        Fact::LegEnded { leg, cause } => {
+            put_leg(out, *leg);
+            put_cause(out, *cause);
+        }
+        Fact::CallAnswered { call, by, who } => {
+            put_call(out, *call);
+            put_option(out, by.map(|leg| u64::from(leg.n)));
+            put_party(out, who);
+        }
+        Fact::CallEnded { call, cause, by } => {
+            put_call(out, *call);
+            put_cause(out, *cause);
+            put_option(out, by.map(|leg| u64::from(leg.n)));
+        }
+        Fact::Bound { user, binding } => {
+            put(out, u64::from(user.0));
+            put_text(out, &binding_json(binding));
+        }
+        Fact::Unbound { user, key } => {
+            put(out, u64::from(user.0));
+            put_text(out, key);
+        }
+    }
+}
+
+fn read_event(mut reader: Reader<'_>) -> Result<Option<Event>, Damaged> {
+    let kind = reader.byte()?;
+    let shard = ShardId(u16::try_from(reader.number()?)?);
+    let seq = Seq(reader.number()?);
+    let account = AccountId(reader.id()?);
+    let at = Time::from_nanos(reader.number()?);
+    let wall = Wall(reader.signed()?);
+    Ok(read_fact(kind, &mut reader)?.map(|fact| Event { shard, seq, account, at, wall, fact }))
+}
+
+fn read_fact(kind: u8, reader: &mut Reader<'_>) -> Result<Option<Fact>, Damaged> {
+    Ok(Some(match kind {
+        1 => Fact::CallOpened {
+            call: reader.call()?,
+            from: reader.party()?,
+            to: reader.party()?,
+            sip_call_id: reader.text()?.to_owned(),
+            source: reader.address()?,
+        },
+        2 => Fact::LegOpened { leg: reader.leg()?, to: reader.party()? },
+        3 => Fact::LegRang { leg: reader.leg()? },
+        4 => Fact::LegEnded { leg: reader.leg()?, cause: reader.cause()? },
+        5 => {
+            let call = reader.call()?;
+            Fact::CallAnswered { call, by: reader.leg_of(call)?, who: reader.party()? }
+        }
+        6 => {
+            let call = reader.call()?;
+            Fact::CallEnded { call, cause: reader.cause()?, by: reader.leg_of(call)? }
+        }
+        7 => Fact::Bound { user: UserId(reader.id()?), binding: serde_json::from_slice(reader.bytes()?)? },
+        8 => Fact::Unbound { user: UserId(reader.id()?), key: reader.text()?.to_owned() },
+        _ => return Ok(None),
+    }))
+}
+
+fn put(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn put_signed(out: &mut Vec<u8>, number: i64) {
+    put(out, ((number << 1) ^ (number >> 63)) as u64);
+}
+
+/// Absent is 0, so present ones count from 1.
+fn put_option(out: &mut Vec<u8>, number: Option<u64>) {
+    put(out, number.map_or(0, |number| number + 1));
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_call(out: &mut Vec<u8>, call: CallId) {
+    out.extend_from_slice(&call.0.to_be_bytes());
+}
+
+fn put_leg(out: &mut Vec<u8>, leg: LegId) {
+    put_call(out, leg.call);
+    put(out, u64::from(leg.n));
+}
+
+fn put_party(out: &mut Vec<u8>, party: &Party) {
+    put_text(out, party.number.as_str());
+    put_text(out, party.name.as_str());
+    put_option(out, party.user.map(|user| u64::from(user.0)));
+    put_option(out, party.peer.map(|peer| u64::from(peer.0)));
+}
+
+fn put_address(out: &mut Vec<u8>, address: SocketAddr) {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            out.push(4);
+            out.extend_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            out.push(6);
+            out.extend_from_slice(&ip.octets());
+        }
+    }
+    put(out, u64::from(address.port()));
+}
+
+fn put_cause(out: &mut Vec<u8>, cause: EndCause) {
+    let code = match cause {
+        EndCause::Normal => 1,
+        EndCause::Cancelled => 2,
+        EndCause::Busy => 3,
+        EndCause::NoAnswer => 4,
+        EndCause::Declined => 5,
+        EndCause::AnsweredElsewhere => 6,
+        EndCause::NotFound => 7,
+        EndCause::Unavailable => 8,
+        EndCause::MediaMismatch => 9,
+        EndCause::MediaLost => 10,
+        EndCause::SignallingLost => 11,
+        EndCause::TooLong => 12,
+        EndCause::Administrative => 13,
+        EndCause::Overload => 14,
+        EndCause::Interrupted => 15,
+        EndCause::Internal => 16,
+        // A status has three digits, so the codes of all others lie below it.
+        EndCause::Failed(status) => FAILED + u64::from(status),
+    };
+    put(out, code);
+}
+
+/// Bytes that end too early or do not fit their field.
+struct Damaged;
+
+impl From<std::num::TryFromIntError> for Damaged {
+    fn from(_: std::num::TryFromIntError) -> Self {
+        Damaged
+    }
+}
+
+impl From<std::str::Utf8Error> for Damaged {
+    fn from(_: std::str::Utf8Error) -> Self {
+        Damaged
+    }
+}
+
+impl From<serde_json::Error> for Damaged {
+    fn from(_: serde_json::Error) -> Self {
+        Damaged
+    }
+}
+
+/// Takes fields off the front.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(Damaged)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
+    fn byte(&mut self) -> Result<u8, Damaged> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn number(&mut self) -> Result<u64, Damaged> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(Damaged)
+    }
+
+    fn signed(&mut self) -> Result<i64, Damaged> {
+        let number = self.number()?;
+        Ok((number >> 1) as i64 ^ -((number & 1) as i64))
+    }
+
+    fn option(&mut self) -> Result<Option<u64>, Damaged> {
+        self.number().map(|number| number.checked_sub(1))
+    }
+
+    fn id(&mut self) -> Result<u32, Damaged> {
+        Ok(u32::try_from(self.number()?)?)
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], Damaged> {
+        let length = usize::try_from(self.number()?)?;
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or(Damaged)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    fn text(&mut self) -> Result<&'a str, Damaged> {
+        Ok(std::str::from_utf8(self.bytes()?)?)
+    }
+
+    fn call(&mut self) -> Result<CallId, Damaged> {
+        Ok(CallId(u128::from_be_bytes(self.array()?)))
+    }
+
+    fn leg(&mut self) -> Result<LegId, Damaged> {
+        let call = self.call()?;
+        Ok(LegId { call, n: u16::try_from(self.number()?)? })
+    }
+
+    fn leg_of(&mut self, call: CallId) -> Result<Option<LegId>, Damaged> {
+        let Some(n) = self.option()? else { return Ok(None) };
+        Ok(Some(LegId { call, n: u16::try_from(n)? }))
+    }
+
+    fn party(&mut self) -> Result<Party, Damaged> {
+        Ok(Party {
+            number: Pii::new(self.text()?),
+            name: Pii::new(self.text()?),
+            user: self.option()?.map(|id| UserId(id as u32)),
+            peer: self.option()?.map(|id| PeerId(id as u32)),
+        })
+    }
+
+    fn address(&mut self) -> Result<SocketAddr, Damaged> {
+        let ip = match self.byte()? {
+            4 => IpAddr::from(self.array::<4>()?),
+            6 => IpAddr::from(self.array::<16>()?),
+            _ => return Err(Damaged),
+        };
+        Ok(SocketAddr::new(ip, u16::try_from(self.number()?)?))
+    }
+
+    fn cause(&mut self) -> Result<EndCause, Damaged> {
+        Ok(match self.number()? {
+            1 => EndCause::Normal,
+            2 => EndCause::Cancelled,
+            3 => EndCause::Busy,
+            4 => EndCause::NoAnswer,
+            5 => EndCause::Declined,
+            6 => EndCause::AnsweredElsewhere,
+            7 => EndCause::NotFound,
+            8 => EndCause::Unavailable,
+            9 => EndCause::MediaMismatch,
+            10 => EndCause::MediaLost,
+            11 => EndCause::SignallingLost,
+            12 => EndCause::TooLong,
+            13 => EndCause::Administrative,
+            14 => EndCause::Overload,
+            15 => EndCause::Interrupted,
+            failed if failed >= FAILED => EndCause::Failed(u16::try_from(failed - FAILED)?),
+            // A cause of a later release, and our own fault.
+            _ => EndCause::Internal,
+        })
+    }
+}
+
+/// Where the codes of [`EndCause::Failed`] begin.
+const FAILED: u64 = 1_000;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use words::Transport;
+
+    pub(crate) fn binding(key: &str, expires: i64) -> StoredBinding {
+        StoredBinding {
+            key: key.into(),
+            contact: "sip:101@192.0.2.1:5060".into(),
+            transport: Transport::Udp,
+            listener: 0,
+            local: "192.0.2.9:5060".parse().unwrap(),
+            source: "192.0.2.1:5060".parse().unwrap(),
+            path: vec!["<sip:p;lr>".into()],
+            q: 1000,
+            call_id: "a@b".into(),
+            cseq: 7,
+            instance: Some("urn:uuid:1".into()),
+            reg_id: None,
+            agent: "phone".into(),
+            nat: true,
+            expires: Wall(expires),
+        }
+    }
+
+    fn facts() -> Vec<Fact> {
+        let call = CallId(u128::MAX / 3);
+        let leg = LegId { call, n: 300 };
+        let party =
+            Party {
+                number: "+7495".into(), name: "Анна".into(), user: Some(UserId(0)), peer: Some(PeerId(u32::MAX))
+            };
+        let source = "[2001:db8::1]:65535".parse().unwrap();
+        let mut facts = vec![
+            Fact::CallOpened { call, from: party.clone(), to: Party::default(), sip_call_id: String::new(), source },
+            Fact::LegOpened { leg, to: party.clone() },
+            Fact::LegRang { leg },
+            Fact::CallAnswered { call, by: None, who: party.clone() },
+            Fact::CallAnswered { call, by: Some(leg), who: party },
+            Fact::CallEnded { call, cause: EndCause::Failed(606), by: Some(leg) },
+            Fact::Bound { user: UserId(1), binding: binding("k", -5) },
+            Fact::Unbound { user: UserId(u32::MAX), key: "k".into() },
+        ];
+        let names = ["normal", "cancelled", "busy", "no_answer", "declined", "answered_elsewhere", "not_found"];
+        let more = ["unavailable", "media_mismatch", "media_lost", "signalling_lost", "too_long", "administrative"];
+        for name in names.into_iter().chain(more).chain(["overload", "interrupted", "internal", "failed_404"]) {
+            facts.push(Fact::LegEnded { leg, cause: books::cause_from_name(name).unwrap() });
+        }
+        facts
+    }
+
+    fn events() -> Vec<Event> {
+        let event = |(n, fact)| {
+            let (shard, seq, account) = (ShardId(u16::MAX), Seq(n as u64 * 1_000_000_007), AccountId(n as u32));
+            Event { shard, seq, account, at: Time::from_nanos(u64::MAX - n as u64), wall: Wall(-(n as i64)), fact }
+        };
+        facts().into_iter().enumerate().map(event).collect()
+    }
+
+    fn print(events: &[Event]) -> Vec<u8> {
+        let (mut scratch, mut out) = (Vec::new(), Vec::new());
+        for event in events {
+            write(event, &mut scratch, &mut out);
+        }
+        out
+    }
+
+    #[test]
+    fn every_fact_is_read_back_as_it_was() {
+        let events = events();
+        assert_eq!(read(&print(&events)).collect::<Vec<_>>(), events);
+    }
+
+    #[test]
+    fn unknown_kinds_and_longer_records_are_passed_over() {
+        let events = events();
+        let mut bytes = print(&events[..1]);
+        let mut later = print(&events[2..3]);
+        // One more field at the end of a known kind, then a kind of a later release.
+        later[0] += 2;
+        later.extend_from_slice(&[9, 9]);
+        bytes.extend_from_slice(&later);
+        bytes.extend_from_slice(&[3, 200, 1, 1]);
+        bytes.extend_from_slice(&print(&events[3..4]));
+        assert_eq!(read(&bytes).collect::<Vec<_>>(), [events[0].clone(), events[2].clone(), events[3].clone()]);
+    }
+
+    #[test]
+    fn damaged_bytes_end_the_reading_without_a_panic() {
+        let bytes = print(&events());
+        for end in 0..bytes.len() {
+            let _ = read(&bytes[..end]).count();
+        }
+        let mut chance = words::Chance::new(words::Seed::from_number(5));
+        for _ in 0..20_000 {
+            let mut damaged = bytes.clone();
+            let at = chance.below(bytes.len() as u64) as usize;
+            damaged[at] = chance.u32() as u8;
+            let _ = read(&damaged).count();
+        }
+    }
+}
