@@ -246,3 +246,141 @@ fn without_headers(uri: &str) -> &str {
 fn is_sips(uri: &str) -> bool {
     Uri::parse(uri).is_ok_and(|uri| uri.scheme == Scheme::Sips)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn message(text: &str) -> Message {
+        Message::parse(Bytes::from(text.replace('\n', "\r\n"))).unwrap()
+    }
+
+    fn invite(extra: &str) -> Message {
+        message(&format!(
+            "INVITE sip:b@h SIP/2.0\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\nFrom: \"Ann\" <sip:a@h>;tag=a\n\
+             To: <sip:b@h>\nCall-ID: c\nCSeq: 7 INVITE\n{extra}\n"
+        ))
+    }
+
+    fn answer(status: u16, extra: &str) -> Message {
+        message(&format!(
+            "SIP/2.0 {status} OK\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\nFrom: <sip:a@h>;tag=a\n\
+             To: <sip:b@h>;tag=b\nCall-ID: c\nCSeq: 1 INVITE\n{extra}\n"
+        ))
+    }
+
+    fn uac(extra: &str) -> Dialog {
+        Dialog::uac("<sip:a@h>;tag=a", "c", 1, &answer(180, extra)).unwrap()
+    }
+
+    fn print(builder: MessageBuilder) -> Message {
+        Message::parse(builder.finish_with_via("SIP/2.0/UDP us;branch=z9hG4bK9", None)).unwrap()
+    }
+
+    fn routes(message: &Message) -> Vec<&str> {
+        message.values(HeaderName::Route).collect()
+    }
+
+    const CONTACT: &str = "Contact: <sip:peer@192.0.2.9;ob>\n";
+
+    #[test]
+    fn the_called_side_keeps_the_route_in_order_and_the_calling_side_turns_it() {
+        let recorded = format!("{CONTACT}Record-Route: <sip:p1;lr>, <sip:p2;lr>;x=y\nRecord-Route: <sip:p3;lr>\n");
+        let mut uas = Dialog::uas(&invite(&recorded), "b").unwrap();
+        let bye = print(uas.request(Method::Bye));
+        assert_eq!(routes(&bye), ["<sip:p1;lr>", "<sip:p2;lr>;x=y", "<sip:p3;lr>"]);
+        assert_eq!((bye.request_uri(), uas.next_hop_uri()), ("sip:peer@192.0.2.9;ob", "sip:p1;lr"));
+        assert_eq!(
+            (bye.header(HeaderName::From), bye.header(HeaderName::To)),
+            (Some("<sip:b@h>;tag=b"), Some("\"Ann\" <sip:a@h>;tag=a"))
+        );
+        let mut uac = uac(&recorded);
+        assert_eq!(routes(&print(uac.request(Method::Bye))), ["<sip:p3;lr>", "<sip:p2;lr>;x=y", "<sip:p1;lr>"]);
+    }
+
+    #[test]
+    fn without_a_route_the_contact_is_next() {
+        let mut dialog = uac(CONTACT);
+        assert_eq!(dialog.next_hop_uri(), "sip:peer@192.0.2.9;ob");
+        assert_eq!(routes(&print(dialog.request(Method::Info))), [""; 0]);
+    }
+
+    #[test]
+    fn a_strict_router_gets_the_request_uri() {
+        let recorded = format!("{CONTACT}Record-Route: <sip:loose;lr>, <sip:strict?Subject=x>\n");
+        let mut dialog = uac(&recorded);
+        let info = print(dialog.request(Method::Info));
+        assert_eq!((info.request_uri(), dialog.next_hop_uri()), ("sip:strict", "sip:strict?Subject=x"));
+        assert_eq!(routes(&info), ["<sip:loose;lr>", "<sip:peer@192.0.2.9;ob>"]);
+    }
+
+    #[test]
+    fn our_requests_count_up_and_an_ack_repeats() {
+        let mut dialog = uac(CONTACT);
+        let cseq = |message: Message| message.header(HeaderName::CSeq).unwrap().to_owned();
+        assert_eq!(cseq(print(dialog.request(Method::Invite))), "2 INVITE");
+        assert_eq!(cseq(print(dialog.ack(2))), "2 ACK");
+        assert_eq!(cseq(print(dialog.request(Method::Bye))), "3 BYE");
+        dialog.local_cseq = i32::MAX as u32;
+        assert_eq!(cseq(print(dialog.request(Method::Bye))), "0 BYE");
+    }
+
+    #[test]
+    fn the_peers_requests_must_not_count_down() {
+        let mut dialog = Dialog::uas(&invite(CONTACT), "b").unwrap();
+        let request = |cseq: u32| {
+            message(&format!(
+                "INFO sip:b@h SIP/2.0\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\nFrom: <sip:a@h>;tag=a\nTo: <sip:b@h>;tag=b\n\
+             Call-ID: c\nCSeq: {cseq} INFO\n\n"
+            ))
+        };
+        assert_eq!(dialog.accept(&request(9)), Ok(()));
+        assert_eq!(dialog.accept(&request(8)), Err(OutOfOrder { last: 9, found: 8 }));
+        assert_eq!((dialog.accept(&request(9)), dialog.remote_cseq), (Ok(()), Some(9)));
+        let mut fresh = uac(CONTACT);
+        assert_eq!((fresh.accept(&request(0)), fresh.remote_cseq), (Ok(()), Some(0)));
+    }
+
+    #[test]
+    fn only_target_refreshes_move_the_target() {
+        let mut dialog = Dialog::uas(&invite(CONTACT), "b").unwrap();
+        dialog.refresh_target(&answer(180, "Contact: <sip:x@h>\n"));
+        let info = "INFO sip:b@h SIP/2.0\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\nFrom: <sip:a@h>;tag=a\n\
+                    To: <sip:b@h>;tag=b\nCall-ID: c\nCSeq: 8 INFO\nContact: <sip:x@h>\n\n";
+        dialog.refresh_target(&message(info));
+        dialog.refresh_target(&invite(""));
+        assert_eq!(dialog.remote_target, "sip:peer@192.0.2.9;ob");
+        dialog.refresh_target(&invite("Contact: <sip:y@h>\n"));
+        assert_eq!(dialog.remote_target, "sip:y@h");
+        dialog.refresh_target(&answer(200, "Contact: <sip:z@h>\n"));
+        assert_eq!(dialog.remote_target, "sip:z@h");
+    }
+
+    #[test]
+    fn an_early_dialog_is_confirmed_with_a_new_route() {
+        let mut dialog = uac("Contact: <sip:early@h>\nRecord-Route: <sip:p1;lr>\n");
+        let ok = answer(200, "Contact: <sip:late@h>\nRecord-Route: <sip:p1;lr>, <sip:p2;lr>\n");
+        assert!(dialog.matches(&ok));
+        dialog.confirm(&ok).unwrap();
+        assert_eq!(dialog.route_set, ["<sip:p2;lr>", "<sip:p1;lr>"]);
+        assert_eq!(dialog.remote_target, "sip:late@h");
+        assert!(!dialog.matches(&message(
+            "SIP/2.0 200 OK\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\nFrom: <sip:a@h>;tag=a\nTo: <sip:b@h>;tag=other\n\
+             Call-ID: c\nCSeq: 1 INVITE\n\n"
+        )));
+    }
+
+    #[test]
+    fn what_makes_no_dialog_says_why() {
+        assert_eq!(Dialog::uas(&invite(""), "b"), Err(DialogError::NoContact));
+        let many = format!("{CONTACT}Record-Route: {}<sip:p;lr>\n", "<sip:p;lr>,".repeat(ROUTES));
+        assert_eq!(Dialog::uas(&invite(&many), "b").map_err(DialogError::status), Err(513));
+        let no_tag = message(
+            "SIP/2.0 180 Ringing\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\nFrom: <sip:a@h>;tag=a\nTo: <sip:b@h>\n\
+             Call-ID: c\nCSeq: 1 INVITE\n\n",
+        );
+        assert_eq!(Dialog::uac("<sip:a@h>;tag=a", "c", 1, &no_tag), Err(DialogError::NoTag));
+        assert_eq!(uac("").remote_target, "sip:b@h");
+    }
+}

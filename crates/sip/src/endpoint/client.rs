@@ -338,9 +338,9 @@ impl Client {
         }
         let token = Some(shared.start(Side::Client, slot, timer, now + length));
         if timer.repeats() {
-            self.repeat = token
+            self.repeat = token;
         } else {
-            self.guard = token
+            self.guard = token;
         }
         None
     }
@@ -491,3 +491,5 @@ fn print_follower(request: &Message, to: &Message, method: &str) -> MessageBuild
         .copy(request, HeaderName::CallId)
         .header_fmt(HeaderName::CSeq, format_args!("{number} {method}"))
 }
+
+const _: () = assert!(size_of::<Client>() <= 224);

@@ -96,6 +96,10 @@ pub enum Event {
 }
 
 /// What [`super::Endpoint::poll`] gives.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would cost each message an allocation; few outputs wait at a time"
+)]
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Send these bytes.

@@ -134,17 +134,14 @@ impl Shared {
 
     fn prefix(&mut self, transport: Transport, listener: u16, local: SocketAddr) -> &str {
         let known = |name: &Name| name.local == local && name.transport == transport && name.listener == listener;
-        let at = match self.names.iter().position(known) {
-            Some(at) => at,
-            None => {
-                let prefix = self.print_prefix(transport, listener, local);
-                if self.names.len() == NAMES {
-                    self.names.remove(0);
-                }
-                self.names.push(Name { transport, listener, local, prefix });
-                self.names.len() - 1
+        let at = self.names.iter().position(known).unwrap_or_else(|| {
+            let prefix = self.print_prefix(transport, listener, local);
+            if self.names.len() == NAMES {
+                self.names.remove(0);
             }
-        };
+            self.names.push(Name { transport, listener, local, prefix });
+            self.names.len() - 1
+        });
         &self.names[at].prefix
     }
 

@@ -1,0 +1,132 @@
+//! Streams: connections that are opened, fail and close (RFC 3261 §18).
+
+use super::super::*;
+use super::kit::*;
+
+#[test]
+fn a_request_waits_for_its_connection_and_the_next_one_uses_it() {
+    let mut bed = Bed::new();
+    bed.request("INVITE", dial());
+    bed.endpoint.send_ack(ours("ACK"), dial(), bed.now);
+    bed.pump();
+    assert_eq!((bed.sent.len(), bed.connects.len()), (0, 1));
+    bed.run_to(50);
+    bed.connected(Ok(tcp(3)));
+    assert_eq!(bed.sent[0].1, tcp(3));
+    assert_eq!(bed.sent[0].2.via().unwrap().transport, "TCP");
+    bed.answer(0, 180, "x").unwrap();
+    bed.endpoint.send_ack(ours("ACK"), dial(), bed.now);
+    bed.pump();
+    assert_eq!(bed.connects.len(), 0);
+    assert_eq!(bed.sent(), ["50 INVITE", "50 ACK", "50 ACK"]);
+    bed.endpoint.handle_flow_closed(tcp(3).connection, bed.now);
+    bed.endpoint.send_ack(ours("ACK"), dial(), bed.now);
+    bed.pump();
+    assert_eq!(bed.told(), ["50 180 x", "50 transport failed"]);
+    assert_eq!((bed.connects.len(), bed.endpoint.transactions()), (1, 0));
+}
+
+#[test]
+fn a_connection_that_fails_or_stays_away_fails_its_requests() {
+    let mut bed = Bed::new();
+    bed.request("OPTIONS", dial());
+    bed.run_to(100);
+    bed.connected(Err(()));
+    assert_eq!(bed.told(), ["100 transport failed"]);
+    bed.request("OPTIONS", dial());
+    bed.run_to(10_100);
+    assert_eq!(bed.told(), ["10100 transport failed"]);
+    bed.connected(Ok(tcp(1)));
+    assert_eq!((bed.sent().len(), bed.endpoint.transactions(), bed.pump()), (0, 0, None));
+}
+
+#[test]
+fn what_is_cancelled_before_it_was_sent_is_never_sent() {
+    let mut bed = Bed::new();
+    bed.request("INVITE", dial());
+    bed.cancel();
+    bed.connected(Ok(tcp(1)));
+    assert_eq!(bed.told(), ["0 transport failed"]);
+    assert!(bed.sent().is_empty());
+}
+
+#[test]
+fn dials_and_their_queues_are_bounded() {
+    let limits = EndpointLimits { dials: 1, dial_queue: 2, ..EndpointLimits::default() };
+    let mut bed = Bed::with(EndpointConfig { limits, ..EndpointConfig::default() });
+    for n in 0..3 {
+        bed.endpoint.request(ClientTxn(n), ours("OPTIONS"), dial(), bed.now);
+    }
+    let Target::Dial { transport, local, mut remote, .. } = dial() else { unreachable!() };
+    remote.set_port(1);
+    let elsewhere = Target::Dial { transport, listener: 0, local, remote };
+    bed.endpoint.request(ClientTxn(3), ours("OPTIONS"), elsewhere, bed.now);
+    bed.pump();
+    let failed = |event: &Event| match event {
+        Event::TransportFailed { txn } => txn.0,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(bed.events.iter().map(|(_, event)| failed(event)).collect::<Vec<_>>(), [2, 3]);
+    bed.connected(Ok(tcp(1)));
+    assert_eq!(bed.sent().len(), 2);
+}
+
+#[test]
+fn a_closed_connection_takes_only_what_waits_on_it() {
+    let mut bed = Bed::new();
+    bed.request("INVITE", Target::Flow(tcp(1)));
+    bed.endpoint.handle_flow_closed(tcp(2).connection, bed.now);
+    bed.endpoint.handle_flow_closed(ConnectionId::NONE, bed.now);
+    bed.answer(0, 200, "x").unwrap();
+    bed.endpoint.handle_flow_closed(tcp(1).connection, bed.now);
+    bed.run_to(100);
+    assert_eq!(bed.told(), ["0 200 x"]);
+    assert_eq!(bed.endpoint.transactions(), 1);
+    bed.run_to(32_000);
+    assert_eq!((bed.endpoint.transactions(), bed.pump()), (0, None));
+}
+
+fn by_tcp(sent_by: &str) -> String {
+    text("INVITE", "z9hG4bK1", "").replace("UDP 192.0.2.9:5070", &format!("TCP {sent_by}"))
+}
+
+#[test]
+fn an_answer_finds_its_way_when_the_connection_is_gone() {
+    let mut bed = Bed::new();
+    bed.receive(tcp(1), &by_tcp("192.0.2.9:6000")).unwrap();
+    bed.endpoint.handle_flow_closed(tcp(1).connection, bed.now);
+    bed.respond(180);
+    bed.respond(486);
+    assert_eq!((bed.connects.len(), bed.sent.len()), (1, 0));
+    bed.connected(Ok(Flow { remote: "192.0.2.9:6000".parse().unwrap(), ..tcp(2) }));
+    assert_eq!(bed.sent[0].1.connection, tcp(2).connection);
+    assert_eq!(bed.sent()[0], "0 486");
+    bed.receive(tcp(2), &text("ACK", "z9hG4bK1", "").replace("UDP 192.0.2.9:5070", "TCP 192.0.2.9:6000")).unwrap();
+    bed.run_to(10_000);
+    assert_eq!(bed.endpoint.transactions(), 0);
+}
+
+#[test]
+fn an_answer_to_behind_a_nat_is_lost_with_its_connection() {
+    let mut bed = Bed::new();
+    bed.receive(tcp(1), &by_tcp("10.0.0.1:6000")).unwrap();
+    bed.endpoint.handle_flow_closed(tcp(1).connection, bed.now);
+    bed.respond(180);
+    assert_eq!(bed.told(), ["0 INVITE", "0 server failed"]);
+    assert_eq!((bed.connects.len(), bed.endpoint.transactions(), bed.pump()), (0, 0, None));
+}
+
+#[test]
+fn a_refused_connection_loses_the_answer() {
+    let mut bed = Bed::new();
+    bed.receive(tcp(1), &by_tcp("192.0.2.9:6000")).unwrap();
+    bed.respond(200);
+    bed.endpoint.handle_flow_closed(tcp(1).connection, bed.now);
+    bed.run_to(500);
+    assert_eq!(bed.connects.len(), 1);
+    bed.connected(Err(()));
+    assert_eq!(bed.told(), ["0 INVITE", "500 server failed"]);
+    bed.run_to(40_000);
+    assert_eq!(bed.told(), ["32000 no ack"]);
+    assert_eq!(bed.sent(), ["0 200"]);
+}

@@ -1,0 +1,104 @@
+//! Requests other than INVITE: RFC 3261 §17.1.2, §17.2.2; RFC 4320.
+
+use super::super::*;
+use super::kit::*;
+
+#[test]
+fn timer_e_doubles_up_to_t2_and_timer_f_gives_up() {
+    let mut bed = Bed::new();
+    bed.request("OPTIONS", Target::Flow(udp()));
+    bed.run_to(60_000);
+    let times = [0, 500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
+    assert_eq!(bed.sent(), times.map(|at| format!("{at} OPTIONS")));
+    assert_eq!(bed.told(), ["32000 timeout"]);
+}
+
+#[test]
+fn after_a_provisional_answer_it_is_sent_every_t2() {
+    let mut bed = Bed::new();
+    bed.request("BYE", Target::Flow(udp()));
+    bed.run_to(100);
+    bed.answer(0, 100, "").unwrap();
+    bed.run_to(9_000);
+    bed.answer(0, 200, "x").unwrap();
+    bed.answer(0, 200, "x").unwrap();
+    bed.run_to(13_999);
+    assert_eq!(bed.endpoint.transactions(), 1);
+    bed.run_to(14_000);
+    assert_eq!(bed.sent(), ["0 BYE", "500 BYE", "4500 BYE", "8500 BYE"]);
+    assert_eq!(bed.told(), ["100 100 -", "9000 200 x"]);
+    assert_eq!((bed.endpoint.transactions(), bed.pump()), (0, None));
+}
+
+#[test]
+fn on_a_stream_an_answer_ends_it() {
+    let mut bed = Bed::new();
+    bed.request("REGISTER", Target::Flow(tcp(1)));
+    bed.run_to(3_000);
+    bed.answer(0, 200, "x").unwrap();
+    assert_eq!(bed.sent(), ["0 REGISTER"]);
+    assert_eq!((bed.endpoint.transactions(), bed.pump()), (0, None));
+}
+
+#[test]
+fn a_cancel_of_anything_but_an_invite_is_not_sent() {
+    let mut bed = Bed::new();
+    bed.request("OPTIONS", Target::Flow(udp()));
+    bed.cancel();
+    bed.answer(0, 100, "").unwrap();
+    assert_eq!(bed.sent(), ["0 OPTIONS"]);
+}
+
+#[test]
+fn a_retransmitted_request_gets_the_same_answer() {
+    let mut bed = Bed::new();
+    let bye = text("BYE", "z9hG4bK1", "");
+    bed.receive(udp(), &bye).unwrap();
+    bed.receive(udp(), &bye).unwrap();
+    bed.respond(200);
+    bed.run_to(31_999);
+    bed.receive(udp(), &bye).unwrap();
+    bed.run_to(32_000);
+    assert_eq!(bed.sent[0].2.bytes(), bed.sent[1].2.bytes());
+    assert_eq!(bed.sent(), ["0 200", "31999 200"]);
+    assert_eq!(bed.told(), ["0 BYE"]);
+    assert_eq!((bed.endpoint.transactions(), bed.pump()), (0, None));
+}
+
+#[test]
+fn methods_nobody_knows_are_transactions_too() {
+    let mut bed = Bed::new();
+    for method in ["FOO", "FOO", "BAR"] {
+        bed.receive(udp(), &text(method, "z9hG4bK1", "")).unwrap();
+    }
+    assert_eq!(bed.told(), ["0 FOO", "0 BAR"]);
+}
+
+#[test]
+fn an_answer_that_comes_too_late_is_not_sent() {
+    let mut bed = Bed::new();
+    bed.receive(udp(), &text("MESSAGE", "z9hG4bK1", "")).unwrap();
+    bed.run_to(32_000);
+    let txn = match &bed.events[0].1 {
+        Event::Request { txn, .. } => *txn,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(bed.told(), ["0 MESSAGE", "32000 server failed"]);
+    bed.endpoint.respond(txn, MessageBuilder::request("X", "x:y").into(), bed.now);
+    bed.pump();
+    assert_eq!((bed.sent().len(), bed.endpoint.transactions()), (0, 0));
+}
+
+#[test]
+fn an_old_name_does_not_reach_who_has_its_place_now() {
+    let mut bed = Bed::new();
+    bed.receive(tcp(1), &text("BYE", "z9hG4bK1", "")).unwrap();
+    let old = bed.respond(200);
+    bed.receive(tcp(1), &text("BYE", "z9hG4bK2", "")).unwrap();
+    bed.sent();
+    let request = Message::parse(bytes(&text("BYE", "z9hG4bK1", ""))).unwrap();
+    bed.endpoint.respond(old, MessageBuilder::response(&request, 500, "", None).into(), bed.now);
+    bed.endpoint.acked(old);
+    bed.pump();
+    assert_eq!((bed.sent().len(), bed.endpoint.transactions()), (0, 1));
+}

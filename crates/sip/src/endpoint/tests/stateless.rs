@@ -1,0 +1,106 @@
+//! What is refused before it becomes a transaction.
+
+use super::super::*;
+use super::kit::*;
+
+#[test]
+fn a_merged_request_is_482_until_the_first_is_refused() {
+    let mut bed = Bed::new();
+    bed.receive(udp(), &text("INVITE", "z9hG4bK1", "")).unwrap();
+    assert!(matches!(bed.receive(udp(), &text("INVITE", "z9hG4bK2", "")), Err(Refused::Merged)));
+    bed.respond(401);
+    bed.receive(udp(), &text("INVITE", "z9hG4bK3", "")).unwrap();
+    bed.respond(200);
+    assert!(matches!(bed.receive(udp(), &text("INVITE", "z9hG4bK4", "")), Err(Refused::Merged)));
+    assert_eq!(bed.sent(), ["0 482", "0 401", "0 200", "0 482"]);
+    bed.run_to(40_000);
+    bed.receive(udp(), &text("INVITE", "z9hG4bK5", "")).unwrap();
+    assert_eq!(bed.told(), ["0 INVITE", "0 INVITE", "32000 no ack", "32000 no ack", "40000 INVITE"]);
+}
+
+#[test]
+fn requests_inside_a_dialog_are_never_merged() {
+    let mut bed = Bed::new();
+    for branch in ["z9hG4bK1", "z9hG4bK2"] {
+        bed.receive(udp(), &text("INFO", branch, "").replace("To: <sip:b@h>", "To: <sip:b@h>;tag=b")).unwrap();
+    }
+    assert_eq!(bed.told(), ["0 INFO", "0 INFO"]);
+}
+
+#[test]
+fn max_forwards_0_is_483_unless_it_ends_here() {
+    let mut bed = Bed::new();
+    let tired = |method: &str| text(method, "z9hG4bK1", "").replace("Forwards: 70", "Forwards: 0");
+    assert!(matches!(bed.receive(udp(), &tired("INVITE")), Err(Refused::TooManyHops)));
+    assert_eq!(bed.sent(), ["0 483"]);
+    bed.receive(udp(), &tired("OPTIONS")).unwrap();
+    bed.receive(udp(), &tired("BYE").replace("To: <sip:b@h>", "To: <sip:b@h>;tag=b")).unwrap();
+    assert_eq!(bed.told(), ["0 OPTIONS", "0 BYE"]);
+}
+
+#[test]
+fn malformed_requests_get_a_400_that_names_the_header() {
+    let mut bed = Bed::new();
+    let good = text("INVITE", "z9hG4bK1", "");
+    for (what, with, reason) in [
+        ("CSeq: 1 INVITE", "CSeq: 1 BYE", "CSeq Method Differs From Request"),
+        ("Max-Forwards: 70", "Content-Length: 7", "Content-Length Exceeds Body"),
+        ("From: <sip:a@h>", "From: <sip:a@h", "Bad From"),
+        ("Forwards: 70", "Forwards: 256", "Bad Max-Forwards"),
+    ] {
+        assert!(bed.receive(udp(), &good.replace(what, with)).is_err());
+        let (_, flow, answer) = bed.sent.pop().unwrap();
+        assert_eq!((flow, answer.status(), answer.reason()), (udp(), 400, reason));
+        assert!(answer.to_tag().is_some());
+    }
+    assert_eq!(bed.endpoint.transactions(), 0);
+}
+
+#[test]
+fn silence_answers_a_malformed_ack_and_a_malformed_answer() {
+    let mut bed = Bed::new();
+    assert!(bed.receive(udp(), &text("ACK", "z9hG4bK1", "").replace("CSeq: 1", "CSeq: x")).is_err());
+    assert!(bed.receive(udp(), &text("ACK", "z9hG4bK1", "").replace("<sip:a@h>", "<sip:a@h")).is_err());
+    assert!(bed.receive(udp(), "SIP/2.0 200 OK\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\n\n").is_err());
+    assert!(bed.receive(udp(), "\u{1}\u{2}garbage").is_err());
+    assert!(bed.sent().is_empty() && bed.told().is_empty());
+}
+
+#[test]
+fn the_same_request_gets_the_same_tag_and_other_versions_505() {
+    let mut bed = Bed::new();
+    let future = text("INVITE", "z9hG4bK1", "").replace("192.0.2.1 SIP/2.0", "192.0.2.1 SIP/7.0");
+    assert!(bed.receive(udp(), &future).is_err());
+    assert!(bed.receive(udp(), &future).is_err());
+    assert_eq!(bed.sent[0].2.bytes(), bed.sent[1].2.bytes());
+    assert_eq!(bed.sent(), ["0 505", "0 505"]);
+}
+
+#[test]
+fn a_full_table_answers_503_and_running_calls_go_on() {
+    let limits = EndpointLimits { transactions: 8, ..EndpointLimits::default() };
+    let config = EndpointConfig { limits, server: "Crosspoint".to_owned(), ..EndpointConfig::default() };
+    let mut bed = Bed::with(config);
+    let options = |n: u32| text("OPTIONS", &format!("z9hG4bK{n}"), "").replace("Call-ID: c", &format!("Call-ID: {n}"));
+    for n in 0..8 {
+        bed.receive(udp(), &options(n)).unwrap();
+    }
+    assert!(matches!(bed.receive(udp(), &options(8)), Err(Refused::Full)));
+    let answer = bed.sent.pop().unwrap().2;
+    assert_eq!((answer.status(), answer.header(HeaderName::RetryAfter)), (503, Some("5")));
+    assert_eq!(answer.header(HeaderName::Server), Some("Crosspoint"));
+    let bye = |n: u32| options(n).replace("To: <sip:b@h>", "To: <sip:b@h>;tag=b");
+    bed.receive(udp(), &bye(8)).unwrap();
+    assert!(matches!(bed.receive(udp(), &bye(9)), Err(Refused::Full)));
+    bed.told();
+    bed.request("BYE", Target::Flow(udp()));
+    assert_eq!(bed.told(), ["0 transport failed"]);
+}
+
+#[test]
+fn an_ack_to_nothing_goes_up() {
+    let mut bed = Bed::new();
+    bed.receive(udp(), &text("ACK", "z9hG4bK1", "")).unwrap();
+    assert_eq!(bed.told(), ["0 ACK"]);
+    assert!(bed.sent().is_empty());
+}
