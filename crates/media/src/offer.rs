@@ -36,7 +36,8 @@ pub struct NoCommonCodec;
 ///
 /// Codecs, their parameters, packet times, bandwidths and attributes that nobody knows go through. What names a way
 /// for packets or keys (candidates, ICE, DTLS, SDES, RTCP, SSRC, bundles, capabilities) stays behind, as do names and
-/// addresses of people. A hold by `c=0.0.0.0` becomes one by direction.
+/// addresses of people. A hold by `c=0.0.0.0` becomes one by direction, and RTP/AVPF becomes RTP/AVP, which every phone
+/// takes: its feedback stays behind anyway.
 pub fn carry(description: &Description, ours: &Local<'_>) -> Result<Description, CarryError> {
     if !description.media().any(|media| media.is_relayable()) {
         return Err(CarryError::NoAudio);
@@ -45,7 +46,11 @@ pub fn carry(description: &Description, ours: &Local<'_>) -> Result<Description,
     let mut ports = ours.ports.iter().copied();
     for media in description.media() {
         let port = if media.is_relayable() { ports.next().unwrap_or(0) } else { 0 };
-        if port == 0 { decline(&mut made, &media) } else { relay(&mut made, &media, port) }
+        if port == 0 {
+            decline(&mut made, &media);
+        } else {
+            relay(&mut made, &media, port, "RTP/AVP");
+        }
     }
     Ok(made)
 }
@@ -67,7 +72,7 @@ pub fn carry_again(
 
 /// The answer for the leg that made `offer`, out of the answer that the other leg gave to what [`carry`] made of it.
 ///
-/// It has the `m=` lines of the offer in their order (RFC 3264 §6). What the other leg declined or left out is declined;
+/// It has the `m=` lines of the offer in their order, with its protocols (RFC 3264 §6). What the other leg declined or left out is declined;
 /// what it has too much is left out.
 pub fn carry_answer(answer: &Description, offer: &Description, ours: &Local<'_>) -> Description {
     let mut made = begin(answer, ours);
@@ -75,7 +80,7 @@ pub fn carry_answer(answer: &Description, offer: &Description, ours: &Local<'_>)
     for media in offer.media() {
         let port = if media.is_relayable() { ports.next().unwrap_or(0) } else { 0 };
         match answer.media_at(media.index).filter(|answered| port != 0 && answered.is_relayable()) {
-            Some(answered) => relay(&mut made, &answered, port),
+            Some(answered) => relay(&mut made, &answered, port, media.protocol),
             None => decline(&mut made, &media),
         }
     }
@@ -174,9 +179,9 @@ fn decline(made: &mut Description, media: &MediaView<'_>) {
     made.media_line(media.kind, 0, media.protocol, media.formats().chain(none));
 }
 
-fn relay(made: &mut Description, media: &MediaView<'_>, port: u16) {
+fn relay(made: &mut Description, media: &MediaView<'_>, port: u16, protocol: &str) {
     let formats = media.formats().filter(|format| format.parse::<u8>().is_ok_and(|n| n < 128));
-    made.media_line(media.kind, port, media.protocol, formats);
+    made.media_line(media.kind, port, protocol, formats);
     for (letter, value) in media.lines() {
         match letter {
             b'b' => made.line(letter, &[value]),
@@ -259,3 +264,164 @@ const STAYS: [&str; 27] = [
 
 /// The same by how their names begin.
 const STAYS_PREFIX: [&str; 9] = ["extmap", "ice-", "msid-", "rtcp", "rtpengine", "source-filter", "ssrc", "X-", "zrtp"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "v=0\r\no=a 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
+
+    fn sdp(media: &str) -> Description {
+        Description::parse(format!("{HEAD}{media}").as_bytes()).unwrap()
+    }
+
+    fn ours(ports: &[u16]) -> Local<'_> {
+        Local { session_id: 9, version: 1, address: "203.0.113.5".parse().unwrap(), ports }
+    }
+
+    fn ports(description: &Description) -> Vec<u16> {
+        description.media().map(|m| m.port).collect()
+    }
+
+    #[test]
+    fn only_the_first_plain_audio_is_relayed_and_all_keep_their_place() {
+        let offer = sdp("m=video 5000 RTP/AVP 96\r\nm=audio 5002 RTP/SAVP 0\r\nm=audio 5004 RTP/AVP 0\r\n\
+             m=audio 5006 RTP/AVP 0\r\nm=application 5008 TCP/BFCP *\r\n");
+        let carried = carry(&offer, &ours(&[10_000])).unwrap();
+        assert_eq!(ports(&carried), [0, 0, 10_000, 0, 0]);
+        let lines: Vec<_> = carried.as_str().lines().filter(|line| line.starts_with("m=")).collect();
+        assert_eq!(lines[1], "m=audio 0 RTP/SAVP 0");
+        assert_eq!(lines[4], "m=application 0 TCP/BFCP *");
+    }
+
+    #[test]
+    fn an_answer_has_the_lines_of_the_offer_however_many_came() {
+        let offer = sdp("m=video 5000 RTP/AVP 96\r\nm=audio 5002 RTP/AVPF 0 8\r\nm=image 5004 udptl t38\r\n");
+        let both = "m=video 0 RTP/AVP 96\r\nm=audio 7000 RTP/AVP 8\r\n";
+        for (answer, expected) in [
+            (both.to_owned(), vec![0, 10_002, 0]),
+            (format!("{both}m=image 0 udptl t38\r\nm=audio 7002 RTP/AVP 8\r\n"), vec![0, 10_002, 0]),
+            ("m=video 0 RTP/AVP 96\r\n".to_owned(), vec![0, 0, 0]),
+            ("m=video 7000 RTP/AVP 96\r\nm=audio 0 RTP/AVP 0\r\n".to_owned(), vec![0, 0, 0]),
+            ("m=audio 7000 RTP/AVP 8\r\n".to_owned(), vec![0, 0, 0]),
+        ] {
+            let carried = carry_answer(&sdp(&answer), &offer, &ours(&[10_002]));
+            assert_eq!(ports(&carried), expected, "{answer}");
+            assert!(carried.media().zip(offer.media()).all(|(a, o)| (a.kind, a.protocol) == (o.kind, o.protocol)));
+        }
+    }
+
+    #[test]
+    fn a_later_offer_repeats_the_media_that_the_leg_has_seen() {
+        let before = carry(&sdp("m=audio 5000 RTP/AVP 0\r\nm=video 5002 RTP/AVP 96\r\n"), &ours(&[10_000])).unwrap();
+        let next = carry_again(&sdp("m=audio 7000 RTP/AVP 0\r\n"), &before, &ours(&[10_000])).unwrap();
+        assert_eq!(ports(&next), [10_000, 0]);
+        assert!(next.as_str().ends_with("m=video 0 RTP/AVP 96\r\n"));
+    }
+
+    #[test]
+    fn both_kinds_of_hold_are_carried_as_directions() {
+        for (media, direction) in [
+            ("m=audio 5000 RTP/AVP 0\r\na=sendonly\r\n", Direction::SendOnly),
+            ("m=audio 5000 RTP/AVP 0\r\na=inactive\r\n", Direction::Inactive),
+            ("m=audio 5000 RTP/AVP 0\r\nc=IN IP4 0.0.0.0\r\n", Direction::SendOnly),
+            ("m=audio 5000 RTP/AVP 0\r\nc=IN IP4 0.0.0.0\r\na=recvonly\r\n", Direction::Inactive),
+            ("a=recvonly\r\nm=audio 5000 RTP/AVP 0\r\n", Direction::RecvOnly),
+            ("a=inactive\r\nm=audio 5000 RTP/AVP 0\r\na=sendrecv\r\n", Direction::SendRecv),
+        ] {
+            let offer = sdp(media);
+            assert_eq!(offer.audio().unwrap().is_held(), !direction.receives(), "{media}");
+            let carried = carry(&offer, &ours(&[10_000])).unwrap();
+            assert_eq!(carried.audio().unwrap().direction, direction, "{media}");
+            assert!(carried.audio().unwrap().remote.is_some() && !carried.as_str().contains("0.0.0.0"));
+            let answer = answer_audio(&offer, &ours(&[10_000]), &[Codec::Pcmu]).unwrap();
+            assert_eq!(answer.audio().unwrap().direction, direction.reversed(), "{media}");
+        }
+    }
+
+    #[test]
+    fn without_plain_audio_there_is_nothing_to_carry() {
+        for media in [
+            "",
+            "m=video 5000 RTP/AVP 96\r\n",
+            "m=audio 0 RTP/AVP 0\r\n",
+            "m=audio 5000 RTP/SAVP 0\r\n",
+            "m=audio 5000 RTP/AVP 128 999 x\r\n",
+            "m=audio 5000 RTP/AVP\r\n",
+        ] {
+            assert_eq!(carry(&sdp(media), &ours(&[10_000])), Err(CarryError::NoAudio), "{media}");
+            assert_eq!(answer_audio(&sdp(media), &ours(&[10_000]), &[Codec::Pcmu]), Err(NoCommonCodec), "{media}");
+        }
+    }
+
+    #[test]
+    fn ways_keys_and_lines_that_cannot_be_read_stay_behind() {
+        let offer = sdp("a=ice-lite\r\na=group:BUNDLE 0\r\nk=clear:secret\r\nm=audio 5000 RTP/AVP 0 96\r\ni=desk\r\n\
+             b=AS:80\r\nk=clear:secret\r\nx=?\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:97 broken\r\na=rtpmap:300 x/8000\r\n\
+             a=fmtp:96 useinbandfec=1\r\na=fmtp:xx y\r\na=crypto:1 AES inline:k\r\na=candidate:1 1 UDP 1 192.0.2.1 1\r\n\
+             a=rtcp:5001\r\na=rtcp-mux\r\na=ssrc:1 cname:x\r\na=fingerprint:sha-256 AA\r\na=setup:actpass\r\n\
+             a=maxptime:40\r\na=silenceSupp:off - - - -\r\na=something:new\r\na=\r\n");
+        let carried = carry(&offer, &ours(&[10_000])).unwrap();
+        let after = carried.as_str().split_once("m=audio ").unwrap().1;
+        assert_eq!(
+            after,
+            "10000 RTP/AVP 0 96\r\nb=AS:80\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\na=maxptime:40\r\n\
+             a=silenceSupp:off - - - -\r\na=something:new\r\na=sendrecv\r\n"
+        );
+        assert!(!carried.as_str().contains("ice-lite") && !carried.as_str().contains("group"));
+    }
+
+    #[test]
+    fn the_exchange_answers_with_the_first_codec_that_is_its_own() {
+        let offer = sdp("m=audio 5000 RTP/AVP 9 8 0 97\r\na=rtpmap:97 TELEPHONE-EVENT/8000\r\n");
+        let all = [Codec::Pcmu, Codec::Pcma, Codec::TelephoneEvent];
+        let answer = answer_audio(&offer, &ours(&[10_000]), &all).unwrap();
+        let audio = answer.audio().unwrap();
+        assert_eq!(audio.media().formats().collect::<Vec<_>>(), ["8", "97"]);
+        assert_eq!(audio.telephone_event, Some(97));
+        let plain = answer_audio(&offer, &ours(&[10_000]), &[Codec::Pcmu]).unwrap();
+        assert_eq!(plain.audio().unwrap().media().formats().collect::<Vec<_>>(), ["0"]);
+        // Payload type 0 that is said to be something else is not PCMU.
+        let odd = sdp("m=audio 5000 RTP/AVP 0\r\na=rtpmap:0 L16/16000\r\n");
+        assert_eq!(answer_audio(&odd, &ours(&[10_000]), &all), Err(NoCommonCodec));
+    }
+
+    #[test]
+    fn an_offer_of_our_own_is_read_as_it_is_meant() {
+        let offer = offer_audio(&ours(&[10_000]), &[Codec::Pcma, Codec::Pcmu, Codec::TelephoneEvent]);
+        assert_eq!(Description::parse(offer.as_str().as_bytes()).as_ref(), Ok(&offer));
+        let audio = offer.audio().unwrap();
+        assert_eq!(audio.codecs().map(|c| c.payload_type).collect::<Vec<_>>(), [8, 0, 101]);
+        assert_eq!((audio.telephone_event, audio.direction), (Some(101), Direction::SendRecv));
+    }
+
+    #[test]
+    fn the_version_rises_with_new_words_only() {
+        let mut side = OurSide::new(u64::MAX);
+        let version = |d: &Description| d.origin().version.to_owned();
+        let offer = sdp("m=audio 5000 RTP/AVP 0\r\n");
+        let make = |side: &OurSide, offer: &Description| {
+            carry(offer, &side.local("203.0.113.5".parse().unwrap(), &[1])).unwrap()
+        };
+        let first = side.say(make(&side.clone(), &offer)).clone();
+        assert_eq!((version(&first).as_str(), first.origin().session_id), ("1", "9223372036854775807"));
+        let again = side.say(make(&side.clone(), &offer)).clone();
+        assert!(same_session(&first, &again) && first == again);
+        let held = side.say(make(&side.clone(), &sdp("m=audio 5000 RTP/AVP 0\r\na=sendonly\r\n"))).clone();
+        assert!(version(&held) == "2" && !same_session(&first, &held));
+        let resumed = side.say(make(&side.clone(), &offer)).clone();
+        assert_eq!(version(&resumed), "3");
+        assert_eq!(side.last(), Some(&resumed));
+    }
+
+    #[test]
+    fn our_address_is_written_in_its_family() {
+        let offer = sdp("m=audio 5000 RTP/AVP 0\r\n");
+        for (address, written) in [("2001:db8::5", "IN IP6 2001:db8::5"), ("::ffff:203.0.113.5", "IN IP4 203.0.113.5")]
+        {
+            let ours = Local { address: address.parse().unwrap(), ..ours(&[10_000]) };
+            let carried = carry(&offer, &ours).unwrap();
+            assert_eq!(carried.as_str().matches(written).count(), 2);
+        }
+    }
+}

@@ -317,3 +317,178 @@ fn attribute(value: &str) -> (&str, &str) {
 fn connection(value: &str) -> Option<Connection<'_>> {
     parse::connection(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::MediaAddress;
+
+    const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
+
+    fn parse(text: &str) -> Result<Description, SdpError> {
+        Description::parse(text.as_bytes())
+    }
+
+    fn fault(text: &str) -> (u32, SdpFault) {
+        let error = parse(text).unwrap_err();
+        (error.line, error.fault)
+    }
+
+    fn remote(media: &str) -> Option<MediaAddress> {
+        parse(&format!("{HEAD}{media}")).unwrap().audio().unwrap().remote
+    }
+
+    #[test]
+    fn line_ends_and_blank_lines_do_not_matter_and_unknown_lines_are_kept() {
+        let text = format!("{HEAD}y=what\r\nm=audio 4000 RTP/AVP 0\r\nf=v/2//5///a/1/8/1\r\n");
+        let tidy = parse(&text).unwrap();
+        assert_eq!(tidy.as_str(), text);
+        for untidy in [text.replace("\r\n", "\n"), text.replace("t=", "\r\n\r\nt="), text.replace("\r\n", "\r\r\n")] {
+            assert_eq!(parse(&untidy).as_ref(), Ok(&tidy));
+        }
+        assert_eq!(parse(text.trim_end()).as_ref(), Ok(&tidy));
+        assert_eq!(tidy.media().next().unwrap().lines().next(), Some((b'f', "v/2//5///a/1/8/1")));
+        assert_eq!(tidy.print(), tidy.clone().into_bytes());
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        let o = "o=- 1 1 IN IP4 192.0.2.1\n";
+        assert_eq!(fault(""), (1, SdpFault::Version));
+        assert_eq!(fault("v=1\n"), (1, SdpFault::Version));
+        assert_eq!(fault(&format!("{o}v=0\n")), (1, SdpFault::Version));
+        assert_eq!(fault(&format!("v=0\n{o}v=0\n")), (3, SdpFault::Version));
+        assert_eq!(fault("v=0\no=x\n"), (2, SdpFault::Origin));
+        assert_eq!(fault(&format!("v=0\n{o}{o}")), (3, SdpFault::Origin));
+        assert_eq!(fault("v=0\nm=audio 1 RTP/AVP 0\n"), (2, SdpFault::NoOrigin));
+        assert_eq!(fault(&format!("v=0\n{o}c=IN IP4\n")), (3, SdpFault::Connection));
+        assert_eq!(fault(&format!("v=0\n{o}\nhello\n")), (4, SdpFault::Shape));
+        assert_eq!(fault(&format!("v=0\n{o}a=x\0y\n")), (3, SdpFault::Control));
+        assert_eq!(fault(&format!("v=0\n{o}a=x\ry\n")), (3, SdpFault::Control));
+        for media in ["audio", "audio 65536 RTP/AVP 0", "audio x RTP/AVP 0", "audio +5 RTP/AVP 0", "audio 1"] {
+            assert_eq!(fault(&format!("v=0\n{o}m={media}\n")), (3, SdpFault::Media), "{media}");
+        }
+        let error = parse("v=0\no=x\n").unwrap_err();
+        assert_eq!(error.to_string(), "line 2: the o= line cannot be read");
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused() {
+        let too_large =
+            |tail: String| assert_eq!(parse(&format!("{HEAD}{tail}")).unwrap_err().fault, SdpFault::TooLarge);
+        too_large("a=x\n".repeat(LINES));
+        too_large(format!("a={}\n", "x".repeat(LINE_BYTES)));
+        too_large("m=audio 0 RTP/AVP 0\n".repeat(MEDIA + 1));
+        too_large(format!("m=audio 1 RTP/AVP{}\n", " 0".repeat(FORMATS + 1)));
+        too_large(format!("{}\n", "a=".to_owned() + &"x".repeat(DESCRIPTION_BYTES)));
+        assert!(parse(&format!("{HEAD}{}", "m=audio 0 RTP/AVP 0\n".repeat(MEDIA))).is_ok());
+    }
+
+    #[test]
+    fn an_origin_may_have_blanks_in_its_name_and_long_numbers() {
+        let text = HEAD.replace("o=- 1 1", "o=Reception Desk 99999999999999999999999 2");
+        let description = parse(&text).unwrap();
+        let origin = description.origin();
+        assert_eq!((origin.username, origin.session_id), ("Reception Desk", "99999999999999999999999"));
+        assert_eq!((origin.version, origin.address), ("2", "192.0.2.1"));
+    }
+
+    #[test]
+    fn latin_1_is_read_too() {
+        let mut text = HEAD.as_bytes().to_vec();
+        text.extend(b"a=name:M\xfcller\r\n");
+        assert_eq!(Description::parse(&text).unwrap().attributes().next(), Some(("name", "Müller")));
+    }
+
+    #[test]
+    fn the_address_is_that_of_the_media_or_of_the_session() {
+        let address =
+            |rtp: &str, rtcp: &str| Some(MediaAddress { rtp: rtp.parse().unwrap(), rtcp: rtcp.parse().unwrap() });
+        assert_eq!(remote("m=audio 4000 RTP/AVP 0\n"), address("192.0.2.1:4000", "192.0.2.1:4001"));
+        let own = "m=audio 4000 RTP/AVP 0\nc=IN IP6 2001:db8::1\na=rtcp:4010\n";
+        assert_eq!(remote(own), address("[2001:db8::1]:4000", "[2001:db8::1]:4010"));
+        // An address in a=rtcp is not followed.
+        let other = "m=audio 4000 RTP/AVP 0\na=rtcp:4010 IN IP4 198.51.100.9\n";
+        assert_eq!(remote(other), address("192.0.2.1:4000", "192.0.2.1:4010"));
+        assert_eq!(remote("m=audio 65535 RTP/AVP 0\n"), address("192.0.2.1:65535", "192.0.2.1:65535"));
+        assert_eq!(remote("m=audio 4000/2 RTP/AVP 0\n"), address("192.0.2.1:4000", "192.0.2.1:4001"));
+    }
+
+    #[test]
+    fn packets_are_sent_to_no_group_name_or_nowhere() {
+        for connection in ["0.0.0.0", "224.2.1.1/127", "255.255.255.255", "phone.example.org", "::", "ff02::1"] {
+            assert_eq!(remote(&format!("m=audio 4000 RTP/AVP 0\nc=IN IP4 {connection}\n")), None, "{connection}");
+        }
+        assert_eq!(remote("m=audio 0 RTP/AVP 0\n"), None);
+    }
+
+    #[test]
+    fn codecs_are_named_by_rtpmap_or_by_the_static_table() {
+        let text = format!(
+            "{HEAD}m=audio 4000 RTP/AVP 111 0 9 105 101 13\na=rtpmap:111 opus/48000/2\na=rtpmap:101 telephone-event/8000\na=rtpmap:7 telephone-event/8000\n"
+        );
+        let description = parse(&text).unwrap();
+        let audio = description.audio().unwrap();
+        let codecs: Vec<_> = audio.codecs().map(|c| (c.payload_type, c.name, c.clock_hz, c.channels)).collect();
+        assert_eq!(
+            codecs,
+            [
+                (111, "opus", 48_000, 2),
+                (0, "PCMU", 8_000, 1),
+                (9, "G722", 8_000, 1),
+                (101, "telephone-event", 8_000, 1),
+                (13, "CN", 8_000, 1)
+            ]
+        );
+        assert_eq!(audio.telephone_event, Some(101));
+        assert_eq!(audio.payload_types.len(), 6);
+    }
+
+    #[test]
+    fn events_at_the_clock_of_g711_are_preferred() {
+        let text = format!(
+            "{HEAD}m=audio 4000 RTP/AVP 0 101 100\na=rtpmap:101 telephone-event/48000\na=rtpmap:100 telephone-event/8000\n"
+        );
+        assert_eq!(parse(&text).unwrap().audio().unwrap().telephone_event, Some(100));
+    }
+
+    #[test]
+    fn broken_rtpmaps_are_no_codecs() {
+        for value in [
+            "",
+            "0",
+            "0 ",
+            "0 /8000",
+            "0 PCMU",
+            "0 PCMU/",
+            "0 PCMU/0",
+            "0 PCMU/99999999999",
+            "128 X/8000",
+            "0 X/8000/999",
+        ] {
+            assert_eq!(rtpmap(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_same_words_under_another_version_are_the_same() {
+        let one = parse(HEAD).unwrap();
+        let two = parse(&HEAD.replace("- 1 1", "- 1 22")).unwrap();
+        let three = parse(&HEAD.replace("s=-", "s=x")).unwrap();
+        assert!(one.says_the_same(&two) && one != two && !one.says_the_same(&three));
+    }
+
+    #[test]
+    fn a_direction_reverses_and_meets() {
+        for (direction, reversed) in [
+            (Direction::SendRecv, Direction::SendRecv),
+            (Direction::SendOnly, Direction::RecvOnly),
+            (Direction::RecvOnly, Direction::SendOnly),
+            (Direction::Inactive, Direction::Inactive),
+        ] {
+            assert_eq!((direction.reversed(), reversed.reversed()), (reversed, direction));
+            assert_eq!(Direction::parse(direction.as_str()), Some(direction));
+            assert_eq!(direction.and(Direction::SendOnly), Direction::new(direction.sends(), false));
+        }
+    }
+}
