@@ -212,7 +212,7 @@ pub fn classify_datagram(bytes: &[u8]) -> Datagram {
 
 /// RFC 5389 §6: two zero bits, a length of whole words, the magic cookie.
 fn is_stun(header: &[u8]) -> bool {
-    header[0] <= 3 && header[3] % 4 == 0 && header[4..8] == [0x21, 0x12, 0xa4, 0x42]
+    header[0] <= 3 && header[3].is_multiple_of(4) && header[4..8] == [0x21, 0x12, 0xa4, 0x42]
 }
 
 /// A method or `SIP/2.0`, and a space, as far as they are there.

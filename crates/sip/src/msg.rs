@@ -389,7 +389,7 @@ struct List<'a, T> {
     read: Reader<'a, T>,
 }
 
-impl<'a, T> Iterator for List<'a, T> {
+impl<T> Iterator for List<'_, T> {
     type Item = Result<T, &'static str>;
 
     fn next(&mut self) -> Option<Self::Item> {

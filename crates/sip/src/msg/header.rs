@@ -1,6 +1,6 @@
 //! Views of single header values: nothing is copied, and what nobody asks for is not read.
 
-use super::lex::{is_lws, is_token, skip_lws, trim};
+use super::lex::{is_lws, is_token, is_uri_text, skip_lws, trim};
 use super::method::Method;
 use super::name::HeaderName;
 use std::borrow::Cow;
@@ -133,7 +133,14 @@ pub(crate) fn quoted_end(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Reads parameters from `at` up to a comma or the end, and says where they end. RFC 3261 §25.1 `generic-param`.
-fn check_params(bytes: &[u8], mut at: usize) -> Result<usize, &'static str> {
+/// The first value of the parameter `wanted`, which is lower case, is noted on the way.
+fn check_params<'a>(
+    text: &'a str,
+    mut at: usize,
+    wanted: &str,
+    found: &mut Option<&'a str>,
+) -> Result<usize, &'static str> {
+    let bytes = text.as_bytes();
     loop {
         at = skip_lws(bytes, at);
         match bytes.get(at) {
@@ -142,22 +149,24 @@ fn check_params(bytes: &[u8], mut at: usize) -> Result<usize, &'static str> {
             Some(_) => return Err("unexpected text after the value"),
         }
         let start = at;
-        while at < bytes.len() && is_token(bytes[at]) {
-            at += 1;
-        }
+        at = token_end(bytes, at);
         if at == start {
             return Err("parameter without a name");
         }
-        if bytes.get(at).is_some_and(|b| is_lws(*b)) {
-            at = skip_lws(bytes, at);
-        }
+        let is_wanted = found.is_none() && bytes[start..at].eq_ignore_ascii_case(wanted.as_bytes());
+        at = skip_lws(bytes, at);
+        let mut value = "";
         if bytes.get(at) == Some(&b'=') {
-            at = skip_lws(bytes, at + 1);
-            at = if bytes.get(at) == Some(&b'"') {
-                quoted_end(bytes, at).ok_or("quote without an end")?
+            let value_at = skip_lws(bytes, at + 1);
+            at = if bytes.get(value_at) == Some(&b'"') {
+                quoted_end(bytes, value_at).ok_or("quote without an end")?
             } else {
-                param_value_end(bytes, at)
+                param_value_end(bytes, value_at)
             };
+            value = &text[value_at..at];
+        }
+        if is_wanted {
+            *found = Some(unquote(value));
         }
     }
 }
@@ -180,6 +189,7 @@ pub struct Via<'a> {
     pub port: Option<u16>,
     /// Its parameters.
     pub params: Params<'a>,
+    branch: Option<&'a str>,
 }
 
 impl<'a> Via<'a> {
@@ -206,14 +216,15 @@ impl<'a> Via<'a> {
             at = digits_end(bytes, port_at);
             port = Some(text[port_at..at].parse().map_err(|_| "bad port in sent-by")?);
         }
-        let end = check_params(bytes, at)?;
+        let mut branch = None;
+        let end = check_params(text, at, "branch", &mut branch)?;
         let (transport, host) = (&text[transport_at..transport_end], &text[host_at..host_end]);
-        Ok((Via { transport, host, port, params: Params(trim(&text[at..end])) }, end))
+        Ok((Via { transport, host, port, params: Params(trim(&text[at..end])), branch }, end))
     }
 
     /// The branch (RFC 3261 §8.1.1.7).
     pub fn branch(&self) -> Option<&'a str> {
-        self.params.get("branch")
+        self.branch
     }
 
     /// `Some(None)` when the sender asks for its port (`;rport`), `Some(Some(port))` when it was filled in
@@ -297,6 +308,7 @@ pub struct NameAddr<'a> {
     pub uri: &'a str,
     /// The header's parameters (those inside `<>` belong to the URI).
     pub params: Params<'a>,
+    tag: Option<&'a str>,
 }
 
 impl<'a> NameAddr<'a> {
@@ -321,30 +333,28 @@ impl<'a> NameAddr<'a> {
             }
             Some(_) => bare_open(bytes, start),
         };
-        let (display, uri, at) = match open {
-            Some(open) => {
-                let close = open + memchr::memchr(b'>', &bytes[open..]).ok_or("< without >")?;
-                (trim(&text[start..open]), &text[open + 1..close], close + 1)
+        let (display, uri, at) = if let Some(open) = open {
+            let close = open + memchr::memchr(b'>', &bytes[open..]).ok_or("< without >")?;
+            (trim(&text[start..open]), &text[open + 1..close], close + 1)
+        } else {
+            let end = addr_spec_end(bytes, start);
+            // RFC 3261 §20.10: a URI with a question mark must stand in <>; else its headers are nobody's.
+            if bytes[start..end].contains(&b'?') {
+                return Err("? outside <>");
             }
-            None => {
-                let end = addr_spec_end(bytes, start);
-                // RFC 3261 §20.10: a URI with a question mark must stand in <>; else its headers are nobody's.
-                if bytes[start..end].contains(&b'?') {
-                    return Err("? outside <>");
-                }
-                ("", &text[start..end], end)
-            }
+            ("", &text[start..end], end)
         };
         if !looks_like_uri(uri.as_bytes()) {
             return Err("not a URI");
         }
-        let end = check_params(bytes, at)?;
-        Ok((NameAddr { display, uri, params: Params(trim(&text[at..end])) }, end))
+        let mut tag = None;
+        let end = check_params(text, at, "tag", &mut tag)?;
+        Ok((NameAddr { display, uri, params: Params(trim(&text[at..end])), tag }, end))
     }
 
     /// The tag (RFC 3261 §19.3).
     pub fn tag(&self) -> Option<&'a str> {
-        self.params.get("tag").filter(|tag| !tag.is_empty())
+        self.tag.filter(|tag| !tag.is_empty())
     }
 
     /// The value of a header parameter, `""` when it has none.
@@ -395,7 +405,7 @@ pub(crate) fn looks_like_uri(uri: &[u8]) -> bool {
     let Some(colon) = memchr::memchr(b':', uri) else { return false };
     let scheme_ok = uri[0].is_ascii_alphabetic()
         && uri[..colon].iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
-    scheme_ok && colon + 1 < uri.len() && uri.iter().all(|b| *b > b' ' && !matches!(b, b'<' | b'>' | b'"' | 0x7f))
+    scheme_ok && colon + 1 < uri.len() && is_uri_text(uri)
 }
 
 /// One value of Contact: everything, or one address (RFC 3261 §10.2.2).

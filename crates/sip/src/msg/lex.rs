@@ -34,5 +34,19 @@ pub(crate) fn skip_lws(bytes: &[u8], mut at: usize) -> usize {
 
 /// Without white space at both ends.
 pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t'])
+    let bytes = text.as_bytes();
+    let (mut start, mut end) = (0, bytes.len());
+    while start < end && is_lws(bytes[start]) {
+        start += 1;
+    }
+    while end > start && is_lws(bytes[end - 1]) {
+        end -= 1;
+    }
+    &text[start..end]
+}
+
+/// Whether no byte is one that ends a URI where it stands: white space, controls, quotes, angle brackets.
+pub(crate) fn is_uri_text(bytes: &[u8]) -> bool {
+    // Counted to the end: without an early way out the compiler looks at sixteen bytes at a time.
+    bytes.iter().filter(|b| **b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f)).count() == 0
 }

@@ -159,7 +159,12 @@ impl HeaderName {
                     return HeaderName::Other;
                 }
                 let (candidate, text) = NAMES[found as usize - 1];
-                if text.as_bytes().eq_ignore_ascii_case(name) { candidate } else { HeaderName::Other }
+                // Nearly everybody writes names as the RFCs do: that is one comparison of memory.
+                if text.as_bytes() == name || text.as_bytes().eq_ignore_ascii_case(name) {
+                    candidate
+                } else {
+                    HeaderName::Other
+                }
             }
         }
     }

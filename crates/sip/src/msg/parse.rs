@@ -191,22 +191,21 @@ impl Scan {
 
     /// Takes one header line into the index.
     fn read_line(&mut self, data: &[u8], at: usize, end: usize) {
-        let mut name_end = at;
-        while name_end < end && is_token(data[name_end]) {
-            name_end += 1;
+        let Some(colon) = memchr::memchr(b':', &data[at..end]) else { return self.note(at, Malformed::HeaderLine) };
+        let mut value_at = at + colon + 1;
+        let mut length = colon;
+        while length > 0 && is_lws(data[at + length - 1]) {
+            length -= 1;
         }
-        let mut value_at = name_end;
-        while value_at < end && is_lws(data[value_at]) {
-            value_at += 1;
-        }
-        let length = name_end - at;
-        if length == 0 || length > 255 || value_at == end || data[value_at] != b':' {
+        let written = &data[at..at + length];
+        let name = HeaderName::from_bytes(written);
+        // A name that we know has only token characters.
+        if name == HeaderName::Other && (!(1..=255).contains(&length) || !written.iter().all(|b| is_token(*b))) {
             return self.note(at, Malformed::HeaderLine);
         }
         if self.lines.len() == HEADER_LINES {
             return self.note(at, Malformed::TooLarge);
         }
-        value_at += 1;
         while value_at < end && is_lws(data[value_at]) {
             value_at += 1;
         }
@@ -214,7 +213,6 @@ impl Scan {
         while value_end > value_at && is_lws(data[value_end - 1]) {
             value_end -= 1;
         }
-        let name = HeaderName::from_bytes(&data[at..name_end]);
         self.lines.push(Line {
             name,
             name_length: length as u8,

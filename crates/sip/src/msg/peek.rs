@@ -1,7 +1,7 @@
 //! A quick look: what an edge needs to choose where a message goes, before anybody parses it.
 
 use super::header::{NameAddr, Via};
-use super::lex::{is_lws, is_token, trim};
+use super::lex::{is_token, trim};
 use super::name::HeaderName;
 use words::limit::HEADER_LINES;
 
@@ -69,13 +69,13 @@ impl<'a> Peek<'a> {
     }
 
     fn read_line(&mut self, line: &'a [u8]) {
-        let name_end = line.iter().position(|b| !is_token(*b)).unwrap_or(line.len());
-        let colon = name_end + line[name_end..].iter().take_while(|b| is_lws(**b)).count();
-        if line.get(colon) != Some(&b':') {
+        // Only Via, From, To, Call-ID, Authorization, Proxy-Authorization and their compact forms.
+        if !matches!(line[0] | 0x20, b'v' | b'f' | b't' | b'c' | b'i' | b'a' | b'p') {
             return;
         }
+        let Some(colon) = memchr::memchr(b':', line) else { return };
         let value = || std::str::from_utf8(&line[colon + 1..]).map_or("", trim);
-        match HeaderName::from_bytes(&line[..name_end]) {
+        match HeaderName::from_bytes(line[..colon].trim_ascii_end()) {
             HeaderName::Via if self.branch.is_none() => {
                 self.branch = Via::parse(value()).ok().and_then(|via| via.branch());
             }

@@ -1,6 +1,7 @@
 //! SIP, SIPS and tel URIs, and when two of them mean the same (RFC 3261 §19.1, RFC 3966).
 
 use super::header::{Params, host_end, parse_ip};
+use super::lex::is_uri_text;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -59,7 +60,7 @@ pub struct Uri<'a> {
 impl<'a> Uri<'a> {
     /// Reads a URI that fills the whole text.
     pub fn parse(raw: &'a str) -> Result<Uri<'a>, UriError> {
-        if raw.bytes().any(|b| b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f)) {
+        if !is_uri_text(raw.as_bytes()) {
             return Err(UriError("a character that URIs cannot have"));
         }
         let colon = memchr::memchr(b':', raw.as_bytes()).filter(|at| *at > 0).ok_or(UriError("no scheme"))?;
