@@ -1,0 +1,100 @@
+//! The command line and the mistakes of operators.
+
+use std::time::Duration;
+use tests::program::{Program, free, run_to_end, wait_for};
+use tests::sipp::{attempt, run};
+
+fn csv(program: &Program, name: &str, row: &str) -> String {
+    let path = program.data().join(name);
+    std::fs::write(&path, format!("SEQUENTIAL\n{row}\n")).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_disabled_user_is_out_within_a_second() {
+    let program = Program::office();
+    program.people("office", &[("101", "secret101")]);
+    let users = csv(&program, "u.csv", "office101;[authentication username=office101 password=secret101]");
+    run(&program, "register", &["--rate", "10", "--calls", "1", "--users", &users]);
+    let phones = program.json(&["phones"]);
+    assert_eq!((phones.as_array().unwrap().len(), &phones[0]["extension"]), (1, &"101".into()), "{phones}");
+    program.json(&["user", "disable", "office", "101"]);
+    assert!(wait_for(Duration::from_secs(1), || program.json(&["phones"]).as_array().unwrap().is_empty()));
+    let refused = attempt(&program, "register", &["--rate", "10", "--calls", "1", "--users", &users]);
+    assert!(refused["errors"].as_str().unwrap().contains("403"), "{refused}");
+    program.json(&["user", "enable", "office", "101"]);
+    run(&program, "register", &["--rate", "10", "--calls", "1", "--users", &users]);
+}
+
+#[test]
+fn two_accounts_with_the_same_extension_never_meet() {
+    let program = Program::office();
+    program.people("red", &[("101", "red-secret"), ("102", "red-other")]);
+    program.people("blue", &[("101", "blue-secret")]);
+    let red = csv(&program, "red.csv", "red101;[authentication username=red101 password=red-secret]");
+    let blue = csv(&program, "blue.csv", "blue101;[authentication username=blue101 password=blue-secret]");
+    run(&program, "register", &["--calls", "1", "--users", &red]);
+    assert_eq!(program.json(&["phones", "--account", "red"]).as_array().unwrap().len(), 1);
+    assert_eq!(program.json(&["phones", "--account", "blue"]).as_array().unwrap().len(), 0);
+    // 102 exists in the red account only.
+    let lost = attempt(&program, "uac_auth", &["--calls", "1", "--service", "102", "--users", &blue]);
+    assert!(lost["errors"].as_str().unwrap().contains("404"), "{lost}");
+    assert_eq!(program.json(&["cdr", "--account", "red"]).as_array().unwrap().len(), 0);
+    assert_eq!(program.json(&["cdr", "--account", "blue"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_call_is_seen_and_ended_from_the_command_line() {
+    let program = Program::bench();
+    std::thread::scope(|scope| {
+        let calling = scope.spawn(|| attempt(&program, "uac", &["--calls", "1", "--service", "echo", "--hold-ms", "5000"]));
+        assert!(wait_for(Duration::from_secs(5), || program.json(&["calls"])[0]["state"] == "answered"));
+        let calls = program.json(&["calls"]);
+        let id = calls[0]["call"].as_str().unwrap();
+        assert_eq!(program.json(&["call", id])["state"], "answered");
+        program.json(&["call", id, "hangup"]);
+        assert!(wait_for(Duration::from_secs(2), || program.json(&["calls"]).as_array().unwrap().is_empty()));
+        let record = program.json(&["call", id]);
+        assert_eq!(record["cdr"]["cause"], "administrative", "{record}");
+        calling.join().unwrap();
+    });
+}
+
+#[test]
+fn mistakes_are_told_in_one_sentence_with_exit_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = free();
+    let _socket = std::net::UdpSocket::bind(taken).unwrap();
+    let config = folder.path().join("c.toml");
+    std::fs::write(&config, format!("[sip]\nudp = [\"{taken}\"]\ntcp = []\ntls = []\nwss = []\n")).unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let output = run_to_end(&["run", "--config", &config.display().to_string(), "--data", &data]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains(&taken.to_string()) && said.contains("port-in-use"), "{said}");
+
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let output = run_to_end(&["run", "--profile", "bench", "--data", &file.join("x").display().to_string()]);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+
+    std::fs::write(&config, "[sip]\nupd = []\n").unwrap();
+    let output = run_to_end(&["check", "--config", &config.display().to_string()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains(":2:1:") && said.contains("did you mean `udp`"), "{said}");
+
+    std::fs::write(&config, "[sip]\ntls = [\"127.0.0.1:0\"]\n[tls]\ncertificate = \"no.pem\"\nkey = \"no.key\"\n").unwrap();
+    let output = run_to_end(&["run", "--config", &config.display().to_string(), "--data", &data]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("no.pem") && said.contains("bad-certificate"), "{said}");
+
+    let output = run_to_end(&["calls", "--data", &data]);
+    assert!(output.status.code() == Some(2) && String::from_utf8_lossy(&output.stderr).contains("--data"));
+}
+
+#[test]
+fn everyone_is_told_what_they_asked_in_a_table_too() {
+    let program = Program::bench();
+    let output = program.cli(&["status"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.lines().any(|line| line.starts_with("calls ")), "{text}");
+}

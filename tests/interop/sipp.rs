@@ -1,0 +1,74 @@
+//! SIPp (Debian's 3.6) against the exchange.
+
+use tests::program::Program;
+use tests::sipp::{attempt, run};
+
+#[test]
+fn sipp_as_it_ships() {
+    let program = Program::bench();
+    let result = run(&program, "default", &["--service", "service", "--rate", "50", "--calls", "100"]);
+    assert_eq!(result["retrans"], 0);
+    assert_eq!(program.json(&["cdr", "--limit", "1000"]).as_array().unwrap().len(), 100);
+}
+
+#[test]
+fn registrations_with_digest() {
+    let program = Program::bench();
+    run(&program, "register", &["--rate", "200", "--calls", "500"]);
+    assert_eq!(program.metric("crosspoint_registrations_active"), 500);
+    run(&program, "register", &["--rate", "50", "--calls", "50", "--transport", "t1"]);
+}
+
+#[test]
+fn a_thousand_calls_through_the_b2bua() {
+    let program = Program::bench();
+    run(&program, "uac", &["--rate", "200", "--calls", "1000", "--hold-ms", "200"]);
+    assert_eq!(program.metric("crosspoint_calls_active"), 0);
+    let records = program.json(&["cdr", "--limit", "5000"]);
+    assert_eq!(records.as_array().unwrap().len(), 1_000);
+    assert!(records.as_array().unwrap().iter().all(|record| record["cause"] == "normal"), "{}", records[0]);
+}
+
+#[test]
+fn calls_over_tcp() {
+    let program = Program::bench();
+    run(&program, "uac", &["--rate", "50", "--calls", "100", "--transport", "t1"]);
+}
+
+#[test]
+fn hold_and_resume_by_reinvite() {
+    let program = Program::bench();
+    run(&program, "uac_reinvite", &["--rate", "20", "--calls", "40"]);
+}
+
+#[test]
+fn callers_who_give_up() {
+    let program = Program::bench();
+    run(&program, "uac_cancel", &["--rate", "20", "--calls", "40"]);
+    let records = program.json(&["cdr", "--limit", "100"]);
+    assert!(records.as_array().unwrap().iter().all(|record| record["cause"] == "cancelled"), "{}", records[0]);
+}
+
+#[test]
+fn authenticated_calls() {
+    let program = Program::office();
+    program.people("office", &[("101", "secret101")]);
+    let users = program.data().join("users.csv");
+    std::fs::write(&users, "SEQUENTIAL\noffice101;[authentication username=office101 password=secret101]\n").unwrap();
+    let users = users.display().to_string();
+    run(&program, "uac_auth", &["--service", "*43", "--rate", "10", "--calls", "20", "--users", &users]);
+
+    std::fs::write(&users, "SEQUENTIAL\noffice101;[authentication username=office101 password=wrong]\n").unwrap();
+    let refused = attempt(&program, "uac_auth", &["--service", "*43", "--rate", "10", "--calls", "3", "--users", &users]);
+    assert_eq!(refused["successful"], 0);
+    assert_eq!(program.json(&["cdr"]).as_array().unwrap().len(), 20, "a refused INVITE is no call");
+}
+
+#[test]
+fn services_by_name() {
+    let program = Program::bench();
+    run(&program, "uac", &["--service", "tone440", "--rate", "20", "--calls", "20", "--hold-ms", "100"]);
+    run(&program, "uac", &["--service", "answer-1", "--rate", "20", "--calls", "20"]);
+    let busy = attempt(&program, "uac", &["--service", "busy", "--rate", "20", "--calls", "20"]);
+    assert_eq!((&busy["successful"], &busy["failed"]), (&0.into(), &20.into()));
+}

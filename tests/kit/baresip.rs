@@ -1,0 +1,89 @@
+//! baresip (Debian): a softphone without a screen that plays a WAV file into a call and keeps what it hears.
+
+use crate::tone;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A running baresip.
+pub struct Baresip {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+/// How a baresip is set up.
+pub struct Phone<'a> {
+    /// The user part of its address.
+    pub user: &'a str,
+    /// The user name of its credentials.
+    pub auth_user: &'a str,
+    /// The password.
+    pub password: &'a str,
+    /// The exchange.
+    pub server: SocketAddr,
+    /// `udp`, `tcp` or `tls`.
+    pub transport: &'a str,
+    /// The certificate that TLS is checked against.
+    pub trust: Option<&'a Path>,
+    /// The tone that it plays. Units: Hz.
+    pub tone: f64,
+    /// Whom it calls once it runs; `None`: it answers.
+    pub dial: Option<&'a str>,
+    /// After how long it ends by itself. Units: seconds.
+    pub seconds: u32,
+}
+
+impl Baresip {
+    /// Starts it.
+    pub fn start(phone: &Phone<'_>) -> Baresip {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path();
+        tone::write(&dir.join("tone.wav"), phone.tone, phone.seconds + 5);
+        let trust = phone.trust.map_or(String::from("sip_verify_server no"), |path| format!("sip_cafile {}\nsip_verify_server yes", path.display()));
+        let config = format!(
+            "poll_method epoll\nnet_interface lo\n{trust}\naudio_path /usr/share/baresip\naudio_source aufile,{dir}/tone.wav\naudio_srate 8000\naudio_channels 1\n\
+             module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\nmodule_tmp uuid.so\nmodule_app account.so\nmodule_app menu.so\nsnd_path {dir}\n",
+            dir = dir.display()
+        );
+        let account = format!(
+            "<sip:{}@{};transport={}>;auth_user={};auth_pass={};answermode=auto;regint=60\n",
+            phone.user, phone.server, phone.transport, phone.auth_user, phone.password
+        );
+        for (name, text) in [("config", config), ("accounts", account), ("contacts", "\n".into())] {
+            std::fs::write(dir.join(name), text).expect("baresip's files are written");
+        }
+        let log = std::fs::File::create(dir.join("log")).expect("a log file");
+        let copy = log.try_clone().expect("a second handle");
+        let mut command = Command::new("baresip");
+        command.arg("-f").arg(dir).args(["-t", &phone.seconds.to_string()]);
+        if let Some(number) = phone.dial {
+            command.args(["-e", &format!("/dial {number}")]);
+        }
+        let child = command.stdin(Stdio::null()).stdout(log).stderr(copy).spawn().expect("baresip runs");
+        Baresip { child, folder }
+    }
+
+    /// What it wrote.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.folder.path().join("log")).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self) {
+        self.child.wait().expect("our own child can be awaited");
+    }
+
+    /// The file with what it heard.
+    pub fn heard(&self) -> Option<PathBuf> {
+        let entries = std::fs::read_dir(self.folder.path()).ok()?;
+        entries.flatten().map(|entry| entry.path()).find(|path| path.to_string_lossy().ends_with("-dec.wav"))
+    }
+}
+
+impl Drop for Baresip {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,211 @@
+//! The program as a process of its own, as people run it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running exchange.
+pub struct Program {
+    child: Child,
+    /// Its SIP address, UDP and TCP.
+    pub sip: SocketAddr,
+    /// Its TLS address, when it has one.
+    pub tls: Option<SocketAddr>,
+    /// The address of /metrics and /readyz.
+    pub http: SocketAddr,
+    /// Where it sends calls to numbers that begin with 9 (bench profile).
+    pub uas: SocketAddr,
+    arguments: Vec<String>,
+    data: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Program {
+    /// The bench profile on free ports.
+    pub fn bench() -> Program {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (sip, http, uas) = (free(), free(), free());
+        let arguments = ["run", "--profile", "bench", "--data", "DATA", "--sip", "SIP", "--http", "HTTP", "--uas", "UAS", "--rtp", "20000-24000"];
+        let arguments = arguments.map(|argument| match argument {
+            "DATA" => folder.path().join("data").display().to_string(),
+            "SIP" => sip.to_string(),
+            "HTTP" => http.to_string(),
+            "UAS" => uas.to_string(),
+            other => other.to_owned(),
+        });
+        Program::start(folder, arguments.to_vec(), sip, None, http, uas)
+    }
+
+    /// As an office runs it: a configuration file, digests on, on loopback and free ports.
+    pub fn office() -> Program {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (sip, tls, http) = (free(), free(), free());
+        let wss = free();
+        let config = folder.path().join("crosspoint.toml");
+        let text = format!(
+            "[sip]\nudp = [\"{sip}\"]\ntcp = [\"{sip}\"]\ntls = [\"{tls}\"]\nwss = [\"{wss}\"]\n[media]\nports = \"24002-28000\"\n[http]\nlisten = \"{http}\"\n"
+        );
+        std::fs::write(&config, text).expect("the configuration is written");
+        let data = folder.path().join("data").display().to_string();
+        let arguments = ["run", "--config", &config.display().to_string(), "--data", &data].map(str::to_owned).to_vec();
+        Program::start(folder, arguments, sip, Some(tls), http, free())
+    }
+
+    fn start(folder: tempfile::TempDir, arguments: Vec<String>, sip: SocketAddr, tls: Option<SocketAddr>, http: SocketAddr, uas: SocketAddr) -> Program {
+        let data = folder.path().join("data");
+        let child = spawn(&arguments, folder.path());
+        let mut program = Program { child, sip, tls, http, uas, arguments, data, _folder: folder };
+        program.wait_until_ready();
+        program
+    }
+
+    /// Ends it as a power cut of the process would.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("our own child can be killed");
+        self.child.wait().expect("our own child can be awaited");
+    }
+
+    /// Starts it again on the same data and ports.
+    pub fn restart(&mut self) {
+        self.child = spawn(&self.arguments, self.data.parent().expect("data lies in a folder"));
+        self.wait_until_ready();
+    }
+
+    /// Asks it to end, as a service manager does; true when it ended well.
+    pub fn stop(&mut self) -> bool {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().is_ok_and(|status| status.success());
+        told && wait_for(Duration::from_secs(10), || matches!(self.child.try_wait(), Ok(Some(status)) if status.success()))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        let folder = self.data.parent().expect("data lies in a folder");
+        std::fs::read_to_string(folder.join("log")).unwrap_or_default()
+    }
+
+    /// Runs a verb of the command line against it.
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        self.cli_with(arguments, "")
+    }
+
+    /// The same with something on standard input.
+    pub fn cli_with(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--data").arg(&self.data);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+        child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the program reads");
+        child.wait_with_output().expect("the program ends")
+    }
+
+    /// Runs a verb with `--json` and reads what it says.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self.cli(&[arguments, &["--json"]].concat());
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+    }
+
+    /// Makes an account with users and given passwords.
+    pub fn people(&self, account: &str, users: &[(&str, &str)]) {
+        self.json(&["account", "create", account, "--domain", &format!("{account}.example")]);
+        for (extension, password) in users {
+            let auth_user = format!("{account}{extension}");
+            let arguments = ["user", "add", account, extension, "--auth-user", &auth_user, "--password-stdin", "--json"];
+            let output = self.cli_with(&arguments, password);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+
+    /// The value of a metric.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics");
+        let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+        let value = line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok());
+        value.unwrap_or_else(|| panic!("no metric {name} in {text}"))
+    }
+
+    /// The body of a page.
+    pub fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.http).expect("HTTP answers");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http).expect("HTTP takes a request");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("HTTP answers in text");
+        text
+    }
+
+    fn wait_until_ready(&mut self) {
+        let http = self.http;
+        let ready = wait_for(Duration::from_secs(20), || TcpStream::connect(http).is_ok() || self.child.try_wait().is_ok_and(|s| s.is_some()));
+        assert!(ready && self.get("/readyz").contains("200"), "the program does not start: {}", self.log());
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the program with these arguments until it ends by itself.
+pub fn run_to_end(arguments: &[&str]) -> Output {
+    Command::new(binary()).args(arguments).stdin(Stdio::null()).output().expect("the program runs")
+}
+
+/// The program that `cargo build` made in the profile of this test.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let folder = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
+    let binary = folder.join("crosspoint");
+    assert!(binary.exists(), "{} is missing: run `cargo build -p crosspoint` first, as `make test` does", binary.display());
+    binary
+}
+
+/// An address on loopback whose port is free for UDP and TCP at this moment.
+pub fn free() -> SocketAddr {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let address = udp.local_addr().expect("a bound socket has an address");
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port is free for both UDP and TCP");
+}
+
+/// Looks every 20 ms whether something has come true, for `limit` at the most.
+pub fn wait_for(limit: Duration, mut is_true: impl FnMut() -> bool) -> bool {
+    let end = now() + limit;
+    while now() < end {
+        if is_true() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    is_true()
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests of processes wait in real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn spawn(arguments: &[String], folder: &Path) -> Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a log file");
+    let copy = log.try_clone().expect("a second handle");
+    Command::new(binary()).args(arguments).stdin(Stdio::null()).stdout(log).stderr(copy).spawn().expect("the program runs")
+}
