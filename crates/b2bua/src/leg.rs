@@ -1,8 +1,11 @@
 //! One leg: a dialog side of a call, and the table of what may happen to it.
 
+use crate::end::Said;
+use crate::identity::is_hidden;
 use crate::tag::Tag;
-use sip::dialog::Dialog;
-use sip::endpoint::{ClientTxn, Target};
+use bytes::Bytes;
+use media::command::SourceRule;
+use sip::{ClientTxn, Dialog, Message, MessageBuilder, Method, ServerTxn, Target};
 use words::{Flow, Party};
 
 /// Where a leg stands. The first three rows are the answering side of an INVITE, the next three the asking side.
@@ -30,7 +33,7 @@ pub enum LegState {
 
 /// What can happen to a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LegEvent {
+pub(crate) enum LegEvent {
     /// We answer 2xx.
     Accept,
     /// The ACK to our 2xx came.
@@ -55,7 +58,7 @@ pub enum LegEvent {
 
 /// What a move asks of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LegEffect {
+pub(crate) enum LegEffect {
     /// Nothing.
     Nothing,
     /// Answer the INVITE with a failure.
@@ -71,16 +74,16 @@ pub enum LegEffect {
 /// A move that the table does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{event:?} in {state:?}")]
-pub struct IllegalMove {
+pub(crate) struct IllegalMove {
     /// Where the leg stood, and stands.
-    pub state: LegState,
+    pub(crate) state: LegState,
     /// What happened.
-    pub event: LegEvent,
+    pub(crate) event: LegEvent,
 }
 
 impl LegState {
     /// Makes a move: changes the state and tells what to do.
-    pub fn apply(&mut self, event: LegEvent) -> Result<LegEffect, IllegalMove> {
+    pub(crate) fn apply(&mut self, event: LegEvent) -> Result<LegEffect, IllegalMove> {
         let state = *self;
         let row = MOVES.iter().find(|row| row.1 == state && row.0 == event);
         let &(_, _, to, effect) = row.ok_or(IllegalMove { state, event })?;
@@ -88,20 +91,32 @@ impl LegState {
         Ok(effect)
     }
 
-    /// Whether the leg is a part of the call: not one that only waits for its last answer.
-    pub const fn is_live(self) -> bool {
+    /// Its word for people and programs.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            LegState::Incoming
-            | LegState::Accepted
-            | LegState::Calling
-            | LegState::Ringing
-            | LegState::Confirmed => true,
+            LegState::Incoming => "incoming",
+            LegState::Accepted => "accepted",
+            LegState::ByeOwed | LegState::Leaving => "leaving",
+            LegState::Calling => "calling",
+            LegState::Ringing => "ringing",
+            LegState::Cancelling => "cancelling",
+            LegState::Confirmed => "confirmed",
+            LegState::Ended => "ended",
+        }
+    }
+
+    /// Whether the leg is a part of the call: not one that only waits for its last answer.
+    pub(crate) const fn is_live(self) -> bool {
+        match self {
+            LegState::Incoming | LegState::Accepted | LegState::Calling | LegState::Ringing | LegState::Confirmed => {
+                true
+            }
             LegState::ByeOwed | LegState::Cancelling | LegState::Leaving | LegState::Ended => false,
         }
     }
 
     /// Whether our INVITE on it waits for a final answer that the call wants.
-    pub const fn is_inviting(self) -> bool {
+    pub(crate) const fn is_inviting(self) -> bool {
         matches!(self, LegState::Calling | LegState::Ringing)
     }
 }
@@ -119,19 +134,21 @@ pub(crate) struct Leg {
     pub(crate) target: Target,
     /// The flow that it speaks through.
     pub(crate) flow: Flow,
+    /// Whether that flow's connection closed.
+    pub(crate) lost: bool,
     /// Its dialog, once there is one.
     pub(crate) dialog: Option<Box<Dialog>>,
-    /// Our INVITE, later our BYE; 0 on the caller's leg before that.
-    pub(crate) txn: ClientTxn,
-    /// The CSeq of an INVITE of ours whose 2xx still waits for its ACK.
-    pub(crate) ack_owed: Option<u32>,
-    /// The last ACK's answer, kept because the ACK may be lost (only where the ACK carried one).
-    pub(crate) ack_body: Option<bytes::Bytes>,
+    /// Our last INVITE to it.
+    pub(crate) ours: Option<OurInvite>,
+    /// Its last INVITE, until the ACK to our final answer: transaction and CSeq.
+    pub(crate) theirs: Option<(ServerTxn, u32)>,
+    /// Our BYE.
+    pub(crate) bye: Option<ClientTxn>,
     /// Its media end, by place in the call's list.
-    pub(crate) end: u8,
-    /// Whether its packets may come from another address than its SDP tells.
+    pub(crate) end: usize,
+    /// Whether its media may come from another address than its description says.
     pub(crate) nat: bool,
-    /// Whether its dialog is `sips` (§12.1.1).
+    /// Whether its dialog is `sips` (RFC 3261 §12.1.1).
     pub(crate) secure: bool,
     /// Whether it said that it rings.
     pub(crate) rang: bool,
@@ -139,11 +156,52 @@ pub(crate) struct Leg {
     pub(crate) party: Party,
 }
 
+/// An INVITE of ours.
+#[derive(Clone, Debug)]
+pub(crate) struct OurInvite {
+    pub(crate) txn: ClientTxn,
+    pub(crate) cseq: u32,
+    pub(crate) ack: Acking,
+}
+
+/// What became of the ACK to an INVITE of ours.
+#[derive(Clone, Debug)]
+pub(crate) enum Acking {
+    /// No 2xx came.
+    Unneeded,
+    /// A 2xx with an offer came; the ACK waits for the other leg's answer.
+    Owed,
+    /// Sent, and sent again for each repetition of the 2xx (RFC 3261 §13.2.2.4), with what it carried.
+    Sent(Option<Bytes>),
+}
+
+impl Leg {
+    /// Whether a message belongs to this leg's dialog (§12).
+    pub(crate) fn owns(&self, message: &Message) -> bool {
+        self.dialog.as_ref().is_some_and(|dialog| dialog.matches(message))
+    }
+
+    /// From where its media may come (facts of the leg, and what its description says).
+    pub(crate) fn source(&self, said: &Said) -> SourceRule {
+        if self.party.peer.is_some() {
+            return SourceRule::HearOnce;
+        }
+        let hidden = said.remote.is_some_and(|remote| is_hidden(remote.rtp.ip(), &self.flow));
+        if self.nat || hidden { SourceRule::LearnOnce } else { SourceRule::Strict }
+    }
+
+    /// A request inside its dialog.
+    pub(crate) fn request(&mut self, method: Method) -> Option<MessageBuilder> {
+        self.dialog.as_mut().map(|dialog| dialog.request(method))
+    }
+}
+
 use LegEffect as F;
 use LegEvent as E;
 use LegState as S;
 
 /// Event, from, to, effect.
+#[rustfmt::skip]
 const MOVES: &[(LegEvent, LegState, LegState, LegEffect)] = &[
     (E::Accept, S::Incoming, S::Accepted, F::Nothing),
     (E::HangUp, S::Incoming, S::Ended, F::Refuse),
@@ -178,3 +236,28 @@ const MOVES: &[(LegEvent, LegState, LegState, LegEffect)] = &[
     (E::Bye, S::Leaving, S::Ended, F::Nothing),
     (E::Gone, S::Leaving, S::Ended, F::Nothing),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_graph_is_the_one_on_file() {
+        crate::tests::golden("b2bua_leg", "A leg of a call", MOVES, |row| (row.1, row.0, row.2, row.3));
+    }
+
+    #[test]
+    fn illegal_moves_change_nothing() {
+        let mut state = LegState::Ended;
+        assert_eq!(state.apply(LegEvent::Bye), Err(IllegalMove { state: LegState::Ended, event: LegEvent::Bye }));
+        assert_eq!(state, LegState::Ended);
+    }
+
+    #[test]
+    fn no_bye_leaves_before_the_ack() {
+        let mut state = LegState::Accepted;
+        assert_eq!(state.apply(LegEvent::HangUp), Ok(LegEffect::Nothing));
+        assert_eq!(state.apply(LegEvent::Ack), Ok(LegEffect::Bye));
+        assert_eq!(state, LegState::Leaving);
+    }
+}

@@ -24,9 +24,9 @@ pub enum Step {
         /// What is heard.
         sound: Sound,
     },
-    /// 180 at once; after `delay` answer and echo.
+    /// Answers after `delay`; steps that are told meanwhile wait for it.
     AnswerAfter {
-        /// How long it rings.
+        /// How long the caller waits.
         delay: Duration,
     },
     /// A final failure to the caller: the call ends.
@@ -38,11 +38,11 @@ pub enum Step {
         /// What the record says.
         cause: EndCause,
     },
-    /// Rings targets: those of equal preference together, then those of the next lower one. Who answers first talks.
+    /// Rings targets: those of equal order together, then those of the next. Who answers first talks.
     Dial {
-        /// At least one, at most [`MAX_TARGETS`]; at most [`words::limit::FORK_WIDTH`] of equal `q`.
+        /// At least one, at most [`MAX_TARGETS`]; at most [`words::limit::FORK_WIDTH`] of equal order.
         targets: Vec<DialTarget>,
-        /// How long each preference rings.
+        /// How long those of equal order ring.
         ring_for: Duration,
     },
     /// Ends the call.
@@ -65,8 +65,8 @@ pub struct DialTarget {
     pub route: Vec<String>,
     /// The URI in To, without brackets.
     pub to_uri: String,
-    /// Preference in thousandths, 0…1000: equal ones ring together, lower ones after them.
-    pub q: u16,
+    /// Equal ones ring together, higher ones after them.
+    pub order: u32,
     /// Whether it sits behind NAT: its media may come from another address than its SDP says.
     pub nat: bool,
 }
@@ -90,7 +90,19 @@ pub enum StepError {
     /// Targets ring already.
     #[error("the call rings others")]
     Dialling,
+    /// The caller's description has nothing that the exchange can hear or play; the call ended with 488.
+    #[error("no codec in common")]
+    NoCommonCodec,
+    /// No media port is free; the call ended with 503.
+    #[error("no media port")]
+    NoPort,
+    /// Too many steps wait.
+    #[error("too many steps wait")]
+    Full,
 }
 
-/// The most targets of one [`Step::Dial`], over all preferences.
+/// The most targets of one [`Step::Dial`], over all orders.
 pub const MAX_TARGETS: usize = 128;
+
+/// The most steps that wait for an [`Step::AnswerAfter`].
+pub const MAX_WAITING: usize = 8;

@@ -1,0 +1,388 @@
+//! What one leg's INVITE in the middle of a call means to the other: offers and answers carried across (RFC 3264,
+//! RFC 3261 §14), hold and resume among them.
+
+use crate::call::{Call, Ending, SDP, read_body};
+use crate::cause::Failure;
+use crate::desk::{Desk, Due};
+use crate::end::Said;
+use crate::event::Output;
+use crate::exchange::{Effect, Exchange, Move, Stage};
+use crate::identity::contact_value;
+use crate::leg::{Acking, LegEvent, LegState, OurInvite};
+use bytes::Bytes;
+use media::codec::Codec;
+use media::offer::{answer_audio, carry_again, carry_answer, offer_audio};
+use media::sdp::Description;
+use sip::{HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
+use std::convert::Infallible;
+use std::time::Duration;
+use words::{EndCause, Time};
+
+/// What a move of the exchange works with.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// The body for the asking leg.
+    pub(crate) for_asker: Option<Bytes>,
+    /// The body for the other leg.
+    pub(crate) for_other: Option<Bytes>,
+    /// What both agreed on.
+    pub(crate) agreed: Option<Agreed>,
+    /// The status for the asking leg.
+    pub(crate) status: u16,
+    /// Why the call ends, if it does.
+    pub(crate) cause: Option<EndCause>,
+}
+
+/// An agreement about media.
+#[derive(Debug)]
+pub(crate) enum Agreed {
+    /// Between two legs: who offered, who answered.
+    Legs((u16, Said), (u16, Said)),
+    /// Between the caller and the exchange; whether the caller's was the answer.
+    Here(Said, bool),
+}
+
+impl Call {
+    /// A leg wants to change the media (RFC 3261 §14.2).
+    pub(crate) fn reinvite(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: Message, now: Time) {
+        let n = self.legs[at].n;
+        let open = self.exchange.as_ref();
+        let twice = open.is_some_and(|exchange| exchange.asker == n && exchange.stage == Stage::Asked);
+        if twice || self.legs[at].state == LegState::Incoming {
+            // Its INVITE before this one has no final answer yet.
+            let mut builder = self.response(desk, at, &message, 500, "");
+            let wait = desk.chance.below(11);
+            builder.push_header_fmt(HeaderName::RetryAfter, format_args!("{wait}"));
+            return desk.respond(txn, builder);
+        }
+        let other = if n == 0 { self.talks_with } else { Some(0) };
+        let free = |n: u16| self.place(n).is_some_and(|at| self.legs[at].state == LegState::Confirmed);
+        if open.is_some() || !free(n) || !other.is_none_or(free) {
+            return self.refuse_request(desk, n, txn, &message, 491, "");
+        }
+        let offer = match read_body(&message) {
+            Ok(offer) => offer,
+            Err(refusal) => {
+                let mut builder = self.response(desk, at, &message, refusal.status, refusal.reason);
+                if let Some((name, value)) = refusal.header {
+                    builder.push_header(name, value);
+                }
+                return desk.respond(txn, builder);
+            }
+        };
+        let carried = match other {
+            Some(other) => self.question(desk, other, offer.as_ref()),
+            None => self.own_answer(desk, offer.as_ref()),
+        };
+        let Some(carried) = carried else {
+            return self.refuse_request(desk, n, txn, &message, 488, "");
+        };
+        let cseq = message.cseq().map_or(0, |cseq| cseq.number);
+        self.legs[at].theirs = Some((txn, cseq));
+        desk.watch(txn, self.slot, n);
+        let event = match (other, &offer) {
+            (Some(_), _) => Move::Ask,
+            (None, Some(_)) => Move::Answer,
+            (None, None) => Move::AnswerWithOffer,
+        };
+        let request = Some(message);
+        self.exchange = Some(Box::new(Exchange { stage: Stage::Idle, asker: n, other, offer, request }));
+        self.advance(desk, event, carried, now);
+    }
+
+    /// The other leg's final answer to what it was asked.
+    pub(crate) fn handle_answer(&mut self, desk: &mut Desk, at: usize, response: &Message, now: Time) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let (asker, offer) = (exchange.asker, exchange.offer.take());
+        if response.status() >= 300 {
+            let (event, carried) = refusal_of_change(response.status());
+            return self.advance(desk, event, carried, now);
+        }
+        let Some(asker_at) = self.place(asker) else { return };
+        let n = self.legs[at].n;
+        if let Some(dialog) = &mut self.legs[at].dialog {
+            dialog.refresh_target(response);
+        }
+        let body = read_body(response).ok().flatten();
+        match (offer, body) {
+            (Some(offer), Some(answer)) => {
+                let for_asker = self.answer_for(desk, asker_at, &answer, &offer);
+                let (offered, answered) = agreement(&offer, &answer);
+                let agreed = Some(Agreed::Legs((asker, offered), (n, answered)));
+                let carried = Carried { for_asker, agreed, ..Carried::default() };
+                self.advance(desk, Move::Success, carried, now);
+            }
+            (None, Some(offer)) => {
+                let made =
+                    self.describe(desk, asker_at, |local, last| carry_again(&offer, last.unwrap_or(&offer), local));
+                if let Ok(body) = made {
+                    if let Some(ours) = &mut self.legs[at].ours {
+                        ours.ack = Acking::Owed;
+                    }
+                    if let Some(exchange) = &mut self.exchange {
+                        exchange.offer = Some(offer);
+                    }
+                    let carried = Carried { for_asker: Some(body), ..Carried::default() };
+                    self.advance(desk, Move::SuccessWithOffer, carried, now);
+                } else {
+                    self.decline(desk, at, Some(&offer));
+                    self.advance(desk, Move::Failure, Carried { status: 488, ..Carried::default() }, now);
+                }
+            }
+            // It agreed without a word: what it means nobody knows, so the asking leg keeps what it had.
+            (_, None) => {
+                self.acknowledge(desk, at, None);
+                self.advance(desk, Move::Failure, Carried { status: 500, ..Carried::default() }, now);
+            }
+        }
+    }
+
+    /// The other leg gave no final answer at all.
+    pub(crate) fn handle_no_answer(&mut self, desk: &mut Desk, now: Time) {
+        let (event, carried) = refusal_of_change(408);
+        self.advance(desk, event, carried, now);
+    }
+
+    /// An ACK to a 2xx of ours.
+    pub(crate) fn handle_ack(&mut self, desk: &mut Desk, at: usize, message: &Message, now: Time) {
+        let leg = &mut self.legs[at];
+        let Some((txn, cseq)) = leg.theirs else { return };
+        let asker = leg.n;
+        let stage = self.exchange.as_ref().filter(|exchange| exchange.asker == asker).map(|exchange| exchange.stage);
+        let answered = matches!(leg.state, LegState::Accepted | LegState::ByeOwed)
+            || matches!(stage, Some(Stage::Answered | Stage::AnswerOwed));
+        if !answered || message.cseq().map(|cseq| cseq.number) != Ok(cseq) {
+            return;
+        }
+        let effect = match leg.state {
+            LegState::Accepted | LegState::ByeOwed => leg.state.apply(LegEvent::Ack).ok(),
+            _ => None,
+        };
+        desk.push(Output::Acked(txn));
+        self.forget_theirs(desk, at);
+        match stage {
+            Some(Stage::Answered) => self.advance(desk, Move::Ack, Carried::default(), now),
+            Some(Stage::AnswerOwed) => self.handle_owed_answer(desk, asker, message, now),
+            Some(Stage::Idle | Stage::Asked) | None => {}
+        }
+        if let Some(effect) = effect
+            && let Some(at) = self.place(asker)
+        {
+            self.perform(desk, at, effect, &Ending::new(EndCause::Normal, None));
+        }
+    }
+
+    /// The ACK to a 2xx of ours never came.
+    pub(crate) fn handle_no_ack(&mut self, desk: &mut Desk, at: usize, now: Time) {
+        self.forget_theirs(desk, at);
+        let leg = &mut self.legs[at];
+        let n = leg.n;
+        let ending = Ending::new(EndCause::SignallingLost, Some(n));
+        if leg.state == LegState::Incoming {
+            let _ = leg.state.apply(LegEvent::Gone);
+            self.setup = None;
+            return self.end(desk, &ending, now);
+        }
+        if let Ok(effect) = leg.state.apply(LegEvent::NoAck) {
+            self.perform(desk, at, effect, &ending);
+        }
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.asker == n) {
+            self.end(desk, &ending, now);
+        }
+    }
+
+    /// A leg cancels its INVITE in the middle of the call: the other leg's final answer decides, so that both always
+    /// agree.
+    pub(crate) fn handle_cancelled_change(&mut self, desk: &mut Desk, n: u16, now: Time) {
+        let asked = |exchange: &Exchange| exchange.asker == n && exchange.stage == Stage::Asked;
+        if self.exchange.as_deref().is_some_and(asked) {
+            self.advance(desk, Move::Cancel, Carried::default(), now);
+        }
+    }
+
+    /// A leg thought too long about a change.
+    pub(crate) fn handle_patience_over(&mut self, desk: &mut Desk, now: Time) {
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.stage == Stage::Asked) {
+            self.advance(desk, Move::Cancel, Carried::default(), now);
+        }
+    }
+
+    /// Makes a move of the exchange and does what it asks.
+    pub(crate) fn advance(&mut self, desk: &mut Desk, event: Move, carried: Carried, now: Time) {
+        let Some(mut exchange) = self.exchange.take() else { return };
+        let Ok(effects) = exchange.stage.apply(event) else {
+            self.exchange = Some(exchange);
+            return;
+        };
+        let Carried { mut for_asker, mut for_other, mut agreed, status, cause } = carried;
+        let (asker, other) = (self.place(exchange.asker), exchange.other.and_then(|n| self.place(n)));
+        let mut ends = false;
+        for effect in effects {
+            match (effect, asker, other) {
+                (Effect::Ask, _, Some(at)) => self.ask(desk, at, for_other.take(), now),
+                (Effect::Cancel, _, Some(at)) => {
+                    if let Some(ours) = &self.legs[at].ours {
+                        desk.push(Output::Cancel { txn: ours.txn, reason: None });
+                    }
+                }
+                (Effect::Acknowledge, _, Some(at)) => self.acknowledge(desk, at, for_other.take()),
+                (Effect::Decline, _, Some(at)) => self.decline(desk, at, exchange.offer.as_ref()),
+                (Effect::Answer, Some(at), _) => self.answer(desk, at, &mut exchange, for_asker.take()),
+                (Effect::Refuse, Some(at), _) => self.refuse(desk, at, &mut exchange, status),
+                (Effect::Terminate, Some(at), _) => self.refuse(desk, at, &mut exchange, 487),
+                (Effect::Connect, _, _) => match agreed.take() {
+                    Some(Agreed::Legs(offer, answer)) => self.connect(desk, offer, answer),
+                    Some(Agreed::Here(said, answer)) => self.serve(desk, said, answer),
+                    None => {}
+                },
+                (Effect::EndCall, _, _) => ends = true,
+                // The exchange itself is the other side, or the leg is gone.
+                (
+                    Effect::Ask
+                    | Effect::Cancel
+                    | Effect::Acknowledge
+                    | Effect::Decline
+                    | Effect::Answer
+                    | Effect::Refuse
+                    | Effect::Terminate,
+                    _,
+                    _,
+                ) => {}
+            }
+        }
+        if exchange.stage != Stage::Asked {
+            self.clear_timer(desk, Due::Exchange);
+        }
+        if exchange.stage != Stage::Idle {
+            self.exchange = Some(exchange);
+        }
+        if ends {
+            let cause = cause.unwrap_or(EndCause::SignallingLost);
+            self.end(desk, &Ending::new(cause, None), now);
+        }
+    }
+
+    /// What an INVITE to the other leg says; `None` when the offer has nothing that we carry.
+    fn question(&mut self, desk: &Desk, other: u16, offer: Option<&Description>) -> Option<Carried> {
+        let Some(offer) = offer else { return Some(Carried::default()) };
+        let at = self.place(other)?;
+        let body = self.describe(desk, at, |local, last| carry_again(offer, last.unwrap_or(offer), local)).ok()?;
+        Some(Carried { for_other: Some(body), ..Carried::default() })
+    }
+
+    /// What the exchange itself answers or offers; `None` when there is no codec in common.
+    fn own_answer(&mut self, desk: &Desk, offer: Option<&Description>) -> Option<Carried> {
+        let Some(offer) = offer else {
+            let made = self.describe(desk, 0, |local, _| Ok::<_, Infallible>(offer_audio(local, &CODECS)));
+            return Some(Carried { for_asker: made.ok(), ..Carried::default() });
+        };
+        let body = self.describe(desk, 0, |local, _| answer_audio(offer, local, &CODECS)).ok()?;
+        let agreed = Some(Agreed::Here(Said::of(offer.audio()), false));
+        Some(Carried { for_asker: Some(body), agreed, ..Carried::default() })
+    }
+
+    /// The answer of one leg as the other, whose offer it answers, gets it.
+    pub(crate) fn answer_for(
+        &mut self,
+        desk: &Desk,
+        at: usize,
+        answer: &Description,
+        offer: &Description,
+    ) -> Option<Bytes> {
+        self.describe(desk, at, |local, _| Ok::<_, Infallible>(carry_answer(answer, offer, local))).ok()
+    }
+
+    fn handle_owed_answer(&mut self, desk: &mut Desk, asker: u16, message: &Message, now: Time) {
+        let Some(exchange) = &self.exchange else { return };
+        let other = exchange.other;
+        let Ok(Some(answer)) = read_body(message) else {
+            let carried = Carried { cause: Some(EndCause::MediaMismatch), ..Carried::default() };
+            return self.advance(desk, Move::BadAck, carried, now);
+        };
+        let Some(n) = other else {
+            let agreed = Some(Agreed::Here(Said::of(answer.audio()), true));
+            return self.advance(desk, Move::Ack, Carried { agreed, ..Carried::default() }, now);
+        };
+        let offer = self.exchange.as_mut().and_then(|exchange| exchange.offer.take());
+        let (Some(offer), Some(at)) = (offer, self.place(n)) else { return };
+        let for_other = self.answer_for(desk, at, &answer, &offer);
+        let (offered, answered) = agreement(&offer, &answer);
+        let agreed = Some(Agreed::Legs((n, offered), (asker, answered)));
+        self.advance(desk, Move::Ack, Carried { for_other, agreed, ..Carried::default() }, now);
+    }
+
+    /// Our INVITE inside a leg's dialog.
+    fn ask(&mut self, desk: &mut Desk, at: usize, body: Option<Bytes>, now: Time) {
+        let txn = desk.client_txn(self.slot);
+        let leg = &mut self.legs[at];
+        let contact = contact_value(desk, &leg.flow, leg.tag, leg.secure);
+        let Some(mut builder) = leg.request(Method::Invite) else { return };
+        let cseq = leg.dialog.as_ref().map_or(0, |dialog| dialog.local_cseq);
+        builder.push_header(HeaderName::Contact, &contact);
+        builder.push_header(HeaderName::Allow, &desk.config.allow);
+        builder.push_header(HeaderName::UserAgent, &desk.config.server);
+        leg.ours = Some(OurInvite { txn, cseq, ack: Acking::Unneeded });
+        let request = Outgoing { builder, body: body.map(|body| (SDP, body)) };
+        desk.push(Output::Request { txn, request, target: leg.target });
+        self.set_timer(desk, Due::Exchange, now + PATIENCE);
+    }
+
+    /// 2xx to the asking leg's INVITE.
+    fn answer(&mut self, desk: &mut Desk, at: usize, exchange: &mut Exchange, body: Option<Bytes>) {
+        let (Some(request), Some((txn, _))) = (exchange.request.take(), self.legs[at].theirs) else { return };
+        let builder = self.dialog_response(desk, at, &request, 200);
+        let leg = &mut self.legs[at];
+        if leg.state == LegState::Incoming {
+            leg.state.apply(LegEvent::Accept).expect("an INVITE without a final answer can be accepted");
+        } else if let Some(dialog) = &mut leg.dialog {
+            dialog.refresh_target(&request);
+        }
+        let response = Outgoing { builder, body: body.map(|body| (SDP, body)) };
+        desk.push(Output::Respond { txn, response, after_facts: false });
+    }
+
+    /// A failure to the asking leg's INVITE: the call goes on as it was.
+    fn refuse(&mut self, desk: &mut Desk, at: usize, exchange: &mut Exchange, status: u16) {
+        let (Some(request), Some((txn, _))) = (exchange.request.take(), self.legs[at].theirs) else { return };
+        let builder: MessageBuilder = self.response(desk, at, &request, status, "");
+        self.forget_theirs(desk, at);
+        desk.respond(txn, builder);
+    }
+
+    /// The ACK that declines an offer: what cannot be answered must be answered all the same (RFC 3261 §13.2.2.4).
+    pub(crate) fn decline(&mut self, desk: &mut Desk, at: usize, offer: Option<&Description>) {
+        let body = offer.and_then(|offer| {
+            let nothing = |local: &media::offer::Local<'_>, _: Option<&Description>| {
+                Ok::<_, Infallible>(carry_answer(offer, offer, &media::offer::Local { ports: &[], ..*local }))
+            };
+            self.describe(desk, at, nothing).ok()
+        });
+        self.acknowledge(desk, at, body);
+    }
+}
+
+/// What both descriptions say about the audio that is relayed.
+pub(crate) fn agreement(offer: &Description, answer: &Description) -> (Said, Said) {
+    let offered = offer.audio();
+    let answered = offered.and_then(|audio| answer.audio_at(audio.index));
+    (Said::of(offered), Said::of(answered))
+}
+
+/// What a leg's refusal of a change means to who asked for it.
+fn refusal_of_change(status: u16) -> (Move, Carried) {
+    let told = match status {
+        // A glare is told as it is: both wait and try again (§14.1).
+        491 => 491,
+        487 => 487,
+        481 | 408 => 481,
+        other => Failure::of_answer(other).status,
+    };
+    let event = if matches!(status, 408 | 481) { Move::Gone } else { Move::Failure };
+    (event, Carried { status: told, cause: Some(EndCause::SignallingLost), ..Carried::default() })
+}
+
+/// What the exchange itself can hear and play.
+pub(crate) const CODECS: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::TelephoneEvent];
+
+/// How long a leg may think about a change before it is cancelled.
+const PATIENCE: Duration = Duration::from_mins(1);

@@ -1,0 +1,437 @@
+//! A call: its legs, its media ends, and how it ends.
+
+use crate::bridge::Carried;
+use crate::cause::{Failure, bye_reason, refusal_of};
+use crate::desk::{DUES, Desk, Due};
+use crate::early::Ear;
+use crate::end::{End, Said};
+use crate::event::{Output, Refusal};
+use crate::exchange::{Exchange, Move};
+use crate::fork::Fork;
+use crate::hold::{Side, settle};
+use crate::identity::contact_value;
+use crate::leg::{Acking, Leg, LegEffect, LegEvent, LegState};
+use crate::step::Step;
+use crate::view::{CallState, CallView, LegLine};
+use bytes::Bytes;
+use media::command::Sound;
+use media::offer::Local;
+use media::sdp::Description;
+use sip::{ClientTxn, HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
+use std::collections::VecDeque;
+use std::time::Duration;
+use words::{AccountId, CallId, EndCause, Fact, LegId, Party, Time, TimerToken};
+
+/// One call, from its INVITE to the last answer to its BYE.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) id: CallId,
+    pub(crate) account: AccountId,
+    /// Its place in the table of calls.
+    pub(crate) slot: u32,
+    pub(crate) who: Who,
+    pub(crate) times: Times,
+    pub(crate) state: CallState,
+    pub(crate) legs: Vec<Leg>,
+    pub(crate) next_leg: u16,
+    pub(crate) ends: Vec<End>,
+    /// What is known until an answer.
+    pub(crate) setup: Option<Box<Setup>>,
+    pub(crate) exchange: Option<Box<Exchange>>,
+    /// INFO requests on their way to the other leg.
+    pub(crate) relayed: Vec<Relayed>,
+    /// The leg that the caller talks to.
+    pub(crate) talks_with: Option<u16>,
+    /// What the exchange does when it is the other side itself.
+    pub(crate) service: Option<Service>,
+    pub(crate) silence: Option<Duration>,
+    pub(crate) timers: [Option<TimerToken>; DUES],
+}
+
+/// Who calls whom.
+#[derive(Debug)]
+pub(crate) struct Who {
+    pub(crate) from: Party,
+    pub(crate) to: Party,
+}
+
+/// When what happened.
+#[derive(Debug)]
+pub(crate) struct Times {
+    pub(crate) began: Time,
+    pub(crate) answered: Option<Time>,
+}
+
+/// What a call needs until it is answered, and drops then.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) txn: ServerTxn,
+    pub(crate) invite: Message,
+    /// The caller's description; `None`: the callee is to offer.
+    pub(crate) offer: Option<Description>,
+    /// Max-Forwards for those who are rung.
+    pub(crate) forwards: u8,
+    pub(crate) ear: Ear,
+    pub(crate) fork: Option<Fork>,
+    /// Whether [`Step::AnswerAfter`] runs, and what waits for it.
+    pub(crate) delayed: bool,
+    pub(crate) waiting: VecDeque<Step>,
+    /// What the caller hears from the exchange itself.
+    pub(crate) sound: Option<Sound>,
+}
+
+/// What the exchange does with the caller's media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    Silent,
+    Echo,
+    Play(Sound),
+}
+
+/// A request that waits for the other leg's answer.
+#[derive(Debug)]
+pub(crate) struct Relayed {
+    pub(crate) server: ServerTxn,
+    pub(crate) client: ClientTxn,
+    pub(crate) from: u16,
+    pub(crate) request: Message,
+}
+
+/// How a call ends.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) cause: EndCause,
+    /// The leg that ended it.
+    pub(crate) by: Option<u16>,
+    /// What a caller without an answer gets, when the cause alone does not tell.
+    pub(crate) failure: Option<Failure>,
+    /// The `Reason` of CANCEL or BYE to the others.
+    pub(crate) reason: Option<String>,
+}
+
+impl Ending {
+    pub(crate) fn new(cause: EndCause, by: Option<u16>) -> Self {
+        Ending { cause, by, failure: None, reason: bye_reason(cause).map(str::to_owned) }
+    }
+}
+
+impl Call {
+    pub(crate) fn leg_id(&self, n: u16) -> LegId {
+        LegId { call: self.id, n }
+    }
+
+    /// The place of a leg in the list.
+    pub(crate) fn place(&self, n: u16) -> Option<usize> {
+        self.legs.iter().position(|leg| leg.n == n)
+    }
+
+    /// Starts a timer anew.
+    pub(crate) fn set_timer(&mut self, desk: &mut Desk, due: Due, at: Time) {
+        self.clear_timer(desk, due);
+        self.timers[due as usize] = Some(desk.set_timer(self.slot, due, at));
+    }
+
+    pub(crate) fn clear_timer(&mut self, desk: &mut Desk, due: Due) {
+        if let Some(token) = self.timers[due as usize].take() {
+            desk.clear_timer(token);
+        }
+    }
+
+    pub(crate) fn clear_timers(&mut self, desk: &mut Desk) {
+        for token in self.timers.iter_mut().filter_map(Option::take) {
+            desk.clear_timer(token);
+        }
+    }
+
+    /// Ends the call: says so, once, and rids itself of every leg and end.
+    pub(crate) fn end(&mut self, desk: &mut Desk, ending: &Ending, now: Time) {
+        if self.state == CallState::Ended {
+            return;
+        }
+        self.state = CallState::Ended;
+        self.clear_timers(desk);
+        self.end_exchange(desk, now);
+        for relayed in std::mem::take(&mut self.relayed) {
+            self.refuse_request(desk, relayed.from, relayed.server, &relayed.request, 487, "");
+        }
+        let by = ending.by.map(|n| self.leg_id(n));
+        desk.say(self.account, Fact::CallEnded { call: self.id, cause: ending.cause, by });
+        for at in 0..self.legs.len() {
+            self.rid(desk, at, ending);
+        }
+        self.setup = None;
+        for end in std::mem::take(&mut self.ends) {
+            end.close(desk, now);
+        }
+        self.set_timer(desk, Due::Linger, now + LINGER);
+    }
+
+    /// Makes a leg go, politely.
+    pub(crate) fn rid(&mut self, desk: &mut Desk, at: usize, ending: &Ending) {
+        if self.legs[at].state.is_live() {
+            let effect = self.legs[at].state.apply(LegEvent::HangUp).expect("a live leg can be hung up");
+            self.perform(desk, at, effect, ending);
+        }
+    }
+
+    /// Carries out what a leg's move asks.
+    pub(crate) fn perform(&mut self, desk: &mut Desk, at: usize, effect: LegEffect, ending: &Ending) {
+        match effect {
+            LegEffect::Nothing => {}
+            LegEffect::Refuse => self.refuse_caller(desk, ending),
+            LegEffect::Cancel => {
+                if let Some(ours) = &self.legs[at].ours {
+                    desk.push(Output::Cancel { txn: ours.txn, reason: ending.reason.clone() });
+                }
+            }
+            LegEffect::Bye => self.send_bye(desk, at, ending.reason.as_deref()),
+            LegEffect::AckAndBye => {
+                self.acknowledge(desk, at, None);
+                self.send_bye(desk, at, ending.reason.as_deref());
+            }
+        }
+    }
+
+    /// The final failure to a caller who had no answer.
+    fn refuse_caller(&mut self, desk: &mut Desk, ending: &Ending) {
+        let Some(setup) = self.setup.take() else { return };
+        let own;
+        let failure = if let Some(failure) = &ending.failure {
+            failure
+        } else {
+            own = Failure::own(refusal_of(ending.cause), ending.cause);
+            &own
+        };
+        let mut builder = self.response(desk, 0, &setup.invite, failure.status, &failure.phrase);
+        if let Some(reason) = &failure.reason {
+            builder.push_header(HeaderName::Reason, reason);
+        }
+        if failure.status == 503 && self.who.from.peer.is_none() {
+            // A trunk would park itself for that long (RFC 3261 §21.5.4); a phone tries again.
+            builder.push_header(HeaderName::RetryAfter, RETRY_AFTER_S);
+        }
+        self.forget_theirs(desk, 0);
+        desk.respond(setup.txn, builder);
+    }
+
+    /// BYE (RFC 3261 §15.1.1).
+    fn send_bye(&mut self, desk: &mut Desk, at: usize, reason: Option<&str>) {
+        let txn = desk.client_txn(self.slot);
+        let leg = &mut self.legs[at];
+        let Some(mut builder) = leg.request(Method::Bye) else { return };
+        if let Some(reason) = reason {
+            builder.push_header(HeaderName::Reason, reason);
+        }
+        builder.push_header(HeaderName::UserAgent, &desk.config.server);
+        leg.bye = Some(txn);
+        desk.push(Output::Request { txn, request: builder.into(), target: leg.target });
+    }
+
+    /// The ACK to a 2xx, with an answer where the 2xx had the offer.
+    pub(crate) fn acknowledge(&mut self, desk: &mut Desk, at: usize, answer: Option<Bytes>) {
+        let leg = &mut self.legs[at];
+        let (Some(ours), Some(dialog)) = (&mut leg.ours, &mut leg.dialog) else { return };
+        let request = Outgoing { builder: dialog.ack(ours.cseq), body: answer.clone().map(|body| (SDP, body)) };
+        ours.ack = Acking::Sent(answer);
+        desk.push(Output::Ack { request, target: leg.target });
+    }
+
+    /// A 2xx came again: its ACK was lost.
+    pub(crate) fn acknowledge_again(&mut self, desk: &mut Desk, at: usize) {
+        if let Some(ours) = &self.legs[at].ours
+            && let Acking::Sent(answer) = &ours.ack
+        {
+            let answer = answer.clone();
+            self.acknowledge(desk, at, answer);
+        }
+    }
+
+    /// The INVITE of a leg has had its final answer and its ACK.
+    pub(crate) fn forget_theirs(&mut self, desk: &mut Desk, at: usize) {
+        if let Some((txn, _)) = self.legs[at].theirs.take() {
+            desk.unwatch(txn);
+        }
+    }
+
+    /// A leg is out of the call before the call ends.
+    pub(crate) fn say_leg_ended(&self, desk: &mut Desk, n: u16, cause: EndCause) {
+        desk.say(self.account, Fact::LegEnded { leg: self.leg_id(n), cause });
+    }
+
+    /// An answer to a request of a leg.
+    pub(crate) fn response(
+        &self,
+        desk: &Desk,
+        at: usize,
+        request: &Message,
+        status: u16,
+        phrase: &str,
+    ) -> MessageBuilder {
+        let tag = self.legs[at].tag.text();
+        let mut builder = MessageBuilder::response(request, status, phrase, Some(tag.as_str()));
+        builder.push_header(HeaderName::Server, &desk.config.server);
+        builder
+    }
+
+    /// What an answer that makes or refreshes a dialog says beside (§12.1.1, §12.2.2).
+    pub(crate) fn dialog_response(&self, desk: &Desk, at: usize, request: &Message, status: u16) -> MessageBuilder {
+        let mut builder = self.response(desk, at, request, status, "");
+        let leg = &self.legs[at];
+        builder.push_copy(request, HeaderName::RecordRoute);
+        builder.push_header(HeaderName::Contact, &contact_value(desk, &leg.flow, leg.tag, leg.secure));
+        builder.push_header(HeaderName::Allow, &desk.config.allow);
+        builder
+    }
+
+    /// A plain failure.
+    pub(crate) fn refuse_request(
+        &self,
+        desk: &mut Desk,
+        n: u16,
+        txn: ServerTxn,
+        request: &Message,
+        status: u16,
+        phrase: &str,
+    ) {
+        if let Some(at) = self.place(n) {
+            let builder = self.response(desk, at, request, status, phrase);
+            desk.respond(txn, builder);
+        }
+    }
+
+    /// Makes our next description for a leg, and keeps it as said.
+    pub(crate) fn describe<E>(
+        &mut self,
+        desk: &Desk,
+        at: usize,
+        make: impl FnOnce(&Local<'_>, Option<&Description>) -> Result<Description, E>,
+    ) -> Result<Bytes, E> {
+        let leg = &self.legs[at];
+        let end = &mut self.ends[leg.end];
+        let port = [end.ports.rtp_port];
+        let local = end.ours.local(desk.address(&leg.flow), &port);
+        let made = make(&local, end.ours.last())?;
+        Ok(end.ours.say(made).print())
+    }
+
+    /// Two legs agreed: their ends get what was said, and hear each other.
+    pub(crate) fn connect(&mut self, desk: &mut Desk, offer: (u16, Said), answer: (u16, Said)) {
+        let (Some(offering), Some(answering)) = (self.place(offer.0), self.place(answer.0)) else { return };
+        let silence = self.silence.filter(|_| self.state == CallState::Answered);
+        let side = |at: usize, said: Said| Side { said, source: self.legs[at].source(&said) };
+        let settings = settle(side(offering, offer.1), side(answering, answer.1), silence);
+        let ends = [self.legs[offering].end, self.legs[answering].end];
+        let names = ends.map(|end| self.ends[end].name);
+        self.ends[ends[0]].set(settings.0, desk);
+        self.ends[ends[1]].set(settings.1, desk);
+        self.ends[ends[0]].stop(desk);
+        self.ends[ends[1]].stop(desk);
+        self.ends[ends[0]].link(names[1], desk);
+        self.ends[ends[1]].link(names[0], desk);
+    }
+
+    /// The exchange is the other side of the caller: sets its end, and what it hears.
+    pub(crate) fn serve(&mut self, desk: &mut Desk, said: Said, answer: bool) {
+        let silence = self.silence.filter(|_| self.state == CallState::Answered);
+        let ours = Said { remote: None, direction: media::sdp::Direction::SendRecv, ..said };
+        let caller = Side { said, source: self.legs[0].source(&said) };
+        let exchange = Side { said: ours, source: caller.source };
+        let setting = if answer { settle(exchange, caller, silence).1 } else { settle(caller, exchange, silence).0 };
+        let Some(end) = self.ends.get_mut(self.legs[0].end) else { return };
+        end.set(setting, desk);
+        self.perform_service(desk);
+    }
+
+    /// What the caller hears from the exchange.
+    pub(crate) fn perform_service(&mut self, desk: &mut Desk) {
+        let Some(end) = self.ends.get_mut(self.legs[0].end) else { return };
+        let early = self.setup.as_ref().and_then(|setup| setup.sound).map(Service::Play);
+        match self.service.or(early) {
+            Some(Service::Echo) => {
+                end.stop(desk);
+                end.link(end.name, desk);
+            }
+            Some(Service::Play(sound)) => end.play(sound, desk),
+            Some(Service::Silent) | None => end.stop(desk),
+        }
+    }
+
+    /// Whether nothing more will come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state == CallState::Ended && self.legs.is_empty()
+    }
+
+    /// Drops legs that are done with; called after each input.
+    pub(crate) fn sweep(&mut self, desk: &mut Desk) {
+        let slot = self.slot;
+        self.legs.retain(|leg| {
+            let keep = leg.state != LegState::Ended;
+            if !keep {
+                desk.leave(leg.flow.connection, slot);
+                if let Some((txn, _)) = leg.theirs {
+                    desk.unwatch(txn);
+                }
+            }
+            keep
+        });
+        if self.is_over() {
+            self.clear_timers(desk);
+        }
+    }
+
+    /// The last answers did not come: forget who owes them.
+    pub(crate) fn abandon(&mut self) {
+        for leg in &mut self.legs {
+            leg.state = LegState::Ended;
+        }
+    }
+
+    /// The exchange that runs, if any, ends with the call.
+    fn end_exchange(&mut self, desk: &mut Desk, now: Time) {
+        if self.exchange.is_some() {
+            // Its table has this move in each stage, and no effect of it ends the call again.
+            self.advance(desk, Move::End, Carried::default(), now);
+        }
+    }
+
+    pub(crate) fn view(&self) -> CallView<'_> {
+        CallView {
+            call: self.id,
+            account: self.account,
+            from: &self.who.from,
+            to: &self.who.to,
+            state: self.state,
+            began: self.times.began,
+            answered: self.times.answered,
+            legs: self
+                .legs
+                .iter()
+                .map(|leg| LegLine { n: leg.n, party: &leg.party, state: leg.state, flow: leg.flow })
+                .collect(),
+        }
+    }
+}
+
+/// Reads the description in a message's body.
+pub(crate) fn read_body(message: &Message) -> Result<Option<Description>, Refusal> {
+    if message.body().is_empty() {
+        return Ok(None);
+    }
+    let kind = message.content_type().unwrap_or(SDP);
+    let kind = kind.split(';').next().unwrap_or(kind).trim();
+    if !kind.eq_ignore_ascii_case(SDP) {
+        let header = Some((HeaderName::Accept, SDP));
+        return Err(Refusal { status: 415, reason: "", header });
+    }
+    let bad = Refusal { status: 400, reason: "Bad Session Description", header: None };
+    Description::parse(message.body()).map(Some).map_err(|_| bad)
+}
+
+/// The one kind of body that we carry.
+pub(crate) const SDP: &str = "application/sdp";
+
+/// How long the last answers of an ended call are waited for: a transaction's 64*T1 after a CANCEL that itself had to
+/// wait that long for a provisional answer, and a little more.
+const LINGER: Duration = Duration::from_secs(70);
+
+const RETRY_AFTER_S: &str = "5";

@@ -1,0 +1,319 @@
+//! All calls of one loop: which call an input belongs to, and what leaves.
+
+use crate::call::{Call, Ending};
+use crate::cause::Failure;
+use crate::config::{CALLS_MAX, Config};
+use crate::desk::{Desk, Due};
+use crate::event::{Invite, Output, Refusal};
+use crate::leg::LegState;
+use crate::step::{Step, StepError};
+use crate::tag::Tag;
+use crate::view::{CallState, CallView, LegView};
+use media::command::{Family, MediaReport};
+use media::ports::PoolCounts;
+use sip::{ClientTxn, Event, Message};
+use slab::Slab;
+use std::collections::HashMap;
+use words::{AccountId, CallId, Chance, Clock, ConnectionId, EndCause, Time};
+
+/// The calls of one loop.
+#[derive(Debug)]
+pub struct Calls {
+    desk: Desk,
+    calls: Slab<Box<Call>>,
+    by_id: HashMap<CallId, u32>,
+    /// Calls that are not over.
+    live: usize,
+    /// The call that an input touches, to know whom to drop when that panics.
+    touched: Option<CallId>,
+}
+
+impl Calls {
+    /// No calls yet.
+    pub fn new(config: Config, chance: Chance, now: Time) -> Self {
+        let desk = Desk::new(config, chance, now);
+        Calls { desk, calls: Slab::new(), by_id: HashMap::new(), live: 0, touched: None }
+    }
+
+    /// Takes in an INVITE without a To tag, from somebody who may call. [`Output::AskPlan`] follows.
+    pub fn open(&mut self, invite: Invite, clock: &Clock, now: Time) -> Result<CallId, Refusal> {
+        if self.live >= self.desk.config.calls || self.calls.len() >= CALLS_MAX {
+            return Err(Refusal { status: 503, reason: "Service Unavailable: too many calls", header: None });
+        }
+        let id = self.fresh_id(clock, now);
+        self.touched = Some(id);
+        let slot = self.calls.vacant_key();
+        let call = Call::open(&mut self.desk, slot as u32, id, invite, now)?;
+        self.calls.insert(Box::new(call));
+        self.by_id.insert(id, slot as u32);
+        self.live += 1;
+        Ok(id)
+    }
+
+    /// Tells a call what to do.
+    pub fn apply(&mut self, call: CallId, step: Step, now: Time) -> Result<(), StepError> {
+        let &slot = self.by_id.get(&call).ok_or(StepError::NoCall)?;
+        self.with(slot, |call, desk| call.apply(desk, step, now)).unwrap_or(Err(StepError::NoCall))
+    }
+
+    /// Refuses a call that has no answer yet; nothing happens to others.
+    pub fn reject(&mut self, call: CallId, status: u16, reason: &str, now: Time) {
+        let cause = if status == 503 { EndCause::Overload } else { crate::cause::cause_of(status) };
+        // A call that is answered or gone is none to refuse.
+        let _ = self.apply(call, Step::Reject { status, reason: reason.to_owned(), cause }, now);
+    }
+
+    /// Ends a call. Whether there was one.
+    pub fn hang_up(&mut self, call: CallId, cause: EndCause, now: Time) -> bool {
+        self.apply(call, Step::Hangup { cause }, now).is_ok()
+    }
+
+    /// Takes what the transaction layer says; gives back what belongs to no call. Requests must have been checked to
+    /// come from the source of the leg that [`Calls::leg_of`] tells.
+    pub fn handle(&mut self, event: Event, now: Time) -> Option<Event> {
+        match event {
+            Event::Request { txn, message, flow } => {
+                let Some((slot, n)) = self.find(&message).filter(|&place| self.listens(place, &message)) else {
+                    return Some(Event::Request { txn, message, flow });
+                };
+                self.at_leg(slot, n, |call, desk, at| call.handle_request(desk, at, txn, message, flow, now));
+            }
+            Event::Ack { message, flow } => {
+                let Some((slot, n)) = self.find(&message) else { return Some(Event::Ack { message, flow }) };
+                self.at_leg(slot, n, |call, desk, at| call.handle_ack(desk, at, &message, now));
+            }
+            Event::Cancelled { txn, message, flow } => {
+                let Some((slot, n)) = self.desk.watched(txn) else {
+                    return Some(Event::Cancelled { txn, message, flow });
+                };
+                self.at_leg(slot, n, |call, desk, at| {
+                    if call.legs[at].state == LegState::Incoming {
+                        call.handle_cancelled(desk, Some(&message), now);
+                    } else {
+                        call.handle_cancelled_change(desk, n, now);
+                    }
+                });
+            }
+            Event::NoAck { txn } | Event::ServerFailed { txn } => {
+                let Some((slot, n)) = self.desk.watched(txn) else { return Some(event) };
+                self.at_leg(slot, n, |call, desk, at| call.handle_no_ack(desk, at, now));
+            }
+            Event::Response { txn, message, flow } => {
+                self.with(Desk::slot_of(txn), |call, desk| call.handle_response(desk, txn, &message, flow, now));
+            }
+            Event::Timeout { txn } => self.no_response(txn, 408, now),
+            Event::TransportFailed { txn } => self.no_response(txn, 503, now),
+        }
+        None
+    }
+
+    /// The leg in whose dialog a request is, by our tag in its To.
+    pub fn leg_of(&self, message: &Message) -> Option<LegView> {
+        let (slot, n) = self.find(message)?;
+        let call = self.calls.get(slot as usize)?;
+        let leg = &call.legs[call.place(n)?];
+        Some(LegView { leg: call.leg_id(n), account: call.account, flow: leg.flow, user: leg.party.user })
+    }
+
+    /// Takes what the relay reports.
+    pub fn handle_media(&mut self, report: MediaReport, now: Time) {
+        match report {
+            MediaReport::Ready { ports } => self.desk.pool.add_ready(&ports),
+            MediaReport::Closed { end, ports, counters: _ } => {
+                // Reported twice, or for an end that is none of ours, it is no reason to free anything.
+                if self.desk.closing.get(&end) == Some(&ports) {
+                    self.desk.closing.remove(&end);
+                    self.desk.pool.give_back(ports, now).expect("ports of a closing end are in use until now");
+                }
+            }
+            MediaReport::Silent { end } => self.end_by_media(end.call, EndCause::MediaLost, now),
+            MediaReport::Refused { end, why: _ } => self.end_by_media(end.call, EndCause::Internal, now),
+            MediaReport::FirstPacket { .. } | MediaReport::Dtmf { .. } => {}
+        }
+    }
+
+    /// A connection closed: calls over it that have no answer end, others wait for the phone to come back.
+    pub fn handle_flow_closed(&mut self, connection: ConnectionId, now: Time) {
+        for slot in self.desk.on_connection(connection) {
+            self.with(slot, |call, desk| {
+                let on_it: Vec<u16> =
+                    call.legs.iter().filter(|leg| leg.flow.connection == connection).map(|leg| leg.n).collect();
+                for n in on_it {
+                    if let Some(at) = call.place(n) {
+                        call.handle_lost(desk, at, now);
+                    }
+                }
+            });
+        }
+    }
+
+    /// Lets timers fire.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some((slot, due)) = self.desk.pop_timer(now) {
+            self.with(slot, |call, desk| {
+                call.timers[due as usize] = None;
+                match due {
+                    Due::Plan => call.handle_no_plan(desk, now),
+                    Due::Ring => call.handle_ring_timeout(desk, now),
+                    Due::Refresh => call.handle_refresh(desk, now),
+                    Due::Delay => call.handle_delay(desk, now),
+                    Due::Exchange => call.handle_patience_over(desk, now),
+                    Due::Limit => call.end(desk, &Ending::new(EndCause::TooLong, None), now),
+                    Due::Lost => call.handle_not_back(desk, now),
+                    Due::Linger => call.abandon(),
+                }
+            });
+        }
+        self.desk.pool.handle_timeout(now);
+    }
+
+    /// What leaves next. Call until [`Output::Timeout`], after each input.
+    pub fn poll(&mut self) -> Output {
+        self.desk.poll()
+    }
+
+    /// When [`Calls::handle_timeout`] should be called next.
+    pub fn next_at(&self) -> Option<Time> {
+        self.desk.next_at()
+    }
+
+    /// How many calls are up.
+    pub fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// How many calls have ended and still wait for a last answer.
+    pub fn lingering(&self) -> usize {
+        self.calls.len() - self.live
+    }
+
+    /// Whose call asks what to do, and what was dialled; `None` when it is over.
+    pub fn asked(&self, call: CallId) -> Option<(AccountId, &str)> {
+        let call = self.get(call).filter(|call| call.state != CallState::Ended)?;
+        Some((call.account, call.who.to.number.as_str()))
+    }
+
+    /// One call.
+    pub fn view(&self, call: CallId) -> Option<CallView<'_>> {
+        self.get(call).map(Call::view)
+    }
+
+    /// The calls that are up, in no order that means anything.
+    pub fn views(&self) -> impl Iterator<Item = CallView<'_>> {
+        self.calls.iter().map(|(_, call)| call.view()).filter(|view| view.state != CallState::Ended)
+    }
+
+    /// The call that was being worked on when a panic struck.
+    pub fn touched(&self) -> Option<CallId> {
+        self.touched
+    }
+
+    /// How many media ports of a family are where.
+    pub fn ports(&self, family: Family) -> PoolCounts {
+        self.desk.pool.counts(family)
+    }
+
+    /// Whether everything adds up. For tests, after each input: it looks at every call.
+    pub fn check(&self) -> Result<(), String> {
+        let mut sums = Sums::default();
+        for (slot, call) in &self.calls {
+            call.check(slot as u32).map_err(|broken| format!("{}: {broken}", call.id))?;
+            if self.by_id.get(&call.id) != Some(&(slot as u32)) {
+                return Err(format!("{} is not found by its id", call.id));
+            }
+            sums.live += usize::from(call.state != CallState::Ended);
+            sums.timers += call.timers.iter().flatten().count();
+            sums.watched += call.legs.iter().filter(|leg| leg.theirs.is_some()).count();
+            sums.ends += call.ends.len();
+        }
+        let taken = [Family::V4, Family::V6].map(|family| self.desk.pool.counts(family).taken as usize);
+        let pairs = [
+            ("calls by id", self.by_id.len(), self.calls.len()),
+            ("live calls", self.live, sums.live),
+            ("timers", self.desk.timers(), sums.timers),
+            ("INVITEs waited for", self.desk.watching(), sums.watched),
+            ("ports in use", taken[0] + taken[1], sums.ends + self.desk.closing.len()),
+        ];
+        for (what, kept, counted) in pairs {
+            if kept != counted {
+                return Err(format!("{what}: {kept} kept, {counted} counted"));
+            }
+        }
+        self.desk.pool.check()
+    }
+
+    fn get(&self, call: CallId) -> Option<&Call> {
+        self.calls.get(*self.by_id.get(&call)? as usize).map(|call| &**call)
+    }
+
+    /// The leg that a message inside a dialog belongs to: our tag says which, the rest must fit.
+    fn find(&self, message: &Message) -> Option<(u32, u16)> {
+        let tag = Tag::parse(message.to_tag()?)?;
+        let call = self.calls.get(tag.slot as usize)?;
+        let leg = call.legs.iter().find(|leg| leg.tag == tag)?;
+        leg.owns(message).then_some((tag.slot, tag.leg))
+    }
+
+    /// Whether a leg still takes a request: one of an ended call takes BYE only.
+    fn listens(&self, (slot, _): (u32, u16), message: &Message) -> bool {
+        let ended = self.calls.get(slot as usize).is_none_or(|call| call.state == CallState::Ended);
+        !ended || message.method() == sip::Method::Bye
+    }
+
+    /// Works on a call, then tidies up after it.
+    fn with<T>(&mut self, slot: u32, work: impl FnOnce(&mut Call, &mut Desk) -> T) -> Option<T> {
+        let call = self.calls.get_mut(slot as usize)?;
+        self.touched = Some(call.id);
+        let was_live = call.state != CallState::Ended;
+        let result = work(call, &mut self.desk);
+        call.sweep(&mut self.desk);
+        if was_live && call.state == CallState::Ended {
+            self.live -= 1;
+        }
+        if call.is_over() {
+            self.by_id.remove(&call.id);
+            self.calls.remove(slot as usize);
+        }
+        Some(result)
+    }
+
+    fn at_leg(&mut self, slot: u32, n: u16, work: impl FnOnce(&mut Call, &mut Desk, usize)) {
+        self.with(slot, |call, desk| {
+            if let Some(at) = call.place(n) {
+                work(call, desk, at);
+            }
+        });
+    }
+
+    fn no_response(&mut self, txn: ClientTxn, status: u16, now: Time) {
+        self.with(Desk::slot_of(txn), |call, desk| call.handle_no_response(desk, txn, status, now));
+    }
+
+    fn end_by_media(&mut self, call: CallId, cause: EndCause, now: Time) {
+        if let Some(&slot) = self.by_id.get(&call) {
+            let failure = (cause == EndCause::Internal).then(|| Failure::own(500, cause));
+            self.with(slot, |call, desk| call.end(desk, &Ending { failure, ..Ending::new(cause, None) }, now));
+        }
+    }
+
+    /// 48 bits of wall milliseconds, then 80 bits of chance.
+    fn fresh_id(&mut self, clock: &Clock, now: Time) -> CallId {
+        let millis = u128::from(clock.wall_at(now).0 as u64 & 0xffff_ffff_ffff);
+        let chance = u128::from(self.desk.chance.u64()) << 16 | u128::from(self.desk.chance.u32() & 0xffff);
+        CallId(millis << 80 | chance)
+    }
+}
+
+/// What all calls together have, counted.
+#[derive(Default)]
+struct Sums {
+    live: usize,
+    timers: usize,
+    watched: usize,
+    ends: usize,
+}

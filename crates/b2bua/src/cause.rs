@@ -1,0 +1,177 @@
+//! What a failure of one leg means: to the caller, to the records, and in a `Reason` header (RFC 3326).
+
+use words::EndCause;
+
+/// A final failure as it is told to the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The status for the caller, 400…699.
+    pub(crate) status: u16,
+    /// The reason phrase; empty for the usual one.
+    pub(crate) phrase: String,
+    /// What the records say.
+    pub(crate) cause: EndCause,
+    /// The value of a `Reason` header, where the status alone does not tell.
+    pub(crate) reason: Option<String>,
+}
+
+impl Failure {
+    /// A failure of our own making.
+    pub(crate) fn own(status: u16, cause: EndCause) -> Self {
+        Failure { status, phrase: String::new(), cause, reason: None }
+    }
+
+    /// What a callee's final answer means to the caller.
+    ///
+    /// What only our hop to the callee is about (its timeouts, its challenges, its redirections, which are not
+    /// followed) becomes a status that the caller's phone can show; the original stands in `Reason`.
+    pub(crate) fn of_answer(status: u16) -> Self {
+        let shown = match status {
+            403
+            | 404
+            | 410
+            | 480
+            | 482..=486
+            | 488
+            | 493
+            | 500..=502
+            | 504
+            | 505
+            | 513
+            | 600
+            | 603
+            | 604
+            | 606..=608 => status,
+            401 | 407 => 502,
+            408 | 481 | 487 | 491 | 300..=399 | 430 => 480,
+            415 => 488,
+            433 => 403,
+            414 | 416 => 404,
+            _ => 500,
+        };
+        let reason = (shown != status).then(|| sip_reason(status));
+        Failure { status: shown, phrase: String::new(), cause: cause_of(status), reason }
+    }
+
+    /// Nobody answered in the time given.
+    pub(crate) fn no_answer() -> Self {
+        Failure {
+            status: 480,
+            phrase: String::new(),
+            cause: EndCause::NoAnswer,
+            reason: Some("Q.850;cause=19;text=\"No answer\"".to_owned()),
+        }
+    }
+
+    /// The callee's transport or transaction failed (RFC 3261 §8.1.3.1: 408 and 503).
+    pub(crate) fn unreachable(status: u16) -> Self {
+        Failure { status: 480, phrase: String::new(), cause: EndCause::Unavailable, reason: Some(sip_reason(status)) }
+    }
+
+    /// The place in the order of RFC 3261 §16.7 (6): the lowest is told to the caller when all failed.
+    ///
+    /// 6xx wins there but does not end the ring list. Within 4xx, what tells most about the person comes first.
+    pub(crate) fn rank(&self) -> u8 {
+        match self.status {
+            600..=699 => 0,
+            486 => 1,
+            480 if self.cause == EndCause::NoAnswer => 2,
+            484 | 488 => 3,
+            480 => 5,
+            400..=499 => 4,
+            _ => 6,
+        }
+    }
+}
+
+/// The cause that records keep for a callee's status.
+pub(crate) fn cause_of(status: u16) -> EndCause {
+    match status {
+        486 | 600 => EndCause::Busy,
+        603 | 607 | 608 => EndCause::Declined,
+        404 | 410 | 414 | 416 | 484 | 485 | 604 => EndCause::NotFound,
+        408 | 430 | 480 => EndCause::Unavailable,
+        415 | 488 | 606 => EndCause::MediaMismatch,
+        other => EndCause::Failed(other),
+    }
+}
+
+/// What the side that did not end an answered call reads in its BYE.
+pub(crate) fn bye_reason(cause: EndCause) -> Option<&'static str> {
+    match cause {
+        EndCause::MediaLost => Some("Q.850;cause=41;text=\"No media\""),
+        EndCause::SignallingLost => Some("Q.850;cause=27;text=\"The other side is gone\""),
+        EndCause::TooLong => Some("Q.850;cause=102;text=\"The call reached its longest time\""),
+        EndCause::Administrative => Some("Q.850;cause=31;text=\"Ended by the exchange\""),
+        EndCause::Internal => Some("SIP;cause=500;text=\"Server Internal Error\""),
+        EndCause::MediaMismatch => Some("SIP;cause=488;text=\"Not Acceptable Here\""),
+        EndCause::Overload => Some("SIP;cause=503;text=\"No media port\""),
+        EndCause::Normal
+        | EndCause::Cancelled
+        | EndCause::Busy
+        | EndCause::NoAnswer
+        | EndCause::Declined
+        | EndCause::AnsweredElsewhere
+        | EndCause::NotFound
+        | EndCause::Unavailable
+        | EndCause::Failed(_)
+        | EndCause::Interrupted => None,
+    }
+}
+
+/// What the caller of an unanswered call gets when the exchange ends it.
+pub(crate) fn refusal_of(cause: EndCause) -> u16 {
+    match cause {
+        EndCause::Busy => 486,
+        EndCause::Declined => 603,
+        EndCause::NotFound => 404,
+        EndCause::MediaMismatch => 488,
+        EndCause::Overload | EndCause::Interrupted => 503,
+        EndCause::Internal => 500,
+        EndCause::Cancelled => 487,
+        EndCause::Failed(status @ 400..=699) => status,
+        EndCause::Normal
+        | EndCause::NoAnswer
+        | EndCause::AnsweredElsewhere
+        | EndCause::Unavailable
+        | EndCause::MediaLost
+        | EndCause::SignallingLost
+        | EndCause::TooLong
+        | EndCause::Administrative
+        | EndCause::Failed(_) => 480,
+    }
+}
+
+/// The `Reason` that tells losers of a fork not to list a missed call (RFC 3326 §3.1).
+pub(crate) const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+
+fn sip_reason(status: u16) -> String {
+    let phrase = sip::reason_phrase(status);
+    format!("SIP;cause={status};text=\"{phrase}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_understands_is_told_as_it_is() {
+        for status in [404, 480, 486, 488, 603] {
+            let failure = Failure::of_answer(status);
+            assert_eq!((failure.status, failure.reason), (status, None));
+        }
+    }
+
+    #[test]
+    fn what_only_our_hop_is_about_is_translated() {
+        let statuses = [302, 401, 408, 503, 420].map(|status| Failure::of_answer(status).status);
+        assert_eq!(statuses, [480, 502, 480, 500, 500]);
+        assert_eq!(Failure::of_answer(408).reason.as_deref(), Some("SIP;cause=408;text=\"Request Timeout\""));
+    }
+
+    #[test]
+    fn a_decline_outranks_busy_and_busy_outranks_silence() {
+        let ranks = [Failure::of_answer(603), Failure::of_answer(486), Failure::no_answer(), Failure::unreachable(408)];
+        assert!(ranks.windows(2).all(|pair| pair[0].rank() < pair[1].rank()));
+    }
+}

@@ -1,0 +1,80 @@
+//! What must hold for a call after every input.
+
+use crate::call::Call;
+use crate::desk::Due;
+use crate::leg::LegState;
+use crate::view::CallState;
+
+impl Call {
+    /// Says what does not add up.
+    pub(crate) fn check(&self, slot: u32) -> Result<(), String> {
+        if self.slot != slot {
+            return Err(format!("lies in slot {slot}, believes in {}", self.slot));
+        }
+        for (at, leg) in self.legs.iter().enumerate() {
+            if (leg.tag.slot, leg.tag.leg) != (slot, leg.n) || leg.n >= self.next_leg || self.place(leg.n) != Some(at) {
+                return Err(format!("leg {} has a wrong tag or number", leg.n));
+            }
+            if leg.state == LegState::Ended {
+                return Err(format!("leg {} ended and is still here", leg.n));
+            }
+        }
+        if self.is_over() {
+            return Err("is over and still here".to_owned());
+        }
+        match self.state {
+            CallState::Ringing => self.check_ringing(),
+            CallState::Answered => self.check_answered(),
+            CallState::Ended => self.check_ended(),
+        }
+    }
+
+    fn check_ringing(&self) -> Result<(), String> {
+        let waits = [Due::Plan, Due::Ring, Due::Delay].iter().any(|&due| self.runs(due));
+        let caller = self.legs.first().is_some_and(|leg| leg.state == LegState::Incoming && leg.theirs.is_some());
+        let rule = [
+            ("has no setup", self.setup.is_some()),
+            ("has no caller that waits", caller),
+            ("rings without an end", waits),
+            ("carries media changes before an answer", self.exchange.is_none()),
+        ];
+        first_broken(&rule)
+    }
+
+    fn check_answered(&self) -> Result<(), String> {
+        let caller = self.place(0).is_some_and(|at| self.legs[at].state.is_live());
+        let callee = self.talks_with.is_none_or(|n| self.place(n).is_some_and(|at| self.legs[at].state.is_live()));
+        let rule = [
+            ("has a setup after the answer", self.setup.is_none()),
+            ("lost its caller", caller),
+            ("lost its callee", callee),
+            ("has no limit", self.runs(Due::Limit)),
+            ("rings", !self.legs.iter().any(|leg| leg.state.is_inviting())),
+            ("has neither callee nor service", self.talks_with.is_some() || self.service.is_some()),
+        ];
+        first_broken(&rule)
+    }
+
+    fn check_ended(&self) -> Result<(), String> {
+        let only = self.timers.iter().flatten().count() == 1 && self.runs(Due::Linger);
+        let rule = [
+            ("has a live leg after its end", !self.legs.iter().any(|leg| leg.state.is_live())),
+            ("has media ends after its end", self.ends.is_empty()),
+            ("has a setup after its end", self.setup.is_none()),
+            ("has an exchange after its end", self.exchange.is_none() && self.relayed.is_empty()),
+            ("has timers after its end", only),
+        ];
+        first_broken(&rule)
+    }
+
+    fn runs(&self, due: Due) -> bool {
+        self.timers[due as usize].is_some()
+    }
+}
+
+fn first_broken(rules: &[(&str, bool)]) -> Result<(), String> {
+    match rules.iter().find(|(_, holds)| !holds) {
+        Some((broken, _)) => Err((*broken).to_owned()),
+        None => Ok(()),
+    }
+}

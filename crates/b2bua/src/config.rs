@@ -1,0 +1,49 @@
+//! What the room is told at its start.
+
+use media::command::Family;
+use media::ports::PoolConfig;
+use std::net::IpAddr;
+use std::time::Duration;
+use words::ShardId;
+
+/// Settings of all calls of one loop.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The loop: our tags carry it.
+    pub shard: ShardId,
+    /// What `Server` and `User-Agent` say.
+    pub server: String,
+    /// What `Allow` says.
+    pub allow: String,
+    /// The most calls at a time; at most [`CALLS_MAX`].
+    pub calls: usize,
+    /// The longest that a call rings where no step says how long.
+    pub ring_limit: Duration,
+    /// The longest that an answered call lasts.
+    pub call_limit: Duration,
+    /// Our address as the outside sees it, when it differs from the local ones: told to those whose address is public.
+    pub advertised: Option<IpAddr>,
+    /// The pool of media ports.
+    pub ports: PoolConfig,
+    /// The families that ports are asked for at once; others when first needed.
+    pub families: Vec<Family>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            shard: ShardId(0),
+            server: "Crosspoint".to_owned(),
+            allow: "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO".to_owned(),
+            calls: 5_000,
+            ring_limit: Duration::from_mins(3),
+            call_limit: words::limit::CALL,
+            advertised: None,
+            ports: PoolConfig::default(),
+            families: vec![Family::V4],
+        }
+    }
+}
+
+/// The most calls that one loop can tell apart in its transactions.
+pub const CALLS_MAX: usize = 1 << 22;

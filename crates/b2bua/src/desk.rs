@@ -1,0 +1,241 @@
+//! What all calls share: chance, timers, ports, the names of transactions, and what is to leave.
+
+use crate::config::Config;
+use crate::event::Output;
+use crate::tag::Tag;
+use media::command::{Family, MediaCommand, PortPair};
+use media::ports::PortPool;
+use sip::{ClientTxn, MessageBuilder, Outgoing, ServerTxn};
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use words::{AccountId, Chance, ConnectionId, Fact, Flow, LegId, Time, TimerQueue, TimerToken};
+
+/// The desk at which calls are worked on.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) config: Config,
+    pub(crate) chance: Chance,
+    pub(crate) pool: PortPool,
+    /// Ends that were closed and whose ports are not free yet.
+    pub(crate) closing: HashMap<LegId, PortPair>,
+    outputs: VecDeque<Output>,
+    timers: TimerQueue<(u32, Due)>,
+    /// INVITEs that wait for our final answer or for the ACK to it: slot and leg.
+    invites: HashMap<ServerTxn, (u32, u16)>,
+    /// Which calls have a leg on a connection.
+    connections: HashMap<ConnectionId, Vec<u32>>,
+    next_txn: u64,
+}
+
+/// A timer of a call: at most one of each runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Nobody told the call what to do.
+    Plan,
+    /// It rang long enough.
+    Ring,
+    /// A provisional answer is repeated, lest proxies give up (RFC 3261 §13.3.1.1).
+    Refresh,
+    /// [`crate::Step::AnswerAfter`].
+    Delay,
+    /// A leg does not answer a re-INVITE.
+    Exchange,
+    /// The call lasts too long.
+    Limit,
+    /// A connection closed under an answered leg, and it did not come back.
+    Lost,
+    /// The last answers of an ended call did not come.
+    Linger,
+}
+
+/// How many kinds of [`Due`] there are.
+pub(crate) const DUES: usize = 8;
+
+impl Desk {
+    pub(crate) fn new(config: Config, mut chance: Chance, now: Time) -> Self {
+        let pool = PortPool::new(config.ports, chance.fork());
+        let mut desk = Desk {
+            config,
+            chance,
+            pool,
+            closing: HashMap::new(),
+            outputs: VecDeque::new(),
+            timers: TimerQueue::new(now),
+            invites: HashMap::new(),
+            connections: HashMap::new(),
+            next_txn: 0,
+        };
+        for family in desk.config.families.clone() {
+            desk.stock(family, now);
+        }
+        desk
+    }
+
+    /// Asks for more ports when they run low.
+    pub(crate) fn stock(&mut self, family: Family, now: Time) {
+        if let Some(command) = self.pool.wants_stock(family, now) {
+            self.push(Output::Media(command));
+        }
+    }
+
+    pub(crate) fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(crate) fn say(&mut self, account: AccountId, fact: Fact) {
+        self.push(Output::Fact { account, fact });
+    }
+
+    pub(crate) fn media(&mut self, command: MediaCommand) {
+        self.push(Output::Media(command));
+    }
+
+    pub(crate) fn respond(&mut self, txn: ServerTxn, builder: MessageBuilder) {
+        self.push(Output::Respond { txn, response: Outgoing { builder, body: None }, after_facts: false });
+    }
+
+    pub(crate) fn poll(&mut self) -> Output {
+        match self.outputs.pop_front() {
+            Some(output) => output,
+            None => Output::Timeout(self.timers.next_at()),
+        }
+    }
+
+    pub(crate) fn next_at(&self) -> Option<Time> {
+        self.timers.next_at()
+    }
+
+    pub(crate) fn set_timer(&mut self, slot: u32, due: Due, at: Time) -> TimerToken {
+        self.timers.insert(at, (slot, due))
+    }
+
+    pub(crate) fn clear_timer(&mut self, token: TimerToken) {
+        self.timers.cancel(token);
+    }
+
+    pub(crate) fn pop_timer(&mut self, now: Time) -> Option<(u32, Due)> {
+        self.timers.pop(now)
+    }
+
+    pub(crate) fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// A fresh name for a transaction of ours: the call's slot above, a count below. The topmost bit stays clear.
+    pub(crate) fn client_txn(&mut self, slot: u32) -> ClientTxn {
+        self.next_txn = (self.next_txn + 1) & TXN_COUNT;
+        ClientTxn(u64::from(slot) << TXN_BITS | self.next_txn)
+    }
+
+    /// The slot of the call that a transaction of ours belongs to.
+    pub(crate) fn slot_of(txn: ClientTxn) -> u32 {
+        (txn.0 >> TXN_BITS) as u32
+    }
+
+    pub(crate) fn tag(&mut self, slot: u32, leg: u16) -> Tag {
+        Tag { shard: self.config.shard.0, slot, leg, chance: self.chance.u64() }
+    }
+
+    pub(crate) fn watch(&mut self, txn: ServerTxn, slot: u32, leg: u16) {
+        self.invites.insert(txn, (slot, leg));
+    }
+
+    pub(crate) fn unwatch(&mut self, txn: ServerTxn) {
+        self.invites.remove(&txn);
+    }
+
+    pub(crate) fn watched(&self, txn: ServerTxn) -> Option<(u32, u16)> {
+        self.invites.get(&txn).copied()
+    }
+
+    pub(crate) fn watching(&self) -> usize {
+        self.invites.len()
+    }
+
+    /// A leg of a call speaks over a connection.
+    pub(crate) fn enter(&mut self, connection: ConnectionId, slot: u32) {
+        if connection != ConnectionId::NONE {
+            self.connections.entry(connection).or_default().push(slot);
+        }
+    }
+
+    /// It no longer does.
+    pub(crate) fn leave(&mut self, connection: ConnectionId, slot: u32) {
+        if connection == ConnectionId::NONE {
+            return;
+        }
+        if let Some(slots) = self.connections.get_mut(&connection) {
+            if let Some(at) = slots.iter().position(|&other| other == slot) {
+                slots.swap_remove(at);
+            }
+            if slots.is_empty() {
+                self.connections.remove(&connection);
+            }
+        }
+    }
+
+    /// The calls with a leg on a connection that closed.
+    pub(crate) fn on_connection(&self, connection: ConnectionId) -> Vec<u32> {
+        let mut slots = self.connections.get(&connection).cloned().unwrap_or_default();
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    }
+
+    /// Our address as the other side of a flow should be told it.
+    pub(crate) fn address(&self, flow: &Flow) -> IpAddr {
+        let local = flow.local.ip().to_canonical();
+        match self.config.advertised {
+            Some(public) if public.is_ipv4() == local.is_ipv4() && is_public(flow.remote.ip().to_canonical()) => public,
+            _ => local,
+        }
+    }
+}
+
+/// Whether an address lies outside the ranges that never leave a site.
+pub(crate) fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            let shared = a == 100 && b & 0xc0 == 64;
+            !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || shared)
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local())
+        }
+    }
+}
+
+/// How many bits of a transaction's name count.
+const TXN_BITS: u32 = 40;
+const TXN_COUNT: u64 = (1 << TXN_BITS) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use words::Seed;
+
+    #[test]
+    fn transactions_tell_their_slot() {
+        let mut desk = Desk::new(Config::default(), Chance::new(Seed::from_number(1)), Time::ZERO);
+        let slot = crate::config::CALLS_MAX as u32 * 2 - 1;
+        let (a, b) = (desk.client_txn(slot), desk.client_txn(0));
+        assert_eq!((Desk::slot_of(a), Desk::slot_of(b)), (slot, 0));
+        assert!(a.0 >> 63 == 0 && a != b);
+    }
+
+    #[test]
+    fn only_the_outside_is_told_the_public_address() {
+        let config = Config { advertised: Some("203.0.113.1".parse().unwrap()), ..Config::default() };
+        let desk = Desk::new(config, Chance::new(Seed::from_number(1)), Time::ZERO);
+        let flow = |remote: &str| Flow {
+            transport: words::Transport::Udp,
+            listener: 0,
+            connection: ConnectionId::NONE,
+            local: "10.0.0.1:5060".parse().unwrap(),
+            remote: remote.parse().unwrap(),
+        };
+        assert_eq!(desk.address(&flow("198.51.100.7:5060")).to_string(), "203.0.113.1");
+        assert_eq!(desk.address(&flow("192.168.1.7:5060")).to_string(), "10.0.0.1");
+    }
+}

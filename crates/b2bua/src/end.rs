@@ -1,0 +1,147 @@
+//! A media end of a call in the relay: its ports, what we said about it, and what the relay was told.
+
+use crate::desk::Desk;
+use media::command::{Generation, MediaAddress, MediaCommand, PayloadTypes, PortPair, Sound, SourceRule};
+use media::offer::OurSide;
+use media::sdp::{AudioView, Direction};
+use std::time::Duration;
+use words::LegId;
+
+/// One end. Legs that ring together in one family share theirs: the one that is heard or that answered has it.
+#[derive(Debug)]
+pub(crate) struct End {
+    /// Named by the first leg that used it.
+    pub(crate) name: LegId,
+    pub(crate) ports: PortPair,
+    /// What we said to the leg.
+    pub(crate) ours: OurSide,
+    generation: Generation,
+    setting: Option<Setting>,
+    linked: Option<LegId>,
+    playing: bool,
+}
+
+/// What the relay knows about an end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Setting {
+    pub(crate) source: SourceRule,
+    pub(crate) remote: Option<MediaAddress>,
+    pub(crate) payload_types: PayloadTypes,
+    pub(crate) telephone_event: Option<u8>,
+    pub(crate) direction: Direction,
+    pub(crate) silence: Option<Duration>,
+}
+
+/// What a side's description says about its audio.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Said {
+    pub(crate) remote: Option<MediaAddress>,
+    pub(crate) payload_types: PayloadTypes,
+    pub(crate) telephone_event: Option<u8>,
+    pub(crate) direction: Direction,
+}
+
+impl Said {
+    /// Of an audio line; of none at all: nothing flows.
+    pub(crate) fn of(audio: Option<AudioView<'_>>) -> Said {
+        match audio {
+            Some(audio) if audio.is_accepted => Said {
+                remote: audio.remote,
+                payload_types: audio.payload_types,
+                telephone_event: audio.telephone_event,
+                direction: audio.direction,
+            },
+            _ => Said {
+                remote: None,
+                payload_types: PayloadTypes::NONE,
+                telephone_event: None,
+                direction: Direction::Inactive,
+            },
+        }
+    }
+}
+
+impl End {
+    pub(crate) fn new(name: LegId, ports: PortPair, desk: &mut Desk) -> End {
+        End {
+            name,
+            ports,
+            ours: OurSide::new(desk.chance.u64() >> SESSION_ID_SPARE),
+            generation: Generation::default(),
+            setting: None,
+            linked: None,
+            playing: false,
+        }
+    }
+
+    /// Opens the end, or changes what differs.
+    pub(crate) fn set(&mut self, setting: Setting, desk: &mut Desk) {
+        if self.setting == Some(setting) {
+            return;
+        }
+        let first = self.setting.replace(setting).is_none();
+        let (end, generation) = (self.name, self.generation.step());
+        let Setting { source, remote, payload_types, telephone_event, direction, silence } = setting;
+        desk.media(if first {
+            let ports = self.ports;
+            MediaCommand::Open {
+                end,
+                ports,
+                generation,
+                source,
+                remote,
+                payload_types,
+                telephone_event,
+                direction,
+                silence,
+            }
+        } else {
+            MediaCommand::Latch { end, generation, source, remote, payload_types, telephone_event, direction, silence }
+        });
+    }
+
+    /// What the relay was told last.
+    pub(crate) fn setting(&self) -> Option<Setting> {
+        self.setting
+    }
+
+    /// What comes from here goes to `to`.
+    pub(crate) fn link(&mut self, to: LegId, desk: &mut Desk) {
+        if self.setting.is_some() && self.linked != Some(to) {
+            self.linked = Some(to);
+            let generation = self.generation.step();
+            desk.media(MediaCommand::Link { from: self.name, to, generation });
+        }
+    }
+
+    /// The leg hears a sound.
+    pub(crate) fn play(&mut self, sound: Sound, desk: &mut Desk) {
+        let Some(setting) = self.setting else { return };
+        self.playing = true;
+        let payload_type = if setting.payload_types.contains(0) { 0 } else { 8 };
+        let generation = self.generation.step();
+        desk.media(MediaCommand::Play { end: self.name, generation, sound, payload_type });
+    }
+
+    /// It hears no sound.
+    pub(crate) fn stop(&mut self, desk: &mut Desk) {
+        if std::mem::take(&mut self.playing) {
+            let generation = self.generation.step();
+            desk.media(MediaCommand::Stop { end: self.name, generation });
+        }
+    }
+
+    /// Gives the end up. Ports that the relay never heard of go back at once, others when it reports them.
+    pub(crate) fn close(mut self, desk: &mut Desk, now: words::Time) {
+        if self.setting.is_some() {
+            desk.closing.insert(self.name, self.ports);
+            let generation = self.generation.step();
+            desk.media(MediaCommand::Close { end: self.name, generation });
+        } else {
+            desk.pool.give_back(self.ports, now).expect("an end's ports were taken when it was made");
+        }
+    }
+}
+
+/// Bits that a session id leaves out: some phones keep it in 32 bits, signed ([`OurSide::new`] takes one more away).
+const SESSION_ID_SPARE: u32 = 32;

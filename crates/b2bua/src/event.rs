@@ -1,0 +1,90 @@
+//! What goes into the room and what comes out of it.
+
+use media::command::MediaCommand;
+use sip::{ClientTxn, Message, Outgoing, ServerTxn, Target};
+use std::time::Duration;
+use words::{AccountId, CallId, Fact, Flow, Party, Time};
+
+/// An INVITE outside dialogs, from somebody who is known and may call.
+#[derive(Clone, Debug)]
+pub struct Invite {
+    /// Its transaction.
+    pub txn: ServerTxn,
+    /// The request.
+    pub message: Message,
+    /// How it came.
+    pub flow: Flow,
+    /// Whose call it is.
+    pub account: AccountId,
+    /// Who calls: what callees see, and what is recorded.
+    pub from: Party,
+    /// After how long without media an answered call ends; `None`: never.
+    pub silence: Option<Duration>,
+}
+
+/// Why an INVITE was not taken. The caller's answer is made by whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{status} {reason}")]
+pub struct Refusal {
+    /// The status.
+    pub status: u16,
+    /// The reason phrase; empty for the usual one.
+    pub reason: &'static str,
+    /// A header that the answer needs, such as `Accept` with 415.
+    pub header: Option<(sip::HeaderName, &'static str)>,
+}
+
+/// What leaves the room, in this order.
+#[derive(Debug)]
+pub enum Output {
+    /// A request begins.
+    Request {
+        /// Its name: answers come back under it.
+        txn: ClientTxn,
+        /// The request.
+        request: Outgoing,
+        /// Where it goes.
+        target: Target,
+    },
+    /// An answer to a request.
+    Respond {
+        /// Whose.
+        txn: ServerTxn,
+        /// The answer.
+        response: Outgoing,
+        /// Hold it until all facts that were said before it are stored: the 200 to BYE.
+        after_facts: bool,
+    },
+    /// An INVITE of ours is not wanted any more (RFC 3261 §9.1).
+    Cancel {
+        /// Which.
+        txn: ClientTxn,
+        /// The value of its `Reason` header.
+        reason: Option<String>,
+    },
+    /// The ACK to a 2xx (RFC 3261 §13.2.2.4).
+    Ack {
+        /// The request.
+        request: Outgoing,
+        /// Where it goes.
+        target: Target,
+    },
+    /// The ACK to our 2xx came: it need not be repeated.
+    Acked(ServerTxn),
+    /// For the relay.
+    Media(MediaCommand),
+    /// Something happened.
+    Fact {
+        /// Whose.
+        account: AccountId,
+        /// What.
+        fact: Fact,
+    },
+    /// What is to happen to a call? The answer is [`crate::Calls::apply`].
+    AskPlan {
+        /// The call.
+        call: CallId,
+    },
+    /// Nothing more now; wake the room then, if at all.
+    Timeout(Option<Time>),
+}

@@ -1,0 +1,149 @@
+//! Offer and answer between two legs in the middle of a call: at most one exchange at a time, in one direction.
+
+use media::sdp::Description;
+use sip::Message;
+
+/// Where an exchange stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// There is none.
+    Idle,
+    /// The asking leg's INVITE was carried to the other leg, whose final answer is missing.
+    Asked,
+    /// The asking leg has its 2xx; its ACK is missing.
+    Answered,
+    /// As before, and the ACK must bring the answer to the offer in that 2xx (RFC 3261 §13.2.2.4).
+    AnswerOwed,
+}
+
+/// What happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// A leg's INVITE is carried to the other leg.
+    Ask,
+    /// The exchange itself answered an INVITE, or carried the answer of one that it did not ask here.
+    Answer,
+    /// As before, with an offer in it.
+    AnswerWithOffer,
+    /// The other leg's 2xx brings an answer.
+    Success,
+    /// The other leg's 2xx brings an offer.
+    SuccessWithOffer,
+    /// The other leg refused: the call goes on as it was.
+    Failure,
+    /// The other leg's dialog is gone (RFC 3261 §12.2.1.2).
+    Gone,
+    /// The asking leg cancels.
+    Cancel,
+    /// Its ACK came; with an answer where one was owed.
+    Ack,
+    /// Its ACK came without the answer it owed, or with one that is none.
+    BadAck,
+    /// It never came.
+    NoAck,
+    /// The call ends.
+    End,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Send the other leg our INVITE.
+    Ask,
+    /// Send it CANCEL; its final answer decides.
+    Cancel,
+    /// Send it the ACK.
+    Acknowledge,
+    /// Send it the ACK with an answer that declines everything.
+    Decline,
+    /// Answer the asking leg 2xx.
+    Answer,
+    /// Answer it with a failure.
+    Refuse,
+    /// Answer it 487 (RFC 3261 §15.1.2).
+    Terminate,
+    /// Both sides agreed: command the media.
+    Connect,
+    /// End the call.
+    EndCall,
+}
+
+/// A move that the table does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{event:?} in {stage:?}")]
+pub(crate) struct IllegalExchange {
+    /// Where it stood, and stands.
+    pub(crate) stage: Stage,
+    /// What happened.
+    pub(crate) event: Move,
+}
+
+impl Stage {
+    /// Makes a move: changes the stage and tells what to do, in this order.
+    pub(crate) fn apply(&mut self, event: Move) -> Result<&'static [Effect], IllegalExchange> {
+        let stage = *self;
+        let row = MOVES.iter().find(|row| row.1 == stage && row.0 == event);
+        let &(_, _, to, effects) = row.ok_or(IllegalExchange { stage, event })?;
+        *self = to;
+        Ok(effects)
+    }
+}
+
+/// An exchange that is not idle.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) stage: Stage,
+    /// Whose INVITE it is.
+    pub(crate) asker: u16,
+    /// To whom it is carried; `None` when the exchange itself is the other side.
+    pub(crate) other: Option<u16>,
+    /// The offer that waits for its answer.
+    pub(crate) offer: Option<Description>,
+    /// The INVITE, until its final answer.
+    pub(crate) request: Option<Message>,
+}
+
+use Effect as F;
+use Move as M;
+use Stage as S;
+
+/// Event, from, to, effects.
+#[rustfmt::skip]
+const MOVES: &[(Move, Stage, Stage, &[Effect])] = &[
+    (M::Ask, S::Idle, S::Asked, &[F::Ask]),
+    (M::Answer, S::Idle, S::Answered, &[F::Answer, F::Connect]),
+    (M::AnswerWithOffer, S::Idle, S::AnswerOwed, &[F::Answer]),
+    (M::Success, S::Asked, S::Answered, &[F::Acknowledge, F::Answer, F::Connect]),
+    (M::SuccessWithOffer, S::Asked, S::AnswerOwed, &[F::Answer]),
+    (M::Failure, S::Asked, S::Idle, &[F::Refuse]),
+    (M::Gone, S::Asked, S::Idle, &[F::Refuse, F::EndCall]),
+    (M::Cancel, S::Asked, S::Asked, &[F::Cancel]),
+    (M::End, S::Asked, S::Idle, &[F::Terminate]),
+    (M::Ack, S::Answered, S::Idle, &[]),
+    (M::NoAck, S::Answered, S::Idle, &[F::EndCall]),
+    (M::End, S::Answered, S::Idle, &[]),
+    (M::Ack, S::AnswerOwed, S::Idle, &[F::Acknowledge, F::Connect]),
+    (M::BadAck, S::AnswerOwed, S::Idle, &[F::Decline, F::EndCall]),
+    (M::NoAck, S::AnswerOwed, S::Idle, &[F::Decline, F::EndCall]),
+    (M::End, S::AnswerOwed, S::Idle, &[F::Decline]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_graph_is_the_one_on_file() {
+        crate::tests::golden("b2bua_exchange", "Offer and answer in the middle of a call", MOVES, |row| {
+            (row.1, row.0, row.2, row.3)
+        });
+    }
+
+    #[test]
+    fn a_second_question_waits() {
+        let mut stage = Stage::Idle;
+        assert_eq!(stage.apply(Move::Ask), Ok(&[Effect::Ask][..]));
+        assert!(stage.apply(Move::Ask).is_err());
+        assert_eq!(stage, Stage::Asked);
+    }
+}

@@ -1,0 +1,70 @@
+//! What an agreed pair of descriptions means for the two ends: directions, hold, and whether silence counts.
+
+use crate::end::{Said, Setting};
+use media::command::SourceRule;
+use media::sdp::Direction;
+use std::time::Duration;
+
+/// One side of the agreement beside its description.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
+    pub(crate) said: Said,
+    pub(crate) source: SourceRule,
+}
+
+/// The settings of the ends of who offered and of who answered.
+///
+/// Silence counts only while both sides send: a side on hold may well be silent.
+pub(crate) fn settle(offer: Side, answer: Side, silence: Option<Duration>) -> (Setting, Setting) {
+    // As the answering side sees it; an answer cannot allow more than the offer did (RFC 3264 §6.1).
+    let direction = answer.said.direction.and(offer.said.direction.reversed());
+    let silence = silence.filter(|_| direction == Direction::SendRecv);
+    let payload_types = offer.said.payload_types.union(answer.said.payload_types);
+    let setting = |side: Side, other: Side, direction| Setting {
+        source: side.source,
+        remote: side.said.remote,
+        payload_types,
+        // A sender uses the receiver's numbers.
+        telephone_event: other.said.telephone_event.or(side.said.telephone_event),
+        direction,
+        silence,
+    };
+    // We are to each leg what the other leg is: our words to the offering side are the answer's.
+    (setting(offer, answer, direction), setting(answer, offer, direction.reversed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use media::command::PayloadTypes;
+
+    fn side(direction: Direction, types: PayloadTypes) -> Side {
+        let said = Said { remote: None, payload_types: types, telephone_event: None, direction };
+        Side { said, source: SourceRule::Strict }
+    }
+
+    fn directions(offer: Direction, answer: Direction) -> (Direction, Direction, bool) {
+        let types = PayloadTypes::NONE.with(0);
+        let (a, b) = settle(side(offer, types), side(answer, types), Some(Duration::from_secs(1)));
+        (a.direction, b.direction, a.silence.is_some())
+    }
+
+    #[test]
+    fn hold_turns_both_ends_and_stops_the_silence_clock() {
+        use Direction::{Inactive, RecvOnly, SendOnly, SendRecv};
+        assert_eq!(directions(SendRecv, SendRecv), (SendRecv, SendRecv, true));
+        // The offering side holds: it sends music, so we take from it and send it nothing.
+        assert_eq!(directions(SendOnly, RecvOnly), (RecvOnly, SendOnly, false));
+        assert_eq!(directions(Inactive, Inactive), (Inactive, Inactive, false));
+        // An answer that says too much is cut down to the offer.
+        assert_eq!(directions(SendOnly, SendRecv), (RecvOnly, SendOnly, false));
+    }
+
+    #[test]
+    fn both_sides_types_may_come() {
+        let (offer, answer) = (PayloadTypes::NONE.with(0).with(8), PayloadTypes::NONE.with(8).with(101));
+        let (a, b) = settle(side(Direction::SendRecv, offer), side(Direction::SendRecv, answer), None);
+        assert_eq!(a.payload_types.iter().collect::<Vec<_>>(), [0, 8, 101]);
+        assert_eq!(b.payload_types, a.payload_types);
+    }
+}

@@ -1,0 +1,138 @@
+//! The names we put into messages of our own: From, Contact, Call-ID; and what a Contact tells about NAT.
+
+use crate::desk::{Desk, is_public};
+use crate::tag::Tag;
+use sip::{Message, Uri};
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use words::{CallId, Flow, Party, Transport};
+
+/// The value of From on a leg that we open: the caller's name and number, and our tag. Nothing else of the caller's
+/// own headers is carried across.
+pub(crate) fn from_value(from: &Party, host: &str, tag: Tag) -> String {
+    let mut value = String::with_capacity(96);
+    let number = from.number.as_str();
+    let name = from.name.as_str();
+    if !name.is_empty() {
+        value.push('"');
+        for c in name.chars().filter(|c| !c.is_control()) {
+            if matches!(c, '"' | '\\') {
+                value.push('\\');
+            }
+            value.push(c);
+        }
+        value.push_str("\" ");
+    }
+    value.push_str("<sip:");
+    if number.is_empty() {
+        // RFC 3261 §8.1.1.3 and RFC 3323 §4.1.1.3.
+        value.push_str("anonymous@anonymous.invalid");
+    } else {
+        push_user(&mut value, number);
+        value.push('@');
+        value.push_str(host);
+    }
+    value.push_str(">;tag=");
+    value.push_str(tag.text().as_str());
+    value
+}
+
+/// The value of Contact: our address on the leg's flow, and a token that finds the leg again.
+pub(crate) fn contact_value(desk: &Desk, flow: &Flow, tag: Tag, secure: bool) -> String {
+    let mut value = String::with_capacity(96);
+    value.push_str(if secure { "<sips:" } else { "<sip:" });
+    value.push_str(tag.text().as_str());
+    value.push('@');
+    let address = SocketAddr::new(desk.address(flow), flow.local.port());
+    // Writing to a String cannot fail.
+    let _ = write!(value, "{address}");
+    if flow.transport != Transport::Udp {
+        value.push_str(";transport=");
+        // In a sips URI TLS is meant already (RFC 3261 §26.2.2).
+        value.push_str(match (secure, flow.transport) {
+            (true, Transport::Tls) => Transport::Tcp.uri_token(),
+            _ => flow.transport.uri_token(),
+        });
+    }
+    value.push('>');
+    value
+}
+
+/// The Call-ID of a leg that we open: it tells which call of ours it belongs to.
+pub(crate) fn call_id_value(call: CallId, leg: u16) -> String {
+    format!("{call}-{leg}")
+}
+
+/// The host that callees of an account can call back to: that of the URI in To; for others our own address.
+pub(crate) fn from_host(desk: &Desk, to_uri: &str, internal: bool, flow: &Flow) -> String {
+    if internal
+        && let Ok(uri) = Uri::parse(to_uri)
+        && !uri.host.is_empty()
+    {
+        return uri.host.to_owned();
+    }
+    match desk.address(flow) {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+/// The user part of a Request-URI, unescaped; the number of a `tel:` URI.
+pub(crate) fn dialled(message: &Message) -> String {
+    match Uri::parse(message.request_uri()) {
+        Ok(uri) => uri.user_unescaped().into_owned(),
+        Err(_) => String::new(),
+    }
+}
+
+/// Whether the sender of a request sits behind NAT: its Contact names another address than it came from.
+pub(crate) fn is_behind_nat(message: &Message, flow: &Flow) -> bool {
+    let Ok(Some(contact)) = message.contact() else { return false };
+    let Ok(uri) = Uri::parse(contact.uri) else { return false };
+    // A name instead of an address is no sign: a trunk may well be called by it, a browser's `.invalid` is checked by
+    // its connection anyway.
+    match uri.host_ip() {
+        Some(ip) => ip.to_canonical() != flow.remote.ip().to_canonical(),
+        None => uri.host.ends_with(".invalid"),
+    }
+}
+
+/// Whether an address of a description cannot be reached from here though its owner speaks from a public one.
+pub(crate) fn is_hidden(media: IpAddr, flow: &Flow) -> bool {
+    media != flow.remote.ip().to_canonical() && !is_public(media) && is_public(flow.remote.ip().to_canonical())
+}
+
+/// Escapes what may not stand in a user part (RFC 3261 §25.1).
+fn push_user(value: &mut String, user: &str) {
+    for byte in user.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {
+            value.push(char::from(byte));
+        } else {
+            let _ = write!(value, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAG: Tag = Tag { shard: 0, slot: 1, leg: 1, chance: 2 };
+
+    fn party(number: &str, name: &str) -> Party {
+        Party { number: number.into(), name: name.into(), user: None, peer: None }
+    }
+
+    #[test]
+    fn names_are_quoted_and_numbers_escaped() {
+        assert_eq!(
+            from_value(&party("10 01", "Anna \"A\" \\\r\n"), "h", TAG),
+            "\"Anna \\\"A\\\" \\\\\" <sip:10%2001@h>;tag=00000000000100010000000000000002"
+        );
+    }
+
+    #[test]
+    fn nobody_is_anonymous() {
+        assert!(from_value(&party("", ""), "h", TAG).starts_with("<sip:anonymous@anonymous.invalid>;tag="));
+    }
+}

@@ -1,0 +1,311 @@
+//! Requests inside a leg's dialog, and answers to ours.
+
+use crate::call::{Call, Ending, Relayed};
+use crate::cause::Failure;
+use crate::desk::Desk;
+use crate::event::Output;
+use crate::exchange::Stage;
+use crate::leg::{LegEvent, LegState};
+use crate::view::CallState;
+use bytes::Bytes;
+use sip::{ClientTxn, HeaderName, Message, Method, Outgoing, ServerTxn, Target};
+use words::{EndCause, Flow, Time};
+
+impl Call {
+    /// A request inside the dialog of a leg. Whoever asked has checked that it comes from the leg's own source.
+    pub(crate) fn handle_request(
+        &mut self,
+        desk: &mut Desk,
+        at: usize,
+        txn: ServerTxn,
+        message: Message,
+        flow: Flow,
+        now: Time,
+    ) {
+        self.follow(desk, at, flow);
+        let in_order = self.legs[at].dialog.as_mut().is_some_and(|dialog| dialog.accept(&message).is_ok());
+        let n = self.legs[at].n;
+        if !in_order {
+            return self.refuse_request(desk, n, txn, &message, 500, "CSeq Out Of Order");
+        }
+        match message.method() {
+            Method::Invite => self.reinvite(desk, at, txn, message, now),
+            Method::Bye => self.handle_bye(desk, at, txn, &message, now),
+            Method::Info => self.handle_info(desk, at, txn, message),
+            Method::Options => {
+                let mut builder = self.dialog_response(desk, at, &message, 200);
+                builder.push_header(HeaderName::Accept, ACCEPT);
+                desk.respond(txn, builder);
+            }
+            // Some phones keep their NAT binding open so; there is no subscription that could be meant (RFC 6665 §4.1.3).
+            Method::Notify if message.header(HeaderName::Event).is_some_and(|event| event == "keep-alive") => {
+                self.refuse_request(desk, n, txn, &message, 200, "");
+            }
+            Method::Notify | Method::Prack => self.refuse_request(desk, n, txn, &message, 481, ""),
+            Method::Other => self.refuse_method(desk, at, txn, &message, 501),
+            // ACK and CANCEL are no requests to answer: the endpoint gives them as events of their own.
+            Method::Ack
+            | Method::Cancel
+            | Method::Message
+            | Method::Publish
+            | Method::Refer
+            | Method::Register
+            | Method::Subscribe
+            | Method::Update => self.refuse_method(desk, at, txn, &message, 405),
+        }
+    }
+
+    /// An answer to a request of ours.
+    pub(crate) fn handle_response(
+        &mut self,
+        desk: &mut Desk,
+        txn: ClientTxn,
+        response: &Message,
+        flow: Flow,
+        now: Time,
+    ) {
+        if let Some(at) = self.legs.iter().position(|leg| leg.bye == Some(txn)) {
+            if response.status() >= 200 {
+                let _ = self.legs[at].state.apply(LegEvent::Done);
+            }
+            return;
+        }
+        let Some(at) = self.inviting(txn) else { return self.handle_relayed(desk, txn, response) };
+        if let Target::Dial { .. } = self.legs[at].target {
+            self.follow(desk, at, flow);
+        }
+        let status = response.status();
+        match self.legs[at].state {
+            LegState::Calling | LegState::Ringing | LegState::Cancelling => match status {
+                100 => {}
+                101..200 => self.handle_provisional(desk, at, response, now),
+                200..300 => self.handle_success(desk, at, response, now),
+                _ => self.handle_failure(desk, at, Failure::of_answer(status), now),
+            },
+            LegState::Confirmed | LegState::Leaving | LegState::ByeOwed if status >= 200 => {
+                let other = self.legs[at].dialog.as_ref().is_some_and(|dialog| !dialog.matches(response));
+                if other && status < 300 {
+                    self.dismiss(desk, at, response);
+                } else if self.asked(self.legs[at].n) {
+                    self.handle_answer(desk, at, response, now);
+                } else if status < 300 {
+                    self.handle_late_success(desk, at);
+                }
+            }
+            LegState::Incoming
+            | LegState::Accepted
+            | LegState::ByeOwed
+            | LegState::Confirmed
+            | LegState::Leaving
+            | LegState::Ended => {}
+        }
+    }
+
+    /// A request of ours got no answer (`status` 408) or could not be delivered (503).
+    pub(crate) fn handle_no_response(&mut self, desk: &mut Desk, txn: ClientTxn, status: u16, now: Time) {
+        if let Some(at) = self.legs.iter().position(|leg| leg.bye == Some(txn)) {
+            let _ = self.legs[at].state.apply(LegEvent::Done);
+            return;
+        }
+        if let Some(at) = self.inviting(txn) {
+            if self.asked(self.legs[at].n) {
+                self.handle_no_answer(desk, now);
+            } else {
+                self.handle_failure(desk, at, Failure::unreachable(status), now);
+            }
+            return;
+        }
+        if let Some(relayed) = self.take_relayed(txn) {
+            self.refuse_request(desk, relayed.from, relayed.server, &relayed.request, 408, "");
+        }
+    }
+
+    /// The connection of a leg closed.
+    pub(crate) fn handle_lost(&mut self, desk: &mut Desk, at: usize, now: Time) {
+        let leg = &mut self.legs[at];
+        if matches!(leg.target, Target::Dial { .. }) {
+            // It is opened anew for the next request.
+            return;
+        }
+        match leg.state {
+            LegState::Incoming => {
+                let n = leg.n;
+                let _ = leg.state.apply(LegEvent::Gone);
+                self.forget_theirs(desk, at);
+                self.setup = None;
+                self.end(desk, &Ending::new(EndCause::SignallingLost, Some(n)), now);
+            }
+            LegState::Calling | LegState::Ringing => {
+                self.handle_failure(desk, at, Failure::unreachable(503), now);
+            }
+            // The phone may be back over a new connection; its media goes on meanwhile.
+            LegState::Accepted | LegState::Confirmed => {
+                leg.lost = true;
+                self.set_timer(desk, crate::desk::Due::Lost, now + GRACE);
+            }
+            LegState::ByeOwed | LegState::Cancelling | LegState::Leaving => {
+                let _ = leg.state.apply(LegEvent::Gone);
+                self.forget_theirs(desk, at);
+            }
+            LegState::Ended => {}
+        }
+    }
+
+    /// A lost leg did not come back.
+    pub(crate) fn handle_not_back(&mut self, desk: &mut Desk, now: Time) {
+        if let Some(at) = self.legs.iter().position(|leg| leg.lost && leg.state.is_live()) {
+            let n = self.legs[at].n;
+            let _ = self.legs[at].state.apply(LegEvent::Gone);
+            self.forget_theirs(desk, at);
+            self.end(desk, &Ending::new(EndCause::SignallingLost, Some(n)), now);
+        }
+    }
+
+    /// From here on a leg speaks through another flow.
+    fn follow(&mut self, desk: &mut Desk, at: usize, flow: Flow) {
+        let leg = &mut self.legs[at];
+        if leg.flow == flow {
+            return;
+        }
+        desk.leave(leg.flow.connection, self.slot);
+        desk.enter(flow.connection, self.slot);
+        leg.flow = flow;
+        leg.lost = false;
+        if let Target::Flow(target) = &mut leg.target {
+            *target = flow;
+        }
+    }
+
+    /// BYE (RFC 3261 §15.1.2): the call is over. Its 200 waits until that is stored.
+    fn handle_bye(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: &Message, now: Time) {
+        let n = self.legs[at].n;
+        let response = Outgoing { builder: self.response(desk, at, message, 200, ""), body: None };
+        if self.legs[at].state == LegState::Incoming {
+            // A caller may end its early dialog so (§15); its INVITE gets 487 as with CANCEL.
+            self.handle_cancelled(desk, None, now);
+        } else if self.legs[at].state.apply(LegEvent::Bye).is_ok() {
+            self.end(desk, &Ending::new(EndCause::Normal, Some(n)), now);
+            self.forget_theirs(desk, at);
+        }
+        desk.push(Output::Respond { txn, response, after_facts: true });
+    }
+
+    /// INFO (RFC 6086): digits and the like go to the other leg, what nobody knows is refused by its type.
+    fn handle_info(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: Message) {
+        let n = self.legs[at].n;
+        if message.raw_header("Info-Package").is_some() {
+            let builder = self.response(desk, at, &message, 469, "").raw("Recv-Info", "");
+            return desk.respond(txn, builder);
+        }
+        let kind = message.content_type().map(|kind| kind.split(';').next().unwrap_or(kind).trim());
+        let kind = INFO_BODIES.iter().find(|known| kind.is_some_and(|kind| kind.eq_ignore_ascii_case(known)));
+        let Some(&kind) = kind else {
+            if message.body().is_empty() {
+                // A sign of life (RFC 2976 §2.2).
+                return self.refuse_request(desk, n, txn, &message, 200, "");
+            }
+            let mut builder = self.response(desk, at, &message, 415, "");
+            builder.push_header(HeaderName::Accept, ACCEPT_INFO);
+            return desk.respond(txn, builder);
+        };
+        let other = if n == 0 { self.talks_with } else { Some(0) };
+        let other = other.and_then(|n| self.place(n)).filter(|&at| self.legs[at].state == LegState::Confirmed);
+        let Some(to) = other else {
+            // The exchange itself is the other side, and has heard it.
+            return self.refuse_request(desk, n, txn, &message, 200, "");
+        };
+        if self.relayed.len() >= RELAYED {
+            return self.refuse_request(desk, n, txn, &message, 503, "Too Many Requests In Flight");
+        }
+        let client = desk.client_txn(self.slot);
+        let leg = &mut self.legs[to];
+        let Some(mut builder) = leg.request(Method::Info) else { return };
+        builder.push_header(HeaderName::UserAgent, &desk.config.server);
+        let request = Outgoing { builder, body: Some((kind, Bytes::copy_from_slice(message.body()))) };
+        desk.push(Output::Request { txn: client, request, target: leg.target });
+        self.relayed.push(Relayed { server: txn, client, from: n, request: message });
+    }
+
+    fn handle_relayed(&mut self, desk: &mut Desk, txn: ClientTxn, response: &Message) {
+        if response.status() < 200 {
+            return;
+        }
+        if let Some(relayed) = self.take_relayed(txn) {
+            let status = match response.status() {
+                // A dialog of the other leg is not this leg's (§12.2.1.2).
+                481 | 408 => 480,
+                300..=399 | 401 | 407 => 403,
+                status => status,
+            };
+            self.refuse_request(desk, relayed.from, relayed.server, &relayed.request, status, "");
+        }
+    }
+
+    fn take_relayed(&mut self, txn: ClientTxn) -> Option<Relayed> {
+        let place = self.relayed.iter().position(|relayed| relayed.client == txn)?;
+        Some(self.relayed.swap_remove(place))
+    }
+
+    /// 405 or 501 with what we can do (§8.2.1).
+    fn refuse_method(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: &Message, status: u16) {
+        let mut builder = self.response(desk, at, message, status, "");
+        builder.push_header(HeaderName::Allow, &desk.config.allow);
+        desk.respond(txn, builder);
+    }
+
+    /// The leg whose INVITE of ours has that name.
+    fn inviting(&self, txn: ClientTxn) -> Option<usize> {
+        self.legs.iter().position(|leg| leg.ours.as_ref().is_some_and(|ours| ours.txn == txn))
+    }
+
+    /// Whether a leg's final answer to a question of the other is missing.
+    fn asked(&self, n: u16) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.stage == Stage::Asked && exchange.other == Some(n))
+    }
+
+    /// A 2xx that nobody waits for: a repetition, or the answer to a change that crossed our BYE.
+    fn handle_late_success(&mut self, desk: &mut Desk, at: usize) {
+        let unanswered =
+            matches!(self.legs[at].ours.as_ref().map(|ours| &ours.ack), Some(crate::leg::Acking::Unneeded));
+        if unanswered && self.state == CallState::Ended {
+            self.acknowledge(desk, at, None);
+        } else {
+            self.acknowledge_again(desk, at);
+        }
+    }
+
+    /// A second 2xx from another branch behind the callee's proxy: acknowledged and ended (§13.2.2.4).
+    fn dismiss(&mut self, desk: &mut Desk, at: usize, response: &Message) {
+        let leg = &self.legs[at];
+        let Some(ours) = &leg.ours else { return };
+        let from = response.header(HeaderName::From).unwrap_or_default();
+        let call_id = response.call_id().unwrap_or_default();
+        let Ok(mut dialog) = sip::Dialog::uac(from, call_id, ours.cseq, response) else { return };
+        let target = leg.target;
+        desk.push(Output::Ack { request: dialog.ack(ours.cseq).into(), target });
+        let mut builder = dialog.request(Method::Bye);
+        builder.push_header(HeaderName::Reason, crate::cause::ELSEWHERE);
+        let txn = desk.client_txn(self.slot);
+        desk.push(Output::Request { txn, request: builder.into(), target });
+    }
+}
+
+/// What INFO may carry from one leg to the other.
+const INFO_BODIES: [&str; 4] = [
+    "application/dtmf-relay",
+    "application/dtmf",
+    "application/media_control+xml",
+    "application/vnd.nortelnetworks.digits",
+];
+
+/// The same as a header.
+const ACCEPT_INFO: &str =
+    "application/dtmf-relay, application/dtmf, application/media_control+xml, application/vnd.nortelnetworks.digits";
+
+const ACCEPT: &str = "application/sdp";
+
+/// The most requests of one call that wait for the other leg.
+const RELAYED: usize = 4;
+
+/// How long a phone whose connection closed may take to come back: 64*T1, as long as a transaction would have tried.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(32);

@@ -1,0 +1,73 @@
+//! The read-only picture of calls.
+
+use crate::leg::LegState;
+use words::{AccountId, CallId, Flow, LegId, Party, Time, UserId};
+
+/// Whose dialog a message belongs to, and from where that side may speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LegView {
+    /// The leg, and with it the call.
+    pub leg: LegId,
+    /// Whose call.
+    pub account: AccountId,
+    /// The flow that it speaks through.
+    pub flow: Flow,
+    /// The user at its end, when it is one.
+    pub user: Option<UserId>,
+}
+
+/// Where a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallState {
+    /// Nobody answered yet.
+    Ringing,
+    /// Answered.
+    Answered,
+    /// Over; last answers are awaited.
+    Ended,
+}
+
+impl CallState {
+    /// Its word for people and programs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CallState::Ringing => "ringing",
+            CallState::Answered => "answered",
+            CallState::Ended => "ended",
+        }
+    }
+}
+
+/// A call as others may see it.
+#[derive(Clone, Debug)]
+pub struct CallView<'a> {
+    /// Which.
+    pub call: CallId,
+    /// Whose.
+    pub account: AccountId,
+    /// Who calls.
+    pub from: &'a Party,
+    /// What was dialled.
+    pub to: &'a Party,
+    /// Where it stands.
+    pub state: CallState,
+    /// When it began.
+    pub began: Time,
+    /// When it was answered.
+    pub answered: Option<Time>,
+    /// Its legs, the caller's first.
+    pub legs: Vec<LegLine<'a>>,
+}
+
+/// A leg in a [`CallView`].
+#[derive(Clone, Copy, Debug)]
+pub struct LegLine<'a> {
+    /// Its number.
+    pub n: u16,
+    /// Who is there.
+    pub party: &'a Party,
+    /// Where it stands.
+    pub state: LegState,
+    /// The flow that it speaks through.
+    pub flow: Flow,
+}
