@@ -236,6 +236,12 @@ impl Table {
         end.is_some_and(|end| matches!(end.kernel, Kernel::Unproven | Kernel::Proven))
     }
 
+    /// Whether the RTP socket of `slot` was connected and not yet [`Table::drained`].
+    pub fn is_draining(&self, slot: u32) -> bool {
+        let end = self.rows.get(slot as usize).and_then(|row| row.end.as_ref());
+        end.is_some_and(|end| end.kernel == Kernel::Draining)
+    }
+
     /// The way out for `bytes` of a sound that the end hears.
     pub fn emit(&mut self, slot: u32, bytes: usize) -> Option<Route> {
         let end = self.end_at(slot)?;

@@ -130,9 +130,9 @@ impl DatagramSocket {
 }
 
 /// Waits for many sockets at once. Readiness is level-triggered: what was not read is told again.
+#[derive(Debug)]
 pub struct Poller {
     epoll: OwnedFd,
-    events: Vec<epoll::Event>,
     waker: Waker,
 }
 
@@ -146,7 +146,7 @@ impl Poller {
         let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         // Edge-triggered: the counter need not be read back.
         epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN | epoll::EventFlags::ET)?;
-        Ok(Poller { epoll, events: Vec::with_capacity(EVENTS), waker: Waker(Arc::new(wake)) })
+        Ok(Poller { epoll, waker: Waker(Arc::new(wake)) })
     }
 
     /// What other threads wake this poller with.
@@ -164,28 +164,49 @@ impl Poller {
     }
 
     /// Waits until a socket is ready, somebody wakes it or `timeout` is over (`None`: for good).
-    /// Returns how many [`Poller::token`]s there are; [`EVENTS`] means that there may be more.
+    /// Returns how many `events` there are; [`EVENTS`] means that there may be more.
     ///
     /// # Errors
     /// What the kernel says; a signal is no error.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        self.events.clear();
+    pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<usize> {
+        events.0.clear();
         // Rounded up to the kernel's milliseconds, so that nobody wakes just before the time and spins.
         let timeout = timeout.map(|t| {
-            let millis = i64::try_from(t.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::from(i32::MAX));
+            let millis = i64::try_from(t.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX).min(i64::from(i32::MAX));
             Timespec { tv_sec: millis / 1_000, tv_nsec: millis % 1_000 * 1_000_000 }
         });
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(self.events.len()),
+        match epoll::wait(&self.epoll, spare_capacity(&mut events.0), timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(events.0.len()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Where a [`Poller`] writes what is ready; stays on its thread.
+pub struct Events(Vec<epoll::Event>);
+
+impl Events {
+    /// Room for [`EVENTS`].
+    pub fn new() -> Self {
+        Events(Vec::with_capacity(EVENTS))
     }
 
     /// The token of the `n`th ready socket, `None` for a wake-up.
     #[inline]
     pub fn token(&self, n: usize) -> Option<u32> {
-        let data = self.events[n].data.u64();
-        u32::try_from(data).ok()
+        u32::try_from(self.0.get(n)?.data.u64()).ok()
+    }
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries((0..self.0.len()).map(|n| self.token(n))).finish()
     }
 }
 
@@ -252,15 +273,15 @@ mod tests {
     fn a_connected_socket_hears_its_peer_only_and_keeps_its_port() {
         let ((us, here), (peer, there), (other, _)) =
             (socket(Ipv4Addr::LOCALHOST), socket(Ipv4Addr::LOCALHOST), socket(Ipv4Addr::LOCALHOST));
-        let mut poller = Poller::new().unwrap();
+        let (poller, mut events) = (Poller::new().unwrap(), Events::new());
         let mut buffer = [0; 16];
         poller.add(&us, 7).unwrap();
 
         us.connect(there).unwrap();
         let _ = other.send_to(b"foreign", here);
         peer.send_to(b"ours", here).unwrap();
-        assert_eq!(poller.wait(Some(Duration::from_secs(5))).unwrap(), 1);
-        assert_eq!(poller.token(0), Some(7));
+        assert_eq!(poller.wait(&mut events, Some(Duration::from_secs(5))).unwrap(), 1);
+        assert_eq!(events.token(0), Some(7));
         assert_eq!(us.receive(&mut buffer).unwrap(), 4);
         assert_eq!(us.receive(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
 
@@ -282,12 +303,12 @@ mod tests {
 
     #[test]
     fn a_wake_up_is_not_lost_and_told_once() {
-        let mut poller = Poller::new().unwrap();
+        let (poller, mut events) = (Poller::new().unwrap(), Events::new());
         poller.waker().wake();
-        assert_eq!((poller.wait(None).unwrap(), poller.token(0)), (1, None));
-        assert_eq!(poller.wait(Some(Duration::ZERO)).unwrap(), 0);
+        assert_eq!((poller.wait(&mut events, None).unwrap(), events.token(0)), (1, None));
+        assert_eq!(poller.wait(&mut events, Some(Duration::ZERO)).unwrap(), 0);
         poller.waker().wake();
-        assert_eq!(poller.wait(None).unwrap(), 1);
+        assert_eq!(poller.wait(&mut events, None).unwrap(), 1);
     }
 
     #[test]

@@ -1,0 +1,151 @@
+//! Binding pairs of sockets, a few at a time, so that calls in progress hear nothing of it.
+
+use media::command::Family;
+use net::batch::DatagramSocket;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+/// How many pairs are bound in one turn of a worker.
+pub(crate) const PAIRS_PER_TURN: usize = 16;
+
+/// What is asked of the kernel for each socket: it grants twice that, some 170 packets of G.711. Units: bytes.
+pub const RECEIVE_BUFFER: usize = 64 * 1_024;
+
+/// The sockets of a pair.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) rtp: DatagramSocket,
+    pub(crate) rtcp: DatagramSocket,
+}
+
+impl Pair {
+    /// Binds `rtp_port` and the port above it.
+    fn bind(address: IpAddr, rtp_port: u16) -> io::Result<Pair> {
+        let socket = |port| DatagramSocket::bind(SocketAddr::new(address, port), RECEIVE_BUFFER);
+        let pair = Pair { rtp: socket(rtp_port)?, rtcp: socket(rtp_port + 1)? };
+        // A host that does not let packets be marked still carries them.
+        let _ = pair.rtp.mark_as_voice();
+        Ok(pair)
+    }
+}
+
+/// The share of the ports that one worker may bind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    pub(crate) port_min: u16,
+    pub(crate) port_max: u16,
+    /// The number of this worker, and how many there are.
+    pub(crate) worker: u16,
+    pub(crate) workers: u16,
+    /// The most pairs over both families.
+    pub(crate) pairs_max: usize,
+}
+
+/// What is bound, and what is to be bound yet.
+#[derive(Debug)]
+pub(crate) struct Stock {
+    share: Share,
+    families: [Supply; 2],
+    bound: usize,
+}
+
+#[derive(Debug)]
+struct Supply {
+    family: Family,
+    address: Option<IpAddr>,
+    /// The next even port to try, as a number that can pass the last one.
+    next_port: u32,
+    wanted: usize,
+    bound: usize,
+}
+
+impl Stock {
+    /// Nothing bound yet. A family without an address stays empty.
+    pub(crate) fn new(share: Share, ipv4: Option<IpAddr>, ipv6: Option<IpAddr>) -> Self {
+        let first = u32::from(share.port_min).next_multiple_of(2) + 2 * u32::from(share.worker);
+        let supply = |family, address| Supply { family, address, next_port: first, wanted: 0, bound: 0 };
+        Stock { share, families: [supply(Family::V4, ipv4), supply(Family::V6, ipv6)], bound: 0 }
+    }
+
+    /// Wants at least `pairs` of a family in all.
+    pub(crate) fn want(&mut self, pairs: u32, family: Family) {
+        let supply = &mut self.families[family as usize];
+        supply.wanted = supply.wanted.max(pairs as usize);
+    }
+
+    /// Whether [`Stock::bind_next`] has something to do.
+    pub(crate) fn is_wanting(&self) -> bool {
+        self.families.iter().any(|supply| supply.wanted > supply.bound)
+    }
+
+    /// Binds one more pair; `None` when there is nothing to bind, or no more can be: then the wish is dropped.
+    pub(crate) fn bind_next(&mut self) -> Option<(u16, Family, Pair)> {
+        let supply = self.families.iter_mut().find(|supply| supply.wanted > supply.bound)?;
+        let why: &dyn std::fmt::Display = 'full: {
+            let Some(address) = supply.address else { break 'full &"this family is not served" };
+            if self.bound >= self.share.pairs_max {
+                break 'full &"the limit of open files or of datagram memory is reached";
+            }
+            while supply.next_port < u32::from(self.share.port_max) {
+                let port = supply.next_port as u16;
+                supply.next_port += 2 * u32::from(self.share.workers);
+                match Pair::bind(address, port) {
+                    Ok(pair) => {
+                        supply.bound += 1;
+                        self.bound += 1;
+                        return Some((port, supply.family, pair));
+                    }
+                    // Somebody else's port; the next will do.
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                    Err(error) => {
+                        tracing::warn!(port, family = ?supply.family, %error, "cannot bind media ports");
+                        supply.wanted = supply.bound;
+                        return None;
+                    }
+                }
+            }
+            &"the range of ports is used up"
+        };
+        tracing::debug!(family = ?supply.family, bound = supply.bound, wanted = supply.wanted, %why, "no more media ports");
+        supply.wanted = supply.bound;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn stock(worker: u16, pairs_max: usize) -> Stock {
+        let share = Share { port_min: 29_001, port_max: 29_020, worker, workers: 2, pairs_max };
+        Stock::new(share, Some(Ipv4Addr::new(127, 0, 9, 1).into()), None)
+    }
+
+    fn ports(stock: &mut Stock, pairs: u32, held: &mut Vec<Pair>) -> Vec<u16> {
+        stock.want(pairs, Family::V4);
+        let mut ports = Vec::new();
+        while let Some((port, _, pair)) = stock.bind_next() {
+            ports.push(port);
+            held.push(pair);
+        }
+        ports
+    }
+
+    #[test]
+    fn workers_share_the_range_and_pass_over_ports_of_others() {
+        let mut held = Vec::new();
+        let taken = DatagramSocket::bind((Ipv4Addr::new(127, 0, 9, 1), 29_007).into(), 4_096).unwrap();
+        let (mut first, mut second) = (stock(0, 100), stock(1, 100));
+        assert_eq!(ports(&mut first, 2, &mut held), [29_002, 29_010]);
+        assert_eq!(ports(&mut second, 9, &mut held), [29_004, 29_008, 29_012, 29_016]);
+        assert!(!second.is_wanting());
+        assert_eq!(held[0].rtcp.local().unwrap().port(), 29_003);
+        drop(taken);
+        let mut few = stock(0, 1);
+        held.clear();
+        assert_eq!(ports(&mut few, 3, &mut held), [29_002]);
+        few.want(3, Family::V6);
+        assert!(few.bind_next().is_none() && !few.is_wanting());
+    }
+}

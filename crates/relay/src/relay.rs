@@ -1,0 +1,270 @@
+//! The handle by which the switch commands the workers.
+
+use crate::orders::{Full, Sender, orders};
+use crate::ports::{Share, Stock};
+use crate::report::{Notify, REPORTS, Reports};
+use crate::source::Sounds;
+use crate::tier::{Capacity, Mode, kernel_buffer_bytes};
+use crate::worker::{HOUSEKEEPING, Published, Worker};
+use forward::{Table, Totals};
+use media::command::{MediaCommand, MediaReport, Refusal};
+use net::batch::{Poller, monotonic_nanos, raise_descriptor_limit};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use words::{Chance, LegId, Seed};
+
+/// What a relay is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many threads move packets: at least one.
+    pub workers: u16,
+    /// The lowest port; RTP is on even ones.
+    pub port_min: u16,
+    /// The highest port.
+    pub port_max: u16,
+    /// The IPv4 address to bind; unspecified binds all, `None` serves no IPv4. A host with several addresses on one link
+    /// names the one that it puts into descriptions.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The IPv6 address to bind, as with IPv4.
+    pub ipv6: Option<Ipv6Addr>,
+    /// How packets are moved.
+    pub mode: Mode,
+    /// From which the SSRCs of sounds are drawn.
+    pub seed: Seed,
+    /// How many descriptors are left to the rest of the process.
+    pub descriptors_kept: u32,
+}
+
+impl Config {
+    /// One worker on these ports of all addresses of the host, by the best tier.
+    pub fn new(port_min: u16, port_max: u16, seed: Seed) -> Self {
+        Config {
+            workers: 1,
+            port_min,
+            port_max,
+            ipv4: Some(Ipv4Addr::UNSPECIFIED),
+            ipv6: Some(Ipv6Addr::UNSPECIFIED),
+            mode: Mode::Auto,
+            seed,
+            descriptors_kept: 1_024,
+        }
+    }
+}
+
+/// What went through the relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Of all workers, at most [`HOUSEKEEPING`] old while ends are open.
+    pub totals: Totals,
+    /// Bound pairs of ports.
+    pub pairs: u64,
+    /// Times that a command woke a worker.
+    pub wakeups: u64,
+    /// Digits and first packets that were not reported because the switch did not read.
+    pub reports_dropped: u64,
+    /// Panics that workers survived.
+    pub panics: u64,
+}
+
+/// The workers, from the switch's side.
+pub struct Relay {
+    workers: Vec<Handle>,
+    /// Which worker has an end; empty when there is one worker only.
+    owners: HashMap<LegId, u16>,
+    reports: SyncSender<MediaReport>,
+    notify: Notify,
+    capacity: Capacity,
+}
+
+struct Handle {
+    orders: Sender,
+    published: Arc<Mutex<Published>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Relay {
+    /// Starts the workers. `on_reports` is called by them, from their threads, when there is something to receive: it
+    /// must only wake the receiver. Raises the soft limit of open files to the hard one.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the configuration leaves no pair of ports; else what the operating system says.
+    pub fn start(
+        config: &Config,
+        on_reports: Box<dyn Fn() + Send + Sync>,
+    ) -> io::Result<(Relay, Receiver<MediaReport>)> {
+        let first = u32::from(config.port_min).next_multiple_of(2);
+        let ports = (u32::from(config.port_max) + 1).saturating_sub(first) / 2;
+        let addresses = [config.ipv4.map(IpAddr::V4), config.ipv6.map(IpAddr::V6)];
+        let families = addresses.iter().flatten().count() as u32;
+        if config.workers == 0 || ports == 0 || families == 0 || config.port_min == 0 {
+            let why =
+                "media needs a worker, an address family and a range of ports that holds an even one and the next";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let descriptors = raise_descriptor_limit().saturating_sub(u64::from(config.descriptors_kept));
+        let capacity = Capacity::of(ports, families, descriptors, kernel_buffer_bytes());
+        let (sender, receiver) = sync_channel(REPORTS);
+        let notify: Notify = Arc::from(on_reports);
+        let mut chance = Chance::new(config.seed);
+        let mut relay = Relay { workers: Vec::new(), owners: HashMap::new(), reports: sender, notify, capacity };
+        for number in 0..config.workers {
+            let worker = relay.start_worker(number, config, addresses, chance.fork())?;
+            relay.workers.push(worker);
+        }
+        let Capacity { pairs, limit, .. } = capacity;
+        tracing::info!(mode = %config.mode, workers = config.workers, pairs, ?limit, "media relay started");
+        Ok((relay, receiver))
+    }
+
+    /// Hands a command to the worker that it is for. Never blocks, and mostly wakes nobody.
+    ///
+    /// # Errors
+    /// [`Full`] when too many commands wait; never for `Open` and `Close`.
+    pub fn apply(&mut self, command: MediaCommand) -> Result<(), Full> {
+        let worker = match command {
+            MediaCommand::Stock { pairs, family } => {
+                let pairs = pairs.div_ceil(self.workers.len() as u32);
+                let each = MediaCommand::Stock { pairs, family };
+                return self.workers.iter_mut().try_for_each(|worker| worker.orders.push(each));
+            }
+            MediaCommand::Open { end, ports, .. } => {
+                if self.workers.len() > 1 {
+                    self.owners.insert(end, ports.worker);
+                }
+                Some(ports.worker)
+            }
+            MediaCommand::Close { end, .. } if self.workers.len() > 1 => self.owners.remove(&end),
+            MediaCommand::Link { from, to, .. } => {
+                let (ours, theirs) = (self.owner(from), self.owner(to));
+                if ours.is_some() && theirs.is_some() && ours != theirs {
+                    return self.refuse(from, Refusal::DifferentWorkers);
+                }
+                ours
+            }
+            MediaCommand::Latch { end, .. }
+            | MediaCommand::Unlink { from: end, .. }
+            | MediaCommand::Play { end, .. }
+            | MediaCommand::Stop { end, .. }
+            | MediaCommand::Close { end, .. } => self.owner(end),
+        };
+        // A command for an end that nobody has goes to the first worker, which says so where it matters.
+        let worker = self.workers.get_mut(usize::from(worker.unwrap_or(0)));
+        worker.map_or(Err(Full), |worker| worker.orders.push(command))
+    }
+
+    /// Lets sleeping workers carry out what waits for them. Worth a call every few seconds: a worker whose ends never
+    /// see a packet is not woken otherwise, and the ports of ended calls come back only through it.
+    pub fn settle(&self) {
+        self.workers.iter().for_each(|worker| worker.orders.settle());
+    }
+
+    /// How many pairs of ports fit on this host, and what limits them.
+    pub fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    /// What went through so far.
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for worker in &self.workers {
+            let seen = *worker.published.lock().unwrap_or_else(PoisonError::into_inner);
+            let (all, of) = (&mut sum.totals, seen.totals);
+            all.ends += of.ends;
+            all.packets += of.packets;
+            all.bytes += of.bytes;
+            all.rtcp += of.rtcp;
+            all.dropped_source += of.dropped_source;
+            all.dropped_type += of.dropped_type;
+            all.dropped_unlinked += of.dropped_unlinked;
+            all.dropped_send += of.dropped_send;
+            sum.pairs += seen.pairs;
+            sum.reports_dropped += seen.reports_dropped;
+            sum.panics += seen.panics;
+            sum.wakeups += worker.orders.wakeups();
+        }
+        sum
+    }
+
+    /// Waits until all ends are closed, at most for `patience`, and stops the workers. The last reports can still be
+    /// received after it.
+    pub fn drain(mut self, patience: Duration) {
+        self.settle();
+        let until = monotonic_nanos().saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
+        let mut now = monotonic_nanos();
+        while now < until && self.counters().totals.ends > 0 {
+            std::thread::sleep(HOUSEKEEPING.min(Duration::from_nanos(until - now)));
+            now = monotonic_nanos();
+        }
+        self.stop();
+    }
+
+    fn start_worker(
+        &self,
+        number: u16,
+        config: &Config,
+        [ipv4, ipv6]: [Option<IpAddr>; 2],
+        chance: Chance,
+    ) -> io::Result<Handle> {
+        let poller = Poller::new()?;
+        let (sender, orders) = orders(poller.waker());
+        let published = Arc::new(Mutex::new(Published::default()));
+        let share = Share {
+            port_min: config.port_min,
+            port_max: config.port_max,
+            worker: number,
+            workers: config.workers,
+            pairs_max: (self.capacity.pairs / u32::from(config.workers)).max(1) as usize,
+        };
+        let worker = Worker {
+            number,
+            table: Table::new(config.mode.is_batch()),
+            stock: Stock::new(share, ipv4, ipv6),
+            orders,
+            reports: Reports::new(self.reports.clone(), self.notify.clone()),
+            sounds: Sounds::new(chance),
+            published: published.clone(),
+            poller,
+            ticks: config.mode.is_batch(),
+        };
+        let thread = std::thread::Builder::new().name(format!("media-{number}")).stack_size(STACK_BYTES);
+        Ok(Handle { orders: sender, published, thread: Some(thread.spawn(move || worker.run())?) })
+    }
+
+    fn owner(&self, end: LegId) -> Option<u16> {
+        self.owners.get(&end).copied()
+    }
+
+    fn refuse(&self, end: LegId, why: Refusal) -> Result<(), Full> {
+        self.reports.try_send(MediaReport::Refused { end, why }).map_err(|_| Full)?;
+        (self.notify)();
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.workers.iter().for_each(|worker| worker.orders.stop());
+        for thread in self.workers.iter_mut().filter_map(|worker| worker.thread.take()) {
+            // A worker that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay").field("workers", &self.workers.len()).finish_non_exhaustive()
+    }
+}
+
+/// A worker's calls are shallow. Units: bytes.
+const STACK_BYTES: usize = 256 * 1_024;

@@ -1,0 +1,113 @@
+//! Which way packets go through this host, and how many fit.
+
+use std::fmt;
+
+/// How workers move packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The best that this host allows.
+    #[default]
+    Auto,
+    /// A socket per port; connected once the peer spoke, so that the kernel refuses others; under load one look at all
+    /// sockets each millisecond instead of a wake-up per packet.
+    Batch,
+    /// The same sockets, never connected, and a wake-up for each packet: the least delay, at two to three times the CPU.
+    Basic,
+}
+
+impl Mode {
+    /// Whether workers connect sockets and tick.
+    pub(crate) fn is_batch(self) -> bool {
+        match self {
+            Mode::Auto | Mode::Batch => true,
+            Mode::Basic => false,
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Auto => "auto",
+            Mode::Batch => "batch",
+            Mode::Basic => "basic",
+        })
+    }
+}
+
+/// What bounds the number of port pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// The configured range of ports.
+    Ports,
+    /// The hard limit of open files (`LimitNOFILE=` of systemd, `ulimit -Hn`).
+    Descriptors,
+    /// The memory that the kernel gives to datagrams (`net.ipv4.udp_mem`).
+    Buffers,
+}
+
+/// How many port pairs fit, of which a call takes two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Pairs in all.
+    pub pairs: u32,
+    /// Pairs of one address family.
+    pub pairs_per_family: u32,
+    /// What bounds `pairs`.
+    pub limit: Limit,
+    /// Pairs that the range of ports holds, over the families served.
+    pub by_ports: u32,
+    /// Pairs that the descriptors allow.
+    pub by_descriptors: u32,
+    /// Pairs that the kernel's memory for datagrams allows; `None` when it does not say.
+    pub by_buffers: Option<u32>,
+}
+
+impl Capacity {
+    /// The smallest of what the host gives.
+    pub(crate) fn of(ports_per_family: u32, families: u32, descriptors: u64, buffer_bytes: Option<u64>) -> Self {
+        let by_ports = ports_per_family * families;
+        let by_descriptors = u32::try_from(descriptors / DESCRIPTORS_PER_PAIR).unwrap_or(u32::MAX);
+        let by_buffers = buffer_bytes.map(|bytes| u32::try_from(bytes / BUFFER_BYTES_PER_PAIR).unwrap_or(u32::MAX));
+        let known = [(by_ports, Limit::Ports), (by_descriptors, Limit::Descriptors)];
+        let (pairs, limit) = known
+            .into_iter()
+            .chain(by_buffers.map(|pairs| (pairs, Limit::Buffers)))
+            .min_by_key(|(pairs, _)| *pairs)
+            .unwrap_or((by_ports, Limit::Ports));
+        let pairs_per_family = pairs.min(ports_per_family);
+        Capacity { pairs, pairs_per_family, limit, by_ports, by_descriptors, by_buffers }
+    }
+}
+
+/// The most that the kernel queues for datagram sockets. Units: bytes.
+pub(crate) fn kernel_buffer_bytes() -> Option<u64> {
+    let pages = std::fs::read_to_string("/proc/sys/net/ipv4/udp_mem").ok()?;
+    pages.split_whitespace().nth(2)?.parse::<u64>().ok().map(|pages| pages.saturating_mul(PAGE_BYTES))
+}
+
+const DESCRIPTORS_PER_PAIR: u64 = 2;
+/// What waits in a pair's sockets when a worker is late by some 160 ms: eight packets, each in a buffer of its own.
+const BUFFER_BYTES_PER_PAIR: u64 = 8 * 1_024;
+const PAGE_BYTES: u64 = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scarcest_decides() {
+        let ports = Capacity::of(5_000, 1, 20_000, None);
+        assert_eq!((ports.pairs, ports.limit), (5_000, Limit::Ports));
+        let descriptors = Capacity::of(11_000, 2, 19_000, Some(1 << 30));
+        assert_eq!((descriptors.pairs, descriptors.limit), (9_500, Limit::Descriptors));
+        assert_eq!(descriptors.pairs_per_family, 9_500);
+        let buffers = Capacity::of(11_000, 1, u64::MAX, Some(8_192 * 100));
+        assert_eq!((buffers.pairs, buffers.limit), (100, Limit::Buffers));
+    }
+
+    #[test]
+    fn this_host_says_how_much_it_queues() {
+        assert!(kernel_buffer_bytes().is_none_or(|bytes| bytes > 1 << 20));
+    }
+}

@@ -1,0 +1,348 @@
+//! One thread, its sockets, its rows.
+//!
+//! Order of a turn: sleep; carry out commands; forward packets; emit sounds; bind ports that are wanted; a few times a
+//! second look for silence and send reports.
+
+use crate::orders::Orders;
+use crate::pace::Pace;
+use crate::ports::{PAIRS_PER_TURN, Pair, Stock};
+use crate::report::Reports;
+use crate::source::{PACKET_BYTES, Sounds};
+use forward::{Output, Route, SocketId, Table, Totals, Verdict};
+use media::command::{MediaCommand, MediaReport, PortPair};
+use net::batch::{DatagramSocket, EVENTS, Events, Poller, monotonic_nanos, sleep_until};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use words::Time;
+
+/// How often a worker with open ends looks for silence and sends reports that nobody waits for.
+pub const HOUSEKEEPING: Duration = Duration::from_millis(250);
+
+/// How many packets of one socket are read in a turn when strangers send to it.
+pub const READS_PER_SOCKET: usize = 64;
+
+/// The longest datagram that is forwarded; longer ones are dropped and counted as no RTP. Units: bytes.
+pub const DATAGRAM_BYTES: usize = 2_048;
+
+/// What a worker lets others see.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Published {
+    pub(crate) totals: Totals,
+    pub(crate) pairs: u64,
+    pub(crate) reports_dropped: u64,
+    pub(crate) panics: u64,
+}
+
+/// A worker before its thread begins.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) number: u16,
+    pub(crate) table: Table,
+    pub(crate) stock: Stock,
+    pub(crate) orders: Orders,
+    pub(crate) reports: Reports,
+    pub(crate) sounds: Sounds,
+    pub(crate) published: Arc<Mutex<Published>>,
+    pub(crate) poller: Poller,
+    pub(crate) ticks: bool,
+}
+
+impl Worker {
+    /// Works until it is told to stop.
+    pub(crate) fn run(self) {
+        let now = monotonic_nanos();
+        let mut turn = Turn {
+            events: Events::new(),
+            pace: Pace::new(self.ticks, now),
+            pairs: Vec::new(),
+            buffer: vec![0; DATAGRAM_BYTES].into_boxed_slice(),
+            next_housekeeping: Time::from_nanos(now) + HOUSEKEEPING,
+            moved: 0,
+            at_work: None,
+            more_orders: false,
+            panics: 0,
+            worker: self,
+        };
+        while !turn.worker.orders.is_stopped() {
+            // What breaks on one packet ends that packet's end; the others go on.
+            if catch_unwind(AssertUnwindSafe(|| turn.take())).is_err() {
+                turn.recover();
+            }
+        }
+        turn.housekeep(Time::from_nanos(monotonic_nanos()));
+    }
+}
+
+/// A worker at work.
+struct Turn {
+    worker: Worker,
+    events: Events,
+    pace: Pace,
+    /// By slot, as the rows of the table.
+    pairs: Vec<Pair>,
+    buffer: Box<[u8]>,
+    next_housekeeping: Time,
+    /// Packets in this turn.
+    moved: u32,
+    /// The socket whose packet is being looked at.
+    at_work: Option<SocketId>,
+    more_orders: bool,
+    panics: u64,
+}
+
+impl Turn {
+    fn take(&mut self) {
+        let ready = match self.sleep() {
+            Ok(ready) => ready,
+            Err(error) => {
+                tracing::error!(worker = self.worker.number, %error, "cannot wait for media packets");
+                sleep_until(monotonic_nanos() + HOUSEKEEPING.as_nanos() as u64);
+                return;
+            }
+        };
+        let nanos = monotonic_nanos();
+        let now = Time::from_nanos(nanos);
+        self.more_orders = self.carry_out_orders(now);
+        self.moved = 0;
+        self.forward(ready, now);
+        self.pace.count(self.moved, nanos);
+        self.emit_sounds(now);
+        if self.worker.stock.is_wanting() {
+            self.bind_some();
+        }
+        if now >= self.next_housekeeping {
+            self.housekeep(now);
+        } else if self.worker.reports.is_urgent() {
+            self.worker.reports.flush();
+        }
+    }
+
+    /// Sleeps as long as there is nothing to do; gives how many sockets are ready.
+    fn sleep(&mut self) -> io::Result<usize> {
+        let nanos = monotonic_nanos();
+        if let Some(tick) = self.pace.tick(nanos) {
+            if tick > nanos {
+                sleep_until(tick);
+            }
+            return self.worker.poller.wait(&mut self.events, Some(Duration::ZERO));
+        }
+        let now = Time::from_nanos(nanos);
+        if self.more_orders || self.worker.stock.is_wanting() {
+            return self.worker.poller.wait(&mut self.events, Some(Duration::ZERO));
+        }
+        let busy = self.worker.table.open_ends() > 0 || !self.worker.reports.is_empty();
+        let housekeeping = busy.then_some(self.next_housekeeping);
+        let wake = [housekeeping, self.worker.sounds.next_at()].into_iter().flatten().min();
+        if let Some(at) = wake {
+            return self.worker.poller.wait(&mut self.events, Some(at.since(now)));
+        }
+        self.publish();
+        if !self.worker.orders.may_sleep() {
+            return self.worker.poller.wait(&mut self.events, Some(Duration::ZERO));
+        }
+        let ready = self.worker.poller.wait(&mut self.events, None);
+        self.worker.orders.awake();
+        self.next_housekeeping = Time::from_nanos(monotonic_nanos()) + HOUSEKEEPING;
+        ready
+    }
+
+    fn carry_out_orders(&mut self, now: Time) -> bool {
+        let Worker { orders, table, stock, .. } = &mut self.worker;
+        let more = orders.take(|command| match command {
+            MediaCommand::Stock { pairs, family } => stock.want(pairs, family),
+            MediaCommand::Open { .. }
+            | MediaCommand::Latch { .. }
+            | MediaCommand::Link { .. }
+            | MediaCommand::Unlink { .. }
+            | MediaCommand::Play { .. }
+            | MediaCommand::Stop { .. }
+            | MediaCommand::Close { .. } => table.apply(command, now),
+        });
+        self.do_outputs(now);
+        more
+    }
+
+    fn forward(&mut self, mut ready: usize, now: Time) {
+        for _ in 0..ROUNDS {
+            for n in 0..ready {
+                if let Some(token) = self.events.token(n) {
+                    self.read(SocketId::from_u32(token), now);
+                }
+            }
+            if ready < EVENTS {
+                return;
+            }
+            ready = self.worker.poller.wait(&mut self.events, Some(Duration::ZERO)).unwrap_or(0);
+        }
+    }
+
+    /// Reads a socket that is ready: one packet where all is well, for a leg rarely has two within a tick.
+    #[inline]
+    fn read(&mut self, socket: SocketId, now: Time) {
+        let slot = socket.slot();
+        self.at_work = Some(socket);
+        for _ in 0..READS_PER_SOCKET {
+            let Some(input) = socket_of(&self.pairs, socket) else { return };
+            let connected = !socket.is_rtcp() && self.worker.table.is_connected(slot);
+            let received = if connected {
+                input.receive(&mut self.buffer).map(|length| (length, None))
+            } else {
+                input.receive_from(&mut self.buffer).map(|(length, from)| (length, Some(from)))
+            };
+            match received {
+                Ok((length, from)) => {
+                    // What does not fit is empty to the table, so it drops and counts it.
+                    let packet = self.buffer.get(..length).unwrap_or_default();
+                    let verdict = self.worker.table.forward(socket, from, packet, now);
+                    if let Verdict::Send(route) = verdict {
+                        send(&self.pairs, &mut self.worker.table, route, packet);
+                    }
+                    self.moved += 1;
+                    self.do_outputs(now);
+                    if verdict != Verdict::Refused && !self.worker.table.is_draining(slot) {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.worker.table.drained(slot);
+                    return;
+                }
+                // The peer's host refused a packet of ours; that was told now, and packets may lie behind it.
+                Err(_) => {}
+            }
+        }
+    }
+
+    #[inline]
+    fn do_outputs(&mut self, now: Time) {
+        while let Some(output) = self.worker.table.poll() {
+            self.do_output(output, now);
+        }
+    }
+
+    fn do_output(&mut self, output: Output, now: Time) {
+        let Worker { table, sounds, reports, .. } = &mut self.worker;
+        match output {
+            Output::Connect { slot, to } => {
+                if self.pairs.get(slot as usize).is_none_or(|pair| pair.rtp.connect(to).is_err()) {
+                    table.connect_failed(slot);
+                }
+            }
+            Output::Disconnect { slot } => {
+                if let Some(pair) = self.pairs.get(slot as usize)
+                    && let Err(error) = pair.rtp.disconnect()
+                {
+                    tracing::warn!(slot, %error, "cannot disconnect a media socket");
+                }
+            }
+            Output::Discard { slot } => {
+                if let Some(pair) = self.pairs.get(slot as usize) {
+                    discard(&pair.rtp, &mut self.buffer);
+                    discard(&pair.rtcp, &mut self.buffer);
+                }
+            }
+            Output::Play { slot, sound, payload_type } => sounds.play(slot, sound, payload_type, now),
+            Output::Quiet { slot } => sounds.quiet(slot),
+            Output::Report(report) => reports.push(report),
+        }
+    }
+
+    fn emit_sounds(&mut self, now: Time) {
+        let Worker { sounds, table, .. } = &mut self.worker;
+        let pairs = &self.pairs;
+        sounds.packets(now, |slot, packet| {
+            if let Some(route) = table.emit(slot, PACKET_BYTES) {
+                send(pairs, table, route, packet);
+            }
+        });
+    }
+
+    fn bind_some(&mut self) {
+        let mut ports = Vec::with_capacity(PAIRS_PER_TURN);
+        while ports.len() < PAIRS_PER_TURN
+            && let Some((rtp_port, family, pair)) = self.worker.stock.bind_next()
+        {
+            // The table numbers its rows as this list does; a pair that cannot be watched still takes its place in both,
+            // and is never handed out.
+            let slot = self.worker.table.add(self.worker.number, rtp_port, family);
+            let watched = self.worker.poller.add(&pair.rtp, SocketId::rtp(slot).as_u32()).is_ok()
+                && self.worker.poller.add(&pair.rtcp, SocketId::rtcp(slot).as_u32()).is_ok();
+            self.pairs.push(pair);
+            if watched {
+                ports.push(PortPair { worker: self.worker.number, slot, rtp_port, family });
+            }
+        }
+        if !ports.is_empty() {
+            self.worker.reports.push(MediaReport::Ready { ports });
+        }
+    }
+
+    fn housekeep(&mut self, now: Time) {
+        self.worker.table.handle_timeout(now);
+        self.do_outputs(now);
+        self.worker.reports.flush();
+        self.publish();
+        self.next_housekeeping = now + HOUSEKEEPING;
+    }
+
+    fn publish(&self) {
+        let published = Published {
+            totals: self.worker.table.totals(),
+            pairs: self.pairs.len() as u64,
+            reports_dropped: self.worker.reports.dropped(),
+            panics: self.panics,
+        };
+        *self.worker.published.lock().unwrap_or_else(PoisonError::into_inner) = published;
+    }
+
+    /// Goes on after a panic.
+    fn recover(&mut self) {
+        self.panics += 1;
+        let socket = self.at_work.take();
+        tracing::error!(
+            worker = self.worker.number,
+            ?socket,
+            "a media worker panicked; the end it worked at is given up"
+        );
+        if let Some(socket) = socket {
+            self.worker.table.give_up(socket.slot());
+        }
+        // Should it happen in each turn, the host is left to others.
+        sleep_until(monotonic_nanos() + PANIC_REST_NANOS);
+    }
+}
+
+#[inline]
+fn socket_of(pairs: &[Pair], socket: SocketId) -> Option<&DatagramSocket> {
+    let pair = pairs.get(socket.slot() as usize)?;
+    Some(if socket.is_rtcp() { &pair.rtcp } else { &pair.rtp })
+}
+
+#[inline]
+fn send(pairs: &[Pair], table: &mut Table, route: Route, packet: &[u8]) {
+    let sent = socket_of(pairs, route.socket).is_some_and(|socket| match route.to {
+        None => socket.send(packet).is_ok(),
+        Some(to) => socket.send_to(packet, to).is_ok(),
+    });
+    if !sent {
+        table.unsent(route.socket, packet.len());
+    }
+}
+
+/// Throws away what waits in a socket, within reason: a flood goes on after it anyway.
+fn discard(socket: &DatagramSocket, buffer: &mut [u8]) {
+    for _ in 0..DISCARD_MAX {
+        if let Err(error) = socket.receive(buffer)
+            && error.kind() == io::ErrorKind::WouldBlock
+        {
+            return;
+        }
+    }
+}
+
+/// How many times in a turn the sockets are looked at when they are all ready.
+const ROUNDS: usize = 8;
+const DISCARD_MAX: usize = 1_024;
+const PANIC_REST_NANOS: u64 = 10_000_000;
