@@ -3,8 +3,8 @@
 use crate::ask::Ask;
 use crate::exchange::{AskError, Exchange};
 use controller::{
-    AccountRecord, AlgorithmPolicy, CdrFilter, Credentials, NewAccount, NewPassword, NewPeer, NewUser, Pattern, RouteTarget,
-    Store, Strategy,
+    AccountRecord, AlgorithmPolicy, CdrFilter, Credentials, NewAccount, NewPassword, NewPeer, NewUser, Pattern,
+    RouteTarget, Store, Strategy,
 };
 use serde_json::{Value, json};
 use switch::Command;
@@ -25,7 +25,9 @@ pub(crate) async fn answer(exchange: &Exchange, ask: Ask) -> Result<Value, AskEr
             exchange.with_store(move |store| Ok(to_value(&store.peers(account(store, &name)?.id)?))).await
         }
         Ask::PeerRemove { account, name } => remove_peer(exchange, account, name).await,
-        Ask::RouteAdd { account, pattern, ring, in_order } => add_ring(exchange, account, pattern, ring, in_order).await,
+        Ask::RouteAdd { account, pattern, ring, in_order } => {
+            add_ring(exchange, account, pattern, ring, in_order).await
+        }
         Ask::RouteList { account: name } => {
             exchange.with_store(move |store| Ok(to_value(&store.routes(account(store, &name)?.id)?))).await
         }
@@ -101,7 +103,12 @@ async fn add_user(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
     Ok(credentials(&made))
 }
 
-async fn reset_user(exchange: &Exchange, of: String, extension: String, password: Option<Secret>) -> Result<Value, AskError> {
+async fn reset_user(
+    exchange: &Exchange,
+    of: String,
+    extension: String,
+    password: Option<Secret>,
+) -> Result<Value, AskError> {
     let (mut chance, now) = (exchange.fork_chance(), (exchange.wall)());
     let made = exchange
         .with_store(move |store| {
@@ -124,8 +131,7 @@ async fn enable_user(exchange: &Exchange, of: String, extension: String, enabled
 
 /// The loop forgets what it knew of the user, and the registrations end.
 async fn revoke(exchange: &Exchange, user: &controller::UserRecord) -> Result<(), AskError> {
-    let command =
-        Command::UserRevoked { account: user.account, user: user.id, auth_user: user.auth_user.clone() };
+    let command = Command::UserRevoked { account: user.account, user: user.id, auth_user: user.auth_user.clone() };
     exchange.command(command).await.map(|_| ())
 }
 
@@ -177,7 +183,13 @@ async fn remove_peer(exchange: &Exchange, of: String, name: String) -> Result<Va
     Ok(json!("removed"))
 }
 
-async fn add_ring(exchange: &Exchange, of: String, pattern: String, ring: Vec<String>, in_order: bool) -> Result<Value, AskError> {
+async fn add_ring(
+    exchange: &Exchange,
+    of: String,
+    pattern: String,
+    ring: Vec<String>,
+    in_order: bool,
+) -> Result<Value, AskError> {
     let id = exchange
         .with_store(move |store| {
             let id = account(store, &of)?.id;

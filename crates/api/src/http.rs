@@ -22,16 +22,18 @@ pub type Gauges = Arc<dyn Fn() -> Vec<(&'static str, &'static str, u64)> + Send 
 /// # Errors
 /// The listener fails.
 pub async fn serve_http(listener: TcpListener, exchange: Exchange, gauges: Gauges) -> io::Result<()> {
-    let router = axum::Router::new()
-        .route("/metrics", get(metrics))
-        .route("/readyz", get(ready))
-        .with_state((exchange, gauges));
+    let router =
+        axum::Router::new().route("/metrics", get(metrics)).route("/readyz", get(ready)).with_state((exchange, gauges));
     axum::serve(listener, router).await
 }
 
 async fn metrics(State((exchange, gauges)): State<(Exchange, Gauges)>) -> impl IntoResponse {
     let Ok(Reply::Status(status)) = exchange.command(Command::Status).await else {
-        return (StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, TEXT)], String::from("the exchange is busy\n"));
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [(header::CONTENT_TYPE, TEXT)],
+            String::from("the exchange is busy\n"),
+        );
     };
     let mut registry = Registry::with_prefix("crosspoint");
     let now = [

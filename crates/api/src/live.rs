@@ -79,7 +79,9 @@ async fn show(exchange: &Exchange, reply: Reply) -> Result<Value, AskError> {
 }
 
 async fn account_names(exchange: &Exchange) -> Result<BTreeMap<AccountId, String>, AskError> {
-    exchange.with_store(|store| Ok(store.accounts()?.into_iter().map(|account| (account.id, account.name)).collect())).await
+    exchange
+        .with_store(|store| Ok(store.accounts()?.into_iter().map(|account| (account.id, account.name)).collect()))
+        .await
 }
 
 async fn user_names(exchange: &Exchange) -> Result<BTreeMap<words::UserId, String>, AskError> {

@@ -101,9 +101,14 @@ async fn trace(writer: &mut (impl AsyncWriteExt + Unpin), exchange: &Exchange, f
 
 async fn answer(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
     match ask {
-        Ask::Status | Ask::Calls { .. } | Ask::Call { .. } | Ask::HangUp { .. } | Ask::Phones { .. } | Ask::Bans | Ask::Unban { .. } | Ask::Drain { .. } => {
-            live::answer(exchange, ask).await
-        }
+        Ask::Status
+        | Ask::Calls { .. }
+        | Ask::Call { .. }
+        | Ask::HangUp { .. }
+        | Ask::Phones { .. }
+        | Ask::Bans
+        | Ask::Unban { .. }
+        | Ask::Drain { .. } => live::answer(exchange, ask).await,
         Ask::AccountCreate { .. }
         | Ask::AccountList
         | Ask::UserAdd { .. }

@@ -270,7 +270,12 @@ mod tests {
         assert!(Config::parse(shipped, "conf").is_ok());
         let uncommented: String = shipped
             .lines()
-            .filter(|line| !line.contains("advertise") && !line.starts_with("# certificate") && !line.starts_with("# key") && !line.starts_with("# names"))
+            .filter(|line| {
+                !line.contains("advertise")
+                    && !line.starts_with("# certificate")
+                    && !line.starts_with("# key")
+                    && !line.starts_with("# names")
+            })
             .map(|line| match line.strip_prefix("# ") {
                 Some(rest) if rest.contains(" = ") && !rest.starts_with("Every") => format!("{rest}\n"),
                 _ => format!("{line}\n"),

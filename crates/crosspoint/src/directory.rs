@@ -33,7 +33,9 @@ pub(crate) fn start(
     answers: mpsc::Sender<Input>,
 ) -> std::io::Result<SyncSender<Need>> {
     let (sender, receiver) = sync_channel(QUESTIONS);
-    std::thread::Builder::new().name("directory".into()).spawn(move || serve(&directory, &addresses, &receiver, &answers))?;
+    std::thread::Builder::new()
+        .name("directory".into())
+        .spawn(move || serve(&directory, &addresses, &receiver, &answers))?;
     Ok(sender)
 }
 

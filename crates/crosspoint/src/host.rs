@@ -29,12 +29,16 @@ impl Capacity {
         let mut lines = vec![if russian {
             format!(
                 "Одновременных звонков: до {} (порты: {}, файлы: {by_files}, limits.calls: {})",
-                self.calls(), self.port_pairs / 2, self.configured
+                self.calls(),
+                self.port_pairs / 2,
+                self.configured
             )
         } else {
             format!(
                 "Calls at a time: up to {} (ports allow {}, open files {by_files}, limits.calls {})",
-                self.calls(), self.port_pairs / 2, self.configured
+                self.calls(),
+                self.port_pairs / 2,
+                self.configured
             )
         }];
         if (self.configured as u64) > self.calls() {

@@ -35,7 +35,8 @@ impl Locals {
             let first = family.peek().copied();
             return family.find(|(_, local)| Some(local.ip()) == source).or(first);
         }
-        let &(listener, _, local) = self.streams.iter().find(|(_, t, l)| *t == transport && l.is_ipv4() == remote.is_ipv4())?;
+        let &(listener, _, local) =
+            self.streams.iter().find(|(_, t, l)| *t == transport && l.is_ipv4() == remote.is_ipv4())?;
         let ip = if local.ip().is_unspecified() { source? } else { local.ip() };
         Some((listener, SocketAddr::new(ip, local.port())))
     }
@@ -52,7 +53,11 @@ pub(crate) async fn follow(exchange: Exchange, addresses: PeerAddresses, locals:
     }
 }
 
-async fn once(exchange: &Exchange, addresses: &PeerAddresses, locals: &Locals) -> Result<(), Box<dyn std::error::Error>> {
+async fn once(
+    exchange: &Exchange,
+    addresses: &PeerAddresses,
+    locals: &Locals,
+) -> Result<(), Box<dyn std::error::Error>> {
     let (records, realms) = exchange
         .with_store(|store| {
             let accounts = store.accounts()?;

@@ -47,17 +47,16 @@ impl Switch {
         match incoming.message.method() {
             Method::Register => self.register(incoming, now),
             Method::Invite => self.invite(incoming, now),
-            Method::Options => Err(Stop::Answer(self.answers.capabilities(&incoming.message, &self.tag()))),
+            Method::Options => Err(Stop::Answer(self.answers.capabilities(&incoming.message))),
             // Some phones keep their NAT binding open with a NOTIFY outside any dialog; an answer is all they want.
             Method::Notify => Err(self.plain(incoming, 200, "OK")),
-            Method::Bye | Method::Prack | Method::Update => Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist")),
+            Method::Bye | Method::Prack | Method::Update => {
+                Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist"))
+            }
             Method::Ack | Method::Cancel => Ok(()),
-            Method::Subscribe
-            | Method::Publish
-            | Method::Info
-            | Method::Refer
-            | Method::Message
-            | Method::Other => Err(Stop::Answer(self.answers.not_allowed(&incoming.message, &self.tag()))),
+            Method::Subscribe | Method::Publish | Method::Info | Method::Refer | Method::Message | Method::Other => {
+                Err(Stop::Answer(self.answers.not_allowed(&incoming.message)))
+            }
         }
     }
 
@@ -77,11 +76,7 @@ impl Switch {
                 return Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another user"));
             }
         }
-        let event = sip::Event::Request {
-            txn: incoming.txn,
-            message: incoming.message.clone(),
-            flow: incoming.flow,
-        };
+        let event = sip::Event::Request { txn: incoming.txn, message: incoming.message.clone(), flow: incoming.flow };
         if self.calls.handle(event, now).is_some() {
             return Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist"));
         }
@@ -98,25 +93,18 @@ impl Switch {
         if unsupported.is_empty() {
             return Ok(());
         }
-        let mut builder = self.answers.builder(&incoming.message, 420, "Bad Extension", &self.tag());
-        builder.header(HeaderName::Unsupported, &unsupported.join(", "));
+        let builder = self.answers.builder(&incoming.message, 420, "Bad Extension");
+        let builder = builder.header(HeaderName::Unsupported, &unsupported.join(", "));
         Err(Stop::Answer(sip::Outgoing { builder, body: None }))
     }
 
-    /// A fresh tag for an answer outside calls.
-    pub(crate) fn tag(&mut self) -> String {
-        format!("{:016x}", self.chance.u64())
-    }
-
     pub(crate) fn plain(&mut self, incoming: &Incoming, status: u16, reason: &str) -> Stop {
-        let tag = self.tag();
-        Stop::Answer(self.answers.plain(&incoming.message, status, reason, &tag))
+        Stop::Answer(self.answers.plain(&incoming.message, status, reason))
     }
 
     pub(crate) fn overloaded(&mut self, incoming: &Incoming, now: Time) {
         let to_phone = self.peers.at(incoming.flow.remote).is_none();
-        let tag = self.tag();
-        let response = self.answers.overloaded(&incoming.message, &tag, to_phone);
+        let response = self.answers.overloaded(&incoming.message, to_phone);
         self.counters.calls_refused += 1;
         self.respond(incoming.txn, response, now);
     }

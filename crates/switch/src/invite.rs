@@ -1,11 +1,11 @@
 //! INVITE outside dialogs: who calls, for which account, and whether there is room.
 
-use crate::answer::Stop;
 use crate::account::Account;
+use crate::answer::Stop;
 use crate::switch::{Incoming, Switch};
 use crate::whose::Whose;
 use b2bua::Invite;
-use sip::Uri;
+use sip::{Outgoing, Uri};
 use std::sync::Arc;
 use words::{Party, Pii, Time};
 
@@ -25,8 +25,7 @@ impl Switch {
         if !self.has_room() {
             let to_phone = from.peer.is_none();
             self.counters.calls_refused += 1;
-            let tag = self.tag();
-            return Err(Stop::Answer(self.answers.overloaded(&incoming.message, &tag, to_phone)));
+            return Err(Stop::Answer(self.answers.overloaded(&incoming.message, to_phone)));
         }
         let invite = Invite {
             txn: incoming.txn,
@@ -43,13 +42,22 @@ impl Switch {
             }
             Err(refusal) => {
                 self.counters.calls_refused += 1;
-                Err(self.plain(incoming, refusal.status, &refusal.reason))
+                let mut builder = self.answers.builder(&incoming.message, refusal.status, refusal.reason);
+                if let Some((name, value)) = refusal.header {
+                    builder = builder.header(name, value);
+                }
+                Err(Stop::Answer(Outgoing { builder, body: None }))
             }
         }
     }
 
     /// A user of the account calls: the digest says which, and the identity is ours, not what From claims.
-    fn user_calls(&mut self, incoming: &Incoming, account: Option<Arc<Account>>, now: Time) -> Result<(Arc<Account>, Party), Stop> {
+    fn user_calls(
+        &mut self,
+        incoming: &Incoming,
+        account: Option<Arc<Account>>,
+        now: Time,
+    ) -> Result<(Arc<Account>, Party), Stop> {
         let user = self.authenticate(incoming, account.as_deref(), now)?;
         let account = match account {
             Some(account) => Some(account),

@@ -32,14 +32,14 @@ impl Switch {
         }
         self.pings.last += 1;
         let txn = ClientTxn(OURS | self.pings.last);
-        let mut builder = MessageBuilder::request("OPTIONS", &ping.contact);
         let host = ping.flow.local;
-        builder.header(HeaderName::MaxForwards, "70");
-        builder.header_fmt(HeaderName::From, format_args!("<sip:ping@{host}>;tag={:08x}", self.chance.u32()));
-        builder.header_fmt(HeaderName::To, format_args!("<{}>", ping.contact));
-        builder.header_fmt(HeaderName::CallId, format_args!("{:016x}", self.chance.u64()));
-        builder.header(HeaderName::CSeq, "1 OPTIONS");
-        builder.header(HeaderName::UserAgent, &self.config.server);
+        let builder = MessageBuilder::request("OPTIONS", &ping.contact)
+            .header(HeaderName::MaxForwards, "70")
+            .header_fmt(HeaderName::From, format_args!("<sip:ping@{host}>;tag={:08x}", self.chance.u32()))
+            .header_fmt(HeaderName::To, format_args!("<{}>", ping.contact))
+            .header_fmt(HeaderName::CallId, format_args!("{:016x}", self.chance.u64()))
+            .header(HeaderName::CSeq, "1 OPTIONS")
+            .header(HeaderName::UserAgent, &self.config.server);
         self.pings.waiting.insert(txn.0, ping.id);
         self.endpoint.request(txn, Outgoing { builder, body: None }, Target::Flow(ping.flow), now);
     }

@@ -23,8 +23,7 @@ impl Switch {
             return Err(self.plain(incoming, 403, "Forbidden: To names another user than the credentials"));
         }
         if self.stream.is_full() {
-            let tag = self.tag();
-            return Err(Stop::Answer(self.answers.overloaded(&incoming.message, &tag, true)));
+            return Err(Stop::Answer(self.answers.overloaded(&incoming.message, true)));
         }
         let outcome = self.registrar.register(&user, &incoming.message, incoming.flow, &self.clock, now);
         let (status, reason, headers) = match outcome {
@@ -40,12 +39,14 @@ impl Switch {
             }
             Outcome::Refused { status, reason, headers } => (status, reason, headers),
         };
-        let mut builder = self.answers.builder(&incoming.message, status, reason, &self.tag());
+        let mut builder = self.answers.builder(&incoming.message, status, reason);
         for (name, value) in &headers {
-            builder.header(*name, value);
+            builder = builder.header(*name, value);
         }
         let response = Outgoing { builder, body: None };
-        if let Some((txn, response)) = self.stream.hold(incoming.txn, response, Promise::Registration(Box::new(incoming.message.clone())), now) {
+        if let Some((txn, response)) =
+            self.stream.hold(incoming.txn, response, Promise::Registration(Box::new(incoming.message.clone())), now)
+        {
             self.respond(txn, response, now);
         }
         Ok(())
@@ -80,7 +81,14 @@ impl Switch {
     }
 
     /// 401 with our challenges, the one that old phones understand first.
-    fn challenge(&mut self, incoming: &Incoming, account: Option<&Account>, user: Option<&User>, stale: bool, now: Time) -> Stop {
+    fn challenge(
+        &mut self,
+        incoming: &Incoming,
+        account: Option<&Account>,
+        user: Option<&User>,
+        stale: bool,
+        now: Time,
+    ) -> Stop {
         let name = user_name(incoming).unwrap_or_default();
         let realm = match (user, account) {
             (Some(user), _) => user.realm.as_str(),
@@ -89,9 +97,9 @@ impl Switch {
         };
         let policy = user.map(|user| user.algorithms).unwrap_or_default();
         let challenges = self.gate.door.challenge(realm, policy, stale, incoming.flow.remote.ip(), now);
-        let mut builder = self.answers.builder(&incoming.message, 401, "Unauthorized", &self.tag());
+        let mut builder = self.answers.builder(&incoming.message, 401, "Unauthorized");
         for challenge in &challenges {
-            builder.header(HeaderName::WwwAuthenticate, challenge);
+            builder = builder.header(HeaderName::WwwAuthenticate, challenge);
         }
         Stop::Answer(Outgoing { builder, body: None })
     }

@@ -31,15 +31,17 @@ impl Switch {
     }
 
     fn steps(&self, call: CallId, now: Time) -> Result<Vec<Step>, Need> {
-        let Some(view) = self.calls.get(call) else { return Ok(Vec::new()) };
-        let dialled = view.to.number.as_str();
-        let Some(account) = self.account(Need::Account(view.account), now)? else {
+        let Some((account, dialled)) = self.calls.asked(call) else { return Ok(Vec::new()) };
+        let Some(account) = self.account(Need::Account(account), now)? else {
             return Ok(vec![reject(404, "Not Found: the account is gone", EndCause::NotFound)]);
         };
         if dialled == ECHO_CODE {
             return Ok(service(Service::Echo, ""));
         }
-        let exact = account.routes.iter().find(|route| matches!(route.pattern, Pattern::Exact(_)) && route.pattern.fit(dialled).is_some());
+        let exact = account
+            .routes
+            .iter()
+            .find(|route| matches!(route.pattern, Pattern::Exact(_)) && route.pattern.fit(dialled).is_some());
         if let Some(route) = exact {
             return self.lead(&account, route, dialled, now);
         }
@@ -47,7 +49,12 @@ impl Switch {
         if let Some(user) = self.user(extension, now)? {
             return Ok(self.ring(&account, &[user], account.ring_for, false, now));
         }
-        match account.routes.iter().filter_map(|route| Some((route.pattern.fit(dialled)?, route))).max_by_key(|(fit, _)| *fit) {
+        match account
+            .routes
+            .iter()
+            .filter_map(|route| Some((route.pattern.fit(dialled)?, route)))
+            .max_by_key(|(fit, _)| *fit)
+        {
             Some((_, route)) => self.lead(&account, route, dialled, now),
             None => Ok(vec![reject(404, "Not Found: no extension or route has this number", EndCause::NotFound)]),
         }
@@ -69,13 +76,22 @@ impl Switch {
     }
 
     /// Rings the devices of users, as far as they are reachable.
-    fn ring(&self, account: &Account, users: &[Arc<registrar::User>], ring_for: Duration, in_order: bool, now: Time) -> Vec<Step> {
+    fn ring(
+        &self,
+        account: &Account,
+        users: &[Arc<registrar::User>],
+        ring_for: Duration,
+        in_order: bool,
+        now: Time,
+    ) -> Vec<Step> {
         let mut targets = Vec::new();
         for (place, user) in users.iter().filter(|user| user.enabled).enumerate() {
             for device in self.registrar.lookup(user.id, now) {
                 let target = match device.reach {
                     Reach::Flow(flow) => Target::Flow(flow),
-                    Reach::Dial { transport, listener, local, remote } => Target::Dial { transport, listener, local, remote },
+                    Reach::Dial { transport, listener, local, remote } => {
+                        Target::Dial { transport, listener, local, remote }
+                    }
                     Reach::Gone => continue,
                 };
                 targets.push(DialTarget {

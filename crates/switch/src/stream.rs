@@ -37,14 +37,7 @@ pub(crate) enum Promise {
 
 impl Stream {
     pub(crate) fn new(shard: ShardId) -> Self {
-        Stream {
-            shard,
-            last: Seq(0),
-            stored: Seq(0),
-            failing: false,
-            held: VecDeque::new(),
-            unsent: VecDeque::new(),
-        }
+        Stream { shard, last: Seq(0), stored: Seq(0), failing: false, held: VecDeque::new(), unsent: VecDeque::new() }
     }
 
     /// Appends a fact.

@@ -207,16 +207,12 @@ impl Switch {
             endpoint: Endpoint::new(config.endpoint(), chance.fork(), now),
             calls: Calls::new(config.calls_config(), chance.fork(), now),
             registrar: Registrar::new(config.registrar(), now),
-            gate: Gate {
-                door: Door::new(secrets.fork(), config.throttle, now),
-                draining: false,
-                overloaded: false,
-            },
+            gate: Gate { door: Door::new(secrets.fork(), config.throttle, now), draining: false, overloaded: false },
             directory: Directory::new(now),
             peers: Peers::new(chance.u64()),
             stream: Stream::new(ShardId(0)),
             pings: Pings::default(),
-            answers: Answers::new(&config.server),
+            answers: Answers::new(&config.server, chance.fork()),
             counters: Counters::default(),
             wakes: Wakes::default(),
             outputs: VecDeque::new(),
@@ -283,7 +279,13 @@ impl Switch {
     }
 
     /// Puts a binding of the last run back. Its facts are in the store already.
-    pub fn restore_binding(&mut self, account: AccountId, user: words::UserId, binding: words::StoredBinding, now: Time) {
+    pub fn restore_binding(
+        &mut self,
+        account: AccountId,
+        user: words::UserId,
+        binding: words::StoredBinding,
+        now: Time,
+    ) {
         self.registrar.restore(account, user, binding, &self.clock, now);
     }
 
@@ -311,10 +313,12 @@ impl Switch {
         self.settle(now);
     }
 
-    /// Gives up the call that an input was touching when the code failed; the others go on.
-    pub fn abandon(&mut self, call: CallId, now: Time) {
+    /// After a panic: gives up the call that was being worked on; the others go on.
+    pub fn abandon_touched(&mut self, now: Time) -> Option<CallId> {
+        let call = self.calls.touched()?;
         self.calls.hang_up(call, words::EndCause::Internal, now);
         self.settle(now);
+        Some(call)
     }
 
     fn handle_message(&mut self, flow: Flow, bytes: Bytes, now: Time) {
@@ -336,10 +340,7 @@ impl Switch {
         while let Some(held) = self.stream.release() {
             let response = match &held.promise {
                 Promise::Ending => held.response,
-                Promise::Registration(request) => {
-                    let tag = self.tag();
-                    self.answers.overloaded(request, &tag, true)
-                }
+                Promise::Registration(request) => self.answers.overloaded(request, true),
             };
             self.endpoint.respond(held.txn, response, now);
         }
@@ -359,7 +360,9 @@ impl Switch {
         for waiter in waiting {
             match waiter {
                 Waiter::Request(incoming) => self.overloaded(&incoming, now),
-                Waiter::Plan(call) => self.calls.reject(call, 503, "Service Unavailable: the directory does not answer", now),
+                Waiter::Plan(call) => {
+                    self.calls.reject(call, 503, "Service Unavailable: the directory does not answer", now)
+                }
             }
         }
     }

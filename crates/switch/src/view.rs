@@ -105,7 +105,7 @@ pub(crate) fn calls(calls: &Calls, clock: &Clock, account: Option<AccountId>) ->
 
 /// One call, when it is up.
 pub(crate) fn call(calls: &Calls, clock: &Clock, call: CallId) -> Vec<CallView> {
-    calls.get(call).iter().map(|view| of_call(view, clock)).collect()
+    calls.view(call).iter().map(|view| of_call(view, clock)).collect()
 }
 
 fn of_call(view: &b2bua::CallView<'_>, clock: &Clock) -> CallView {

@@ -122,7 +122,7 @@ pub(crate) fn user_name(incoming: &Incoming) -> Option<String> {
     let message = &incoming.message;
     for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
         if let Some(Ok(credentials)) = message.header(name).map(sip::digest::Credentials::parse) {
-            return Some(credentials.username.into_owned());
+            return Some(credentials.username.to_owned());
         }
     }
     let party = if message.method() == sip::Method::Register { message.to() } else { message.from() };

@@ -13,7 +13,10 @@ pub(crate) fn ask_and_print(data: &Path, ask: &Ask, json: bool) -> ExitCode {
     let mut stream = match UnixStream::connect(&socket) {
         Ok(stream) => stream,
         Err(error) => {
-            eprintln!("crosspoint: no running server answers at {}: {error}. Start it, or name its folder with --data.", socket.display());
+            eprintln!(
+                "crosspoint: no running server answers at {}: {error}. Start it, or name its folder with --data.",
+                socket.display()
+            );
             return ExitCode::from(2);
         }
     };

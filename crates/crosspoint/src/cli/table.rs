@@ -12,7 +12,9 @@ pub(crate) fn render(value: &Value) -> String {
             let lines: Vec<String> = fields
                 .iter()
                 .map(|(name, value)| match value {
-                    Value::Array(rows) if rows.iter().any(Value::is_object) => format!("{name}:\n{}", indent(&table(rows))),
+                    Value::Array(rows) if rows.iter().any(Value::is_object) => {
+                        format!("{name}:\n{}", indent(&table(rows)))
+                    }
                     other => format!("{name:width$}  {}", cell(other)),
                 })
                 .collect();
@@ -34,8 +36,7 @@ fn table(rows: &[Value]) -> String {
     if names.is_empty() {
         return rows.iter().map(cell).collect::<Vec<_>>().join("\n");
     }
-    let body: Vec<Vec<String>> =
-        rows.iter().map(|row| names.iter().map(|name| cell(&row[*name])).collect()).collect();
+    let body: Vec<Vec<String>> = rows.iter().map(|row| names.iter().map(|name| cell(&row[*name])).collect()).collect();
     let width = |column: usize| {
         let cells = body.iter().map(|row| row[column].chars().count());
         cells.chain([names[column].len()]).max().unwrap_or(0)

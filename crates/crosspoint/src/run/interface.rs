@@ -56,7 +56,8 @@ pub(crate) fn start(setup: &Setup, exchange: Exchange, stop: mpsc::Sender<()>) -
 
 /// The first signal stops the loop; the second ends the process at once.
 async fn signals(stop: mpsc::Sender<()>) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     for count in 0.. {

@@ -101,7 +101,11 @@ fn numbered(listeners: &[Listener], transport: Transport) -> Vec<(u16, SocketAdd
     all.map(|(n, listener)| (n as u16, listener.address)).collect()
 }
 
-fn seed_profile(setup: &Setup, store: &Store, chance: &mut Chance) -> Result<(Option<AccountId>, Option<String>), StartError> {
+fn seed_profile(
+    setup: &Setup,
+    store: &Store,
+    chance: &mut Chance,
+) -> Result<(Option<AccountId>, Option<String>), StartError> {
     let now = net::clock::wall();
     match setup.profile {
         Some(Profile::Bench) => {
@@ -116,7 +120,10 @@ fn seed_profile(setup: &Setup, store: &Store, chance: &mut Chance) -> Result<(Op
     }
 }
 
-fn open_streams(setup: &Setup, clocks: Clocks) -> Result<(Connections, mpsc::Receiver<net::stream::NetEvent>), StartError> {
+fn open_streams(
+    setup: &Setup,
+    clocks: Clocks,
+) -> Result<(Connections, mpsc::Receiver<net::stream::NetEvent>), StartError> {
     let secure = setup.listeners.iter().any(|listener| listener.transport.is_secure());
     let acceptor = if secure { Some(open_certificate(setup)?) } else { None };
     let mut limits = Limits { connections: setup.config.sip.connections, ..Limits::default() };
@@ -126,12 +133,7 @@ fn open_streams(setup: &Setup, clocks: Clocks) -> Result<(Connections, mpsc::Rec
         limits.silent = Duration::from_hours(1);
         limits.idle = Duration::from_hours(1);
     }
-    let config = net::stream::Config {
-        limits,
-        clocks,
-        frames: Box::new(|| Box::new(SipFrames::default())),
-        acceptor,
-    };
+    let config = net::stream::Config { limits, clocks, frames: Box::new(|| Box::new(SipFrames::default())), acceptor };
     let (connections, events) = Connections::new(config);
     for (n, listener) in setup.listeners.iter().enumerate().filter(|(_, l)| l.transport != Transport::Udp) {
         connections.listen(n as u16, listener.transport, listener.address)?;
@@ -172,8 +174,8 @@ fn open_relay(setup: &Setup) -> Result<(relay::Relay, mpsc::Receiver<media::comm
         ..relay::Config::default()
     };
     let pairs = relay::capacity(&config).pairs;
-    let (relay, reports) = relay::Relay::start(config)
-        .map_err(|error| StartError::new(format!("the relay does not start: {error}")))?;
+    let (relay, reports) =
+        relay::Relay::start(config).map_err(|error| StartError::new(format!("the relay does not start: {error}")))?;
     Ok((relay, reports, pairs))
 }
 

@@ -4,10 +4,10 @@
 //! budget, media, commands, timers. Facts of a turn go to the store together at its end. When nothing is left the loop
 //! sleeps until something comes.
 
-use crate::edge::{self, Fate};
-use crate::setup::Setup;
 use super::StartError;
 use super::interface::EdgeGauges;
+use crate::edge::{self, Fate};
+use crate::setup::Setup;
 use api::exchange::Asked;
 use bytes::Bytes;
 use controller::CommitLoop;
@@ -219,7 +219,12 @@ impl Running {
     fn guarded(&mut self, work: impl FnOnce(&mut Switch)) {
         if catch_unwind(AssertUnwindSafe(|| work(&mut self.switch))).is_err() {
             self.wire.counters.panics += 1;
-            tracing::error!("an input broke the exchange's code; the others go on");
+            let now = self.clocks.now();
+            let call = catch_unwind(AssertUnwindSafe(|| self.switch.abandon_touched(now)));
+            tracing::error!(
+                ?call,
+                "an input broke the exchange's code: the call it touched is ended, the others go on"
+            );
         }
         self.carry_out();
     }
@@ -236,12 +241,16 @@ impl Running {
                 Output::Event(event) => self.said.push(event),
                 Output::Need(need) => {
                     if let Err(refused) = self.needs.try_send(need) {
-                        let (std::sync::mpsc::TrySendError::Full(need) | std::sync::mpsc::TrySendError::Disconnected(need)) = refused;
+                        let (std::sync::mpsc::TrySendError::Full(need)
+                        | std::sync::mpsc::TrySendError::Disconnected(need)) = refused;
                         let now = self.clocks.now();
                         self.switch.handle(Input::Unavailable { need }, now);
                     }
                 }
-                Output::Media(command) => self.relay.apply(command).unwrap_or_else(|full| tracing::error!(%full, "the relay takes no command")),
+                Output::Media(command) => self
+                    .relay
+                    .apply(command)
+                    .unwrap_or_else(|full| tracing::error!(%full, "the relay takes no command")),
                 Output::Reply { id, reply } => {
                     if let Some(sender) = self.replies.remove(&id) {
                         // Who asked may be gone.
