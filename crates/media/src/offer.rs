@@ -219,15 +219,17 @@ fn common_codec(audio: &AudioView<'_>, supported: &[Codec]) -> Option<(Codec, u8
 /// Whether an attribute is carried to the other leg. Directions are not: they are written anew.
 fn goes_through(value: &str) -> bool {
     let (name, rest) = value.split_once(':').unwrap_or((value, ""));
-    let name = name.trim_ascii_end();
-    if Direction::parse(name).is_some() || STAYS.contains(&name) || STAYS_PREFIX.iter().any(|p| name.starts_with(p)) {
-        return false;
-    }
-    // What cannot be read would be read by somebody else.
-    match name {
-        "rtpmap" => crate::sdp::rtpmap(rest).is_some(),
+    match name.trim_ascii_end() {
+        "" => false,
+        // What cannot be read would be read by somebody else.
+        "rtpmap" => crate::sdp::rtpmap(rest.trim_ascii()).is_some(),
         "fmtp" => rest.trim_ascii().split(' ').next().is_some_and(|n| n.parse::<u8>().is_ok_and(|n| n < 128)),
-        _ => !name.is_empty(),
+        "maxptime" | "ptime" => true,
+        name => {
+            Direction::parse(name).is_none()
+                && !STAYS.contains(&name)
+                && !STAYS_PREFIX.iter().any(|prefix| name.starts_with(prefix))
+        }
     }
 }
 

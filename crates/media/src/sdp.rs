@@ -127,11 +127,6 @@ impl Connection<'_> {
     pub fn ip(&self) -> Option<IpAddr> {
         self.address.parse().ok()
     }
-
-    /// Whether it is the address of nowhere, by which old phones hold (RFC 3264 §8.4).
-    pub fn is_unspecified(&self) -> bool {
-        self.ip().is_some_and(|ip| ip.is_unspecified())
-    }
 }
 
 /// One `m=` line with those that follow it (RFC 8866 §5.14).
@@ -175,15 +170,16 @@ impl<'a> MediaView<'a> {
 
     /// The direction that its attribute or that of the session says. An unspecified address takes receiving away.
     pub fn direction(&self) -> Direction {
-        let said = self
-            .attributes()
-            .chain(self.description.attributes())
-            .find_map(|(name, _)| Direction::parse(name))
-            .unwrap_or_default();
-        if self.connection().is_some_and(|c| c.is_unspecified()) {
-            return said.and(Direction::SendOnly);
-        }
-        said
+        let said = self.attributes().find_map(|(name, _)| Direction::parse(name));
+        self.direction_of(said, self.connection().and_then(|c| c.ip()))
+    }
+
+    /// The same, with what its own lines say known already.
+    pub(crate) fn direction_of(&self, said: Option<Direction>, address: Option<IpAddr>) -> Direction {
+        let of_session = || self.description.attributes().find_map(|(name, _)| Direction::parse(name));
+        let direction = said.or_else(of_session).unwrap_or_default();
+        let is_unspecified = address.is_some_and(|ip| ip.is_unspecified());
+        if is_unspecified { direction.and(Direction::SendOnly) } else { direction }
     }
 
     /// Whether this is audio over plain RTP, wanted somewhere: what the exchange relays. Feedback of RFC 4585 is no

@@ -46,21 +46,32 @@ impl CodecView<'_> {
 
 impl<'a> AudioView<'a> {
     pub(super) fn new(media: MediaView<'a>) -> Self {
-        let is_accepted = media.is_relayable();
         let payload_types: PayloadTypes = media.payload_types().collect();
-        let events = || {
-            rtpmaps(&media).filter(|codec| {
-                codec.name.eq_ignore_ascii_case("telephone-event") && payload_types.contains(codec.payload_type)
-            })
-        };
-        let telephone_event = events().find(|codec| codec.clock_hz == 8_000).or_else(|| events().next());
+        let is_accepted = media.kind == "audio" && media.port != 0 && media.is_plain_rtp() && !payload_types.is_empty();
+        let (mut direction, mut rtcp_port, mut event) = (None, None, None::<CodecView<'_>>);
+        for (name, value) in media.attributes() {
+            match name {
+                "rtpmap" => {
+                    let codec = rtpmap(value).filter(|codec| {
+                        payload_types.contains(codec.payload_type) && codec.name.eq_ignore_ascii_case("telephone-event")
+                    });
+                    event = match (event, codec) {
+                        (Some(known), Some(codec)) if known.clock_hz != 8_000 && codec.clock_hz == 8_000 => Some(codec),
+                        (known, codec) => known.or(codec),
+                    };
+                }
+                "rtcp" => rtcp_port = rtcp_port.or(Some(value)),
+                _ => direction = direction.or_else(|| Direction::parse(name)),
+            }
+        }
+        let address = media.connection().and_then(|connection| connection.ip());
         AudioView {
             media,
             index: media.index,
-            remote: remote(&media).filter(|_| is_accepted),
-            direction: media.direction(),
+            remote: address.filter(|_| is_accepted).and_then(|ip| remote(ip, media.port, rtcp_port)),
+            direction: media.direction_of(direction, address),
             payload_types,
-            telephone_event: telephone_event.map(|codec| codec.payload_type),
+            telephone_event: event.map(|codec| codec.payload_type),
             is_accepted,
         }
     }
@@ -105,15 +116,15 @@ pub(crate) fn rtpmap(value: &str) -> Option<CodecView<'_>> {
     Some(CodecView { payload_type, name, clock_hz, channels })
 }
 
-fn remote(media: &MediaView<'_>) -> Option<MediaAddress> {
+fn remote(ip: IpAddr, port: u16, rtcp: Option<&str>) -> Option<MediaAddress> {
     // A mapped IPv4 address stands for its own: the sockets of its family send to it.
-    let ip = media.connection()?.ip()?.to_canonical();
+    let ip = ip.to_canonical();
     let is_broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
-    if ip.is_unspecified() || ip.is_multicast() || is_broadcast || media.port == 0 {
+    if ip.is_unspecified() || ip.is_multicast() || is_broadcast {
         return None;
     }
     // `a=rtcp` may name another port (RFC 3605). An address in it is not followed: packets go only where RTP goes.
-    let port = media.attribute("rtcp").and_then(|value| value.split_ascii_whitespace().next()?.parse().ok());
-    let port = port.filter(|port| *port != 0).unwrap_or(media.port.saturating_add(1));
-    Some(MediaAddress { rtp: SocketAddr::new(ip, media.port), rtcp: SocketAddr::new(ip, port) })
+    let rtcp_port = rtcp.and_then(|value| value.split_ascii_whitespace().next()?.parse().ok());
+    let rtcp_port = rtcp_port.filter(|port| *port != 0).unwrap_or(port.saturating_add(1));
+    Some(MediaAddress { rtp: SocketAddr::new(ip, port), rtcp: SocketAddr::new(ip, rtcp_port) })
 }

@@ -77,7 +77,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Description, SdpError> {
     for line in source.split('\n') {
         number += 1;
         let line = line.trim_end_matches('\r');
-        if !line.trim_ascii().is_empty() {
+        if !line.bytes().all(|b| b.is_ascii_whitespace()) {
             reader.line(line).map_err(|fault| SdpError { line: number, fault })?;
         }
     }
@@ -109,7 +109,8 @@ impl Reader {
             [letter, b'=', ..] if letter.is_ascii_alphabetic() => (*letter, &line[2..]),
             _ => return Err(SdpFault::Shape),
         };
-        if value.bytes().any(|b| b == 0 || b == b'\r') {
+        // Without an early way out the compiler looks at many bytes at once.
+        if value.bytes().fold(false, |found, b| found | (b == 0) | (b == b'\r')) {
             return Err(SdpFault::Control);
         }
         if line.len() > LINE_BYTES || self.made.lines.len() >= LINES {
@@ -167,7 +168,10 @@ pub(super) fn origin(value: &str) -> Option<Origin<'_>> {
 
 fn last_field(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_ascii_end();
-    let (rest, field) = text.rsplit_once([' ', '\t']).unwrap_or(("", text));
+    let (rest, field) = match text.bytes().rposition(is_blank) {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => ("", text),
+    };
     (!field.is_empty()).then_some((rest, field))
 }
 
@@ -195,6 +199,11 @@ pub(super) fn media(value: &str) -> Option<(&str, u16, &str, &str)> {
 
 fn first_field(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_ascii_start();
-    let (field, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
-    (!field.is_empty()).then_some((field, rest))
+    let at = text.bytes().position(is_blank).unwrap_or(text.len());
+    (at != 0).then(|| text.split_at(at))
+}
+
+/// Bytes are looked at, not characters: blanks are never part of a longer character.
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
 }

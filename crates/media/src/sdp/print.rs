@@ -12,6 +12,8 @@ impl Description {
             lines: Vec::with_capacity(24),
             media_at: Vec::with_capacity(2),
         };
+        let mut written = String::with_capacity(48);
+        push_address(&mut written, address);
         made.line(b'v', &["0"]);
         made.add(b'o', |text| {
             text.push_str("- ");
@@ -19,10 +21,10 @@ impl Description {
             text.push(' ');
             push_number(text, version);
             text.push(' ');
-            push_address(text, address);
+            text.push_str(&written);
         });
         made.line(b's', &["-"]);
-        made.add(b'c', |text| push_address(text, address));
+        made.line(b'c', &[&written]);
         made
     }
 
