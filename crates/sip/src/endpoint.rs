@@ -45,7 +45,7 @@ use crate::txn::key::Branch;
 use bytes::Bytes;
 use client::Clients;
 use dial::{Reached, Waiting};
-use server::{Found, Servers, reply_flow};
+use server::{Cancelled, Servers, reply_flow};
 use shared::{Due, Shared, Side};
 use words::{Chance, ConnectionId, Flow, Time};
 
@@ -159,6 +159,13 @@ impl Endpoint {
         self.servers.respond(&mut self.shared, txn, response, now);
     }
 
+    /// Answers a request for good and forgets it at once: how strangers are answered, so that they take no memory and
+    /// get no retransmissions (RFC 3261 §8.2.7). A request that comes again is a new one, and the ACK to such an answer
+    /// comes up as [`Event::Ack`]. Nothing happens when a final answer was given before.
+    pub fn respond_once(&mut self, txn: ServerTxn, response: Outgoing) {
+        self.servers.respond_once(&mut self.shared, txn, response);
+    }
+
     /// The user matched an ACK to the 2xx that it gave there.
     pub fn acked(&mut self, txn: ServerTxn) {
         self.servers.acked(&mut self.shared, txn);
@@ -189,6 +196,23 @@ impl Endpoint {
     /// How many transactions live, of both sides.
     pub fn transactions(&self) -> usize {
         self.clients.len() + self.servers.len()
+    }
+
+    /// What must be true between two inputs.
+    ///
+    /// # Errors
+    /// A sentence on what is not.
+    pub fn check(&self) -> Result<(), String> {
+        self.clients.check()?;
+        self.servers.check()?;
+        let most = 2 * self.transactions() + self.shared.dials.opening();
+        if self.shared.timers.len() > most {
+            return Err(format!("{} timers where at most {most} are needed", self.shared.timers.len()));
+        }
+        if self.shared.riders.len() > self.transactions() {
+            return Err(format!("{} riders for {} transactions", self.shared.riders.len(), self.transactions()));
+        }
+        Ok(())
     }
 
     /// What our Via names as sent-by on this flow: `host:port`.
@@ -239,15 +263,18 @@ impl Endpoint {
     /// RFC 3261 §9.2. Its 200 needs no memory: the same CANCEL finds the same INVITE and gets the same answer.
     fn handle_cancel(&mut self, message: Message, flow: Flow, key: u128) -> Result<(), Refused> {
         message.check().map_err(Refused::from).inspect_err(|refused| self.refuse(&message, flow, refused))?;
-        let found = self.servers.cancel(key);
-        if matches!(found, Found::Nothing) {
+        let Some((cancelled, answer)) = self.servers.cancel(key) else {
             self.refuse(&message, flow, &Refused::NothingToCancel);
             return Err(Refused::NothingToCancel);
-        }
-        let ok = self.stateless(&message, 200, "");
+        };
+        // RFC 3261 §9.2: the To tag is the one that the INVITE was answered with.
+        let answer = Message::parse(answer).ok();
+        let tag = answer.as_ref().and_then(Message::to_tag);
+        let ok = self.stateless(&message, 200, "", tag);
         self.send_response_statelessly(&message, flow, ok.into());
-        if let Found::Cancelled(txn) = found {
-            self.shared.tell(Event::Cancelled { txn, message, flow });
+        match cancelled {
+            Cancelled::Now(txn) => self.shared.tell(Event::Cancelled { txn, message, flow }),
+            Cancelled::TooLate => {}
         }
         Ok(())
     }
@@ -279,7 +306,7 @@ impl Endpoint {
 
     fn refuse_malformed(&mut self, error: ParseError, flow: Flow) -> Refused {
         if let Some(request) = error.salvage() {
-            let answer = self.stateless(request, error.status(), error.reason());
+            let answer = self.stateless(request, error.status(), error.reason(), None);
             self.send_response_statelessly(request, flow, answer.into());
         }
         Refused::Malformed(error)
@@ -289,7 +316,7 @@ impl Endpoint {
     fn refuse(&mut self, request: &Message, flow: Flow, refused: &Refused) {
         let Some(status) = refused.status() else { return };
         let reason = if let Refused::BadHeader(error) = refused { error.reason() } else { "" };
-        let mut answer = self.stateless(request, status, reason);
+        let mut answer = self.stateless(request, status, reason, None);
         let retry_after_s = self.shared.config.limits.retry_after_s;
         if matches!(refused, Refused::Full) && retry_after_s > 0 {
             answer = answer.header_number(HeaderName::RetryAfter, retry_after_s);
@@ -297,9 +324,10 @@ impl Endpoint {
         self.send_response_statelessly(request, flow, answer.into());
     }
 
-    fn stateless(&self, request: &Message, status: u16, reason: &str) -> MessageBuilder {
-        let tag = self.shared.keyring.stateless_tag(request);
-        let mut answer = MessageBuilder::response(request, status, reason, Some(tag.as_str()));
+    /// An answer whose To tag, unless it is given, is the same each time (RFC 3261 §8.2.7).
+    fn stateless(&self, request: &Message, status: u16, reason: &str, tag: Option<&str>) -> MessageBuilder {
+        let own = self.shared.keyring.stateless_tag(request);
+        let mut answer = MessageBuilder::response(request, status, reason, tag.or(Some(own.as_str())));
         if !self.shared.config.server.is_empty() {
             answer.push_header(HeaderName::Server, &self.shared.config.server);
         }

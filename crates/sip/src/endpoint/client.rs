@@ -73,6 +73,14 @@ impl Clients {
         self.slots.len()
     }
 
+    /// See [`super::Endpoint::check`].
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.by_user.len() > self.slots.len() {
+            return Err(format!("{} names for {} client transactions", self.by_user.len(), self.slots.len()));
+        }
+        Ok(())
+    }
+
     /// Starts a transaction. What cannot be started fails as an event, so that its user has one path.
     pub(super) fn request(&mut self, shared: &mut Shared, user: ClientTxn, out: Outgoing, target: Target, now: Time) {
         let slot = self.slots.next();
@@ -309,7 +317,10 @@ impl Clients {
                 }
             }
             Machine::Invite(_) | Machine::Other(_) => {
-                self.by_user.remove(&client.user.0);
+                // A name that was given twice is its latest bearer's.
+                if self.by_user.get(&client.user.0) == Some(&slot) {
+                    self.by_user.remove(&client.user.0);
+                }
             }
         }
         // A CANCEL without its INVITE has nothing to wait for.

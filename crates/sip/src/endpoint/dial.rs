@@ -55,6 +55,13 @@ struct Opening {
     waiting: Vec<Waiting>,
 }
 
+impl Dials {
+    /// How many connections are being opened.
+    pub(super) fn opening(&self) -> usize {
+        self.opening.len()
+    }
+}
+
 impl Shared {
     /// Finds or opens a connection. On UDP there is nothing to open.
     pub(super) fn dial(&mut self, dialled: Dialled, waiting: Waiting, now: Time) -> Reached {

@@ -71,12 +71,11 @@ struct Parcel {
     answer: Bytes,
 }
 
-/// What a CANCEL found.
-pub(super) enum Found {
-    Nothing,
-    /// An INVITE that is being decided, for the first time.
-    Cancelled(ServerTxn),
-    /// One that has its final answer, or was cancelled before: the CANCEL has no effect (RFC 3261 §9.2).
+/// What a CANCEL does to its INVITE.
+pub(super) enum Cancelled {
+    /// It was being decided, and its user hears of it for the first time.
+    Now(ServerTxn),
+    /// It has its final answer, or was cancelled before: nothing (RFC 3261 §9.2).
     TooLate,
 }
 
@@ -87,6 +86,15 @@ impl Servers {
 
     pub(super) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// See [`super::Endpoint::check`].
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (slots, keys, merges) = (self.slots.len(), self.by_key.len(), self.by_merge.len());
+        if keys != slots || merges > slots {
+            return Err(format!("{keys} keys and {merges} merge keys for {slots} server transactions"));
+        }
+        Ok(())
     }
 
     /// Whether another way brought the same request (RFC 3261 §8.2.2.2).
@@ -171,16 +179,14 @@ impl Servers {
         None
     }
 
-    /// A CANCEL for the INVITE of that name.
-    pub(super) fn cancel(&mut self, key: Key) -> Found {
-        let Some(&slot) = self.by_key.get(&key) else { return Found::Nothing };
+    /// A CANCEL for the INVITE of that name; `None` when there is none. Gives the INVITE's last answer as well.
+    pub(super) fn cancel(&mut self, key: Key) -> Option<(Cancelled, Bytes)> {
+        let slot = *self.by_key.get(&key)?;
         let generation = self.slots.generation(slot);
-        let Some(server) = self.slots.at_mut(slot) else { return Found::Nothing };
-        let deciding = matches!(server.machine, Machine::Invite(invite_server::State::Proceeding));
-        if !deciding || std::mem::replace(&mut server.cancelled, true) {
-            return Found::TooLate;
-        }
-        Found::Cancelled(ServerTxn { slot, generation })
+        let server = self.slots.at_mut(slot)?;
+        let first = server.machine.is_deciding() && !std::mem::replace(&mut server.cancelled, true);
+        let cancelled = if first { Cancelled::Now(ServerTxn { slot, generation }) } else { Cancelled::TooLate };
+        Some((cancelled, server.response.clone()))
     }
 
     /// The user answers.
@@ -203,6 +209,15 @@ impl Servers {
             self.by_merge.remove(&merge);
         }
         self.run(shared, txn.slot, input, Parcel { up: None, answer }, now);
+    }
+
+    /// The user answers, and the transaction is gone at once.
+    pub(super) fn respond_once(&mut self, shared: &mut Shared, txn: ServerTxn, response: Outgoing) {
+        let Some(server) = self.find(txn).filter(|server| server.machine.is_deciding()) else { return };
+        if server.way == Way::Open {
+            shared.transmit(server.flow, response.finish_response(&server.flow));
+        }
+        self.end(shared, txn.slot);
     }
 
     /// The user matched an ACK to its 2xx.

@@ -78,7 +78,10 @@ impl Bed {
                 Output::Transmit { flow, bytes } => self.sent.push((at, flow, Message::parse(bytes).unwrap())),
                 Output::Connect { id, .. } => self.connects.push(id),
                 Output::Event(event) => self.events.push((at, event)),
-                Output::Timeout(next) => return next,
+                Output::Timeout(next) => {
+                    self.endpoint.check().unwrap();
+                    return next;
+                }
             }
         }
     }

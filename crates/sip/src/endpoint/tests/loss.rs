@@ -67,6 +67,7 @@ impl Net {
                     Output::Event(event) => self.react(side, event),
                     Output::Connect { .. } => unreachable!("this net is UDP"),
                     Output::Timeout(at) => {
+                        self.sides[side].check().unwrap();
                         next = [next, at].into_iter().flatten().min();
                         break;
                     }

@@ -98,6 +98,22 @@ fn a_full_table_answers_503_and_running_calls_go_on() {
 }
 
 #[test]
+fn a_stranger_is_answered_and_forgotten() {
+    let mut bed = Bed::new();
+    for _ in 0..2 {
+        bed.receive(udp(), &text("INVITE", "z9hG4bK1", "")).unwrap();
+        let Some((_, Event::Request { txn, message, .. })) = bed.events.last() else { panic!() };
+        let (txn, answer) = (*txn, MessageBuilder::response(message, 401, "", Some("us")));
+        bed.endpoint.respond_once(txn, answer.clone().into());
+        bed.endpoint.respond_once(txn, answer.into());
+        assert_eq!((bed.pump(), bed.endpoint.transactions()), (None, 0));
+    }
+    bed.receive(udp(), &text("ACK", "z9hG4bK1", "")).unwrap();
+    assert_eq!(bed.sent(), ["0 401", "0 401"]);
+    assert_eq!(bed.told(), ["0 INVITE", "0 INVITE", "0 ACK"]);
+}
+
+#[test]
 fn an_ack_to_nothing_goes_up() {
     let mut bed = Bed::new();
     bed.receive(udp(), &text("ACK", "z9hG4bK1", "")).unwrap();
