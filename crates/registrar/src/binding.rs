@@ -74,8 +74,11 @@ pub(crate) struct Binding {
     pub(crate) cseq: u32,
     pub(crate) reg_id: Option<u32>,
     pub(crate) expires: Time,
+    /// When the last REGISTER for it came.
+    pub(crate) refreshed: Time,
     pub(crate) pinging: Option<Box<Pinging>>,
-    pub(crate) timer: TimerToken,
+    /// Set while it is in the table.
+    pub(crate) timer: Option<TimerToken>,
 }
 
 impl Binding {

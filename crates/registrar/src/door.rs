@@ -104,7 +104,8 @@ impl Door {
             return true;
         }
         if bound && !self.throttle.is_proven(source.ip(), user) {
-            self.throttle.succeeded(source, user, now);
+            // From which port is not known, and it must not be whichever asks now.
+            self.throttle.succeeded(SocketAddr::new(source.ip(), 0), user, now);
         }
         self.throttle.may_try(source, user, now)
     }
@@ -128,3 +129,322 @@ impl Door {
 
 const DISABLED: Admission = Admission::Refused { status: 403, reason: "Forbidden: this user is disabled" };
 const OUT_OF_TRIES: Admission = Admission::Refused { status: 403, reason: "Forbidden: too many wrong passwords" };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kit::{Register, address, answer, at, user};
+    use words::Seed;
+
+    const CONTACT: &str = "<sip:101@10.0.0.4:5060>";
+    const AGAIN: Admission = Admission::Challenge { stale: false, wrong: true };
+    const STALE: Admission = Admission::Challenge { stale: true, wrong: false };
+
+    struct Office {
+        door: Door,
+        now: Time,
+    }
+
+    impl Office {
+        fn new() -> Self {
+            Office { door: Door::new(Chance::new(Seed::from_number(1)), true, at(0)), now: at(1_000) }
+        }
+
+        fn ask(&mut self, source: &str) -> String {
+            let realm = crate::kit::REALM;
+            self.door.challenge(realm, AlgorithmPolicy::All, false, address(source).ip(), self.now).swap_remove(0)
+        }
+
+        fn send(&mut self, message: &Message, user: Option<&User>, source: &str) -> Admission {
+            self.door.admit(message, user, address(source), false, self.now)
+        }
+
+        /// Asks for a challenge and answers it.
+        fn try_password(&mut self, user: Option<&User>, name: &str, password: &str, source: &str) -> Admission {
+            let challenge = self.ask(source);
+            let message = Register::new(&[CONTACT]).answering(&challenge, name, password, 1);
+            self.send(&message, user, source)
+        }
+    }
+
+    const HERE: &str = "198.51.100.4:5060";
+
+    /// A REGISTER whose Authorization was changed by `change` after it was made.
+    fn changed(office: &mut Office, change: impl Fn(String) -> String) -> Admission {
+        let challenge = office.ask(HERE);
+        let line = change(answer(&challenge, "101", "secret101", 1));
+        office.send(&Register::new(&[CONTACT]).header("Authorization", &line).build(), Some(&user(101)), HERE)
+    }
+
+    #[test]
+    fn the_right_password_comes_in_with_each_algorithm_offered() {
+        let mut office = Office::new();
+        let realm = crate::kit::REALM;
+        let source = address(HERE);
+        for (policy, offered) in [
+            (AlgorithmPolicy::All, vec!["MD5", "SHA-256", "SHA-512-256"]),
+            (AlgorithmPolicy::Md5Only, vec!["MD5"]),
+            (AlgorithmPolicy::Sha256Only, vec!["SHA-256"]),
+        ] {
+            let ann = User { algorithms: policy, ..user(101) };
+            let challenges = office.door.challenge(realm, policy, false, source.ip(), office.now);
+            let names = challenges.iter().map(|text| sip::digest::Challenge::parse(text).unwrap().algorithm.as_str());
+            assert_eq!(names.collect::<Vec<_>>(), offered);
+            for (n, challenge) in (1..).zip(&challenges) {
+                let message = Register::new(&[CONTACT]).answering(challenge, "101", "secret101", n);
+                assert_eq!(office.send(&message, Some(&ann), HERE), Admission::Admitted);
+            }
+        }
+    }
+
+    #[test]
+    fn an_algorithm_that_was_not_offered_is_wrong() {
+        let mut office = Office::new();
+        let ann = User { algorithms: AlgorithmPolicy::Sha256Only, ..user(101) };
+        assert_eq!(office.try_password(Some(&ann), "101", "secret101", HERE), AGAIN);
+        for algorithm in ["none", "MD5-sess", "SHA-512", "token", "\"\""] {
+            let admission =
+                changed(&mut office, |line| line.replace("algorithm=MD5", &format!("algorithm={algorithm}")));
+            assert!(matches!(admission, Admission::Refused { status: 400, .. }), "{algorithm}: {admission:?}");
+        }
+        let admission = changed(&mut office, |line| line.replace("algorithm=MD5", "algorithm=SHA-256"));
+        assert_eq!(admission, AGAIN);
+        // Without the parameter it is MD5.
+        assert_eq!(changed(&mut office, |line| line.replace(", algorithm=MD5", "")), Admission::Admitted);
+    }
+
+    #[test]
+    fn an_answer_that_could_be_used_again_is_refused() {
+        let mut office = Office::new();
+        for (from, to) in [
+            (", qop=auth", ""),
+            ("qop=auth", "qop=auth-int"),
+            ("qop=auth", "qop=none"),
+            (", nc=00000001", ""),
+            ("nc=00000001", "nc=00000000"),
+            ("nc=00000001", "nc=1"),
+            ("nc=00000001", "nc=100000001"),
+            ("nc=00000001", "nc=-0000001"),
+            ("nc=00000001", "nc=0000000g"),
+            (", cnonce=\"0a4f113b\"", ""),
+            ("0a4f113b", ""),
+            ("uri=\"sip:office.example\"", "uri=\"sip:other.example\""),
+            ("uri=\"sip:office.example\"", "uri=\"\""),
+            ("Digest ", "Digest nc=00000002, "),
+            ("Digest ", "Digest username=\"102\", "),
+            (", nonce=", ", nonsense="),
+        ] {
+            let admission = changed(&mut office, |line| {
+                assert!(line.contains(from), "{line} has no {from}");
+                line.replacen(from, to, 1)
+            });
+            assert!(matches!(admission, Admission::Refused { status: 400, .. }), "{from} -> {to}: {admission:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_signed_cannot_be_changed() {
+        let mut office = Office::new();
+        for (from, to) in [
+            ("nc=00000001", "nc=00000002"),
+            ("0a4f113b", "0a4f113c"),
+            ("username=\"101\"", "username=\"102\""),
+            ("realm=\"office.example\"", "realm=\"other.example\""),
+            ("uri=\"sip:office.example\"", "uri=\"sip:office.example:5060\""),
+            ("response=\"", "response=\"0"),
+        ] {
+            assert_eq!(changed(&mut office, |line| line.replacen(from, to, 1)), AGAIN, "{from} -> {to}");
+        }
+        assert_eq!(changed(&mut office, |line| line), Admission::Admitted);
+        // The method is signed too.
+        let challenge = office.ask(HERE);
+        let line = answer(&challenge, "101", "secret101", 1);
+        let invite = Register::new(&[]).header("Authorization", &line).build();
+        let invite = String::from_utf8(invite.bytes().to_vec()).unwrap().replace("REGISTER", "INVITE");
+        let invite = Message::parse(bytes::Bytes::from(invite)).unwrap();
+        assert_eq!(office.send(&invite, Some(&user(101)), HERE), AGAIN);
+    }
+
+    #[test]
+    fn a_captured_answer_is_worth_nothing() {
+        let mut office = Office::new();
+        let ann = user(101);
+        let challenge = office.ask(HERE);
+        let first = Register::new(&[CONTACT]).answering(&challenge, "101", "secret101", 1);
+        assert_eq!(office.send(&first, Some(&ann), HERE), Admission::Admitted);
+        assert_eq!(office.send(&first, Some(&ann), HERE), STALE);
+        // Counts may leave gaps, up to the last there is, and none comes twice.
+        for count in [2, 5, u32::MAX] {
+            let next = Register::new(&[CONTACT]).answering(&challenge, "101", "secret101", count);
+            assert_eq!(office.send(&next, Some(&ann), HERE), Admission::Admitted);
+            assert_eq!(office.send(&next, Some(&ann), HERE), STALE);
+        }
+        assert_eq!(office.send(&first, Some(&ann), HERE), STALE);
+        assert!(office.door.bans(office.now).is_empty());
+        // From another address not even an unused one is.
+        let unused = Register::new(&[CONTACT]).answering(&office.ask(HERE), "101", "secret101", 1);
+        assert_eq!(office.send(&unused, Some(&ann), "203.0.113.9:5060"), STALE);
+        assert_eq!(office.send(&unused, Some(&ann), "198.51.100.4:777"), Admission::Admitted);
+    }
+
+    #[test]
+    fn an_old_nonce_is_stale_whatever_the_password_and_costs_no_try() {
+        let mut office = Office::new();
+        let ann = user(101);
+        let challenge = office.ask(HERE);
+        office.now += std::time::Duration::from_mins(6);
+        for _ in 0..50 {
+            for password in ["secret101", "wrong"] {
+                let message = Register::new(&[CONTACT]).answering(&challenge, "101", password, 1);
+                assert_eq!(office.send(&message, Some(&ann), HERE), STALE);
+                assert_eq!(office.send(&message, None, HERE), STALE);
+            }
+        }
+        assert_eq!(office.try_password(Some(&ann), "101", "secret101", HERE), Admission::Admitted);
+    }
+
+    #[test]
+    fn a_restart_makes_nonces_stale_and_the_next_answer_right() {
+        let mut before = Office::new();
+        let challenge = before.ask(HERE);
+        let mut office = Office::new();
+        office.door = Door::new(Chance::new(Seed::from_number(2)), true, at(0));
+        let message = Register::new(&[CONTACT]).answering(&challenge, "101", "secret101", 1);
+        assert_eq!(office.send(&message, Some(&user(101)), HERE), STALE);
+        assert_eq!(office.try_password(Some(&user(101)), "101", "secret101", HERE), Admission::Admitted);
+    }
+
+    #[test]
+    fn a_disabled_user_hears_so_only_with_the_right_password() {
+        let mut office = Office::new();
+        let ann = User { enabled: false, ..user(101) };
+        assert_eq!(office.try_password(Some(&ann), "101", "wrong", HERE), AGAIN);
+        assert_eq!(office.try_password(Some(&ann), "101", "secret101", HERE), DISABLED);
+    }
+
+    #[test]
+    fn credentials_for_another_realm_or_scheme_are_passed_over() {
+        let mut office = Office::new();
+        let ann = user(101);
+        let line = answer(&office.ask(HERE), "101", "secret101", 1);
+        let foreign = line.replace("office.example\", nonce", "other.example\", nonce");
+        let message = Register::new(&[CONTACT])
+            .header("Authorization", "Basic MTAxOnNlY3JldA==")
+            .header("Authorization", &foreign)
+            .header("Proxy-Authorization", &line)
+            .build();
+        assert_eq!(office.send(&message, Some(&ann), HERE), Admission::Admitted);
+        let basic = Register::new(&[CONTACT]).header("Authorization", "Basic MTAxOnNlY3JldA==").build();
+        assert_eq!(office.send(&basic, Some(&ann), HERE), Admission::Challenge { stale: false, wrong: false });
+        let broken = Register::new(&[CONTACT]).header("Authorization", "Digest username=\"101").build();
+        assert!(matches!(office.send(&broken, Some(&ann), HERE), Admission::Refused { status: 400, .. }));
+    }
+
+    #[test]
+    fn known_and_unknown_names_hear_the_same_for_ever() {
+        let (mut known, mut unknown) = (Office::new(), Office::new());
+        let ann = user(101);
+        for n in 0..400 {
+            let step = std::time::Duration::from_secs([0, 1, 7, 60][n % 4]);
+            known.now += step;
+            unknown.now += step;
+            let a = known.try_password(Some(&ann), "101", "wrong", HERE);
+            let b = unknown.try_password(None, "101", "wrong", HERE);
+            assert_eq!(a, b, "attempt {n}");
+        }
+    }
+
+    #[test]
+    fn guessing_ends_after_ten_and_the_right_password_elsewhere_still_comes_in() {
+        let mut office = Office::new();
+        let ann = user(101);
+        for _ in 0..10 {
+            assert_eq!(office.try_password(Some(&ann), "101", "wrong", HERE), AGAIN);
+        }
+        for password in ["wrong", "secret101"] {
+            assert_eq!(office.try_password(Some(&ann), "101", password, HERE), OUT_OF_TRIES);
+        }
+        assert_eq!(office.try_password(Some(&ann), "101", "secret101", "203.0.113.9:5060"), Admission::Admitted);
+        office.now += std::time::Duration::from_mins(1);
+        assert_eq!(office.try_password(Some(&ann), "101", "secret101", HERE), Admission::Admitted);
+    }
+
+    #[test]
+    fn an_office_is_not_shut_out_by_the_phone_with_the_old_password() {
+        let mut office = Office::new();
+        let colleagues: Vec<User> = (102..150).map(user).collect();
+        for _ in 0..1_000 {
+            office.try_password(Some(&user(101)), "101", "old", HERE);
+        }
+        for user in &colleagues {
+            let name = user.auth_user.as_str();
+            assert_eq!(office.try_password(Some(user), name, &format!("secret{name}"), HERE), Admission::Admitted);
+        }
+        assert!(office.door.unban(address(HERE).ip()));
+        assert_eq!(office.try_password(Some(&user(101)), "101", "secret101", HERE), Admission::Admitted);
+    }
+
+    #[test]
+    fn the_owner_registers_on_while_its_office_is_used_to_spray_and_to_guess() {
+        let mut office = Office::new();
+        let ann = user(101);
+        assert_eq!(office.try_password(Some(&ann), "101", "secret101", HERE), Admission::Admitted);
+        for n in 0..5_000u32 {
+            let guesser = format!("198.51.100.4:{}", 10_000 + n);
+            office.try_password(None, &format!("stranger{n}"), "1234", &guesser);
+            office.try_password(Some(&user(200 + n % 100)), &(200 + n % 100).to_string(), "1234", &guesser);
+            office.try_password(Some(&ann), "101", "1234", &guesser);
+            if n % 100 == 0 {
+                office.now += std::time::Duration::from_secs(1);
+                assert_eq!(office.try_password(Some(&ann), "101", "secret101", HERE), Admission::Admitted);
+            }
+        }
+        let guesser = "198.51.100.4:9999";
+        assert_eq!(office.try_password(Some(&ann), "101", "1234", guesser), OUT_OF_TRIES);
+    }
+
+    #[test]
+    fn after_a_restart_a_binding_speaks_for_its_owner() {
+        let mut office = Office::new();
+        let ann = user(101);
+        for _ in 0..20 {
+            office.try_password(Some(&ann), "101", "wrong", "198.51.100.4:40000");
+        }
+        let challenge = office.ask(HERE);
+        let message = Register::new(&[CONTACT]).answering(&challenge, "101", "secret101", 1);
+        assert_eq!(office.door.admit(&message, Some(&ann), address(HERE), true, office.now), Admission::Admitted);
+    }
+
+    #[test]
+    fn nobody_fails_in_the_name_of_an_address_that_it_cannot_read_from() {
+        let mut office = Office::new();
+        let ann = user(101);
+        let challenge = office.ask("203.0.113.9:5060");
+        for n in 0..100 {
+            let message = Register::new(&[CONTACT]).answering(&challenge, "101", "wrong", n + 1);
+            assert_eq!(office.send(&message, Some(&ann), HERE), STALE);
+        }
+        assert_eq!(office.try_password(Some(&ann), "101", "secret101", HERE), Admission::Admitted);
+    }
+
+    #[test]
+    fn a_hundred_thousand_strangers_leave_nothing_behind() {
+        let mut office = Office::new();
+        for n in 0..100_000 {
+            office.try_password(None, &format!("stranger{n}"), "1234", HERE);
+        }
+        assert_eq!(office.door.entries(), 1);
+        assert_eq!(office.door.bans(office.now).len(), 1);
+    }
+
+    #[test]
+    fn without_limits_everybody_may_guess() {
+        let mut office = Office::new();
+        office.door = Door::new(Chance::new(Seed::from_number(1)), false, at(0));
+        for _ in 0..100 {
+            assert_eq!(office.try_password(Some(&user(101)), "101", "wrong", HERE), AGAIN);
+        }
+        assert_eq!(office.try_password(Some(&user(101)), "101", "secret101", HERE), Admission::Admitted);
+        assert_eq!(office.door.entries(), 0);
+    }
+}

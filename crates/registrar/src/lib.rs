@@ -62,11 +62,14 @@ mod challenge;
 mod contact;
 mod directory;
 mod door;
+#[cfg(test)]
+mod kit;
 pub mod limit;
 mod nonce;
 mod outbound;
 mod recent;
 mod registrar;
+mod table;
 mod throttle;
 
 pub use binding::{Device, Reach};

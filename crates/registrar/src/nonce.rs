@@ -194,7 +194,7 @@ fn from_hex(text: &[u8]) -> Option<u64> {
 }
 
 /// How long a nonce is good for. A device that keeps one longer hears `stale=true` and answers the next by itself.
-pub(crate) const NONCE_LIFETIME: Duration = Duration::from_secs(300);
+pub(crate) const NONCE_LIFETIME: Duration = Duration::from_mins(5);
 const NONCE_CHARS: usize = 32;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Below the milliseconds of an id: four million nonces within one are told apart.

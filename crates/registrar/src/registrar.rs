@@ -4,13 +4,14 @@ use crate::binding::{Binding, Device, Reach, address_of, dialable};
 use crate::contact::{Asked, AskedContact, Contacts, Refusal, behind_nat, is_special};
 use crate::directory::User;
 use crate::outbound::{Ping, PingId, PingKind, Pinging};
+use crate::table::Table;
 use sip::{HeaderName, Message, Uri};
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use words::limit::BINDINGS_PER_USER;
-use words::{AccountId, Clock, ConnectionId, Fact, Flow, StoredBinding, Time, TimerQueue, Transport, UserId};
+use words::{AccountId, Clock, ConnectionId, Fact, Flow, StoredBinding, Time, Transport, UserId};
 
 /// Settings of a [`Registrar`].
 #[derive(Clone, Debug)]
@@ -91,20 +92,23 @@ pub struct Registrar {
     config: RegistrarConfig,
     own: BTreeSet<SocketAddr>,
     peers: BTreeSet<SocketAddr>,
-    /// Each user's bindings in the order in which they are called; never an empty list.
-    users: BTreeMap<UserId, Vec<Binding>>,
-    /// The users whose devices came over a connection.
-    connections: HashMap<ConnectionId, SmallVec<[UserId; 1]>>,
-    timers: TimerQueue<(UserId, u32)>,
+    table: Table,
     now: Time,
-    last_id: u32,
-    bindings: usize,
+}
+
+/// A REGISTER and what it is carried out with.
+struct Request<'r, 'm> {
+    user: &'r User,
+    asked: &'r Asked<'m>,
+    flow: Flow,
+    clock: &'r Clock,
+    now: Time,
 }
 
 /// A change that was found to be allowed and is still to be made.
 struct Change<'a> {
-    contact: AskedContact<'a>,
-    existing: Option<u32>,
+    contact: &'a AskedContact<'a>,
+    uri: Uri<'a>,
     /// How long it stands from now; zero removes it.
     expires: Duration,
     nat: bool,
@@ -117,12 +121,8 @@ impl Registrar {
             own: config.own.iter().copied().collect(),
             config,
             peers: BTreeSet::new(),
-            users: BTreeMap::new(),
-            connections: HashMap::new(),
-            timers: TimerQueue::new(now),
+            table: Table::new(now),
             now,
-            last_id: 0,
-            bindings: 0,
         }
     }
 
@@ -134,44 +134,56 @@ impl Registrar {
     /// Carries out a REGISTER of `user`, who has proven its password and whom the To names. All or nothing.
     pub fn register(&mut self, user: &User, message: &Message, flow: Flow, clock: &Clock, now: Time) -> Outcome {
         self.now = self.now.max(now);
-        match self.carry_out(user, message, flow, clock, now) {
-            Ok(outcome) => outcome,
-            Err(Refusal { status, reason, header }) => {
-                Outcome::Refused { status, reason, headers: header.into_iter().collect() }
-            }
-        }
+        let outcome =
+            Asked::read(message).and_then(|asked| self.carry_out(&Request { user, asked: &asked, flow, clock, now }));
+        outcome.unwrap_or_else(|Refusal { status, reason, header }| Outcome::Refused {
+            status,
+            reason,
+            headers: header.into_iter().collect(),
+        })
     }
 
-    /// A user's devices in the order in which they are called: by q, then the one that registered last.
+    /// A user's devices in the order in which they are called: by q, then the one that registered last. Of the flows of one
+    /// device only the first that is open is called (RFC 5626 §7).
     pub fn lookup(&self, user: UserId, now: Time) -> impl Iterator<Item = Device<'_>> {
-        let bindings = self.users.get(&user).map_or(&[][..], Vec::as_slice);
-        bindings.iter().filter(move |binding| now < binding.expires).map(move |binding| binding.device(user))
+        let bindings = self.table.of(user);
+        let stands = move |binding: &&Binding| now < binding.expires;
+        let second = move |place: usize, binding: &Binding| {
+            let mut before = bindings[..place].iter().filter(stands);
+            binding.reg_id.is_some()
+                && before.any(|other| {
+                    other.reg_id.is_some() && other.instance == binding.instance && other.reach() != Reach::Gone
+                })
+        };
+        let first = bindings.iter().enumerate().filter(move |(place, binding)| !second(*place, binding));
+        first.map(|(_, binding)| binding).filter(stands).map(move |binding| binding.device(user))
     }
 
     /// All devices, user by user.
     pub fn devices(&self) -> impl Iterator<Item = Device<'_>> {
-        self.users.iter().flat_map(|(&user, bindings)| bindings.iter().map(move |binding| binding.device(user)))
+        self.table.iter().map(|(user, binding)| binding.device(user))
     }
 
     /// How many bindings there are.
     pub fn len(&self) -> usize {
-        self.bindings
+        self.table.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.bindings == 0
+        self.table.len() == 0
     }
 
     /// Whether a user has a binding that came from `source`.
     pub fn is_bound_from(&self, user: UserId, source: IpAddr) -> bool {
-        let bindings = self.users.get(&user).map_or(&[][..], Vec::as_slice);
-        bindings.iter().any(|binding| binding.flow.remote.ip() == source)
+        self.table.of(user).iter().any(|binding| binding.flow.remote.ip() == source)
     }
 
     /// Puts a binding of the last run back. What has expired meanwhile ends at the next [`Registrar::handle_timeout`].
     pub fn restore(&mut self, account: AccountId, user: UserId, stored: StoredBinding, clock: &Clock, now: Time) {
-        let udp = stored.transport == Transport::Udp;
+        if self.table.of(user).len() >= BINDINGS_PER_USER {
+            return;
+        }
         let flow = Flow {
             transport: stored.transport,
             listener: stored.listener,
@@ -179,12 +191,7 @@ impl Registrar {
             local: stored.local,
             remote: stored.source,
         };
-        if self.users.get(&user).is_some_and(|bindings| bindings.len() >= BINDINGS_PER_USER) {
-            return;
-        }
-        // A wall clock that was set back must not make a binding last for years.
-        let expires = clock.time_at(stored.expires).min(now + self.config.max_expires);
-        let id = self.next_id();
+        let id = self.table.next_id();
         let mut binding = Binding {
             id,
             account,
@@ -194,51 +201,43 @@ impl Registrar {
             instance: stored.instance.map(Into::into),
             path: stored.path.into(),
             flow,
-            open: udp && self.own.contains(&stored.local),
+            open: stored.transport == Transport::Udp && (self.own.is_empty() || self.own.contains(&stored.local)),
             nat: stored.nat,
             q: stored.q,
             cseq: stored.cseq,
             reg_id: stored.reg_id,
-            expires,
+            // A wall clock that was set back must not make a binding last for years.
+            expires: clock.time_at(stored.expires).min(now + self.config.max_expires),
+            refreshed: now,
             pinging: None,
-            timer: self.timers.insert(expires, (user, id)),
+            timer: None,
         };
         if let Some(every) = self.pings(&binding) {
             // Spread, or all devices of the exchange were pinged in the same moment after each start.
             let share = id.wrapping_mul(0x9e37_79b9) >> 22;
             binding.pinging = Some(Box::new(Pinging::from(now + every * share / 1_024)));
         }
-        self.rearm(&mut binding, user);
-        self.insert(user, binding);
+        self.table.insert(user, binding);
     }
 
     /// Forgets all bindings of a user: its password changed, or it is disabled or gone.
     pub fn drop_user(&mut self, user: UserId) -> Vec<Fact> {
-        let bindings = self.users.remove(&user).unwrap_or_default();
-        self.bindings -= bindings.len();
-        bindings.into_iter().map(|binding| self.end(user, &binding)).collect()
+        let ids: SmallVec<[u32; 4]> = self.table.of(user).iter().map(|binding| binding.id).collect();
+        let mut facts = Vec::with_capacity(ids.len());
+        self.table.end(user, ids, &mut facts);
+        facts
     }
 
     /// A connection is gone: who came over it can be called only where it can be dialled. The bindings stay, as the device
     /// may; gives back whose they are.
-    pub fn flow_closed(&mut self, connection: ConnectionId) -> SmallVec<[UserId; 1]> {
-        let users = self.connections.remove(&connection).unwrap_or_default();
-        for user in &users {
-            let bindings = self.users.get_mut(user).into_iter().flatten();
-            for binding in bindings.filter(|binding| binding.flow.connection == connection) {
-                binding.open = false;
-            }
-        }
-        users
+    pub fn flow_closed(&mut self, connection: ConnectionId) -> Vec<UserId> {
+        self.table.close(connection)
     }
 
     /// What became of a ping: `alive` when anything came back.
     pub fn pinged(&mut self, id: PingId, alive: bool, now: Time) {
-        let bindings = self.users.get_mut(&id.user).into_iter().flatten();
-        for binding in bindings.filter(|binding| binding.id == id.binding) {
-            if let Some(pinging) = &mut binding.pinging {
-                pinging.result(alive, now);
-            }
+        if let Some(pinging) = self.table.find_mut(id.user, id.binding).and_then(|found| found.pinging.as_mut()) {
+            pinging.result(alive, now);
         }
     }
 
@@ -249,65 +248,45 @@ impl Registrar {
 
     /// When [`Registrar::handle_timeout`] should be called next.
     pub fn next_at(&self) -> Option<Time> {
-        self.timers.next_at()
+        self.table.next_at()
     }
 
     /// The next thing to do; [`Output::Timeout`] is the last.
     pub fn poll(&mut self) -> Output {
-        while let Some((user, id)) = self.timers.pop(self.now) {
+        while let Some((user, id)) = self.table.due(self.now) {
             if let Some(output) = self.wake(user, id) {
                 return output;
             }
         }
-        Output::Timeout(self.timers.next_at())
+        Output::Timeout(self.table.next_at())
     }
 
     /// Whether the table holds together; tests ask after every input.
     pub fn check(&self) -> Result<(), String> {
-        let counted: usize = self.users.values().map(Vec::len).sum();
-        let streams = |binding: &&Binding| binding.open && binding.flow.connection != ConnectionId::NONE;
-        for (user, bindings) in &self.users {
-            if bindings.is_empty() || bindings.len() > BINDINGS_PER_USER {
-                return Err(format!("{user:?} has {} bindings", bindings.len()));
-            }
-            let lost = |binding: &Binding| {
-                !self.connections.get(&binding.flow.connection).is_some_and(|users| users.contains(user))
-            };
-            if bindings.iter().filter(streams).any(lost) {
-                return Err(format!("a connection of {user:?} does not know it"));
-            }
-        }
-        if (counted, counted) == (self.bindings, self.timers.len()) {
-            Ok(())
-        } else {
-            Err(format!("{counted} bindings, counted {}, with {} timers", self.bindings, self.timers.len()))
-        }
+        self.table.check()
     }
 
-    fn carry_out(
-        &mut self,
-        user: &User,
-        message: &Message,
-        flow: Flow,
-        clock: &Clock,
-        now: Time,
-    ) -> Result<Outcome, Refusal> {
-        let asked = Asked::read(message)?;
+    fn carry_out(&mut self, request: &Request<'_, '_>) -> Result<Outcome, Refusal> {
+        let &Request { user, asked, now, .. } = request;
         let mut facts = Vec::new();
         match &asked.contacts {
-            Contacts::Star => self.remove_all(user.id, &asked, &mut facts)?,
+            Contacts::Star => {
+                // RFC 3261 §10.3 item 6: nothing is removed unless all may be.
+                if self.table.of(user.id).iter().any(|binding| is_out_of_order(binding, asked)) {
+                    return Err(OUT_OF_ORDER);
+                }
+                facts = self.drop_user(user.id);
+            }
             Contacts::These(contacts) => {
-                let changes = contacts.iter().map(|contact| self.plan(user, contact, &asked, &flow, now));
+                let changes = contacts.iter().map(|contact| self.plan(request, contact));
                 let changes: SmallVec<[Change<'_>; 2]> = changes.collect::<Result<_, _>>()?;
                 for change in changes {
-                    self.make(user, change, &asked, flow, clock, now, &mut facts);
+                    self.make(request, &change, &mut facts);
                 }
             }
         }
-        let bindings = self.users.get(&user.id).map_or(&[][..], Vec::as_slice);
-        let mut headers = Vec::with_capacity(bindings.len() + 1);
-        let current = bindings.iter().filter(|binding| now < binding.expires);
-        headers.extend(current.map(|binding| (HeaderName::Contact, binding.contact_value(now))));
+        let current = self.table.of(user.id).iter().filter(|binding| now < binding.expires);
+        let mut headers: Vec<_> = current.map(|binding| (HeaderName::Contact, binding.contact_value(now))).collect();
         // RFC 3327 §5.3: the device is shown the Path that calls to it will take.
         headers.extend(asked.path.iter().map(|&value| (HeaderName::Path, value.to_owned())));
         if asked.uses_outbound() {
@@ -316,49 +295,38 @@ impl Registrar {
         Ok(Outcome::Accepted { headers, facts })
     }
 
-    /// RFC 3261 §10.3 item 6: nothing is removed unless all may be.
-    fn remove_all(&mut self, user: UserId, asked: &Asked<'_>, facts: &mut Vec<Fact>) -> Result<(), Refusal> {
-        let bindings = self.users.get(&user).map_or(&[][..], Vec::as_slice);
-        if bindings.iter().any(|binding| is_out_of_order(binding, asked)) {
-            return Err(OUT_OF_ORDER);
-        }
-        facts.extend(self.drop_user(user));
-        Ok(())
-    }
-
     /// RFC 3261 §10.3 item 7, without changing anything yet.
-    fn plan<'a>(
-        &self,
-        user: &User,
-        contact: &AskedContact<'a>,
-        asked: &Asked<'_>,
-        flow: &Flow,
-        now: Time,
-    ) -> Result<Change<'a>, Refusal> {
+    fn plan<'a>(&self, request: &Request<'_, '_>, contact: &'a AskedContact<'a>) -> Result<Change<'a>, Refusal> {
+        let Request { user, asked, flow, now, .. } = request;
         let uri = Uri::parse(contact.uri).map_err(|_| Refusal::new(400, "Bad Contact: not a URI"))?;
-        let bindings = self.users.get(&user.id).map_or(&[][..], Vec::as_slice);
-        let existing = bindings.iter().find(|binding| is_same(binding, contact, &uri));
-        if existing.is_some_and(|binding| now < binding.expires && is_out_of_order(binding, asked)) {
+        let existing = self.table.of(user.id).iter().find(|binding| is_same(binding, contact, &uri));
+        if existing.is_some_and(|binding| *now < binding.expires && is_out_of_order(binding, asked)) {
             return Err(OUT_OF_ORDER);
         }
-        let nat = behind_nat(&uri, flow, &asked.path, user.nat);
         let wish = contact.expires.or(asked.expires);
         let wish = wish.map_or(self.config.default_expires, |seconds| Duration::from_secs(seconds.into()));
-        if !wish.is_zero() {
-            self.check_address(&uri, flow)?;
-            if wish < self.config.min_expires {
-                let least = self.config.min_expires.as_secs().to_string();
-                let header = Some((HeaderName::MinExpires, least));
-                return Err(Refusal { status: 423, reason: "Interval Too Brief", header });
-            }
+        let nat = behind_nat(&uri, flow, &asked.path, user.nat);
+        if wish.is_zero() {
+            return Ok(Change { contact, uri, expires: wish, nat });
         }
-        let most = if self.comes_back_soon(flow, nat, contact, asked) {
+        self.check_address(&uri, flow)?;
+        if wish < self.config.min_expires {
+            let least = self.config.min_expires.as_secs().to_string();
+            let header = Some((HeaderName::MinExpires, least));
+            return Err(Refusal { status: 423, reason: "Interval Too Brief", header });
+        }
+        let comes_back_soon = match flow.transport {
+            Transport::Udp => nat,
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
+                !asked.path.is_empty() || dialable(flow.transport, nat, contact.uri, &[]).is_none()
+            }
+        };
+        let most = if comes_back_soon {
             self.config.short_expires.max(self.config.min_expires)
         } else {
             self.config.max_expires
         };
-        let existing = existing.map(|binding| binding.id);
-        Ok(Change { contact: contact.clone(), existing, expires: wish.min(most), nat })
+        Ok(Change { contact, uri, expires: wish.min(most), nat })
     }
 
     /// Devices must not claim to be at our own addresses, at a trunk's, or where nobody can be.
@@ -376,161 +344,71 @@ impl Registrar {
         Ok(())
     }
 
-    /// Whether a device must be made to come back soon: its way to us may be gone without a sign.
-    fn comes_back_soon(&self, flow: &Flow, nat: bool, contact: &AskedContact<'_>, asked: &Asked<'_>) -> bool {
-        match flow.transport {
-            Transport::Udp => nat,
-            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
-                !asked.path.is_empty() || dialable(flow.transport, nat, contact.uri, &[]).is_none()
-            }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the REGISTER, where it came from and when, and what it leads to")]
-    fn make(
-        &mut self,
-        user: &User,
-        change: Change<'_>,
-        asked: &Asked<'_>,
-        flow: Flow,
-        clock: &Clock,
-        now: Time,
-        facts: &mut Vec<Fact>,
-    ) {
-        let Change { contact, existing, expires, nat } = change;
-        let before = existing.and_then(|id| self.take(user.id, id));
-        if expires.is_zero() {
-            facts.extend(before.map(|binding| self.end(user.id, &binding)));
+    fn make(&mut self, request: &Request<'_, '_>, change: &Change<'_>, facts: &mut Vec<Fact>) {
+        let user = request.user.id;
+        let same = self.table.of(user).iter().find(|binding| is_same(binding, change.contact, &change.uri));
+        let same = same.map(|binding| binding.id);
+        if change.expires.is_zero() {
+            self.table.end(user, same, facts);
             return;
         }
-        let until = now + expires;
-        let path: Box<[String]> = asked.path.iter().map(|&value| value.to_owned()).collect();
-        let mut binding = match before {
-            Some(before) => {
-                self.leave(user.id, before.flow.connection);
-                if &*before.contact != contact.uri && before.reg_id.is_none() {
-                    // Another spelling of the same URI: the store knows it by the old one.
-                    facts.push(Fact::Unbound { user: user.id, key: before.key() });
-                }
-                before
-            }
-            None => {
-                let id = self.next_id();
-                Binding {
-                    id,
-                    account: user.account,
-                    contact: Box::default(),
-                    call_id: Box::default(),
-                    agent: Box::default(),
-                    instance: None,
-                    path: Box::default(),
-                    flow,
-                    open: true,
-                    nat,
-                    q: contact.q,
-                    cseq: asked.cseq,
-                    reg_id: contact.reg_id,
-                    expires: until,
-                    pinging: None,
-                    timer: self.timers.insert(until, (user.id, id)),
-                }
-            }
-        };
+        let before = same.and_then(|id| self.table.take(user, id));
+        // Another spelling of the same URI: the store knows it by the old one.
+        let respelled = before.as_ref().filter(|old| old.reg_id.is_none() && *old.contact != *change.contact.uri);
+        facts.extend(respelled.map(|old| Fact::Unbound { user, key: old.key() }));
+        let binding = self.renewed(before, request, change);
+        // A device that came back over another connection under another port: its last binding rings nobody.
+        let twins: SmallVec<[u32; 2]> =
+            self.table.of(user).iter().filter(|old| is_twin(old, &binding)).map(|old| old.id).collect();
+        self.table.end(user, twins, facts);
+        // The owner must always be able to register.
+        let leaves = self.table.first_to_go(user);
+        self.table.end(user, leaves, facts);
+        facts.push(Fact::Bound { user, binding: binding.stored(request.clock) });
+        self.table.insert(user, binding);
+    }
+
+    /// The binding as the REGISTER wants it, from the one before where there was one.
+    fn renewed(&mut self, before: Option<Binding>, request: &Request<'_, '_>, change: &Change<'_>) -> Binding {
+        let &Request { user, asked, flow, now, .. } = request;
+        let contact = change.contact;
+        let mut binding = before.unwrap_or_else(|| Binding {
+            id: self.table.next_id(),
+            account: user.account,
+            contact: Box::default(),
+            call_id: Box::default(),
+            agent: Box::default(),
+            instance: None,
+            path: Box::default(),
+            flow,
+            open: true,
+            nat: change.nat,
+            q: contact.q,
+            cseq: asked.cseq,
+            reg_id: contact.reg_id,
+            expires: now,
+            refreshed: now,
+            pinging: None,
+            timer: None,
+        });
         keep(&mut binding.contact, contact.uri);
         keep(&mut binding.call_id, asked.call_id);
         keep(&mut binding.agent, asked.agent);
         if binding.instance.as_deref() != contact.instance {
             binding.instance = contact.instance.map(Into::into);
         }
-        (binding.path, binding.flow, binding.open, binding.nat) = (path, flow, true, nat);
-        (binding.q, binding.cseq, binding.reg_id, binding.expires) = (contact.q, asked.cseq, contact.reg_id, until);
+        if *binding.path != *asked.path {
+            binding.path = asked.path.iter().map(|&value| value.to_owned()).collect();
+        }
+        (binding.flow, binding.open, binding.nat) = (flow, true, change.nat);
+        (binding.q, binding.cseq, binding.reg_id) = (contact.q, asked.cseq, contact.reg_id);
+        (binding.expires, binding.refreshed) = (now + change.expires, now);
         match (self.pings(&binding), &mut binding.pinging) {
             (Some(_), Some(pinging)) => pinging.heard(),
             (Some(every), pinging @ None) => *pinging = Some(Box::new(Pinging::from(now + every))),
             (None, pinging) => *pinging = None,
         }
-        self.rearm(&mut binding, user.id);
-        self.replace_twins(user.id, &binding, facts);
-        facts.push(Fact::Bound { user: user.id, binding: binding.stored(clock) });
-        self.make_room(user.id, facts);
-        self.join(user.id, flow.connection);
-        self.insert(user.id, binding);
-    }
-
-    /// A device that came back over a new connection under another port: what is left of its last one rings nobody.
-    fn replace_twins(&mut self, user: UserId, binding: &Binding, facts: &mut Vec<Fact>) {
-        let bindings = self.users.get(&user).map_or(&[][..], Vec::as_slice);
-        let gone = bindings.iter().filter(|twin| twin.reach() == Reach::Gone && twin.reg_id == binding.reg_id);
-        let twins = gone.filter(|twin| {
-            twin.call_id == binding.call_id || (twin.instance.is_some() && twin.instance == binding.instance)
-        });
-        let twins: SmallVec<[u32; 2]> = twins.map(|twin| twin.id).collect();
-        for id in twins {
-            facts.extend(self.take(user, id).map(|twin| self.end(user, &twin)));
-        }
-    }
-
-    /// The owner must always be able to register, so the binding that was refreshed longest ago leaves.
-    fn make_room(&mut self, user: UserId, facts: &mut Vec<Fact>) {
-        let bindings = self.users.get(&user).map_or(&[][..], Vec::as_slice);
-        if bindings.len() < BINDINGS_PER_USER {
-            return;
-        }
-        let first_to_go = |binding: &&Binding| (binding.reach() != Reach::Gone, binding.expires, binding.id);
-        let Some(id) = bindings.iter().min_by_key(first_to_go).map(|binding| binding.id) else { return };
-        facts.extend(self.take(user, id).map(|binding| self.end(user, &binding)));
-    }
-
-    /// Puts a binding in its place: by q, and before those of the same q that registered earlier.
-    fn insert(&mut self, user: UserId, binding: Binding) {
-        let bindings = self.users.entry(user).or_default();
-        let place = bindings.partition_point(|other| other.q > binding.q);
-        // Most users have one device: a list that grows by doubling would cost four times its size.
-        bindings.reserve_exact(1);
-        bindings.insert(place, binding);
-        self.bindings += 1;
-    }
-
-    /// Takes a binding out; its timer and connection go with [`Registrar::end`].
-    fn take(&mut self, user: UserId, id: u32) -> Option<Binding> {
-        let bindings = self.users.get_mut(&user)?;
-        let place = bindings.iter().position(|binding| binding.id == id)?;
-        let binding = bindings.remove(place);
-        if bindings.is_empty() {
-            self.users.remove(&user);
-        }
-        self.bindings -= 1;
-        Some(binding)
-    }
-
-    /// The end of a binding that was taken out of the table.
-    fn end(&mut self, user: UserId, binding: &Binding) -> Fact {
-        self.timers.cancel(binding.timer);
-        self.leave(user, binding.flow.connection);
-        Fact::Unbound { user, key: binding.key() }
-    }
-
-    fn join(&mut self, user: UserId, connection: ConnectionId) {
-        if connection != ConnectionId::NONE {
-            let users = self.connections.entry(connection).or_default();
-            if !users.contains(&user) {
-                users.push(user);
-            }
-        }
-    }
-
-    /// Forgets that a user came over a connection, unless another of its bindings did too.
-    fn leave(&mut self, user: UserId, connection: ConnectionId) {
-        let others = self.users.get(&user).into_iter().flatten();
-        if others.into_iter().any(|binding| binding.flow.connection == connection) {
-            return;
-        }
-        if let Some(users) = self.connections.get_mut(&connection) {
-            users.retain(|other| *other != user);
-            if users.is_empty() {
-                self.connections.remove(&connection);
-            }
-        }
+        binding
     }
 
     /// How often the device is pinged; `None` when it is not.
@@ -538,18 +416,14 @@ impl Registrar {
         self.config.ping_every.filter(|_| binding.nat && binding.open && binding.flow.transport == Transport::Udp)
     }
 
-    fn rearm(&mut self, binding: &mut Binding, user: UserId) {
-        self.timers.cancel(binding.timer);
-        binding.timer = self.timers.insert(binding.wakes(), (user, binding.id));
-    }
-
     /// A binding's timer fired: it has ended, or wants a ping.
     fn wake(&mut self, user: UserId, id: u32) -> Option<Output> {
         let now = self.now;
-        let binding = self.users.get_mut(&user)?.iter_mut().find(|binding| binding.id == id)?;
+        let binding = self.table.find_mut(user, id)?;
         if binding.expires <= now {
-            let binding = self.take(user, id)?;
-            return Some(Output::Fact { account: binding.account, fact: self.end(user, &binding) });
+            let binding = self.table.take(user, id)?;
+            let fact = Fact::Unbound { user, key: binding.key() };
+            return Some(Output::Fact { account: binding.account, fact });
         }
         let kind = self.config.ping_kind;
         let mut ping = None;
@@ -560,13 +434,8 @@ impl Registrar {
             let id = PingId { user, binding: id };
             ping = Some(Output::Ping(Ping { id, flow: binding.flow, contact: binding.contact.to_string(), kind }));
         }
-        binding.timer = self.timers.insert(binding.wakes(), (user, id));
+        self.table.rearm(user, id);
         ping
-    }
-
-    fn next_id(&mut self) -> u32 {
-        self.last_id = self.last_id.wrapping_add(1);
-        self.last_id
     }
 }
 
@@ -582,6 +451,12 @@ fn is_same(binding: &Binding, contact: &AskedContact<'_>, uri: &Uri<'_>) -> bool
     }
 }
 
+/// Whether `old` is what is left of the device that now has `binding`.
+fn is_twin(old: &Binding, binding: &Binding) -> bool {
+    let same_device = old.call_id == binding.call_id || (old.instance.is_some() && old.instance == binding.instance);
+    same_device && old.reg_id == binding.reg_id && old.reach() == Reach::Gone
+}
+
 /// RFC 3261 §10.3 item 7: of the REGISTERs with one Call-ID only those with a higher CSeq count.
 fn is_out_of_order(binding: &Binding, asked: &Asked<'_>) -> bool {
     *binding.call_id == *asked.call_id && asked.cseq <= binding.cseq
@@ -595,3 +470,6 @@ fn keep(place: &mut Box<str>, text: &str) {
 }
 
 const OUT_OF_ORDER: Refusal = Refusal::new(500, "Server Internal Error: CSeq is not higher than before");
+
+#[cfg(test)]
+mod tests;
