@@ -356,6 +356,7 @@ mod tests {
         }
     }
 
+    /// ES2018-02 and ES2018-03: an `a=fmtp` or `a=rtpmap` that cannot be read is not handed on either.
     #[test]
     fn ways_keys_and_lines_that_cannot_be_read_stay_behind() {
         let offer = sdp("a=ice-lite\r\na=group:BUNDLE 0\r\nk=clear:secret\r\nm=audio 5000 RTP/AVP 0 96\r\ni=desk\r\n\

@@ -448,6 +448,7 @@ mod tests {
         assert_eq!(parse(&text).unwrap().audio().unwrap().telephone_event, Some(100));
     }
 
+    /// ES2018-02 and ES2018-03: others fell over such lines.
     #[test]
     fn broken_rtpmaps_are_no_codecs() {
         for value in [

@@ -325,6 +325,7 @@ mod tests {
         assert_eq!(view.fingerprint_is_right(), Some(true));
     }
 
+    /// CVE-2021-37706: others read past the end of them.
     #[test]
     fn short_error_codes_and_addresses_are_none() {
         for length in 0..4 {

@@ -109,8 +109,8 @@ impl Reader {
             [letter, b'=', ..] if letter.is_ascii_alphabetic() => (*letter, &line[2..]),
             _ => return Err(SdpFault::Shape),
         };
-        // Without an early way out the compiler looks at many bytes at once.
-        if value.bytes().fold(false, |found, b| found | (b == 0) | (b == b'\r')) {
+        // Counting has no early way out, so the compiler looks at many bytes at once.
+        if value.bytes().filter(|b| matches!(b, 0 | b'\r')).count() != 0 {
             return Err(SdpFault::Control);
         }
         if line.len() > LINE_BYTES || self.made.lines.len() >= LINES {
