@@ -1,7 +1,7 @@
 //! Digest: what is asked of a client, and whether its answer proves the password (RFC 3261 §22, RFC 7616, RFC 8760).
 
 use crate::directory::{AlgorithmPolicy, User};
-use crate::nonce::{Mint, Spent};
+use crate::nonce::{Mint, NonceId, Spent};
 use sip::digest::{Challenge, Credentials, Ha1, unescaped, verify};
 use sip::{HeaderName, Message, Scheme, Uri};
 use std::net::IpAddr;
@@ -61,8 +61,8 @@ impl Challenger {
     /// Judges the credentials in `message`, which came from `source`. `user` is whom they name, `None` when nobody is
     /// called so: the same work is done and the same verdicts come out, so that names cannot be sounded out.
     pub fn check(&mut self, message: &Message, user: Option<&User>, source: IpAddr, now: Time) -> Verdict {
-        let credentials = match credentials_for(message, user.map(|user| user.realm.as_str())) {
-            Some(Ok(credentials)) => credentials,
+        let (credentials, nonce) = match self.credentials(message, source, now) {
+            Some(Ok(found)) => found,
             Some(Err(reason)) => return Verdict::Malformed(reason),
             None => return Verdict::NoCredentials,
         };
@@ -70,7 +70,7 @@ impl Challenger {
             Ok(count) => count,
             Err(reason) => return Verdict::Malformed(reason),
         };
-        let Some(nonce) = self.mint.read(credentials.nonce, source, now) else { return Verdict::Stale };
+        let Some(nonce) = nonce else { return Verdict::Stale };
         let fitting = user.filter(|user| fits(&credentials, user));
         let ha1 = fitting.map_or(&self.decoy, |user| &user.ha1);
         let proven = verify(&credentials, ha1, message.method_token(), message.body());
@@ -86,26 +86,33 @@ impl Challenger {
         }
     }
 
+    /// The credentials that answer a challenge of ours, with its nonce; else the first that can be read. Which of several
+    /// is chosen must not depend on the user, or it would tell who exists.
+    fn credentials<'m>(
+        &self,
+        message: &'m Message,
+        source: IpAddr,
+        now: Time,
+    ) -> Option<Result<(Credentials<'m>, Option<NonceId>), &'static str>> {
+        let lines = message.headers(HeaderName::Authorization).chain(message.headers(HeaderName::ProxyAuthorization));
+        let mut first = None;
+        for line in lines.filter(|line| is_digest(line)).take(CREDENTIALS) {
+            let read = Credentials::parse(line).map_err(|error| error.reason());
+            let read = read.map(|found| (found, self.mint.read(found.nonce, source, now)));
+            match read {
+                Ok((_, Some(_))) => return Some(read),
+                Ok((_, None)) if first.as_ref().is_none_or(Result::is_err) => first = Some(read),
+                Ok((_, None)) => {}
+                Err(_) => first = first.or(Some(read)),
+            }
+        }
+        first
+    }
+
     /// The user's password changed or the user is gone: its nonces need no remembering.
     pub fn forget_user(&mut self, user: UserId) {
         self.spent.forget(user);
     }
-}
-
-/// The credentials that are meant for `realm`, or the first where none is; `Err` names what cannot be read.
-fn credentials_for<'m>(message: &'m Message, realm: Option<&str>) -> Option<Result<Credentials<'m>, &'static str>> {
-    let lines = message.headers(HeaderName::Authorization).chain(message.headers(HeaderName::ProxyAuthorization));
-    let mut first = None;
-    for line in lines.filter(|line| is_digest(line)).take(CREDENTIALS) {
-        let read = Credentials::parse(line).map_err(|error| error.reason());
-        if let Ok(credentials) = &read
-            && realm.is_some_and(|realm| unescaped(credentials.realm) == realm)
-        {
-            return Some(read);
-        }
-        first = first.or(Some(read));
-    }
-    first
 }
 
 fn is_digest(line: &str) -> bool {

@@ -327,10 +327,11 @@ mod tests {
         let mut office = Office::new();
         let ann = user(101);
         let line = answer(&office.ask(HERE), "101", "secret101", 1);
-        let foreign = line.replace("office.example\", nonce", "other.example\", nonce");
+        let foreign = "Digest username=\"101\", realm=\"x\", nonce=\"y\", uri=\"sip:x\", response=\"z\"";
         let message = Register::new(&[CONTACT])
             .header("Authorization", "Basic MTAxOnNlY3JldA==")
-            .header("Authorization", &foreign)
+            .header("Authorization", "Digest broken")
+            .header("Authorization", foreign)
             .header("Proxy-Authorization", &line)
             .build();
         assert_eq!(office.send(&message, Some(&ann), HERE), Admission::Admitted);
@@ -338,6 +339,31 @@ mod tests {
         assert_eq!(office.send(&basic, Some(&ann), HERE), Admission::Challenge { stale: false, wrong: false });
         let broken = Register::new(&[CONTACT]).header("Authorization", "Digest username=\"101").build();
         assert!(matches!(office.send(&broken, Some(&ann), HERE), Admission::Refused { status: 400, .. }));
+    }
+
+    #[test]
+    fn several_credentials_do_not_tell_who_exists() {
+        for extra in [
+            "Digest broken",
+            "Digest username=\"101\", realm=\"office.example\", nonce=\"y\", uri=\"sip:x\", response=\"z\"",
+        ] {
+            for wrong_realm in [false, true] {
+                let mut heard = Vec::new();
+                for known in [Some(user(101)), None] {
+                    let mut office = Office::new();
+                    let mut line = answer(&office.ask(HERE), "101", "wrong", 1);
+                    if wrong_realm {
+                        line = line.replace("realm=\"office", "realm=\"other");
+                    }
+                    for lines in [[extra, &line], [&line, extra], [extra, extra], [&line, &line]] {
+                        let message = Register::new(&[CONTACT]).header("Authorization", lines[0]);
+                        let message = message.header("Proxy-Authorization", lines[1]).build();
+                        heard.push(office.send(&message, known.as_ref(), HERE));
+                    }
+                }
+                assert_eq!(heard[..4], heard[4..]);
+            }
+        }
     }
 
     #[test]
