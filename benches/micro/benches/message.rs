@@ -41,7 +41,7 @@ fn rsip_typed_access(request: &rsip::Request) -> usize {
 fn theirs(c: &mut Criterion) {
     let bytes = invite();
     c.bench_function("rsip: parse", |b| {
-        b.iter(|| rsip::Request::try_from(&black_box(&bytes)[..]).expect("it is valid"))
+        b.iter(|| rsip::Request::try_from(&black_box(&bytes)[..]).expect("it is valid"));
     });
     c.bench_function("rsip: parse with typed access", |b| {
         b.iter(|| rsip_typed_access(&rsip::Request::try_from(&black_box(&bytes)[..]).expect("it is valid")));

@@ -470,3 +470,143 @@ impl<'a> Iterator for AuthParams<'a> {
 
 /// The most parameters that are read.
 const PARAMS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONCE: &str = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v";
+    const CNONCE: &str = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
+
+    /// RFC 7616 §3.9.1.
+    #[test]
+    fn the_rfc_s_own_example() {
+        let ha1 = Ha1::new("Mufasa", "http-auth@example.org", "Circle of Life");
+        let quality = Some(Quality { qop: "auth", nc: "00000001", cnonce: CNONCE });
+        let of = |algorithm| response_of(algorithm, &ha1, NONCE, quality, "GET", "/dir/index.html", b"");
+        assert_eq!(of(Algorithm::Md5).as_str(), "8ca523f5e9506fed4657c9700eebdbec");
+        assert_eq!(of(Algorithm::Sha256).as_str(), "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1");
+    }
+
+    /// RFC 7616 §3.9.2, whose user name needs no hashing for this part.
+    #[test]
+    fn sha_512_256_is_the_truncated_one_with_its_own_start() {
+        let digest = hex_hash(Algorithm::Sha512_256, &[b"abc"]);
+        assert_eq!(digest.as_str(), "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23");
+    }
+
+    fn answered(algorithm: Algorithm, qop: Option<&str>) -> String {
+        let challenge = Challenge { realm: "r", nonce: "n", algorithm, qop, opaque: Some("o"), stale: false }.print();
+        let account = Account { user: "ann", password: "secret" };
+        Challenge::parse(&challenge).unwrap().answer(&account, "REGISTER", "sip:r", 1, "c")
+    }
+
+    #[test]
+    fn what_a_client_answers_a_server_accepts() {
+        let ha1 = Ha1::new("ann", "r", "secret");
+        for algorithm in [Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512_256] {
+            for qop in [None, Some("auth"), Some("auth-int, auth")] {
+                let text = answered(algorithm, qop);
+                let credentials = Credentials::parse(&text).unwrap();
+                assert!(verify(&credentials, &ha1, "REGISTER", b""), "{text}");
+                assert!(!verify(&credentials, &ha1, "INVITE", b""));
+                assert!(!verify(&credentials, &Ha1::new("ann", "r", "wrong"), "REGISTER", b""));
+                assert_eq!(credentials.nonce_count(), qop.map(|_| 1));
+                assert_eq!(credentials.algorithm(), Some(algorithm));
+            }
+        }
+    }
+
+    #[test]
+    fn auth_int_covers_the_body() {
+        let ha1 = Ha1::new("a", "r", "p");
+        let quality = Quality { qop: "auth-int", nc: "00000001", cnonce: "c" };
+        let response = response_of(Algorithm::Md5, &ha1, "n", Some(quality), "INVITE", "sip:b", b"body");
+        let credentials = Credentials {
+            username: "a",
+            realm: "r",
+            nonce: "n",
+            uri: "sip:b",
+            response: response.as_str(),
+            qop: Some("auth-int"),
+            nc: Some("00000001"),
+            cnonce: Some("c"),
+            ..Credentials::default()
+        };
+        assert!(verify(&credentials, &ha1, "INVITE", b"body"));
+        assert!(!verify(&credentials, &ha1, "INVITE", b"other"));
+    }
+
+    #[test]
+    fn upper_case_proofs_and_odd_spacing_are_read() {
+        let ha1 = Ha1::new("ann", "r", "secret");
+        let text = answered(Algorithm::Md5, Some("auth"));
+        let response = Credentials::parse(&text).unwrap().response.to_owned();
+        let shouted =
+            text.replace(&response, &response.to_uppercase()).replace(", ", " ,\t").replace("Digest", "DIGEST");
+        assert!(verify(&Credentials::parse(&shouted).unwrap(), &ha1, "REGISTER", b""), "{shouted}");
+    }
+
+    #[test]
+    fn quotes_escapes_and_unknown_parameters_are_read() {
+        let text = r#"Digest username="a\"b,c", x-new="1,2", realm="r", nonce="n=", uri="sip:x;y=1,2", response="00", foo=bar"#;
+        let credentials = Credentials::parse(text).unwrap();
+        assert_eq!(unescaped(credentials.username), "a\"b,c");
+        assert_eq!((credentials.nonce, credentials.uri), ("n=", "sip:x;y=1,2"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        let good = r#"Digest username="a", realm="r", nonce="n", uri="u", response="00""#;
+        assert!(Credentials::parse(good).is_ok());
+        for bad in [
+            "",
+            "Digest",
+            "Digest ",
+            "Basic YTpi",
+            r#"Digest username="a""#,
+            &format!("{good}, nonce=\"m\""),
+            &format!("{good}, NC=1, nc=2"),
+            &format!("{good}, x"),
+            &format!("{good}, x=\"y"),
+            &format!("{good} x=\"y\" z"),
+            &format!("{good}, =1"),
+            &format!("{good}{}", ", a=b".repeat(40)),
+            "Digest algorithm=SHA\u{e9}",
+            "Digesté",
+        ] {
+            assert!(Credentials::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn wrong_lengths_and_unknown_algorithms_prove_nothing() {
+        let ha1 = Ha1::new("ann", "r", "secret");
+        let text = answered(Algorithm::Sha256, Some("auth"));
+        for bad in
+            [text.replace("SHA-256", "MD5"), text.replace("SHA-256", "MD5-sess"), text.replace(", nc=00000001", "")]
+        {
+            assert!(!verify(&Credentials::parse(&bad).unwrap(), &ha1, "REGISTER", b""), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_challenge_says_what_it_should() {
+        let challenge = Challenge {
+            realm: "example.com",
+            nonce: "n1",
+            algorithm: Algorithm::Sha256,
+            qop: Some("auth"),
+            opaque: None,
+            stale: true,
+        };
+        let text = challenge.print();
+        assert_eq!(text, r#"Digest realm="example.com", nonce="n1", stale=true, algorithm=SHA-256, qop="auth""#);
+        assert_eq!(Challenge::parse(&text), Ok(challenge));
+    }
+
+    #[test]
+    fn debug_shows_no_digest() {
+        assert_eq!(format!("{:?}", Ha1::new("a", "b", "c")), "Ha1(…)");
+    }
+}

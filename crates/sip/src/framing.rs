@@ -103,20 +103,20 @@ impl Framer {
         }
     }
 
+    /// A run of line ends that came at once is one ping or pong: a flood of them earns one answer.
     fn cut_blank(&mut self) -> Option<Frame> {
         let data = &self.buffer[..];
-        let (length, frame) = if data.starts_with(b"\r\n\r\n") {
-            (4, Frame::KeepAlive)
-        } else if data[0] == b'\n' {
-            (1, Frame::Pong)
-        } else if data.len() == 1 || data == b"\r\n\r" {
+        let mut run = data.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        // A CR at the end may have its LF still on the way.
+        run -= usize::from(run == data.len() && data[run - 1] == b'\r');
+        if data == b"\r\n\r" {
             return None;
-        } else if data[1] == b'\n' {
-            (2, Frame::Pong)
-        } else {
-            (1, Frame::Pong)
-        };
-        self.take(length);
+        }
+        let frame = if data.starts_with(b"\r\n\r\n") { Frame::KeepAlive } else { Frame::Pong };
+        if run == 0 {
+            return None;
+        }
+        self.take(run);
         Some(frame)
     }
 
@@ -196,14 +196,15 @@ pub fn classify_datagram(bytes: &[u8]) -> Datagram {
     if bytes.len() >= 20 && is_stun(&bytes[..20]) {
         return Datagram::Stun;
     }
-    let Some(at) = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n' | 0 | b' ' | b'\t')) else {
+    if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0 | b' ' | b'\t')) {
         return Datagram::KeepAlive;
-    };
+    }
     // Phones of several makes send a few letters, such as "jaK" or "hello": too short for any message.
     if bytes.len() <= KEEP_ALIVE_BYTES && bytes.is_ascii() {
         return Datagram::KeepAlive;
     }
-    if begins_like_sip(&bytes[at..]) && memchr::memchr(b'\n', bytes).is_some() {
+    let start = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+    if begins_like_sip(&bytes[start..]) && memchr::memchr(b'\n', &bytes[start..]).is_some() {
         Datagram::Sip
     } else {
         Datagram::Garbage
@@ -243,26 +244,44 @@ fn head_end(data: &[u8], from: usize) -> Option<usize> {
 /// Reads Content-Length from a head.
 fn content_length(head: &[u8]) -> Result<usize, FramingError> {
     let mut found = None;
-    for (number, line) in head.split(|b| *b == b'\n').enumerate() {
+    let mut at = 0;
+    for number in 0.. {
+        let Some(lf) = memchr::memchr(b'\n', &head[at..]) else { break };
         if number > HEADER_LINES + 2 {
             return Err(FramingError::TooLarge);
         }
-        let name_end = line.iter().position(|b| !is_token(*b)).unwrap_or(line.len());
-        if number == 0 || HeaderName::from_bytes(&line[..name_end]) != HeaderName::ContentLength {
-            continue;
+        let name_end = at + head[at..].iter().position(|b| !is_token(*b)).unwrap_or(0);
+        if number > 0 && HeaderName::from_bytes(&head[at..name_end]) == HeaderName::ContentLength {
+            let length = number_after_colon(&head[name_end..])?;
+            if found.replace(length).is_some_and(|before| before != length) {
+                return Err(FramingError::BadContentLength);
+            }
         }
-        let value = line[name_end..].trim_ascii();
-        let value = value.strip_prefix(b":").ok_or(FramingError::BadContentLength)?.trim_ascii();
-        let text = std::str::from_utf8(value).map_err(|_| FramingError::BadContentLength)?;
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(FramingError::BadContentLength);
-        }
-        let length = text.parse().map_err(|_| FramingError::TooLarge)?;
-        if found.replace(length).is_some_and(|before| before != length) {
+        at += lf + 1;
+    }
+    found.ok_or(FramingError::NoContentLength)
+}
+
+/// The number of a header, from behind its name on; its line may be folded (RFC 3261 §7.3.1).
+fn number_after_colon(bytes: &[u8]) -> Result<usize, FramingError> {
+    let value = bytes.trim_ascii_start().strip_prefix(b":").ok_or(FramingError::BadContentLength)?;
+    let mut at = 0;
+    while value.get(at).is_some_and(u8::is_ascii_whitespace) {
+        at += 1;
+        if value[at - 1] == b'\n' && !matches!(value.get(at), Some(b' ' | b'\t')) {
             return Err(FramingError::BadContentLength);
         }
     }
-    found.ok_or(FramingError::NoContentLength)
+    let end = at + value[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let rest = value[end..].iter().find(|b| !matches!(b, b' ' | b'\t' | b'\r'));
+    if at == end || rest != Some(&b'\n') {
+        return Err(FramingError::BadContentLength);
+    }
+    let mut length = 0_usize;
+    for digit in &value[at..end] {
+        length = length.saturating_mul(10).saturating_add(usize::from(digit - b'0'));
+    }
+    if length > MESSAGE_BYTES { Err(FramingError::TooLarge) } else { Ok(length) }
 }
 
 /// The longest method. Units: bytes.
@@ -276,3 +295,104 @@ const STUN_BYTES: usize = 1_500;
 
 /// The longest datagram that may pass for a keep-alive, whatever it says. Units: bytes.
 const KEEP_ALIVE_BYTES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: &[u8] = b"OPTIONS sip:h SIP/2.0\r\nCall-ID: 1\r\nContent-Length: 3\r\n\r\nabc";
+
+    fn all(bytes: &[u8]) -> Result<Vec<Frame>, FramingError> {
+        let mut framer = Framer::new();
+        framer.push(bytes);
+        let mut frames = Vec::new();
+        while let Some(frame) = framer.next()? {
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
+
+    fn error(bytes: &[u8]) -> FramingError {
+        all(bytes).unwrap_err()
+    }
+
+    #[test]
+    fn several_messages_in_one_piece_are_told_apart() {
+        let message = Frame::Message(Bytes::from_static(REQUEST));
+        let stream = [REQUEST, b"\r\n\r\n", REQUEST, b"\r\n"].concat();
+        assert_eq!(all(&stream), Ok(vec![message.clone(), Frame::KeepAlive, message, Frame::Pong]));
+    }
+
+    #[test]
+    fn a_message_in_single_bytes_comes_whole_and_leaves_nothing_behind() {
+        let mut framer = Framer::new();
+        let mut frames = Vec::new();
+        for byte in REQUEST {
+            framer.push(&[*byte]);
+            frames.extend(framer.next().unwrap());
+        }
+        assert_eq!(frames, [Frame::Message(Bytes::from_static(REQUEST))]);
+        assert!(framer.is_idle() && framer.buffer.capacity() == 0);
+    }
+
+    #[test]
+    fn a_flood_of_pings_earns_one_answer() {
+        assert_eq!(all(&b"\r\n".repeat(5_000)), Ok(vec![Frame::KeepAlive]));
+    }
+
+    #[test]
+    fn stun_is_cut_by_its_length() {
+        let mut stun = vec![0, 1, 0, 4, 0x21, 0x12, 0xa4, 0x42];
+        stun.extend([7; 16]);
+        let stream = [&stun[..], REQUEST].concat();
+        let frames = all(&stream).unwrap();
+        assert_eq!(frames[0], Frame::Stun(Bytes::from(stun.clone())));
+        assert_eq!(frames.len(), 2);
+        assert_eq!(classify_datagram(&stun), Datagram::Stun);
+    }
+
+    #[test]
+    fn content_length_may_be_compact_spaced_and_folded() {
+        for line in ["l:3", "CONTENT-LENGTH  :  3  ", "Content-Length:\r\n\t3"] {
+            let text = format!("OPTIONS sip:h SIP/2.0\r\n{line}\r\n\r\nabc");
+            assert_eq!(all(text.as_bytes()), Ok(vec![Frame::Message(Bytes::from(text.clone()))]), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_cannot_be_cut_ends() {
+        let with = |line: &str| format!("OPTIONS sip:h SIP/2.0\r\n{line}\r\n\r\n").into_bytes();
+        assert_eq!(error(&with("X: 1")), FramingError::NoContentLength);
+        for bad in ["l: -1", "l: 1a", "l: 1 2", "l:", "l", "l: 1\r\nl: 2"] {
+            assert_eq!(error(&with(bad)), FramingError::BadContentLength, "{bad}");
+        }
+        assert_eq!(error(&with("l: 99999999999999999999999")), FramingError::TooLarge);
+        assert_eq!(error(&with(&"a:b\r\n".repeat(300))), FramingError::TooLarge);
+        assert_eq!(error(&[b"OPTIONS sip:h SIP/2.0\r\nX: ", &vec![b'x'; 40_000][..]].concat()), FramingError::TooLarge);
+        assert_eq!(error(b"\x16\x03\x01\x02\x00\x01"), FramingError::NotSip);
+        assert_eq!(error(b"HTTP/1.1 200 OK\r\n"), FramingError::NotSip);
+        assert_eq!(error(&[b'A'; 100]), FramingError::NotSip);
+    }
+
+    #[test]
+    fn an_error_stays() {
+        let mut framer = Framer::new();
+        framer.push(b"\x16\x03\x01");
+        assert_eq!(framer.next(), Err(FramingError::NotSip));
+        framer.push(REQUEST);
+        assert_eq!(framer.next(), Err(FramingError::NotSip));
+        assert!(framer.is_idle());
+    }
+
+    #[test]
+    fn datagrams_are_told_apart() {
+        for keep_alive in [&b""[..], b"\r\n", b"\0", b"\0\0\0\0", b"jaK", b"hello"] {
+            assert_eq!(classify_datagram(keep_alive), Datagram::KeepAlive, "{keep_alive:?}");
+        }
+        for garbage in [&b"\x80\x00\x12\x34"[..], b"GET / HTTP", b"<xml>\n</xml>", &[0xff; 64]] {
+            assert_eq!(classify_datagram(garbage), Datagram::Garbage, "{garbage:?}");
+        }
+        assert_eq!(classify_datagram(REQUEST), Datagram::Sip);
+        assert_eq!(classify_datagram(b"\r\nSIP/2.0 200 OK\r\n\r\n"), Datagram::Sip);
+    }
+}

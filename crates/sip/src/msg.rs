@@ -183,10 +183,10 @@ impl Message {
         Ok(CSeq { number: self.start.cseq, method: self.start.method })
     }
 
-    /// Call-ID: not empty, no white space inside.
+    /// Call-ID: not empty, no white space and no controls inside.
     pub fn call_id(&self) -> Result<&str, HeaderError> {
         let value = self.mandatory(HeaderName::CallId)?;
-        if value.is_empty() || value.bytes().any(lex::is_lws) {
+        if value.is_empty() || value.bytes().any(|b| b <= b' ' || b == 0x7f) {
             return Err(HeaderError::new(HeaderName::CallId, "not one word"));
         }
         Ok(value)
@@ -407,4 +407,97 @@ fn star_or_address(text: &str) -> Result<(Option<NameAddr<'_>>, usize), &'static
         return Ok((None, text.len()));
     }
     NameAddr::parse_prefix(text).map(|(address, end)| (Some(address), end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(more: &str) -> Message {
+        let text = format!(
+            "REGISTER sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=1\r\nf: A <sip:a@h>;tag=1\r\nT: <sip:a@h>\r\n\
+             i: c\r\nCSeq: 1 REGISTER\r\n{more}\r\n"
+        );
+        Message::parse(Bytes::from(text)).unwrap()
+    }
+
+    #[test]
+    fn contacts_come_from_all_lines_and_lists() {
+        let message = message(
+            "Contact: \"a,b\" <sip:a@h;x=1,2>;q=0.5, <sip:b@h>;+sip.instance=\"<urn:uuid:1,2>\"\r\nm: sip:c@h;expires=60\r\n",
+        );
+        let uris: Vec<_> = message
+            .contacts()
+            .map(|contact| match contact.unwrap() {
+                Contact::Star => "*",
+                Contact::Address(address) => address.uri,
+            })
+            .collect();
+        assert_eq!(uris, ["sip:a@h;x=1,2", "sip:b@h", "sip:c@h"]);
+        let second = message.addresses(HeaderName::Contact).nth(1).unwrap().unwrap();
+        assert_eq!(second.param("+SIP.instance"), Some("<urn:uuid:1,2>"));
+        assert_eq!(message.contact().unwrap().unwrap().param("q"), Some("0.5"));
+    }
+
+    #[test]
+    fn a_star_is_no_address() {
+        let message = message("Contact: *\r\n");
+        assert_eq!(message.contacts().collect::<Vec<_>>(), [Ok(Contact::Star)]);
+        assert_eq!(message.contact(), Ok(None));
+        assert!(message.check().is_ok());
+    }
+
+    #[test]
+    fn values_split_at_commas_outside_quotes_and_brackets() {
+        let message = message("Supported: a,b ,, c\r\nk: \"d,e\", <f,g>\r\n");
+        assert_eq!(message.values(HeaderName::Supported).collect::<Vec<_>>(), ["a", "b", "c", "\"d,e\"", "<f,g>"]);
+        assert!(message.has_token(HeaderName::Supported, "C") && !message.has_token(HeaderName::Supported, "d"));
+    }
+
+    #[test]
+    fn headers_are_found_by_name_and_as_written() {
+        let message = message("X-One: 1\r\nSubject: s\r\nx-one: 2\r\n");
+        assert_eq!(message.raw_header("x-ONE"), Some("1"));
+        assert_eq!((message.header(HeaderName::Subject), message.header(HeaderName::Reason)), (Some("s"), None));
+        let names: Vec<_> = message.all_headers().map(|(_, written, _)| written).collect();
+        assert_eq!(names, ["Via", "f", "T", "i", "CSeq", "X-One", "Subject", "x-one"]);
+    }
+
+    #[test]
+    fn expires_is_clamped_and_never_negative() {
+        assert_eq!(message("Expires: 99999999999999999\r\n").expires(), Ok(Some(u32::MAX)));
+        assert_eq!(message("").expires(), Ok(None));
+        for bad in ["", "-1", "soon", "1 2"] {
+            assert_eq!(message(&format!("Expires: {bad}\r\n")).expires().unwrap_err().reason(), "Bad Expires");
+        }
+    }
+
+    #[test]
+    fn max_forwards_may_be_absent() {
+        assert_eq!(message("").max_forwards(), Ok(None));
+        assert_eq!(message("Max-Forwards: 0068\r\n").max_forwards(), Ok(Some(68)));
+    }
+
+    #[test]
+    fn check_names_the_first_header_that_cannot_be_read() {
+        for (line, reason) in [
+            ("Contact: a, b", "Bad Contact"),
+            ("Route: *", "Bad Route"),
+            ("Record-Route: <sip:a@h", "Bad Record-Route"),
+            ("Via: SIP/2.0/UDP", "Bad Via"),
+            ("Via: SIP/2.0/UDP h, nonsense", "Bad Via"),
+            ("Date: Fri, 01 Jan 2010 16:00:00 EST", "Bad Date"),
+        ] {
+            assert_eq!(message(&format!("{line}\r\n")).check().unwrap_err().reason(), reason, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_list_in_from_is_refused() {
+        let bytes = message("").bytes().clone();
+        let text = std::str::from_utf8(&bytes).unwrap().replace(";tag=1", ";tag=1, <sip:b@h>;tag=2");
+        let message = Message::parse(Bytes::from(text)).unwrap();
+        assert_eq!(message.from().unwrap_err().reason(), "Bad From");
+        assert_eq!(message.from_tag(), None);
+    }
 }

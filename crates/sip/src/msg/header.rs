@@ -172,7 +172,7 @@ fn check_params<'a>(
 }
 
 fn param_value_end(bytes: &[u8], mut at: usize) -> usize {
-    while at < bytes.len() && !matches!(bytes[at], b';' | b',' | b' ' | b'\t' | b'"') {
+    while at < bytes.len() && bytes[at] > b' ' && !matches!(bytes[at], b';' | b',' | b'"') {
         at += 1;
     }
     at
@@ -441,5 +441,112 @@ impl CSeq {
             return Err("no method");
         }
         Ok((CSeq { number, method: Method::parse(token) }, token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Result<NameAddr<'_>, HeaderError> {
+        NameAddr::parse(HeaderName::From, text)
+    }
+
+    #[test]
+    fn via_is_read_with_white_space_everywhere() {
+        let via =
+            Via::parse("SIP  / 2.0 /TCP     spindle.example.com  : 5070 ;\tbranch  =   z9hG4bK9ikj8  ;ttl=1,").unwrap();
+        assert_eq!((via.transport, via.host, via.port), ("TCP", "spindle.example.com", Some(5070)));
+        assert_eq!((via.branch(), via.params.get("TTL")), (Some("z9hG4bK9ikj8"), Some("1")));
+    }
+
+    #[test]
+    fn via_takes_ipv6_and_rport() {
+        let via = Via::parse("SIP/2.0/UDP [2001:db8::9]:5060;rport;received=[2001:db8::9:255];branch=b").unwrap();
+        assert_eq!(via.host_ip(), Some("2001:db8::9".parse().unwrap()));
+        assert_eq!((via.rport(), via.received()), (Some(None), Some("[2001:db8::9:255]")));
+        assert_eq!(Via::parse("SIP/2.0/UDP h;rport=77").unwrap().rport(), Some(Some(77)));
+        assert_eq!(Via::parse("SIP/2.0/UDP h").unwrap().rport(), None);
+    }
+
+    #[test]
+    fn bad_vias_are_refused() {
+        for bad in [
+            "",
+            "SIP/2.0/UDP",
+            "SIP/2.0/UDP ",
+            "SIP/3.0/UDP h",
+            "HTTP/2.0/UDP h",
+            "SIP/2.0/ h",
+            "SIP/2.0/UDP h:",
+            "SIP/2.0/UDP h:70000",
+            "SIP/2.0/UDP [2001:db8::9",
+            "SIP/2.0/UDP [h]",
+            "SIP/2.0/UDP h;;branch=b",
+            "SIP/2.0/UDP h;",
+            "SIP/2.0/UDP h x",
+            "SIP/2.0/UDP h;a=\"b",
+        ] {
+            assert_eq!(Via::parse(bad).map_err(|e| e.reason()), Err("Bad Via"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn display_names_may_hold_anything_in_quotes() {
+        let text = r#""J <Rosenberg> \\\"x, y" <sip:jdr@example.com;lr> ; tag = "1 2";x"#;
+        let found = address(text).unwrap();
+        assert_eq!(found.display_name(), r#"J <Rosenberg> \"x, y"#);
+        assert_eq!((found.uri, found.tag()), ("sip:jdr@example.com;lr", Some("1 2")));
+        assert_eq!((found.param("X"), found.param("lr")), (Some(""), None));
+    }
+
+    #[test]
+    fn addresses_without_brackets_leave_their_parameters_to_the_header() {
+        let found = address("sip:a@h;tag=1").unwrap();
+        assert_eq!((found.display, found.uri, found.tag()), ("", "sip:a@h", Some("1")));
+        let found = address("Anna Lena<sip:a@h;x=1>;tag=").unwrap();
+        assert_eq!((found.display, found.uri, found.tag()), ("Anna Lena", "sip:a@h;x=1", None));
+        assert_eq!(address("tel:+123;tag=2").unwrap().uri, "tel:+123");
+        assert_eq!(address("Иван <sip:i@h>").unwrap().display_name(), "Иван");
+    }
+
+    #[test]
+    fn bad_addresses_are_refused() {
+        for bad in [
+            "",
+            "ann",
+            "<sip:a@h",
+            "<>",
+            "< sip:a@h >",
+            "\"ann <sip:a@h>",
+            "\"ann\" sip:a@h",
+            "Bell, Alexander <sip:a@h>",
+            "sip:a@h?x=y",
+            "<sip:a@h>x",
+            "<sip:a@h>;;",
+            "<sip:a@h>;=1",
+            "<sip:>",
+            "<1:2>",
+            "<sip:a\u{7f}@h>",
+        ] {
+            assert_eq!(address(bad).map_err(|e| e.reason()), Err("Bad From"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn cseq_has_a_number_below_2_31_and_a_method() {
+        let parse = |text| CSeq::parse(text).ok().map(|(cseq, token)| (cseq.number, cseq.method, token));
+        assert_eq!(parse("0009 \t INVITE"), Some((9, Method::Invite, "INVITE")));
+        assert_eq!(parse("2147483647 X"), Some((2_147_483_647, Method::Other, "X")));
+        for bad in ["", "1", "1 ", "INVITE", "-1 ACK", "2147483648 ACK", "99999999999999999999 ACK", "1 A B", "1ACK"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_found_whatever_stands_in_their_quotes() {
+        let params = Params::new(r#" ; a = "x;b=1\"," ;; B=2;c"#);
+        assert_eq!((params.get("a"), params.get("b"), params.get("c")), (Some(r#"x;b=1\","#), Some("2"), Some("")));
+        assert_eq!(params.iter().count(), 3);
     }
 }

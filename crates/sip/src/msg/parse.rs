@@ -385,3 +385,127 @@ fn rewrite(bytes: &[u8]) -> Bytes {
     out.extend_from_slice(&bytes[head_end..]);
     Bytes::from(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: c\r\n";
+
+    fn request(more: &str) -> Result<Message, ParseError> {
+        Message::parse(Bytes::from(format!("INVITE sip:b@h SIP/2.0\r\n{HEAD}CSeq: 1 INVITE\r\n{more}")))
+    }
+
+    fn start(line: &str) -> Result<Message, ParseError> {
+        Message::parse(Bytes::from(format!("{line}\r\n{HEAD}CSeq: 1 INVITE\r\n\r\n")))
+    }
+
+    fn why(result: &Result<Message, ParseError>) -> (u16, &'static str, bool) {
+        let error = result.as_ref().unwrap_err();
+        (error.status(), error.reason(), error.salvage().is_some())
+    }
+
+    #[test]
+    fn each_missing_header_is_named() {
+        for line in ["Via", "From", "To", "Call-ID", "CSeq"] {
+            let whole = format!("INVITE sip:b@h SIP/2.0\r\n{HEAD}CSeq: 1 INVITE\r\n\r\n");
+            let without: String = whole.split_inclusive('\n').filter(|l| !l.starts_with(&format!("{line}:"))).collect();
+            let result = Message::parse(Bytes::from(without));
+            assert_eq!(why(&result), (400, HeaderName::parse(line).missing(), line != "Via"));
+        }
+    }
+
+    #[test]
+    fn repeated_and_unreadable_headers_are_named() {
+        for (more, reason) in [
+            ("t: <sip:c@h>\r\n\r\n", "Repeated To"),
+            ("l: 0\r\nContent-Length: 0\r\n\r\n", "Repeated Content-Length"),
+            ("Content-Length: -1\r\n\r\n", "Bad Content-Length"),
+            ("Content-Length:\r\n\r\n", "Bad Content-Length"),
+            ("Content-Length: 5\r\n\r\nbody", "Content-Length Exceeds Body"),
+            ("Content-Length: 4294967300\r\n\r\nbody", "Bad Content-Length"),
+            ("Max-Forwards: 256\r\n\r\n", "Bad Max-Forwards"),
+            ("Max-Forwards: 7O\r\n\r\n", "Bad Max-Forwards"),
+            ("nonsense\r\n\r\n", "Bad Header Line"),
+            (": x\r\n\r\n", "Bad Header Line"),
+            ("a b: x\r\n\r\n", "Bad Header Line"),
+            ("Subject: cut", "Incomplete Header"),
+        ] {
+            assert_eq!(why(&request(more)), (400, reason, true), "{more}");
+        }
+    }
+
+    #[test]
+    fn start_lines_are_strict() {
+        for (line, expected) in [
+            ("INVITE  sip:b@h SIP/2.0", (400, "Bad Request-URI", true)),
+            ("INVITE <sip:b@h> SIP/2.0", (400, "Bad Request-URI", true)),
+            ("INVITE SIP/2.0", (400, "Bad Request-URI", true)),
+            ("INVITE sip:b@h SIP/2.0 ", (400, "Bad Request Line", true)),
+            ("INVITE sip:b@h SIP/7.0", (505, "Version Not Supported", true)),
+            ("INVITE sip:b@h HTTP/1.1", (400, "Not SIP", false)),
+            ("INVITE", (400, "Not SIP", false)),
+            ("@INVITE sip:b@h SIP/2.0", (400, "Not SIP", false)),
+            ("SIP/2.0 99 Low", (400, "Bad Status", false)),
+            ("SIP/2.0 700 High", (400, "Bad Status", false)),
+            ("SIP/2.0 4294967301 Big", (400, "Bad Status", false)),
+            ("SIP/2.0 0200 OK", (400, "Bad Status", false)),
+        ] {
+            assert_eq!(why(&start(line)), expected, "{line}");
+        }
+        assert_eq!(start("sip/2.0 200 Sehr Schön").unwrap().reason(), "Sehr Schön");
+        assert_eq!(start("SIP/2.0 200").unwrap().reason(), "");
+        assert_eq!(start("SIP/2.0 180 ").unwrap().method(), Method::Invite);
+    }
+
+    #[test]
+    fn a_bad_ack_and_a_bad_answer_leave_nothing_to_answer() {
+        let ack = Message::parse(Bytes::from(format!("ACK sip:b@h SIP/2.0\r\n{HEAD}CSeq: x\r\n\r\n")));
+        assert_eq!(why(&ack), (400, "Bad CSeq", false));
+        let answer = Message::parse(Bytes::from(format!("SIP/2.0 200 OK\r\n{HEAD}\r\n")));
+        assert_eq!(why(&answer), (400, "Missing CSeq", false));
+    }
+
+    #[test]
+    fn the_body_ends_where_content_length_says() {
+        assert_eq!(request("\r\nrest").unwrap().body(), b"rest");
+        let message = request("l: 004\r\n\r\nbodyINVITE sip:x SIP/2.0\r\n").unwrap();
+        assert_eq!(message.body(), b"body");
+        assert!(message.bytes().ends_with(b"\r\n\r\nbody"));
+        assert_eq!(message.body_bytes(), message.body());
+    }
+
+    #[test]
+    fn folds_become_spaces_and_latin_1_becomes_utf_8() {
+        let mut bytes = format!("INVITE sip:b@h SIP/2.0\r\n{HEAD}CSeq: 1\r\n INVITE\r\n").into_bytes();
+        bytes.extend_from_slice(b"Subject: J\xfcrgen\r\n\t\xd1\x8f \xe9\r\nX: y\r\n\r\nb\xff\r\n z");
+        let message = Message::parse(Bytes::from(bytes)).unwrap();
+        assert_eq!(message.cseq().unwrap().method, Method::Invite);
+        assert_eq!(message.header(HeaderName::Subject), Some("Jürgen  \tя é"));
+        assert_eq!(message.raw_header("x"), Some("y"));
+        assert_eq!(message.body(), b"b\xff\r\n z");
+    }
+
+    #[test]
+    fn bare_line_feeds_and_leading_empty_lines_are_taken() {
+        let text = format!("\r\n\n\r\nINVITE sip:b@h SIP/2.0\n{}CSeq: 1 INVITE\n\nbody", HEAD.replace('\r', ""));
+        assert_eq!(Message::parse(Bytes::from(text)).unwrap().body(), b"body");
+    }
+
+    #[test]
+    fn limits_hold_before_work_is_done() {
+        assert_eq!(why(&request(&format!("\r\n{}", "x".repeat(MESSAGE_BYTES)))), (513, "Message Too Large", false));
+        assert!(request(&"X: y\r\n".repeat(HEADER_LINES - 5)).is_ok());
+        assert_eq!(why(&request(&"X: y\r\n".repeat(HEADER_LINES - 4))), (513, "Message Too Large", true));
+        let grown = [b"Subject: ".as_slice(), &vec![0xe9; 40_000], b"\r\n\r\n"].concat();
+        let bytes = [format!("INVITE sip:b@h SIP/2.0\r\n{HEAD}CSeq: 1 INVITE\r\n").into_bytes(), grown].concat();
+        assert_eq!(why(&Message::parse(Bytes::from(bytes))), (513, "Message Too Large", false));
+    }
+
+    #[test]
+    fn errors_say_where() {
+        let error = request("Max-Forwards: x\r\n\r\n").unwrap_err();
+        assert_eq!(error.at, 24 + HEAD.len() + 16);
+        assert_eq!(error.to_string(), format!("Bad Max-Forwards at byte {}", error.at));
+    }
+}

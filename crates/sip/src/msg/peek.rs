@@ -93,3 +93,35 @@ impl<'a> Peek<'a> {
 fn tag_of(name: HeaderName, value: &str) -> Option<&str> {
     NameAddr::parse(name, value).ok()?.tag()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_shows_what_an_edge_asks_for() {
+        let seen = peek(
+            b"\r\nREGISTER sip:h SIP/2.0\r\nVIA : SIP/2.0/UDP a;branch=1\r\nVia: SIP/2.0/UDP b;branch=2\r\nf: <sip:x@h>;tag=f\r\n\
+              To: <sip:x@h>\r\ni: id\r\nAuthorization: Digest username=\"1001\",realm=\"r\",nonce=\"n\",uri=\"u\",response=\"0\"\r\n\
+              \r\nt: <sip:y@h>;tag=t\r\n",
+        )
+        .unwrap();
+        assert_eq!((seen.method, seen.request_uri, seen.branch), ("REGISTER", "sip:h", Some("1")));
+        assert_eq!((seen.from_tag, seen.to_tag, seen.call_id), (Some("f"), None, "id"));
+        assert_eq!(seen.auth_user, Some("1001"));
+    }
+
+    #[test]
+    fn a_response_shows_its_status() {
+        assert_eq!(peek(b"SIP/2.0 486 Busy\r\n\r\n").unwrap().status, 486);
+    }
+
+    #[test]
+    fn what_is_not_sip_is_not_looked_at() {
+        for bytes in
+            [&b""[..], b"\r\n", b"GET / HTTP/1.1\r\n", b"SIP/2.0 x\r\n", b"\xff sip:h SIP/2.0\r\n", b"A b SIP/2.0"]
+        {
+            assert_eq!(peek(bytes), None, "{bytes:?}");
+        }
+    }
+}

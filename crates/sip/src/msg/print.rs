@@ -317,3 +317,116 @@ const REQUEST_BYTES: usize = 768;
 
 /// What a response without a body usually needs. Units: bytes.
 const RESPONSE_BYTES: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use words::{ConnectionId, Transport};
+
+    fn flow(remote: &str) -> Flow {
+        Flow {
+            transport: Transport::Udp,
+            listener: 0,
+            connection: ConnectionId::NONE,
+            local: "192.0.2.1:5060".parse().unwrap(),
+            remote: remote.parse().unwrap(),
+        }
+    }
+
+    fn request(vias: &str) -> Message {
+        let text = format!(
+            "OPTIONS sip:h SIP/2.0\r\n{vias}From: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: c\r\nCSeq: 7 OPTIONS\r\n\r\n"
+        );
+        Message::parse(Bytes::from(text)).unwrap()
+    }
+
+    fn stamped(via: &str, remote: &str) -> String {
+        let request = request(&format!("Via: {via}\r\n"));
+        let answer = MessageBuilder::response_via(&request, &flow(remote), 200, "", Some("t")).finish();
+        Message::parse(answer).unwrap().header(HeaderName::Via).unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_response_carries_what_the_request_had() {
+        let request = request("Via: SIP/2.0/UDP h;branch=1, SIP/2.0/UDP i;branch=2\r\nv: SIP/2.0/TCP j;branch=3\r\n");
+        let answer = MessageBuilder::response(&request, 180, "", Some("t")).finish();
+        let expected = "SIP/2.0 180 Ringing\r\nVia: SIP/2.0/UDP h;branch=1, SIP/2.0/UDP i;branch=2\r\n\
+            Via: SIP/2.0/TCP j;branch=3\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>;tag=t\r\nCall-ID: c\r\n\
+            CSeq: 7 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(std::str::from_utf8(&answer).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_to_tag_that_is_there_stays() {
+        let bytes = request("Via: SIP/2.0/UDP h\r\n").bytes().clone();
+        let text = std::str::from_utf8(&bytes).unwrap().replace("<sip:b@h>", "<sip:b@h>;tag=old");
+        let request = Message::parse(Bytes::from(text)).unwrap();
+        let answer = Message::parse(MessageBuilder::response(&request, 200, "", Some("new")).finish()).unwrap();
+        assert_eq!(answer.to_tag(), Some("old"));
+    }
+
+    #[test]
+    fn via_says_where_the_request_came_from() {
+        // RFC 3581 §4, RFC 3261 §18.2.1
+        assert_eq!(stamped("SIP/2.0/UDP 10.1.1.1;branch=b", "10.1.1.1:9"), "SIP/2.0/UDP 10.1.1.1;branch=b");
+        assert_eq!(
+            stamped("SIP/2.0/UDP 10.1.1.1:4540;rport;branch=b", "192.0.2.9:9988"),
+            "SIP/2.0/UDP 10.1.1.1:4540;branch=b;received=192.0.2.9;rport=9988"
+        );
+        assert_eq!(
+            stamped("SIP/2.0/UDP h.example;branch=b", "192.0.2.9:5060"),
+            "SIP/2.0/UDP h.example;branch=b;received=192.0.2.9"
+        );
+        assert_eq!(
+            stamped("SIP/2.0/UDP [2001:db8::1];branch=b", "[2001:db8::2]:5060"),
+            "SIP/2.0/UDP [2001:db8::1];branch=b;received=2001:db8::2"
+        );
+    }
+
+    #[test]
+    fn lies_in_a_via_are_taken_out_and_its_neighbours_stay() {
+        assert_eq!(
+            stamped("SIP/2.0/UDP 10.1.1.1 ;received=1.2.3.4;rport=1;x=\"a;b\" , SIP/2.0/UDP i;rport", "10.1.1.1:9"),
+            "SIP/2.0/UDP 10.1.1.1;x=\"a;b\";received=10.1.1.1;rport=9, SIP/2.0/UDP i;rport"
+        );
+        assert_eq!(stamped("SIP/2.0/UDP 10.1.1.1;received=1.2.3.4", "10.1.1.1:9"), "SIP/2.0/UDP 10.1.1.1");
+    }
+
+    #[test]
+    fn no_value_and_no_name_can_end_a_line() {
+        let bytes = MessageBuilder::request("X\r\nA: b", "sip:h\nB: c")
+            .raw("N\r\nC: d", "\0")
+            .header_fmt(HeaderName::Subject, format_args!("{}\r\n{}", 1, 2))
+            .finish_with_body("t\r\nD: e", b"\r\nfree");
+        let lines = bytes.split(|b| *b == b'\n').count();
+        assert_eq!(lines, 1 + 1 + 1 + 1 + 1 + 1 + 2, "{bytes:?}");
+    }
+
+    #[test]
+    fn numbers_and_copies_are_written() {
+        let request = request("Via: SIP/2.0/UDP h\r\nSupported: a\r\nk: b\r\n");
+        let bytes = MessageBuilder::request("INVITE", "sip:x")
+            .header_number(HeaderName::Expires, u32::MAX)
+            .header_number(HeaderName::MaxForwards, 0)
+            .copy(&request, HeaderName::Supported)
+            .header(HeaderName::Other, "x")
+            .finish();
+        let expected = "INVITE sip:x SIP/2.0\r\nExpires: 4294967295\r\nMax-Forwards: 0\r\nSupported: a\r\nSupported: b\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(std::str::from_utf8(&bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn outgoing_is_finished_as_request_or_response() {
+        let body = Bytes::from_static(b"hi");
+        let request = Outgoing::with_body(MessageBuilder::request("MESSAGE", "sip:h"), "text/plain", body);
+        assert_eq!(
+            &request.finish_with_via("SIP/2.0/UDP h")[..],
+            b"MESSAGE sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi"
+        );
+        let incoming = self::request("Via: SIP/2.0/UDP h;rport\r\n");
+        let answer =
+            Outgoing::new(MessageBuilder::response(&incoming, 200, "Fine", None)).finish_response(&flow("10.0.0.1:7"));
+        let answer = Message::parse(answer).unwrap();
+        assert_eq!((answer.reason(), answer.via().unwrap().rport()), ("Fine", Some(Some(7))));
+    }
+}
