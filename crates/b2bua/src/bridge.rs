@@ -271,7 +271,7 @@ impl Call {
     }
 
     /// What the exchange itself answers or offers; `None` when there is no codec in common.
-    fn own_answer(&mut self, desk: &Desk, offer: Option<&Description>) -> Option<Carried> {
+    pub(crate) fn own_answer(&mut self, desk: &Desk, offer: Option<&Description>) -> Option<Carried> {
         let Some(offer) = offer else {
             let made = self.describe(desk, 0, |local, _| Ok::<_, Infallible>(offer_audio(local, &CODECS)));
             return Some(Carried { for_asker: made.ok(), ..Carried::default() });

@@ -80,6 +80,22 @@ pub(crate) struct Setup {
     pub(crate) sound: Option<Sound>,
 }
 
+impl Setup {
+    pub(crate) fn new(txn: ServerTxn, invite: Message, offer: Option<Description>, forwards: u8) -> Setup {
+        Setup {
+            txn,
+            invite,
+            offer,
+            forwards,
+            ear: Ear::default(),
+            fork: None,
+            delayed: false,
+            waiting: VecDeque::new(),
+            sound: None,
+        }
+    }
+}
+
 /// What the exchange does with the caller's media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {

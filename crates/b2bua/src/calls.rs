@@ -20,7 +20,7 @@ use words::{AccountId, CallId, Chance, Clock, ConnectionId, EndCause, Time};
 #[derive(Debug)]
 pub struct Calls {
     desk: Desk,
-    calls: Slab<Box<Call>>,
+    slots: Slab<Box<Call>>,
     by_id: HashMap<CallId, u32>,
     /// Calls that are not over.
     live: usize,
@@ -32,19 +32,19 @@ impl Calls {
     /// No calls yet.
     pub fn new(config: Config, chance: Chance, now: Time) -> Self {
         let desk = Desk::new(config, chance, now);
-        Calls { desk, calls: Slab::new(), by_id: HashMap::new(), live: 0, touched: None }
+        Calls { desk, slots: Slab::new(), by_id: HashMap::new(), live: 0, touched: None }
     }
 
     /// Takes in an INVITE without a To tag, from somebody who may call. [`Output::AskPlan`] follows.
     pub fn open(&mut self, invite: Invite, clock: &Clock, now: Time) -> Result<CallId, Refusal> {
-        if self.live >= self.desk.config.calls || self.calls.len() >= CALLS_MAX {
+        if self.live >= self.desk.config.calls || self.slots.len() >= CALLS_MAX {
             return Err(Refusal { status: 503, reason: "Service Unavailable: too many calls", header: None });
         }
         let id = self.fresh_id(clock, now);
         self.touched = Some(id);
-        let slot = self.calls.vacant_key();
+        let slot = self.slots.vacant_key();
         let call = Call::open(&mut self.desk, slot as u32, id, invite, now)?;
-        self.calls.insert(Box::new(call));
+        self.slots.insert(Box::new(call));
         self.by_id.insert(id, slot as u32);
         self.live += 1;
         Ok(id)
@@ -110,7 +110,7 @@ impl Calls {
     /// The leg in whose dialog a request is, by our tag in its To.
     pub fn leg_of(&self, message: &Message) -> Option<LegView> {
         let (slot, n) = self.find(message)?;
-        let call = self.calls.get(slot as usize)?;
+        let call = self.slots.get(slot as usize)?;
         let leg = &call.legs[call.place(n)?];
         Some(LegView { leg: call.leg_id(n), account: call.account, flow: leg.flow, user: leg.party.user })
     }
@@ -189,7 +189,7 @@ impl Calls {
 
     /// How many calls have ended and still wait for a last answer.
     pub fn lingering(&self) -> usize {
-        self.calls.len() - self.live
+        self.slots.len() - self.live
     }
 
     /// Whose call asks what to do, and what was dialled; `None` when it is over.
@@ -205,7 +205,7 @@ impl Calls {
 
     /// The calls that are up, in no order that means anything.
     pub fn views(&self) -> impl Iterator<Item = CallView<'_>> {
-        self.calls.iter().map(|(_, call)| call.view()).filter(|view| view.state != CallState::Ended)
+        self.slots.iter().map(|(_, call)| call.view()).filter(|view| view.state != CallState::Ended)
     }
 
     /// The call that was being worked on when a panic struck.
@@ -221,7 +221,7 @@ impl Calls {
     /// Whether everything adds up. For tests, after each input: it looks at every call.
     pub fn check(&self) -> Result<(), String> {
         let mut sums = Sums::default();
-        for (slot, call) in &self.calls {
+        for (slot, call) in &self.slots {
             call.check(slot as u32).map_err(|broken| format!("{}: {broken}", call.id))?;
             if self.by_id.get(&call.id) != Some(&(slot as u32)) {
                 return Err(format!("{} is not found by its id", call.id));
@@ -233,7 +233,7 @@ impl Calls {
         }
         let taken = [Family::V4, Family::V6].map(|family| self.desk.pool.counts(family).taken as usize);
         let pairs = [
-            ("calls by id", self.by_id.len(), self.calls.len()),
+            ("calls by id", self.by_id.len(), self.slots.len()),
             ("live calls", self.live, sums.live),
             ("timers", self.desk.timers(), sums.timers),
             ("INVITEs waited for", self.desk.watching(), sums.watched),
@@ -248,26 +248,26 @@ impl Calls {
     }
 
     fn get(&self, call: CallId) -> Option<&Call> {
-        self.calls.get(*self.by_id.get(&call)? as usize).map(|call| &**call)
+        self.slots.get(*self.by_id.get(&call)? as usize).map(|call| &**call)
     }
 
     /// The leg that a message inside a dialog belongs to: our tag says which, the rest must fit.
     fn find(&self, message: &Message) -> Option<(u32, u16)> {
         let tag = Tag::parse(message.to_tag()?)?;
-        let call = self.calls.get(tag.slot as usize)?;
+        let call = self.slots.get(tag.slot as usize)?;
         let leg = call.legs.iter().find(|leg| leg.tag == tag)?;
         leg.owns(message).then_some((tag.slot, tag.leg))
     }
 
     /// Whether a leg still takes a request: one of an ended call takes BYE only.
     fn listens(&self, (slot, _): (u32, u16), message: &Message) -> bool {
-        let ended = self.calls.get(slot as usize).is_none_or(|call| call.state == CallState::Ended);
+        let ended = self.slots.get(slot as usize).is_none_or(|call| call.state == CallState::Ended);
         !ended || message.method() == sip::Method::Bye
     }
 
     /// Works on a call, then tidies up after it.
     fn with<T>(&mut self, slot: u32, work: impl FnOnce(&mut Call, &mut Desk) -> T) -> Option<T> {
-        let call = self.calls.get_mut(slot as usize)?;
+        let call = self.slots.get_mut(slot as usize)?;
         self.touched = Some(call.id);
         let was_live = call.state != CallState::Ended;
         let result = work(call, &mut self.desk);
@@ -277,7 +277,7 @@ impl Calls {
         }
         if call.is_over() {
             self.by_id.remove(&call.id);
-            self.calls.remove(slot as usize);
+            self.slots.remove(slot as usize);
         }
         Some(result)
     }

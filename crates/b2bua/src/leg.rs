@@ -150,8 +150,6 @@ pub(crate) struct Leg {
     pub(crate) nat: bool,
     /// Whether its dialog is `sips` (RFC 3261 §12.1.1).
     pub(crate) secure: bool,
-    /// Whether it said that it rings.
-    pub(crate) rang: bool,
     /// Who is there.
     pub(crate) party: Party,
 }

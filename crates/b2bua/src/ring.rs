@@ -1,10 +1,10 @@
 //! From the INVITE to the answer: steps, ring lists, provisional answers, the winner.
 
-use crate::bridge::{Agreed, CODECS, Carried, agreement};
+use crate::bridge::{Agreed, Carried, agreement};
 use crate::call::{Call, Ending, SDP, Service, Setup, Times, Who, read_body};
 use crate::cause::{ELSEWHERE, Failure};
 use crate::desk::{DUES, Desk, Due};
-use crate::early::{Ear, Tell};
+use crate::early::Tell;
 use crate::end::{End, Said};
 use crate::event::{Invite, Output, Refusal};
 use crate::exchange::{Exchange, Move, Stage};
@@ -15,13 +15,11 @@ use crate::step::{DialTarget, MAX_WAITING, Step, StepError};
 use crate::view::CallState;
 use bytes::Bytes;
 use media::command::{Family, Sound};
-use media::offer::{answer_audio, carry, offer_audio};
+use media::offer::carry;
 use media::sdp::Description;
 use sip::{Dialog, HeaderName, Message, MessageBuilder, Outgoing, Target};
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::time::Duration;
-use words::{CallId, ConnectionId, EndCause, Fact, Flow, LegId, Party, Pii, Time};
+use words::{CallId, ConnectionId, EndCause, Fact, Flow, Party, Pii, Time};
 
 impl Call {
     /// Takes an INVITE in and asks what is to happen to it.
@@ -63,23 +61,12 @@ impl Call {
             end: 0,
             nat: identity::is_behind_nat(&message, &flow),
             secure: message.request_uri().starts_with("sips:"),
-            rang: false,
             party: from.clone(),
         };
         desk.watch(txn, slot, 0);
         desk.enter(flow.connection, slot);
         desk.push(Output::AskPlan { call: id });
-        let setup = Setup {
-            txn,
-            invite: message,
-            offer,
-            forwards,
-            ear: Ear::default(),
-            fork: None,
-            delayed: false,
-            waiting: VecDeque::new(),
-            sound: None,
-        };
+        let setup = Setup::new(txn, message, offer, forwards);
         let mut call = Call {
             id,
             account,
@@ -160,11 +147,14 @@ impl Call {
         let status = response.status();
         let leg = &mut self.legs[at];
         let n = leg.n;
-        if leg.state.apply(LegEvent::Provisional).is_err() || !leg.state.is_inviting() || !(180..190).contains(&status)
-        {
+        if !(180..190).contains(&status) {
             return;
         }
-        if !std::mem::replace(&mut leg.rang, true) {
+        let first = leg.state == LegState::Calling;
+        if leg.state.apply(LegEvent::Provisional).is_err() || !leg.state.is_inviting() {
+            return;
+        }
+        if first {
             desk.say(self.account, Fact::LegRang { leg: self.leg_id(n) });
         }
         let Some(setup) = &self.setup else { return };
@@ -172,7 +162,7 @@ impl Call {
         match setup.ear.decide(n, status, body.as_ref()) {
             Tell::Nothing => {}
             Tell::Status => self.tell(desk, status, None, now),
-            Tell::Description => match self.carry_to_caller(desk, at, response) {
+            Tell::Description => match self.carry_to_caller(desk, response) {
                 Some((carried, offered, answered)) => {
                     self.connect(desk, (0, offered), (n, answered));
                     if let (Some(setup), Some(body)) = (&mut self.setup, body) {
@@ -202,14 +192,12 @@ impl Call {
         if self.legs[at].state != LegState::Confirmed {
             return self.perform(desk, at, effect, &ending);
         }
-        match self.carry_answer_to_caller(desk, at, response) {
-            Some((body, said, owed)) => self.win(desk, at, body, said, owed, now),
-            None => {
-                self.acknowledge(desk, at, None);
-                self.rid(desk, at, &Ending::new(EndCause::MediaMismatch, None));
-                self.lose(desk, at, Failure::of_answer(488), now);
-            }
+        if let Some((body, said, owed)) = self.carry_answer_to_caller(desk, at, response) {
+            return self.win(desk, at, body, said, owed, now);
         }
+        self.acknowledge(desk, at, None);
+        self.rid(desk, at, &Ending::new(EndCause::MediaMismatch, None));
+        self.lose(desk, at, Failure::of_answer(488), now);
     }
 
     /// A leg refused, or cannot be reached.
@@ -311,8 +299,9 @@ impl Call {
             return Ok(());
         };
         self.caller_end(desk, now)?;
-        let made = self.describe(desk, 0, |local, _| answer_audio(&offer, local, &CODECS));
-        let Ok(body) = made else { return Err(self.no_common_codec(desk, now)) };
+        let Some(Carried { for_asker: Some(body), .. }) = self.own_answer(desk, Some(&offer)) else {
+            return Err(self.no_common_codec(desk, now));
+        };
         self.serve(desk, Said::of(offer.audio()), false);
         if let Some(setup) = &mut self.setup {
             setup.ear.hear(0, setup.invite.body_bytes(), body.clone());
@@ -334,17 +323,8 @@ impl Call {
         self.free_setup(false)?;
         self.caller_end(desk, now)?;
         let offer = self.setup.as_mut().and_then(|setup| setup.offer.take());
-        let (body, agreed) = match &offer {
-            Some(offer) => {
-                let made = self.describe(desk, 0, |local, _| answer_audio(offer, local, &CODECS));
-                let Ok(body) = made else { return Err(self.no_common_codec(desk, now)) };
-                (body, Some(Agreed::Here(Said::of(offer.audio()), false)))
-            }
-            None => {
-                let made = self.describe(desk, 0, |local, _| Ok::<_, Infallible>(offer_audio(local, &CODECS)));
-                let Ok(body) = made;
-                (body, None)
-            }
+        let Some(Carried { for_asker: Some(body), agreed, .. }) = self.own_answer(desk, offer.as_ref()) else {
+            return Err(self.no_common_codec(desk, now));
         };
         self.service = Some(service);
         self.accept(desk, None, body, agreed, None, now);
@@ -430,15 +410,16 @@ impl Call {
             end,
             nat,
             secure,
-            rang: false,
             party: to.clone(),
         });
         desk.enter(flow.connection, self.slot);
         desk.say(self.account, Fact::LegOpened { leg: self.leg_id(n), to });
-        let body = match self.setup.as_ref().and_then(|setup| setup.offer.clone()) {
-            Some(offer) => self.describe(desk, self.legs.len() - 1, |local, _| carry(&offer, local)).ok(),
-            None => None,
-        };
+        let offer = self.setup.as_mut().and_then(|setup| setup.offer.take());
+        let at = self.legs.len() - 1;
+        let body = offer.as_ref().and_then(|offer| self.describe(desk, at, |local, _| carry(offer, local)).ok());
+        if let Some(setup) = &mut self.setup {
+            setup.offer = offer;
+        }
         let request = Outgoing { builder, body: body.map(|body| (SDP, body)) };
         desk.push(Output::Request { txn, request, target });
         Ok(())
@@ -462,16 +443,16 @@ impl Call {
         if let Some(at) = (1..self.ends.len()).find(|&at| self.ends[at].ports.family == family) {
             return Ok(at);
         }
-        let ports = match self.ends.first() {
-            Some(caller) => desk.pool.take(family, Some(caller.ports.worker), now),
-            None => {
-                let callers = Family::of(self.legs[0].flow.local.ip());
-                desk.pool.take_call(callers, family, now).map(|(caller, callee)| {
-                    self.ends.push(End::new(LegId { call: self.id, n: 0 }, caller, desk));
-                    desk.stock(callers, now);
-                    callee
-                })
-            }
+        let ports = if let Some(caller) = self.ends.first() {
+            desk.pool.take(family, Some(caller.ports.worker), now)
+        } else {
+            let callers = Family::of(self.legs[0].flow.local.ip());
+            let pairs = desk.pool.take_call(callers, family, now);
+            desk.stock(callers, now);
+            pairs.map(|(caller, callee)| {
+                self.ends.push(End::new(self.leg_id(0), caller, desk));
+                callee
+            })
         };
         desk.stock(family, now);
         let Some(ports) = ports else { return Err(self.no_port(desk, now)) };
@@ -479,10 +460,9 @@ impl Call {
         Ok(self.ends.len() - 1)
     }
 
-    /// What a leg's answer says, as the caller gets it.
-    fn carry_to_caller(&mut self, desk: &Desk, at: usize, response: &Message) -> Option<(Bytes, Said, Said)> {
+    /// What a leg's answer says, as the caller gets it, and what was agreed.
+    fn carry_to_caller(&mut self, desk: &Desk, response: &Message) -> Option<(Bytes, Said, Said)> {
         let answer = read_body(response).ok()??;
-        let _ = at;
         let offer = self.setup.as_mut().and_then(|setup| setup.offer.take())?;
         let carried = self.answer_for(desk, 0, &answer, &offer);
         let (offered, answered) = agreement(&offer, &answer);
@@ -505,7 +485,7 @@ impl Call {
         if let Some(body) = heard {
             return Some((body, None, None));
         }
-        let (body, offered, answered) = self.carry_to_caller(desk, at, response)?;
+        let (body, offered, answered) = self.carry_to_caller(desk, response)?;
         Some((body, Some(Agreed::Legs((0, offered), (n, answered))), None))
     }
 

@@ -1,5 +1,8 @@
 //! Behaviour of whole calls, in virtual time.
 
+mod kit;
+mod ring;
+
 use std::fmt::{Debug, Write};
 
 /// Compares a machine's table with its graph on file; `UPDATE_GOLDEN=1` rewrites that.
