@@ -136,8 +136,10 @@ struct Shared {
     scratch: RefCell<Box<[u8]>>,
     /// Tells [`Connections::shutdown`] that the last connection is gone.
     emptied: Notify,
-    /// The tasks that accept and sweep.
-    tasks: RefCell<Vec<AbortHandle>>,
+    /// The tasks that accept.
+    listeners: RefCell<Vec<AbortHandle>>,
+    /// The task that looks at deadlines.
+    sweep: Cell<Option<AbortHandle>>,
 }
 
 impl Connections {
@@ -154,13 +156,14 @@ impl Connections {
             table: RefCell::new(Table::default()),
             timers: RefCell::new(TimerQueue::new(config.clocks.now())),
             counters: Cell::new(Counters::default()),
-            jobs: Semaphore::new(HANDSHAKE_JOBS),
+            jobs: Semaphore::new(handshake_jobs()),
             scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             emptied: Notify::new(),
-            tasks: RefCell::new(Vec::new()),
+            listeners: RefCell::new(Vec::new()),
+            sweep: Cell::new(None),
         });
         let sweep = tokio::task::spawn_local(serve::sweep(Rc::clone(&shared)));
-        shared.tasks.borrow_mut().push(sweep.abort_handle());
+        shared.sweep.set(Some(sweep.abort_handle()));
         (Connections(shared), receiver)
     }
 
@@ -180,7 +183,7 @@ impl Connections {
         let socket = serve::open_listener(address).map_err(failed)?;
         let bound = socket.local_addr().map_err(failed)?;
         let task = tokio::task::spawn_local(serve::accept(Rc::clone(&self.0), listener, transport, socket, bound));
-        self.0.tasks.borrow_mut().push(task.abort_handle());
+        self.0.listeners.borrow_mut().push(task.abort_handle());
         Ok(bound)
     }
 
@@ -247,7 +250,7 @@ impl Connections {
 
     /// Stops to accept; connections go on.
     pub fn stop_accepting(&self) {
-        for task in self.0.tasks.borrow_mut().drain(1..) {
+        for task in self.0.listeners.borrow_mut().drain(..) {
             task.abort();
         }
     }
@@ -259,8 +262,8 @@ impl Connections {
         if tokio::time::timeout(grace, self.emptied()).await.is_err() {
             self.end_all(CloseReason::Cut);
         }
-        for task in self.0.tasks.borrow_mut().drain(..) {
-            task.abort();
+        if let Some(sweep) = self.0.sweep.take() {
+            sweep.abort();
         }
     }
 
@@ -292,8 +295,13 @@ impl std::fmt::Debug for Connections {
     }
 }
 
-/// Handshakes that compute at the same time. A handshake costs about a millisecond of signing, which must not hold up
-/// the loop, and a rush of phones after a power cut must not take all cores.
-const HANDSHAKE_JOBS: usize = 2;
+/// Handshakes that compute at the same time: half the cores. A handshake costs about a millisecond of signing, which
+/// must not hold up the loop, and a rush of phones after a power cut must not take the whole machine.
+fn handshake_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, HANDSHAKE_JOBS))
+}
+
+/// The most handshakes that compute at the same time.
+const HANDSHAKE_JOBS: usize = 4;
 /// What one read may bring. Units: bytes.
 const READ_BYTES: usize = 16 * 1024;

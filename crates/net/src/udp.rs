@@ -104,6 +104,9 @@ impl Udp {
 
     /// The next datagram, as an exact copy, and where it came from. Takes from the sockets in turn; `None` when all are
     /// empty as far as the runtime knows: then await [`Udp::readable`].
+    ///
+    /// One call of the kernel for each: asking for many at a time costs more for one (1.24 against 1.13 µs with the
+    /// call that finds the socket empty) and saves a tenth for eight.
     pub fn try_recv(&self) -> Option<(Bytes, Flow)> {
         let mut buffer = self.buffer.try_borrow_mut().ok()?;
         let count = self.sockets.len();
@@ -198,6 +201,22 @@ impl Udp {
         self.sockets.iter().filter_map(|b| sockopt::socket_recv_buffer_size(&b.socket).ok()).min().unwrap_or(0)
     }
 
+    /// Datagrams that the kernel dropped because a socket's receive buffer was full: the loop was too slow. Reads a file
+    /// of the kernel, so ask every few seconds at most; 0 where there is none.
+    pub fn overflowed(&self) -> u64 {
+        let ours: Vec<u64> =
+            self.sockets.iter().filter_map(|b| rustix::fs::fstat(&b.socket).ok()).map(|s| s.st_ino).collect();
+        let tables =
+            ["/proc/self/net/udp", "/proc/self/net/udp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+        tables
+            .iter()
+            .flat_map(|table| table.lines().skip(1))
+            .filter_map(dropped)
+            .filter(|(inode, _)| ours.contains(inode))
+            .map(|(_, drops)| drops)
+            .sum()
+    }
+
     /// What happened so far.
     pub fn counters(&self) -> Counters {
         self.counters.get()
@@ -279,6 +298,13 @@ fn open(listener: u16, address: SocketAddr) -> io::Result<Bound> {
     let socket = UdpSocket::from_std(socket.into())?;
     let local = socket.local_addr()?;
     Ok(Bound { socket, local, listener })
+}
+
+/// The inode and the count of drops in a line of the kernel's table of UDP sockets.
+fn dropped(line: &str) -> Option<(u64, u64)> {
+    let mut fields = line.split_ascii_whitespace();
+    let inode = fields.nth(9)?.parse().ok()?;
+    Some((inode, fields.next_back()?.parse().ok()?))
 }
 
 /// The flow label belongs to a packet, not to an address: with it the same phone would look like many.

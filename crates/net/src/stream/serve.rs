@@ -149,15 +149,17 @@ fn report_not_opened(shared: &Shared, flow: Flow, error: OpenError) {
             shared.count(|c| c.ws_failed += 1);
             tracing::debug!(%flow, why = %refused, "no WebSocket");
         }
-        OpenError::Tls(failure) => {
-            shared.count(|c| c.tls_failed += 1);
-            let Flow { listener, transport, remote, .. } = flow;
-            let TlsFailure { diagnosis, detail, .. } = failure;
-            let report = NetEvent::TlsFailed { listener, transport, remote, diagnosis, detail };
-            if shared.events.try_send(report).is_err() {
-                shared.count(|c| c.reports_dropped += 1);
-            }
-        }
+        OpenError::Tls(failure) => report_tls(shared, flow, failure),
+    }
+}
+
+fn report_tls(shared: &Shared, flow: Flow, failure: TlsFailure) {
+    shared.count(|c| c.tls_failed += 1);
+    let Flow { listener, transport, remote, .. } = flow;
+    let TlsFailure { diagnosis, detail, .. } = failure;
+    let report = NetEvent::TlsFailed { listener, transport, remote, diagnosis, detail };
+    if shared.events.try_send(report).is_err() {
+        shared.count(|c| c.reports_dropped += 1);
     }
 }
 
@@ -242,7 +244,12 @@ async fn run(shared: &Shared, connection: &Connection) -> (CloseReason, String) 
             match take_in(shared, connection).await {
                 Ok(None) => {}
                 Ok(Some(end)) => return end,
-                Err(error) => return (CloseReason::Broken(error.kind()), error.to_string()),
+                Err(error) => {
+                    if let Some(failure) = TlsFailure::late(&error) {
+                        report_tls(shared, connection.flow(), failure);
+                    }
+                    return (CloseReason::Broken(error.kind()), error.to_string());
+                }
             }
         }
         let ready = poll_fn(|cx| connection.poll_ready(cx)).await;

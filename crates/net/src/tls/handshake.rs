@@ -47,6 +47,7 @@ pub(crate) async fn handshake(
                 tcp.readable().await?;
                 continue;
             }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(ended_early(&tls, answered)),
             Err(error) => return Err(error.into()),
         }
         let _place = jobs.acquire().await.expect("nobody closes it");
@@ -70,10 +71,15 @@ impl TlsFailure {
         let diagnosis = match error {
             Error::PeerIncompatible(_) => Some(Diagnosis::TlsNoCommonCipher),
             Error::AlertReceived(alert) => of_alert(*alert),
-            Error::InvalidCertificate(_) => Some(Diagnosis::TlsUntrusted),
             _ => None,
         };
         TlsFailure { kind: io::ErrorKind::InvalidData, diagnosis, detail: error.to_string() }
+    }
+
+    /// A complaint that came after the handshake: some phones look at the certificate only then.
+    pub(crate) fn late(error: &io::Error) -> Option<Self> {
+        let error = error.get_ref()?.downcast_ref::<Error>()?;
+        matches!(error, Error::AlertReceived(_)).then(|| TlsFailure::of(error)).filter(|f| f.diagnosis.is_some())
     }
 
     fn plain(kind: io::ErrorKind, detail: impl Into<String>) -> Self {

@@ -94,6 +94,23 @@ fn sockets_are_taken_from_in_turn() {
 }
 
 #[test]
+fn what_the_kernel_drops_is_counted() {
+    on_loop(async {
+        let ours = Udp::bind(&[(0, "127.0.0.1:0".parse().unwrap())]).unwrap();
+        let phone = Udp::bind(&[(0, "127.0.0.1:0".parse().unwrap())]).unwrap();
+        assert_eq!(ours.overflowed(), 0);
+        let long = vec![b'x'; 60_000];
+        let mut sent = 0;
+        while ours.overflowed() == 0 {
+            phone.send_to(first(&phone), first(&ours), &long).unwrap();
+            sent += 1;
+            assert!(sent < 10_000, "the receive buffer is bounded");
+        }
+        assert_eq!(phone.overflowed(), 0);
+    });
+}
+
+#[test]
 fn a_taken_port_and_a_foreign_address_are_named() {
     on_loop(async {
         let udp = Udp::bind(&[(0, "127.0.0.1:0".parse().unwrap())]).unwrap();
