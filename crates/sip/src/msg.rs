@@ -192,13 +192,10 @@ impl Message {
         Ok(value)
     }
 
-    /// The first Contact that is an address.
+    /// The first Contact; `None` for `*`.
     pub fn contact(&self) -> Result<Option<NameAddr<'_>>, HeaderError> {
-        match self.contacts().next() {
-            None | Some(Ok(Contact::Star)) => Ok(None),
-            Some(Ok(Contact::Address(address))) => Ok(Some(address)),
-            Some(Err(error)) => Err(error),
-        }
+        let Some(value) = self.header(HeaderName::Contact) else { return Ok(None) };
+        star_or_address(value).map(|(found, _)| found).map_err(|what| HeaderError::new(HeaderName::Contact, what))
     }
 
     /// All contacts, of all lines. After an error nothing more comes from that line.

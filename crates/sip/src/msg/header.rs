@@ -1,6 +1,6 @@
 //! Views of single header values: nothing is copied, and what nobody asks for is not read.
 
-use super::lex::{is_lws, is_token, is_uri_text, skip_lws, trim};
+use super::lex::{find_near, is_lws, is_token, is_uri_text, skip_lws, trim};
 use super::method::Method;
 use super::name::HeaderName;
 use std::borrow::Cow;
@@ -92,7 +92,7 @@ impl<'a> Iterator for ParamIter<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let param = self.next_raw()?;
-            let (name, value) = match memchr::memchr(b'=', param.as_bytes()) {
+            let (name, value) = match find_near(param.as_bytes(), b'=') {
                 Some(at) => (trim(&param[..at]), unquote(trim(&param[at + 1..]))),
                 None => (trim(param), ""),
             };
@@ -286,7 +286,7 @@ fn digits_end(bytes: &[u8], mut at: usize) -> usize {
 /// Where the host that starts at `at` ends: a name, an IPv4 address or an IPv6 address in brackets.
 pub(crate) fn host_end(bytes: &[u8], at: usize) -> Option<usize> {
     if bytes.get(at) == Some(&b'[') {
-        let end = at + memchr::memchr(b']', &bytes[at..])?;
+        let end = at + find_near(&bytes[at..], b']')?;
         let inside = &bytes[at + 1..end];
         let plausible = inside.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
         return (plausible && inside.contains(&b':')).then_some(end + 1);
@@ -334,7 +334,7 @@ impl<'a> NameAddr<'a> {
             Some(_) => bare_open(bytes, start),
         };
         let (display, uri, at) = if let Some(open) = open {
-            let close = open + memchr::memchr(b'>', &bytes[open..]).ok_or("< without >")?;
+            let close = open + find_near(&bytes[open..], b'>').ok_or("< without >")?;
             (trim(&text[start..open]), &text[open + 1..close], close + 1)
         } else {
             let end = addr_spec_end(bytes, start);
@@ -402,7 +402,7 @@ fn addr_spec_end(bytes: &[u8], mut at: usize) -> usize {
 
 /// A scheme, a colon, something, and nothing that would let it end early elsewhere.
 pub(crate) fn looks_like_uri(uri: &[u8]) -> bool {
-    let Some(colon) = memchr::memchr(b':', uri) else { return false };
+    let Some(colon) = find_near(uri, b':') else { return false };
     let scheme_ok = uri[0].is_ascii_alphabetic()
         && uri[..colon].iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
     scheme_ok && colon + 1 < uri.len() && is_uri_text(uri)

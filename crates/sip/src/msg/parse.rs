@@ -1,7 +1,7 @@
 //! Bytes to a message: one pass over the lines, offsets only; errors carry their place.
 
 use super::header::CSeq;
-use super::lex::{is_lws, is_token};
+use super::lex::{find_near, is_lws, is_token};
 use super::method::Method;
 use super::name::HeaderName;
 use super::{DIRECT, Line, Message, Span, Start};
@@ -191,7 +191,7 @@ impl Scan {
 
     /// Takes one header line into the index.
     fn read_line(&mut self, data: &[u8], at: usize, end: usize) {
-        let Some(colon) = memchr::memchr(b':', &data[at..end]) else { return self.note(at, Malformed::HeaderLine) };
+        let Some(colon) = find_near(&data[at..end], b':') else { return self.note(at, Malformed::HeaderLine) };
         let mut value_at = at + colon + 1;
         let mut length = colon;
         while length > 0 && is_lws(data[at + length - 1]) {

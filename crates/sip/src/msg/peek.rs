@@ -1,7 +1,7 @@
 //! A quick look: what an edge needs to choose where a message goes, before anybody parses it.
 
 use super::header::{NameAddr, Via};
-use super::lex::{is_token, trim};
+use super::lex::{find_near, is_token, trim};
 use super::name::HeaderName;
 use words::limit::HEADER_LINES;
 
@@ -73,7 +73,7 @@ impl<'a> Peek<'a> {
         if !matches!(line[0] | 0x20, b'v' | b'f' | b't' | b'c' | b'i' | b'a' | b'p') {
             return;
         }
-        let Some(colon) = memchr::memchr(b':', line) else { return };
+        let Some(colon) = find_near(line, b':') else { return };
         let value = || std::str::from_utf8(&line[colon + 1..]).map_or("", trim);
         match HeaderName::from_bytes(line[..colon].trim_ascii_end()) {
             HeaderName::Via if self.branch.is_none() => {

@@ -1,7 +1,7 @@
 //! SIP, SIPS and tel URIs, and when two of them mean the same (RFC 3261 §19.1, RFC 3966).
 
 use super::header::{Params, host_end, parse_ip};
-use super::lex::is_uri_text;
+use super::lex::{find_near, is_uri_text};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -63,7 +63,7 @@ impl<'a> Uri<'a> {
         if !is_uri_text(raw.as_bytes()) {
             return Err(UriError("a character that URIs cannot have"));
         }
-        let colon = memchr::memchr(b':', raw.as_bytes()).filter(|at| *at > 0).ok_or(UriError("no scheme"))?;
+        let colon = find_near(raw.as_bytes(), b':').filter(|at| *at > 0).ok_or(UriError("no scheme"))?;
         let (scheme, rest) = (&raw[..colon], &raw[colon + 1..]);
         let mut uri = Uri {
             scheme: Scheme::Other,
@@ -93,8 +93,8 @@ impl<'a> Uri<'a> {
     /// RFC 3261 §25.1 `SIP-URI` after its scheme.
     fn read_sip(&mut self, rest: &'a str) -> Result<(), UriError> {
         let mut rest = rest;
-        if let Some(at) = memchr::memchr(b'@', rest.as_bytes()) {
-            (self.user, self.password) = match memchr::memchr(b':', &rest.as_bytes()[..at]) {
+        if let Some(at) = find_near(rest.as_bytes(), b'@') {
+            (self.user, self.password) = match find_near(&rest.as_bytes()[..at], b':') {
                 Some(colon) => (&rest[..colon], Some(&rest[colon + 1..at])),
                 None => (&rest[..at], None),
             };
@@ -176,7 +176,7 @@ impl<'a> Uri<'a> {
 }
 
 fn split_at_byte(text: &str, byte: u8) -> (&str, &str) {
-    text.split_at(memchr::memchr(byte, text.as_bytes()).unwrap_or(text.len()))
+    text.split_at(find_near(text.as_bytes(), byte).unwrap_or(text.len()))
 }
 
 fn escapes_are_whole(text: &str) -> bool {
@@ -192,7 +192,7 @@ fn hex_pair(bytes: &[u8], at: usize) -> Option<u8> {
 
 /// Resolves `%XX`.
 fn unescape_percent(text: &str) -> Cow<'_, str> {
-    if memchr::memchr(b'%', text.as_bytes()).is_none() {
+    if find_near(text.as_bytes(), b'%').is_none() {
         return Cow::Borrowed(text);
     }
     String::from_utf8(Unescaped::of(text).collect()).map_or(Cow::Borrowed(text), Cow::Owned)
