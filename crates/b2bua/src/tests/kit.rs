@@ -310,10 +310,20 @@ impl World {
     }
 
     pub(crate) fn request(&mut self, phone: usize, builder: MessageBuilder, body: Option<&str>) -> ClientTxn {
+        self.request_with(phone, builder, body.map(|body| (SDP, body)))
+    }
+
+    pub(crate) fn request_with(
+        &mut self,
+        phone: usize,
+        builder: MessageBuilder,
+        body: Option<(&'static str, &str)>,
+    ) -> ClientTxn {
         self.last_txn += 1;
         let txn = ClientTxn(self.last_txn);
         let now = self.now;
-        self.phones[phone].endpoint.request(txn, outgoing(builder, body), Target::Flow(to_exchange(phone)), now);
+        let body = body.map(|(kind, body)| (kind, Bytes::copy_from_slice(body.as_bytes())));
+        self.phones[phone].endpoint.request(txn, Outgoing { builder, body }, Target::Flow(to_exchange(phone)), now);
         self.run();
         txn
     }
@@ -348,6 +358,12 @@ impl World {
             .header(HeaderName::Contact, &contact(phone));
         let now = self.now;
         self.phones[phone].endpoint.respond(request.txn, outgoing(builder, body), now);
+        self.run();
+    }
+
+    /// Bytes reach the exchange along a flow.
+    pub(crate) fn receive(&mut self, flow: Flow, bytes: Bytes) {
+        let _ = self.endpoint.handle_message(flow, bytes, self.now);
         self.run();
     }
 
@@ -555,8 +571,10 @@ pub(crate) fn body(message: &Message) -> &str {
 }
 
 fn outgoing(builder: MessageBuilder, body: Option<&str>) -> Outgoing {
-    Outgoing { builder, body: body.map(|body| ("application/sdp", Bytes::copy_from_slice(body.as_bytes()))) }
+    Outgoing { builder, body: body.map(|body| (SDP, Bytes::copy_from_slice(body.as_bytes()))) }
 }
+
+const SDP: &str = "application/sdp";
 
 fn pair(slot: u32, family: Family) -> PortPair {
     PortPair { worker: (slot / 2 % 2) as u16, slot, rtp_port: 10_000 + 2 * slot as u16, family }

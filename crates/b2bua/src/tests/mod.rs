@@ -1,7 +1,9 @@
 //! Behaviour of whole calls, in virtual time.
 
+mod change;
 mod kit;
 mod ring;
+mod talk;
 
 use std::fmt::{Debug, Write};
 

@@ -442,9 +442,9 @@ fn what_we_cannot_carry_is_refused_at_once() {
         w.invite(A, "1001", Some(body));
         w.got(A, status);
     }
-    let builder = w.invite_builder(A, "1001").header(HeaderName::ContentType, "text/plain");
-    let outgoing = sip::Outgoing { builder, body: None };
-    drop(outgoing);
+    let builder = w.invite_builder(A, "1001");
+    w.request_with(A, builder, Some(("text/plain", "hello")));
+    w.got(A, 415);
     assert!(w.facts.is_empty() && w.calls.is_empty());
 }
 
