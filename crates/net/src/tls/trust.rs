@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// Anybody's: encrypted, not verified. For phones, whose certificates nobody can know.
-    Anyone,
+    Anybody,
     /// One that the host's certificate authorities vouch for, with this name (RFC 5922 §7).
     Named(String),
     /// One that these authorities (DER) vouch for, with this name.
@@ -27,7 +27,7 @@ pub enum Trust {
 /// The configurations of outgoing TLS, each made when it is first used.
 #[derive(Default)]
 pub(crate) struct Connector {
-    anyone: OnceCell<Arc<ClientConfig>>,
+    anybody: OnceCell<Arc<ClientConfig>>,
     host: OnceCell<Arc<ClientConfig>>,
 }
 
@@ -35,7 +35,7 @@ impl Connector {
     /// The state of a connection to `remote` before its handshake.
     pub(crate) fn begin(&self, trust: &Trust, remote: IpAddr) -> Result<ClientConnection, ConnectError> {
         let (config, name) = match trust {
-            Trust::Anyone => (Arc::clone(self.anyone.get_or_init(anyone)), ServerName::IpAddress(remote.into())),
+            Trust::Anybody => (Arc::clone(self.anybody.get_or_init(anybody)), ServerName::IpAddress(remote.into())),
             Trust::Named(name) => (Arc::clone(self.host.get_or_init(|| verifying(host_roots()))), parse(name)?),
             Trust::NamedBy(name, roots) => {
                 let mut store = RootCertStore::empty();
@@ -64,8 +64,8 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-fn anyone() -> Arc<ClientConfig> {
-    let verifier = Arc::new(Anyone(provider()));
+fn anybody() -> Arc<ClientConfig> {
+    let verifier = Arc::new(Anybody(provider()));
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)
         .expect("the provider has suites of both versions");
@@ -97,9 +97,9 @@ fn host_roots() -> RootCertStore {
 
 /// Takes any certificate, yet checks that the other side holds its key.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct Anybody(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for Anybody {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -86,7 +86,7 @@ fn a_connection_of_ours_carries_both_ways() {
             let remote = theirs.connections.listen(9, Transport::Tcp, address.parse().unwrap()).unwrap();
             let local = address.parse().unwrap();
 
-            ours.connections.connect(42, Transport::Tcp, 7, local, remote, Trust::Anyone);
+            ours.connections.connect(42, Transport::Tcp, 7, local, remote, Trust::Anybody);
             let flow = match ours.event().await {
                 NetEvent::Connected { id: 42, result } => result.unwrap(),
                 other => panic!("{other:?}"),
@@ -106,7 +106,7 @@ fn a_connection_that_nobody_takes_is_answered_with_the_error() {
     on_loop(async {
         let mut side = Side::tcp(Limits::default());
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        side.connections.connect(1, Transport::Tcp, 0, side.address, nobody, Trust::Anyone);
+        side.connections.connect(1, Transport::Tcp, 0, side.address, nobody, Trust::Anybody);
         match side.event().await {
             NetEvent::Connected { id: 1, result: Err(error) } => {
                 assert_eq!(error.kind, io::ErrorKind::ConnectionRefused);

@@ -204,7 +204,7 @@ fn a_connection_of_ours_verifies_whom_it_should() {
         let (mut theirs, identity) = side(Limits::default(), Transport::Tls);
         let by = |name: &str| Trust::NamedBy(name.to_owned(), identity.chain().to_vec());
         for (trust, fits) in [
-            (Trust::Anyone, true),
+            (Trust::Anybody, true),
             (by("pbx.example.com"), true),
             (by("other.example.com"), false),
             (Trust::Named("pbx.example.com".to_owned()), false),
