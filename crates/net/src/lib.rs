@@ -3,7 +3,7 @@
 //! Signalling uses [`udp::Udp`] and [`stream::Connections`]. Both live on one current-thread runtime together with
 //! the loop that reads them: nothing here is `Send`, nothing takes a lock, and an idle connection holds no buffer.
 //! This crate refuses to know SIP: streams are cut into messages by a [`stream::Frames`] that the caller brings.
-//! The only `unsafe` of the workspace is in [`batch`].
+//! Where the media path needs `unsafe`, it lives in [`batch`] and nowhere else in the workspace.
 //!
 //! RFCs: 768 and 9293 as the kernel has them; 3261 §18 (transports), 5246 and 8446 (TLS 1.2 and 1.3),
 //! 5922 (certificates), 6455 and 7118 (WebSocket).
