@@ -46,7 +46,7 @@ pub(crate) async fn answer(exchange: &Exchange, ask: Ask) -> Result<Value, AskEr
             exchange
                 .with_store(move |store| {
                     let account = name.map(|name| account(store, &name)).transpose()?.map(|account| account.id);
-                    Ok(to_value(&store.cdrs(&CdrFilter { account, ..CdrFilter::default() }, limit as usize)?))
+                    Ok(to_value(&store.cdrs(&CdrFilter { account, limit: limit as usize, ..CdrFilter::default() })?))
                 })
                 .await
         }
@@ -61,7 +61,7 @@ pub(crate) fn account(store: &Store, name: &str) -> Result<AccountRecord, AskErr
 
 /// A call that ended, with its events.
 pub(crate) fn ended_call(store: &Store, call: CallId) -> Result<Value, AskError> {
-    match store.call(call)? {
+    match store.call(None, call)? {
         Some(record) => Ok(to_value(&record)),
         None => Err(AskError::Wrong(format!("there is no call {call}"))),
     }

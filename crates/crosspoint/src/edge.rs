@@ -53,6 +53,5 @@ pub(crate) fn sort(bytes: &Bytes, flow: &Flow) -> Fate {
 
 /// A binding response that tells a device its address (RFC 8489), when `bytes` is a binding request.
 pub(crate) fn answer_stun(bytes: &[u8], flow: &Flow) -> Option<Vec<u8>> {
-    let request = media::stun::Message::parse(bytes).ok()?;
-    request.is_binding_request().then(|| media::stun::binding_response(&request, flow.remote))
+    media::stun::answer(bytes, flow.remote)
 }

@@ -33,7 +33,8 @@ impl Switch {
     pub(crate) fn dispatch(&mut self, incoming: Incoming, now: Time) {
         match self.take(&incoming, now) {
             Ok(()) => {}
-            Err(Stop::Answer(response)) => self.respond(incoming.txn, response, now),
+            // Nothing is kept for whoever is turned away: a repeated request gets the answer made anew.
+            Err(Stop::Answer(response)) => self.endpoint.respond_once(incoming.txn, response),
             Err(Stop::Need(need)) => self.park(need, Waiter::Request(Box::new(incoming)), now),
         }
     }
