@@ -1,15 +1,20 @@
 //! Reading a 1.2 KB INVITE and building the other leg's, beside what rsip 0.4 does with the same bytes.
+//!
+//! Times are CPU times of the thread: what else the machine does is not counted.
 
 use benches_micro::{b_leg, invite, typed_access};
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rsip::headers::ToTypedHeader as _;
 use rsip::headers::UntypedHeader as _;
 use rsip::message::HeadersExt as _;
 use rsip::typed;
+use rustix::time::{ClockId, clock_gettime};
 use sip::{Message, MessageBuilder, peek};
 use std::hint::black_box;
+use std::time::Duration;
 
-fn ours(c: &mut Criterion) {
+fn ours(c: &mut Criterion<CpuTime>) {
     let bytes = invite();
     let message = Message::parse(bytes.clone()).expect("it is valid");
     c.bench_function("parse", |b| b.iter(|| Message::parse(black_box(&bytes).clone()).expect("it is valid")));
@@ -38,7 +43,7 @@ fn rsip_typed_access(request: &rsip::Request) -> usize {
         + request.uri.host().to_string().len()
 }
 
-fn theirs(c: &mut Criterion) {
+fn theirs(c: &mut Criterion<CpuTime>) {
     let bytes = invite();
     c.bench_function("rsip: parse", |b| {
         b.iter(|| rsip::Request::try_from(&black_box(&bytes)[..]).expect("it is valid"));
@@ -48,5 +53,46 @@ fn theirs(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, ours, theirs);
+/// The clock that stands still while others run.
+struct CpuTime;
+
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+impl Measurement for CpuTime {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        cpu_time()
+    }
+
+    fn end(&self, start: Duration) -> Duration {
+        cpu_time().saturating_sub(start)
+    }
+
+    fn add(&self, a: &Duration, b: &Duration) -> Duration {
+        *a + *b
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        value.as_nanos() as f64
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = ours, theirs
+}
 criterion_main!(benches);
