@@ -43,6 +43,7 @@ mod hold;
 mod identity;
 mod leg;
 mod ring;
+mod setup;
 mod step;
 mod tag;
 mod talk;

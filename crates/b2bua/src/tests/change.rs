@@ -309,7 +309,11 @@ fn a_bye_during_a_change_ends_everything() {
         let (mut caller, mut callee) = w.talk();
         w.send(A, &mut caller, Method::Invite, Some(&sdp_with(A, "sendonly")));
         let asked = w.asked(B, Method::Invite);
-        if by == A { w.send(A, &mut caller, Method::Bye, None) } else { w.send(B, &mut callee, Method::Bye, None) };
+        if by == A {
+            w.send(A, &mut caller, Method::Bye, None)
+        } else {
+            w.send(B, &mut callee, Method::Bye, None)
+        };
         w.got(by, 200);
         w.got(A, 487);
         w.asked(if by == A { B } else { A }, Method::Bye);

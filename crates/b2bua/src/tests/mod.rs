@@ -1,7 +1,10 @@
 //! Behaviour of whole calls, in virtual time.
 
 mod change;
+mod chaos;
 mod kit;
+mod laws;
+mod lost;
 mod ring;
 mod talk;
 

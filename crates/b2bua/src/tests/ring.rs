@@ -295,13 +295,8 @@ fn a_bye_before_the_answer_is_a_cancel() {
     let asked = w.asked(B, Method::Invite);
     w.answer(B, &asked, 180, None);
     let ringing = w.got(A, 180);
-    let mut early = sip::Dialog::uac(
-        ringing.header(HeaderName::From).unwrap(),
-        ringing.call_id().unwrap(),
-        1,
-        &ringing,
-    )
-    .unwrap();
+    let mut early =
+        sip::Dialog::uac(ringing.header(HeaderName::From).unwrap(), ringing.call_id().unwrap(), 1, &ringing).unwrap();
     w.send(A, &mut early, Method::Bye, None);
     w.got(A, 200);
     w.got(A, 487);

@@ -12,7 +12,11 @@ fn either_side_hangs_up() {
     for (by, other) in [(A, B), (B, A)] {
         let mut w = World::new().rings(&[B]);
         let (mut caller, mut callee) = w.talk();
-        if by == A { w.send(A, &mut caller, Method::Bye, None) } else { w.send(B, &mut callee, Method::Bye, None) };
+        if by == A {
+            w.send(A, &mut caller, Method::Bye, None)
+        } else {
+            w.send(B, &mut callee, Method::Bye, None)
+        };
         w.got(by, 200);
         w.asked(other, Method::Bye);
         let ended = w.facts.iter().find_map(|fact| match fact {
@@ -349,8 +353,7 @@ fn ringing_for_nobody_ends_in_no_answer() {
 
 #[test]
 fn a_late_answer_takes_the_steps_that_waited() {
-    let mut w =
-        World::new().does(vec![Step::Ring, Step::AnswerAfter { delay: Duration::from_secs(2) }, Step::Echo]);
+    let mut w = World::new().does(vec![Step::Ring, Step::AnswerAfter { delay: Duration::from_secs(2) }, Step::Echo]);
     w.invite(A, "answer-2", Some(&sdp(A)));
     w.got(A, 180);
     w.pass(Duration::from_millis(1_900));
