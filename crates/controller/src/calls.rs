@@ -3,7 +3,7 @@
 use crate::error::AdminError;
 use crate::limit;
 use crate::store::{Store, record};
-use books::{Cdr, Direction, call_of, cause_name};
+use books::{Cdr, Direction, cause_name};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -78,6 +78,7 @@ pub struct CallRecord {
 impl Store {
     /// The records that fit `filter`, the newest first: by their beginning within an account, by their end over all.
     pub fn cdrs(&self, filter: &CdrFilter) -> Result<Vec<CdrRow>, AdminError> {
+        self.bring_up(None);
         let mut sql = format!("SELECT {COLUMNS} FROM cdr WHERE 1");
         let mut values: Vec<Box<dyn ToSql>> = Vec::new();
         let mut want = |condition: &str, value: Box<dyn ToSql>| {
@@ -117,10 +118,10 @@ impl Store {
     /// A call by its id, with its events: one that ended, or what is stored of an open one. `None` for `account` is the
     /// operator of the server, who sees all.
     pub fn call(&self, account: Option<AccountId>, call: CallId) -> Result<Option<CallRecord>, AdminError> {
-        let events = match self.ended_call(account, call)? {
-            Some(bytes) => record::read(&bytes).collect(),
-            None => self.open_call(call)?,
-        };
+        // Asked first: a call that ends meanwhile is then found in the table.
+        let open = self.bring_up(Some(call));
+        let bytes = self.ended_call(account, call)?.unwrap_or(open);
+        let events: Vec<Event> = record::read(&bytes).collect();
         let Some(cdr) = Cdr::fold(&events) else { return Ok(None) };
         Ok(account.is_none_or(|account| account == cdr.account).then_some(CallRecord { cdr, events }))
     }
@@ -133,24 +134,6 @@ impl Store {
         )?;
         let key = call.0.to_be_bytes();
         Ok(statement.query_row(params![key, account.map(|account| account.0)], |row| row.get(0)).optional()?)
-    }
-
-    fn open_call(&self, call: CallId) -> Result<Vec<Event>, AdminError> {
-        // One moment for both tables: what leaves the journal is in the other.
-        let transaction = self.connection.unchecked_transaction()?;
-        let kept: Option<(i64, Vec<u8>)> = transaction
-            .prepare_cached("SELECT up_to, events FROM open_call WHERE call = ?1")?
-            .query_row([call.0.to_be_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let (up_to, bytes) = kept.unwrap_or_default();
-        let mut events: Vec<Event> = record::read(&bytes).collect();
-        let mut statement = transaction.prepare_cached("SELECT calls FROM journal WHERE id > ?1 ORDER BY id")?;
-        let mut rows = statement.query([up_to])?;
-        while let Some(row) = rows.next()? {
-            let bytes = row.get_ref(0)?.as_blob_or_null().map_err(rusqlite::Error::from)?.unwrap_or_default();
-            events.extend(record::read(bytes).filter(|event| call_of(&event.fact) == Some(call)));
-        }
-        Ok(events)
     }
 }
 

@@ -1,14 +1,15 @@
-//! Many facts, one commit: a thread of its own that gathers facts, stores them and says so.
+//! Many facts, one commit. Two threads: one gathers facts, puts them into the journal and says so; the other folds them
+//! into the database a little later, where nobody waits.
 
-mod checkpoint;
 mod fold;
-mod pending;
+mod handover;
 mod worker;
 
 use crate::error::StoreError;
 use crate::limit;
 use crate::store::{Purpose, Store};
-use checkpoint::Checkpointer;
+use fold::Folder;
+pub(crate) use handover::Handover;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -26,14 +27,14 @@ pub enum Outcome {
         /// The last of them.
         up_to: Seq,
     },
-    /// The store takes nothing. Registrations up to this one are not stored and will not be. Facts of calls are kept and
-    /// stored later.
+    /// The store takes nothing new. Registrations up to this one are not stored and will not be. Facts of calls are kept
+    /// and come into the database later.
     Failed {
         /// Whose facts.
         shard: ShardId,
         /// The last of them.
         up_to: Seq,
-        /// Whether the facts of calls lie in the reserve, so that they outlive the process all the same.
+        /// Whether the facts of calls are on disk all the same, in space reserved for them.
         reserved: bool,
     },
 }
@@ -51,19 +52,19 @@ pub struct CommitStats {
     pub commits: u64,
     /// Events stored.
     pub events: u64,
-    /// Commits that failed.
+    /// Commits and transactions that failed.
     pub failures: u64,
-    /// Whether the last commit failed.
+    /// Whether the store takes nothing new.
     pub failing: bool,
     /// How long the last commit took. Units: microseconds.
     pub last_commit_us: u64,
     /// How long the longest took. Units: microseconds.
     pub longest_commit_us: u64,
-    /// Pages in the write-ahead log at the last checkpoint.
-    pub wal_pages: u64,
+    /// Transactions that brought the database up to the journal.
+    pub folds: u64,
 }
 
-/// The running loop. Dropping it stores what waits and ends the thread.
+/// The running loop. Dropping it stores what waits and ends its threads.
 ///
 /// It sleeps while nothing happens. Under load it commits at most once in [`limit::GATHER`]; a lone fact is stored at
 /// once.
@@ -71,7 +72,8 @@ pub struct CommitStats {
 pub struct CommitLoop {
     sender: SyncSender<Work>,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    handover: Arc<Handover>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 pub(crate) enum Work {
@@ -85,30 +87,36 @@ pub(crate) struct Shared {
     commits: AtomicU64,
     events: AtomicU64,
     failures: AtomicU64,
-    failing: AtomicBool,
     last_commit_us: AtomicU64,
     longest_commit_us: AtomicU64,
-    wal_pages: AtomicU64,
+    folds: AtomicU64,
+    /// Whether the journal fails or is nearly full.
+    journal_failing: AtomicBool,
+    /// Whether the database fails.
+    database_failing: AtomicBool,
+    /// The last frame of the journal that is in the database.
+    folded: AtomicU64,
 }
 
 impl CommitLoop {
-    /// Starts the loop. `clock` reads both clocks; `tell` hears what became of each shard's facts.
+    /// Starts the loop. `clock` reads both clocks; `tell` hears what became of each shard's facts. A store has one loop
+    /// at a time.
     pub fn start(
         store: &Store,
         clock: impl Fn() -> Clock + Send + 'static,
         tell: impl FnMut(Outcome) + Send + 'static,
     ) -> Result<CommitLoop, StoreError> {
-        let shared = Arc::new(Shared::default());
-        let checkpointer = Checkpointer::start(store.open_connection(Purpose::Checkpoint)?, Arc::clone(&shared));
+        let connection = store.open_connection(Purpose::Fold)?;
+        let journal = store.take_journal()?;
+        let (shared, handover) = (Arc::new(Shared::default()), Arc::new(Handover::default()));
         let (sender, receiver) = sync_channel(limit::QUEUED_BATCHES);
-        let connection = store.open_connection(Purpose::Commit)?;
-        let reserve = store.open_reserve()?;
-        let mut worker = Worker::new(connection, reserve, checkpointer, Arc::clone(&shared), clock, tell);
-        let thread = std::thread::Builder::new()
-            .name("commit".into())
-            .spawn(move || worker.run(&receiver))
-            .map_err(|error| store.failed(&error.to_string()))?;
-        Ok(CommitLoop { sender, shared, thread: Some(thread) })
+        let mut worker = Worker::new(journal, Arc::clone(&handover), Arc::clone(&shared), clock, tell);
+        let mut folder = Folder::new(connection, Arc::clone(&handover), Arc::clone(&shared));
+        let mut commits = CommitLoop { sender, shared, handover, threads: Vec::new() };
+        commits.spawn("commit", move || worker.run(&receiver)).map_err(|error| store.failed(&error.to_string()))?;
+        commits.spawn("fold", move || folder.run()).map_err(|error| store.failed(&error.to_string()))?;
+        store.follow(&commits.handover);
+        Ok(commits)
     }
 
     /// Hands events over, in the order of their sequence. Never waits.
@@ -138,25 +146,41 @@ impl CommitLoop {
             commits: shared.commits.load(Ordering::Relaxed),
             events: shared.events.load(Ordering::Relaxed),
             failures: shared.failures.load(Ordering::Relaxed),
-            failing: shared.failing.load(Ordering::Relaxed),
+            failing: shared.is_failing(),
             last_commit_us: shared.last_commit_us.load(Ordering::Relaxed),
             longest_commit_us: shared.longest_commit_us.load(Ordering::Relaxed),
-            wal_pages: shared.wal_pages.load(Ordering::Relaxed),
+            folds: shared.folds.load(Ordering::Relaxed),
         }
     }
 
-    /// Stores what waits and ends the thread.
+    /// Stores what waits and ends the threads.
     pub fn stop(mut self) {
         self.end();
     }
 
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        self.threads.push(std::thread::Builder::new().name(name.into()).spawn(work)?);
+        Ok(())
+    }
+
     fn end(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        // Behind everything that was appended before. It fails only when the thread is gone.
-        let _ = self.sender.send(Work::Stop);
-        if thread.join().is_err() {
-            tracing::error!("the commit loop panicked");
+        if !self.threads.is_empty() {
+            // Behind everything that was appended before. It fails only when the thread is gone.
+            let _ = self.sender.send(Work::Stop);
         }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+            // The first to end is the commit thread: what it handed over is all.
+            self.handover.stop();
+        }
+    }
+}
+
+impl Shared {
+    fn is_failing(&self) -> bool {
+        self.journal_failing.load(Ordering::Relaxed) || self.database_failing.load(Ordering::Relaxed)
     }
 }
 

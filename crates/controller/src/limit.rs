@@ -1,5 +1,6 @@
 //! The limits of the database and of the commit loop.
 
+use crate::store::journal::{SEGMENT_BYTES, SEGMENTS};
 use std::time::Duration;
 
 /// Events that wait for a commit. At the limit [`crate::CommitLoop::append`] refuses.
@@ -8,35 +9,30 @@ pub const QUEUED_EVENTS: usize = 65_536;
 /// Batches of events that wait for a commit; a loop of the exchange hands over one per turn.
 pub const QUEUED_BATCHES: usize = 16_384;
 
-/// The most events in one commit; more wait for the next.
-pub const EVENTS_PER_COMMIT: usize = 8_192;
+/// The most that one commit writes. Units: bytes, give or take one event.
+pub const COMMIT_BYTES: usize = 1 << 20;
 
-/// The shortest time from the beginning of one commit to the beginning of the next: facts gather meanwhile.
+/// The shortest rest between two commits: facts gather meanwhile. A lone fact does not wait.
 pub const GATHER: Duration = Duration::from_millis(10);
 
 /// How long a failing store rests before it is tried again.
 pub const RETRY: Duration = Duration::from_millis(500);
 
-/// Facts of calls that a failing store leaves in memory. Units: bytes. Past that the queue fills.
-pub const UNSTORED_BYTES: usize = 64 << 20;
+/// The journal: facts that are not in the database yet. Units: bytes. Past three quarters of it registrations are
+/// refused; the rest takes the facts of calls that are up, also when the disk is full.
+pub const JOURNAL_BYTES: u64 = SEGMENTS * SEGMENT_BYTES;
 
-/// Disk space kept for facts of running calls while the disk is full. Units: bytes.
-pub const RESERVE_BYTES: u64 = 8 << 20;
+/// Facts of calls that wait in memory while not even the journal takes them. Units: bytes. Past that the queue fills.
+pub const UNWRITTEN_BYTES: usize = 16 << 20;
 
-/// How often the tables of registrations and open calls are brought up to the journal.
-pub const FOLD_EVERY: Duration = Duration::from_secs(15);
+/// How long records gather before they go from the journal to the database, unless somebody asks for them.
+pub const FOLD: Duration = Duration::from_millis(250);
 
-/// Rows that one commit moves from the journal to the tables, so that no commit is long.
-pub const FOLD_ROWS: usize = 64;
+/// How long a question waits for the newest records before it is answered without them.
+pub const FOLD_ASKED: Duration = Duration::from_secs(2);
 
 /// How often a server with open calls says that it is alive: the end of an interrupted call is known to this.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
-
-/// Commits after which the write-ahead log is copied back to the database.
-pub const CHECKPOINT_COMMITS: u64 = 256;
-
-/// Pages in the write-ahead log at which the commit loop itself ends a checkpoint, so that the log starts anew.
-pub const WAL_PAGES: u32 = 4_096;
 
 /// Rows of one answer, whatever was asked for.
 pub const ROWS: usize = 10_000;

@@ -1,22 +1,21 @@
-//! The start after a crash: what the journal and the reserve hold is folded, calls that were cut off are closed.
+//! The start after a crash: what the journal holds is folded into the database, calls that were cut off are closed.
 
-use crate::calls::{self, insert_cdr};
+use crate::calls::{call_id, insert_cdr};
 use crate::error::AdminError;
-use crate::store::Store;
-use crate::store::record;
-use crate::store::reserve::Reserve;
+use crate::store::journal::Frame;
+use crate::store::{Store, record};
 use books::{Moment, call_of};
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::collections::BTreeMap;
-use words::{AccountId, CallId, EndCause, Event, Fact, Seq, ShardId, StoredBinding, Time, UserId, Wall};
+use words::{AccountId, CallId, EndCause, Event, Fact, Seq, ShardId, StoredBinding, UserId, Wall};
 
 /// What the last process left behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// The calls that were closed as interrupted, with their accounts.
     pub interrupted: Vec<(AccountId, CallId)>,
-    /// Events that were in the reserve only.
-    pub from_reserve: usize,
+    /// Frames of the journal that were not in the database yet.
+    pub frames: usize,
 }
 
 /// A registration that outlived the process.
@@ -31,7 +30,8 @@ pub struct LiveBinding {
 }
 
 impl Store {
-    /// The registrations that are still good at `now`: of users who may register and were not revoked since.
+    /// The registrations that the last process left and that are still good at `now`: of users who may register and were
+    /// not revoked since.
     pub fn live_bindings(&self, now: Wall) -> Result<Vec<LiveBinding>, AdminError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT binding.account, binding.user, binding.body FROM binding JOIN user
@@ -47,45 +47,105 @@ impl Store {
     }
 }
 
-/// Brings the tables up to the journal and the reserve, in one transaction, and empties both.
-pub(crate) fn recover(connection: &mut Connection, mut reserve: Reserve) -> rusqlite::Result<Recovered> {
-    let kept = reserve.contents().unwrap_or_else(|error| {
-        tracing::error!(%error, "the reserve cannot be read");
-        Vec::new()
-    });
+/// Brings the tables up to the journal, in one transaction. Returns the last frame that is in them.
+pub(crate) fn recover(connection: &mut Connection, frames: Vec<Frame>) -> rusqlite::Result<(Recovered, u64)> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let folded = folded(&transaction)?;
+    let last = frames.last().map_or(folded, |frame| frame.number.max(folded));
     let mut fold = Fold::default();
     fold.read_open_calls(&transaction)?;
-    fold.read_journal(&transaction)?;
-    let from_reserve = fold.read_reserve(&kept);
-    let interrupted = fold.close_calls(&transaction)?;
-    fold.write_bindings(&transaction)?;
-    transaction.execute_batch("DELETE FROM open_call; DELETE FROM journal")?;
-    transaction.commit()?;
-    if let Err(error) = reserve.clear() {
-        // Read again at the next start, its events meet the records that they became, and change nothing.
-        tracing::error!(%error, "the reserve cannot be cleared");
+    for frame in frames {
+        fold.take(&transaction, &frame, folded)?;
     }
-    Ok(Recovered { interrupted, from_reserve })
+    let interrupted = fold.close_calls(&transaction)?;
+    write_bindings(&transaction, fold.bindings.iter())?;
+    transaction.execute_batch("DELETE FROM open_call; DELETE FROM binding WHERE user NOT IN (SELECT id FROM user)")?;
+    set_folded(&transaction, last)?;
+    transaction.commit()?;
+    Ok((Recovered { interrupted, frames: fold.frames }, last))
+}
+
+/// The last frame of the journal that is in the tables.
+fn folded(connection: &Connection) -> rusqlite::Result<u64> {
+    let row = connection.query_row("SELECT value FROM meta WHERE key = 'folded'", [], |row| row.get::<_, i64>(0));
+    Ok(row.optional()?.unwrap_or(0) as u64)
+}
+
+/// Says so within the transaction that brought them there.
+pub(crate) fn set_folded(connection: &Connection, frame: u64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('folded', ?1)")?
+        .execute([frame as i64])?;
+    Ok(())
+}
+
+/// Registrations by user and key; `None` is one that ended.
+pub(crate) type Bindings = BTreeMap<(UserId, String), Option<Bound>>;
+
+/// A registration as its row has it.
+pub(crate) struct Bound {
+    pub(crate) account: AccountId,
+    /// When it was bound or refreshed.
+    pub(crate) since: Wall,
+    pub(crate) binding: StoredBinding,
+}
+
+/// Takes a fact about a registration in; others change nothing.
+pub(crate) fn take_registration(bindings: &mut Bindings, event: Event) {
+    match event.fact {
+        Fact::Bound { user, binding } => {
+            let bound = Bound { account: event.account, since: event.wall, binding };
+            bindings.insert((user, bound.binding.key.clone()), Some(bound));
+        }
+        Fact::Unbound { user, key } => {
+            bindings.insert((user, key), None);
+        }
+        Fact::CallOpened { .. }
+        | Fact::LegOpened { .. }
+        | Fact::LegRang { .. }
+        | Fact::LegEnded { .. }
+        | Fact::CallAnswered { .. }
+        | Fact::CallEnded { .. } => {}
+    }
+}
+
+/// Brings the table of registrations up to `bindings`.
+pub(crate) fn write_bindings<'a>(
+    connection: &Connection,
+    bindings: impl Iterator<Item = (&'a (UserId, String), &'a Option<Bound>)>,
+) -> rusqlite::Result<()> {
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO binding (user, key, account, bound, expires, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (user, key) DO UPDATE SET account = excluded.account, bound = excluded.bound,
+         expires = excluded.expires, body = excluded.body",
+    )?;
+    let mut delete = connection.prepare_cached("DELETE FROM binding WHERE user = ?1 AND key = ?2")?;
+    for ((user, key), bound) in bindings {
+        match bound {
+            Some(Bound { account, since, binding }) => {
+                let body = crate::account::to_json(binding);
+                upsert.execute(params![user.0, key, account.0, since.0, binding.expires.0, body])?
+            }
+            None => delete.execute(params![user.0, key])?,
+        };
+    }
+    Ok(())
 }
 
 #[derive(Default)]
 struct Fold {
     open: BTreeMap<CallId, Open>,
-    /// Calls whose end stands in the reserve only: they have no record yet.
-    ended: Vec<Vec<u8>>,
-    bindings: BTreeMap<(UserId, String), Option<(Event, StoredBinding)>>,
-    /// The last event of each shard in the journal: the reserve may repeat what the journal has.
-    journal_seq: BTreeMap<ShardId, Seq>,
+    bindings: Bindings,
+    seen: BTreeMap<ShardId, Seq>,
     /// The last time that the process is known to have lived.
     alive: Option<Moment>,
-    scratch: Vec<u8>,
+    frames: usize,
 }
 
 struct Open {
     events: Vec<u8>,
-    /// The last row of the journal that is in `events` already.
-    up_to: i64,
+    /// The last frame that is in `events`.
+    up_to: u64,
 }
 
 impl Fold {
@@ -93,82 +153,56 @@ impl Fold {
         let mut statement = connection.prepare("SELECT call, up_to, events FROM open_call")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let call = calls::call_id(row.get_ref(0)?.as_blob()?);
-            self.open.insert(call, Open { up_to: row.get(1)?, events: row.get(2)? });
+            let call = call_id(row.get_ref(0)?.as_blob()?);
+            self.open.insert(call, Open { up_to: row.get::<_, i64>(1)? as u64, events: row.get(2)? });
         }
         Ok(())
     }
 
-    fn read_journal(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare("SELECT id, at, wall, calls, registrations FROM journal ORDER BY id")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let id: i64 = row.get(0)?;
-            let at = Time::from_nanos(row.get::<_, i64>(1)? as u64);
-            self.lived(Moment { at, wall: Wall(row.get(2)?) });
-            for event in record::read(row.get_ref(3)?.as_blob_or_null()?.unwrap_or_default()) {
-                self.journal_seq.insert(event.shard, event.seq);
-                // The record of a call that ended is in the same commit, so only the open ones are of interest.
-                self.take_call_event(&event, Some(id));
-            }
-            for event in record::read(row.get_ref(4)?.as_blob_or_null()?.unwrap_or_default()) {
-                self.take_registration(event);
-            }
+    fn take(&mut self, connection: &Connection, frame: &Frame, folded: u64) -> rusqlite::Result<()> {
+        // Frames of a life before the last one are folded, and their clock is another.
+        if frame.number <= folded {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn read_reserve(&mut self, kept: &[u8]) -> usize {
-        let mut count = 0;
-        for event in record::read(kept) {
-            if self.journal_seq.get(&event.shard).is_some_and(|last| event.seq <= *last) {
+        self.frames += 1;
+        self.lived(Moment { at: frame.clock.mono, wall: frame.clock.wall });
+        for bytes in record::split(&frame.bytes) {
+            let Some(event) = record::parse(bytes) else { continue };
+            // A frame that was written twice, because the disk failed in between, counts once.
+            if self.seen.insert(event.shard, event.seq).is_some_and(|seen| seen >= event.seq) {
                 continue;
             }
-            count += 1;
-            self.take_call_event(&event, None);
+            self.lived(Moment::of(&event));
+            match call_of(&event.fact) {
+                Some(call) => self.take_call_fact(connection, call, &event, bytes, frame.number)?,
+                None => take_registration(&mut self.bindings, event),
+            }
         }
-        count
+        Ok(())
     }
 
-    fn take_call_event(&mut self, event: &Event, row: Option<i64>) {
-        self.lived(Moment::of(event));
-        let Some(call) = call_of(&event.fact) else { return };
+    fn take_call_fact(
+        &mut self,
+        connection: &Connection,
+        call: CallId,
+        event: &Event,
+        bytes: &[u8],
+        frame: u64,
+    ) -> rusqlite::Result<()> {
         if matches!(event.fact, Fact::CallOpened { .. }) {
-            let open = self.open.entry(call).or_insert(Open { events: Vec::new(), up_to: 0 });
-            if open.events.is_empty() {
-                record::write(event, &mut self.scratch, &mut open.events);
-            }
-            return;
+            self.open.entry(call).or_insert(Open { events: Vec::new(), up_to: 0 });
         }
-        let Some(open) = self.open.get_mut(&call) else { return };
-        if row.is_none_or(|row| row > open.up_to) {
-            record::write(event, &mut self.scratch, &mut open.events);
+        let Some(open) = self.open.get_mut(&call) else { return Ok(()) };
+        if frame > open.up_to {
+            open.events.extend_from_slice(bytes);
         }
-        if matches!(event.fact, Fact::CallEnded { .. }) {
-            let ended = self.open.remove(&call).map(|open| open.events);
-            if row.is_none() {
-                self.ended.extend(ended);
-            }
+        if matches!(event.fact, Fact::CallEnded { .. })
+            && let Some(open) = self.open.remove(&call)
+        {
+            // Its record may be in the table already; then this changes nothing.
+            insert_cdr(connection, &open.events)?;
         }
-    }
-
-    fn take_registration(&mut self, event: Event) {
-        self.lived(Moment::of(&event));
-        match &event.fact {
-            Fact::Bound { user, binding } => {
-                let (key, binding) = ((*user, binding.key.clone()), binding.clone());
-                self.bindings.insert(key, Some((event, binding)));
-            }
-            Fact::Unbound { user, key } => {
-                self.bindings.insert((*user, key.clone()), None);
-            }
-            Fact::CallOpened { .. }
-            | Fact::LegOpened { .. }
-            | Fact::LegRang { .. }
-            | Fact::LegEnded { .. }
-            | Fact::CallAnswered { .. }
-            | Fact::CallEnded { .. } => {}
-        }
+        Ok(())
     }
 
     fn lived(&mut self, moment: Moment) {
@@ -177,71 +211,20 @@ impl Fold {
         }
     }
 
-    /// Writes the records of calls that ended in the reserve, and of those that never ended.
+    /// Writes the records of calls that never ended.
     fn close_calls(&mut self, connection: &Connection) -> rusqlite::Result<Vec<(AccountId, CallId)>> {
-        for events in std::mem::take(&mut self.ended) {
-            insert_cdr(connection, &events)?;
-        }
-        let mut interrupted = Vec::new();
+        let (mut interrupted, mut scratch) = (Vec::new(), Vec::new());
         for (call, mut open) in std::mem::take(&mut self.open) {
             let Some(last) = record::read(&open.events).last() else { continue };
             let alive = self.alive.filter(|alive| alive.at > last.at).unwrap_or(Moment::of(&last));
             let fact = Fact::CallEnded { call, cause: EndCause::Interrupted, by: None };
             let (seq, at, wall) = (Seq(last.seq.0 + 1), alive.at, alive.wall);
             let end = Event { shard: last.shard, seq, account: last.account, at, wall, fact };
-            record::write(&end, &mut self.scratch, &mut open.events);
+            record::write(&end, &mut scratch, &mut open.events);
             if insert_cdr(connection, &open.events)? {
                 interrupted.push((last.account, call));
             }
         }
         Ok(interrupted)
     }
-
-    fn write_bindings(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        for ((user, key), bound) in std::mem::take(&mut self.bindings) {
-            match bound {
-                Some((event, binding)) => upsert_binding(
-                    connection,
-                    &BindingRow {
-                        user,
-                        key: &key,
-                        account: event.account,
-                        bound: event.wall,
-                        expires: binding.expires,
-                        body: &record::binding_json(&binding),
-                    },
-                )?,
-                None => delete_binding(connection, user, &key)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A row of the table of registrations.
-pub(crate) struct BindingRow<'a> {
-    pub(crate) user: UserId,
-    pub(crate) key: &'a str,
-    pub(crate) account: AccountId,
-    /// When it was bound or refreshed.
-    pub(crate) bound: Wall,
-    pub(crate) expires: Wall,
-    /// The [`StoredBinding`] as JSON.
-    pub(crate) body: &'a str,
-}
-
-pub(crate) fn upsert_binding(connection: &Connection, row: &BindingRow<'_>) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO binding (user, key, account, bound, expires, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (user, key) DO UPDATE SET account = excluded.account, bound = excluded.bound,
-             expires = excluded.expires, body = excluded.body",
-        )?
-        .execute(params![row.user.0, row.key, row.account.0, row.bound.0, row.expires.0, row.body])?;
-    Ok(())
-}
-
-pub(crate) fn delete_binding(connection: &Connection, user: UserId, key: &str) -> rusqlite::Result<()> {
-    connection.prepare_cached("DELETE FROM binding WHERE user = ?1 AND key = ?2")?.execute(params![user.0, key])?;
-    Ok(())
 }

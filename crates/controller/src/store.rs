@@ -1,25 +1,31 @@
 //! The data folder and its database file.
 
 mod connection;
+pub(crate) mod journal;
 mod migrations;
 pub(crate) mod record;
-pub(crate) mod reserve;
 
 pub(crate) use connection::Purpose;
 
+use crate::commit::Handover;
 use crate::directory::Directory;
 use crate::error::StoreError;
+use crate::limit;
 use crate::recovery::{self, Recovered};
+use journal::Journal;
 use rusqlite::Connection;
+use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, Weak};
+use words::CallId;
 
 /// What a commit survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// Loss of power: the disk has confirmed each commit (WAL, synchronous FULL).
+    /// Loss of power: the disk has confirmed each commit (synchronous FULL).
     #[default]
     Power,
     /// The end of the process, by `kill -9` too: the operating system has each commit.
@@ -48,6 +54,10 @@ pub struct Store {
     dir: PathBuf,
     durability: Durability,
     recovered: Recovered,
+    /// Until a commit loop takes it.
+    journal: RefCell<Option<Journal>>,
+    /// The way to the commit loop that brings the tables up to the journal.
+    commits: RefCell<Weak<Handover>>,
     // Held for its lock.
     _lock: File,
 }
@@ -63,11 +73,18 @@ impl Store {
         private(OpenOptions::new().create(true).append(true)).open(&file).map_err(|error| unwritable(&file, &error))?;
         let mut connection = connection::open(&file, durability, Purpose::Admin)?;
         migrations::migrate(&mut connection).map_err(|error| error.at(&file))?;
-        let reserve =
-            reserve::Reserve::open(&dir.join(RESERVE)).map_err(|error| unwritable(&dir.join(RESERVE), &error))?;
-        let recovered =
-            recovery::recover(&mut connection, reserve).map_err(|error| connection::explain(&error, &file))?;
-        Ok(Store { connection, dir: dir.to_owned(), durability, recovered, _lock: lock })
+        let path = dir.join(JOURNAL);
+        let opened = Journal::open(&path, durability == Durability::Power);
+        let (mut journal, frames) = opened.map_err(|error| unwritable(&path, &error))?;
+        let (recovered, folded) =
+            recovery::recover(&mut connection, frames).map_err(|error| connection::explain(&error, &file))?;
+        journal.begin_after(folded);
+        if durability == Durability::Power {
+            // New files outlive a loss of power only when their folder was written too.
+            File::open(dir).and_then(|folder| folder.sync_all()).map_err(|error| unwritable(dir, &error))?;
+        }
+        let (journal, commits) = (RefCell::new(Some(journal)), RefCell::new(Weak::new()));
+        Ok(Store { connection, dir: dir.to_owned(), durability, recovered, journal, commits, _lock: lock })
     }
 
     /// What the last process left behind: calls that were closed and counts.
@@ -89,9 +106,19 @@ impl Store {
         StoreError::Failed { path: database(&self.dir), reason: reason.to_owned() }
     }
 
-    pub(crate) fn open_reserve(&self) -> Result<reserve::Reserve, StoreError> {
-        let path = self.dir.join(RESERVE);
-        reserve::Reserve::open(&path).map_err(|error| unwritable(&path, &error))
+    /// The journal, for the one commit loop.
+    pub(crate) fn take_journal(&self) -> Result<Journal, StoreError> {
+        self.journal.borrow_mut().take().ok_or_else(|| StoreError::InUse { path: self.dir.clone() })
+    }
+
+    pub(crate) fn follow(&self, commits: &Arc<Handover>) {
+        *self.commits.borrow_mut() = Arc::downgrade(commits);
+    }
+
+    /// Waits until the tables hold what was stored so far. Returns the records of `call` when it is open.
+    pub(crate) fn bring_up(&self, call: Option<CallId>) -> Vec<u8> {
+        let Some(commits) = self.commits.borrow().upgrade() else { return Vec::new() };
+        commits.ask(call).recv_timeout(limit::FOLD_ASKED).unwrap_or_default()
     }
 }
 
@@ -127,5 +154,5 @@ fn database(dir: &Path) -> PathBuf {
     dir.join("crosspoint.db")
 }
 
-/// The file of [`reserve::Reserve`].
-const RESERVE: &str = "reserve";
+/// The file of [`Journal`].
+const JOURNAL: &str = "journal";

@@ -1,140 +1,201 @@
-//! Moves what the journal says to the tables, a few rows with each commit, and then drops those rows of the journal.
+//! The folding thread: brings the database up to the journal, some hundred calls at a time.
 //!
-//! A turn begins every [`limit::FOLD_EVERY`]. It writes the registrations that changed, and those open calls whose
-//! beginning lies in rows that are to be dropped: the rows up to where the turn before began. So a call shorter than a
-//! turn never touches the table of open calls, and a registration that is refreshed often is written once per turn.
+//! A record of a call is written when the call has ended. Registrations and calls that are still open stay in the
+//! journal alone until their segment of it is wanted again, so one that is refreshed often is written once per round,
+//! and a call shorter than a round never touches the table of open calls.
 
-use super::pending::{Bound, Pending};
+use super::Shared;
+use super::handover::{Ask, Handover, Stored};
+use crate::calls::insert_cdr;
 use crate::limit;
-use crate::recovery::{BindingRow, delete_binding, upsert_binding};
+use crate::recovery::{Bindings, set_folded, take_registration, write_bindings};
+use crate::store::record;
+use books::call_of;
 use rusqlite::{Connection, params};
-use std::collections::{BTreeMap, VecDeque};
-use words::{CallId, Time, UserId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use words::{CallId, Event, Fact};
 
-type Bindings = BTreeMap<(UserId, String), Option<Bound>>;
-
-pub(crate) struct Fold {
-    /// Registrations that changed since the last turn began.
-    changed: Bindings,
-    /// Those that this turn still has to write.
+pub(crate) struct Folder {
+    connection: Connection,
+    handover: Arc<Handover>,
+    shared: Arc<Shared>,
+    /// Calls that are open, in the order of their beginning.
+    open: BTreeMap<CallId, OpenCall>,
+    /// Calls that ended and have no record in the table yet.
+    ended: Vec<OpenCall>,
+    /// Registrations that changed since the table was last brought up to them.
     bindings: Bindings,
-    /// Open calls that this turn still has to write.
-    calls: VecDeque<CallId>,
-    /// Rows of the journal up to this one go when the turn is done.
-    drop_to: i64,
-    /// Rows up to this one are gone.
-    dropped_to: i64,
-    /// The last row when this turn began.
-    began_at_row: i64,
-    /// The last row that has facts: heartbeats alone need no turn.
-    last_facts: i64,
-    next_turn: Time,
+    asks: Vec<Ask>,
+    /// The last frame that was taken in.
+    taken: u64,
+    free_to: u64,
 }
 
-/// How far one step went; told back once its transaction is committed.
-#[derive(Default)]
-pub(crate) struct Step {
-    bindings: usize,
-    calls: usize,
-    dropped_to: Option<i64>,
-    /// The calls that the table has from here on.
-    pub(crate) in_table: Vec<CallId>,
+struct OpenCall {
+    call: CallId,
+    /// Its facts so far, as records.
+    events: Vec<u8>,
+    /// The frame that has its beginning.
+    first_frame: u64,
+    in_table: bool,
+    /// Whether it has facts that the table lacks.
+    changed: bool,
 }
 
-impl Fold {
-    pub(crate) fn new() -> Fold {
-        Fold {
-            changed: BTreeMap::new(),
-            bindings: BTreeMap::new(),
-            calls: VecDeque::new(),
-            drop_to: 0,
-            dropped_to: 0,
-            began_at_row: 0,
-            last_facts: 0,
-            next_turn: Time::ZERO,
+impl Folder {
+    pub(crate) fn new(connection: Connection, handover: Arc<Handover>, shared: Arc<Shared>) -> Self {
+        Folder {
+            connection,
+            handover,
+            shared,
+            open: BTreeMap::new(),
+            ended: Vec::new(),
+            bindings: Bindings::new(),
+            asks: Vec::new(),
+            taken: 0,
+            free_to: 0,
         }
     }
 
-    /// A row of the journal with facts was stored, and registrations in it that lead to these.
-    pub(crate) fn stored(&mut self, row: i64, bindings: impl Iterator<Item = ((UserId, String), Option<Bound>)>) {
-        self.last_facts = row;
-        self.changed.extend(bindings);
+    pub(crate) fn run(&mut self) {
+        loop {
+            let failing = self.shared.database_failing.load(Ordering::Relaxed);
+            if failing {
+                self.handover.gather(limit::RETRY);
+            } else {
+                self.handover.wait(None);
+                self.handover.gather(limit::FOLD);
+            }
+            let waiting = self.handover.take();
+            self.asks.extend(waiting.asks);
+            self.free_to = waiting.free_to;
+            for stored in waiting.frames {
+                self.take(stored);
+            }
+            self.bring_up();
+            self.answer();
+            if waiting.stop {
+                return;
+            }
+        }
     }
 
-    /// Begins a turn when it is time; `last_row` is the last row of the journal.
-    pub(crate) fn begin(&mut self, pending: &Pending, last_row: i64, now: Time) {
-        let due = now >= self.next_turn || self.changed.len() >= CHANGED;
-        if !due || self.is_busy() || !self.is_wanted() {
+    fn take(&mut self, stored: Stored) {
+        self.taken = stored.frame;
+        let mut records = record::split(&stored.bytes);
+        for event in stored.events {
+            let bytes = records.next().unwrap_or_default();
+            match call_of(&event.fact) {
+                Some(call) => self.take_call_fact(call, &event, bytes, stored.frame),
+                None => take_registration(&mut self.bindings, event),
+            }
+        }
+    }
+
+    fn take_call_fact(&mut self, call: CallId, event: &Event, bytes: &[u8], frame: u64) {
+        match &event.fact {
+            Fact::CallOpened { .. } => {
+                // Room for a usual call, so that it is moved once at most.
+                let mut events = Vec::with_capacity(CALL_BYTES);
+                events.extend_from_slice(bytes);
+                self.open.insert(call, OpenCall { call, events, first_frame: frame, in_table: false, changed: true });
+            }
+            Fact::CallEnded { .. } => {
+                if let Some(mut open) = self.open.remove(&call) {
+                    open.events.extend_from_slice(bytes);
+                    self.ended.push(open);
+                }
+            }
+            Fact::LegOpened { .. } | Fact::LegRang { .. } | Fact::LegEnded { .. } | Fact::CallAnswered { .. } => {
+                if let Some(open) = self.open.get_mut(&call) {
+                    open.events.extend_from_slice(bytes);
+                    open.changed = true;
+                }
+            }
+            Fact::Bound { .. } | Fact::Unbound { .. } => {}
+        }
+    }
+
+    /// One transaction with everything that is due. When the database takes nothing, all of it stays for the next try.
+    fn bring_up(&mut self) {
+        let frees = self.free_to > self.shared.folded.load(Ordering::Relaxed);
+        let was_failing = self.shared.database_failing.load(Ordering::Relaxed);
+        // A try that writes nothing says nothing about the disk.
+        if self.ended.is_empty() && !frees && !was_failing {
             return;
         }
-        self.next_turn = now + limit::FOLD_EVERY;
-        self.drop_to = self.began_at_row;
-        self.began_at_row = last_row;
-        self.bindings = std::mem::take(&mut self.changed);
-        let old = pending.open.values().filter(|open| open.changed && open.first_row <= self.drop_to);
-        self.calls = old.map(|open| open.call).collect();
-    }
-
-    /// Whether the journal has facts that no turn has dropped or is about to drop.
-    fn is_wanted(&self) -> bool {
-        self.drop_to < self.last_facts
-    }
-
-    /// Whether a turn is under way.
-    pub(crate) fn is_busy(&self) -> bool {
-        !self.bindings.is_empty() || !self.calls.is_empty() || self.dropped_to < self.drop_to
-    }
-
-    /// When a turn should begin though nothing else happens; `None` when nothing waits for one.
-    pub(crate) fn next_at(&self) -> Option<Time> {
-        self.is_wanted().then_some(self.next_turn)
-    }
-
-    /// Writes a few rows within the transaction that `connection` is in. `row` is the row of the journal that this
-    /// commit writes, or the last one.
-    pub(crate) fn step(&self, connection: &Connection, pending: &Pending, row: i64) -> rusqlite::Result<Step> {
-        let mut step = Step::default();
-        for ((user, key), bound) in self.bindings.iter().take(limit::FOLD_ROWS) {
-            step.bindings += 1;
-            match bound {
-                Some(Bound { account, since, expires, body }) => {
-                    let (user, account, bound, expires) = (*user, *account, *since, *expires);
-                    upsert_binding(connection, &BindingRow { user, key, account, bound, expires, body })?;
+        match self.write(frees) {
+            Ok(()) => self.written(frees, was_failing),
+            Err(error) => {
+                // SQLite has rolled back by itself after most errors.
+                let _ = self.connection.execute_batch("ROLLBACK");
+                if !was_failing {
+                    let diagnosis = words::diagnosis::Diagnosis::StoreFailing.id();
+                    tracing::error!(%error, diagnosis, "the database takes no records");
                 }
-                None => delete_binding(connection, *user, key)?,
+                self.shared.failures.fetch_add(1, Ordering::Relaxed);
+                self.shared.database_failing.store(true, Ordering::Relaxed);
             }
         }
-        for call in self.calls.iter().take(limit::FOLD_ROWS - step.bindings) {
-            step.calls += 1;
-            // It may have ended since.
-            let Some(open) = pending.open.get(call) else { continue };
-            connection
-                .prepare_cached("INSERT OR REPLACE INTO open_call (call, up_to, events) VALUES (?1, ?2, ?3)")?
-                .execute(params![call.0.to_be_bytes(), row, open.events])?;
-            step.in_table.push(*call);
-        }
-        let all_written = step.bindings == self.bindings.len() && step.calls == self.calls.len();
-        if all_written && self.dropped_to < self.drop_to {
-            let to = self.drop_to.min(self.dropped_to + limit::FOLD_ROWS as i64);
-            connection.prepare_cached("DELETE FROM journal WHERE id <= ?1")?.execute([to])?;
-            step.dropped_to = Some(to);
-        }
-        Ok(step)
     }
 
-    /// The step is on disk.
-    pub(crate) fn done(&mut self, step: &Step) {
-        if step.bindings == self.bindings.len() {
-            self.bindings.clear();
-        } else {
-            for _ in 0..step.bindings {
-                self.bindings.pop_first();
+    fn write(&self, frees: bool) -> rusqlite::Result<()> {
+        let connection = &self.connection;
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        {
+            let mut delete = connection.prepare_cached("DELETE FROM open_call WHERE call = ?1")?;
+            for ended in &self.ended {
+                insert_cdr(connection, &ended.events)?;
+                if ended.in_table {
+                    delete.execute([ended.call.0.to_be_bytes()])?;
+                }
             }
         }
-        self.calls.drain(..step.calls);
-        self.dropped_to = step.dropped_to.unwrap_or(self.dropped_to);
+        if frees {
+            let mut keep = connection
+                .prepare_cached("INSERT OR REPLACE INTO open_call (call, up_to, events) VALUES (?1, ?2, ?3)")?;
+            for open in self.open.values().filter(|open| self.must_be_kept(open)) {
+                keep.execute(params![open.call.0.to_be_bytes(), self.taken as i64, open.events])?;
+            }
+            write_bindings(connection, self.bindings.iter())?;
+            set_folded(connection, self.free_to)?;
+        }
+        connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+
+    /// Whether facts of the call lie in frames that are about to be freed, and nowhere else.
+    fn must_be_kept(&self, open: &OpenCall) -> bool {
+        open.changed && open.first_frame <= self.free_to
+    }
+
+    fn written(&mut self, frees: bool, was_failing: bool) {
+        self.shared.folds.fetch_add(1, Ordering::Relaxed);
+        self.ended.clear();
+        if frees {
+            self.bindings.clear();
+            let free_to = self.free_to;
+            for open in self.open.values_mut().filter(|open| open.changed && open.first_frame <= free_to) {
+                (open.in_table, open.changed) = (true, false);
+            }
+            self.shared.folded.store(free_to, Ordering::Release);
+        }
+        if was_failing {
+            tracing::info!("the database takes records again");
+            self.shared.database_failing.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn answer(&mut self) {
+        for Ask { call, answer } in self.asks.drain(..) {
+            let events = call.and_then(|call| self.open.get(&call)).map(|open| open.events.clone());
+            // Who asked may have gone.
+            let _ = answer.try_send(events.unwrap_or_default());
+        }
     }
 }
 
-/// Changed registrations at which a turn begins early, so that a storm of them stays small in memory.
-const CHANGED: usize = 16_384;
+/// Units: bytes.
+const CALL_BYTES: usize = 384;

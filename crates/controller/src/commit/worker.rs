@@ -1,64 +1,58 @@
-//! The commit thread: gather, store, tell, tidy up.
+//! The commit thread: gather, store, tell.
 
-use super::checkpoint::{self, Checkpointer};
-use super::fold::{Fold, Step};
-use super::pending::Pending;
+use super::handover::{Handover, Stored};
 use super::{Outcome, Shared, Work};
-use crate::calls::insert_cdr;
 use crate::limit;
-use crate::store::reserve::Reserve;
-use rusqlite::{Connection, params};
+use crate::store::journal::Journal;
+use crate::store::record;
+use books::call_of;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
-use words::{Clock, Time};
+use words::{Clock, Event, Fact, Seq, ShardId, Time};
 
 pub(crate) struct Worker<C, T> {
-    connection: Connection,
-    reserve: Reserve,
-    checkpointer: Checkpointer,
+    journal: Journal,
+    handover: Arc<Handover>,
     shared: Arc<Shared>,
     clock: C,
     tell: T,
-    pending: Pending,
-    fold: Fold,
-    /// The last row of the journal.
-    row: i64,
-    commits_to_checkpoint: u64,
-    /// When the last commit began.
+    /// Facts for the next commit, and their records.
+    events: Vec<Event>,
+    records: Vec<u8>,
+    scratch: Vec<u8>,
+    /// Frames of facts of calls that the journal did not take yet.
+    unwritten: VecDeque<(Vec<u8>, Vec<Event>)>,
+    unwritten_bytes: usize,
+    /// The last fact of each shard that was taken in, and whether it was told.
+    seen: Vec<(ShardId, Seq)>,
+    /// Calls that are open.
+    open: usize,
+    /// When the last commit was done.
     last_commit: Option<Time>,
-    failing: Option<Failing>,
-}
-
-struct Failing {
-    retry_at: Time,
-    /// How much of the pending facts of calls lies in the reserve.
-    reserved: usize,
+    /// Whether the last outcome that was told was a failure.
+    failing: bool,
 }
 
 impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
-    pub(crate) fn new(
-        connection: Connection,
-        reserve: Reserve,
-        checkpointer: Checkpointer,
-        shared: Arc<Shared>,
-        clock: C,
-        tell: T,
-    ) -> Self {
+    pub(crate) fn new(journal: Journal, handover: Arc<Handover>, shared: Arc<Shared>, clock: C, tell: T) -> Self {
         Worker {
-            connection,
-            reserve,
-            checkpointer,
+            journal,
+            handover,
             shared,
             clock,
             tell,
-            pending: Pending::default(),
-            fold: Fold::new(),
-            row: 0,
-            commits_to_checkpoint: limit::CHECKPOINT_COMMITS,
+            events: Vec::new(),
+            records: Vec::new(),
+            scratch: Vec::new(),
+            unwritten: VecDeque::new(),
+            unwritten_bytes: 0,
+            seen: Vec::new(),
+            open: 0,
             last_commit: None,
-            failing: None,
+            failing: false,
         }
     }
 
@@ -66,13 +60,14 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
         loop {
             let goes_on = match self.wait(work) {
                 Waited::Facts(events) => {
+                    self.rest();
                     self.take(events);
                     self.gather(work)
                 }
                 Waited::Nothing => true,
                 Waited::Stop => false,
             };
-            self.commit(goes_on);
+            self.commit();
             if !goes_on {
                 return;
             }
@@ -81,14 +76,17 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
 
     /// Waits for facts, or for what else is to be done.
     fn wait(&self, work: &Receiver<Work>) -> Waited {
-        let Some(at) = self.next_at() else {
+        let rest = if self.failing {
+            limit::RETRY
+        } else if self.open > 0 {
+            limit::HEARTBEAT
+        } else {
             return match work.recv() {
                 Ok(Work::Facts(events)) => Waited::Facts(events),
                 Ok(Work::Stop) | Err(_) => Waited::Stop,
             };
         };
-        let rest = at.since((self.clock)().mono);
-        if self.pending.calls.len() > limit::UNSTORED_BYTES {
+        if self.unwritten_bytes > limit::UNWRITTEN_BYTES {
             // The queue fills, and whoever appends hears it.
             std::thread::sleep(rest);
             return Waited::Nothing;
@@ -100,28 +98,18 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
         }
     }
 
-    /// When something is to be done though no fact comes; `None` to sleep for good.
-    fn next_at(&self) -> Option<Time> {
-        let last = self.last_commit?;
-        if let Some(failing) = &self.failing {
-            return Some(failing.retry_at);
+    /// Lets facts come together when the last commit was a moment ago.
+    fn rest(&self) {
+        let Some(last) = self.last_commit else { return };
+        let rest = (last + limit::GATHER).since((self.clock)().mono);
+        if rest > Duration::ZERO {
+            std::thread::sleep(rest);
         }
-        if self.fold.is_busy() {
-            return Some(last + limit::GATHER);
-        }
-        let heartbeat = (!self.pending.open.is_empty()).then_some(last + limit::HEARTBEAT);
-        heartbeat.into_iter().chain(self.fold.next_at()).min()
     }
 
-    /// Lets facts come together until the next commit may begin; `false` when it is the last.
+    /// Takes what has come; `false` when it is the last.
     fn gather(&mut self, work: &Receiver<Work>) -> bool {
-        if let Some(last) = self.last_commit {
-            let rest = (last + limit::GATHER).since((self.clock)().mono);
-            if rest > Duration::ZERO {
-                std::thread::sleep(rest);
-            }
-        }
-        while self.pending.events < limit::EVENTS_PER_COMMIT {
+        while self.unwritten_bytes + self.records.len() < limit::COMMIT_BYTES {
             match work.try_recv() {
                 Ok(Work::Facts(events)) => self.take(events),
                 Ok(Work::Stop) => return false,
@@ -131,156 +119,145 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
         true
     }
 
-    fn take(&mut self, events: Vec<words::Event>) {
+    fn take(&mut self, events: Vec<Event>) {
         self.shared.queued.fetch_sub(events.len(), Ordering::Relaxed);
         for event in events {
-            self.pending.take(event, self.row + 1);
+            match self.seen.iter_mut().find(|(shard, _)| *shard == event.shard) {
+                Some((_, last)) => *last = event.seq,
+                None => self.seen.push((event.shard, event.seq)),
+            }
+            match &event.fact {
+                Fact::CallOpened { .. } => self.open += 1,
+                Fact::CallEnded { .. } => self.open = self.open.saturating_sub(1),
+                Fact::LegOpened { .. }
+                | Fact::LegRang { .. }
+                | Fact::LegEnded { .. }
+                | Fact::CallAnswered { .. }
+                | Fact::Bound { .. }
+                | Fact::Unbound { .. } => {}
+            }
+            // What is left of the journal is for calls that are up; who registers hears that it failed.
+            if self.failing && call_of(&event.fact).is_none() {
+                continue;
+            }
+            record::write(&event, &mut self.scratch, &mut self.records);
+            self.events.push(event);
+            if self.records.len() >= limit::COMMIT_BYTES {
+                self.seal();
+            }
         }
     }
 
-    fn commit(&mut self, goes_on: bool) {
+    /// Makes a frame of what was taken so far.
+    fn seal(&mut self) {
+        if !self.events.is_empty() {
+            let capacity = self.records.len();
+            let bytes = std::mem::replace(&mut self.records, Vec::with_capacity(capacity.min(limit::COMMIT_BYTES)));
+            self.unwritten_bytes += bytes.len();
+            self.unwritten.push_back((bytes, std::mem::take(&mut self.events)));
+        }
+    }
+
+    fn commit(&mut self) {
         let clock = (self.clock)();
-        self.last_commit = Some(clock.mono);
-        if let Some(failing) = &self.failing
-            && goes_on
-            && clock.mono < failing.retry_at
-        {
-            self.keep_aside(None, clock.mono);
+        self.seal();
+        if self.unwritten.is_empty() && !self.is_sign_due(clock.mono) {
+            self.tell(true);
             return;
         }
-        self.fold.begin(&self.pending, self.row, clock.mono);
-        match self.store(clock) {
-            Ok(step) => self.stored(&step, clock.mono),
-            Err(error) => {
-                // SQLite has rolled back by itself after most errors.
-                let _ = self.connection.execute_batch("ROLLBACK");
-                self.keep_aside(Some(&error), clock.mono);
-            }
-        }
-    }
-
-    /// One transaction with everything that waits and a few rows of the fold.
-    fn store(&self, clock: Clock) -> rusqlite::Result<Step> {
-        let connection = &self.connection;
-        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let pending = &self.pending;
-        let row = self.row + i64::from(self.has_row());
-        if self.has_row() {
-            connection
-                .prepare_cached("INSERT INTO journal (id, at, wall, calls, registrations) VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![
-                    row,
-                    clock.mono.as_nanos() as i64,
-                    clock.wall.0,
-                    pending.calls,
-                    pending.registrations
-                ])?;
-        }
-        for ended in &pending.ended {
-            insert_cdr(connection, &ended.events)?;
-            if ended.in_table {
-                connection
-                    .prepare_cached("DELETE FROM open_call WHERE call = ?1")?
-                    .execute([ended.call.0.to_be_bytes()])?;
-            }
-        }
-        let step = self.fold.step(connection, pending, row)?;
-        connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok(step)
-    }
-
-    /// Whether this commit writes a row of the journal. Without facts the row is a sign of life, except when the commit
-    /// only continues the fold.
-    fn has_row(&self) -> bool {
-        !self.pending.is_empty() || !self.fold.is_busy()
-    }
-
-    fn stored(&mut self, step: &Step, began: Time) {
-        self.row += i64::from(self.has_row());
-        self.count(began);
-        let recovered = self.recovered();
-        if recovered || self.pending.events > 0 {
-            for &(shard, up_to) in &self.pending.seen {
-                (self.tell)(Outcome::Stored { shard, up_to });
-            }
-        }
-        let pending = &mut self.pending;
-        if !pending.is_empty() {
-            self.fold.stored(self.row, pending.bindings.drain(..));
-        }
-        for call in &step.in_table {
-            if let Some(open) = pending.open.get_mut(call) {
-                (open.in_table, open.changed) = (true, false);
-            }
-        }
-        self.fold.done(step);
-        pending.clear();
-        self.checkpoint();
-    }
-
-    /// The database took something: whether it did not before.
-    fn recovered(&mut self) -> bool {
-        if self.failing.take().is_none() {
-            return false;
-        }
-        tracing::info!("the database takes records again");
-        self.shared.failing.store(false, Ordering::Relaxed);
-        if let Err(error) = self.reserve.clear() {
-            tracing::error!(%error, "the reserve cannot be cleared");
-        }
-        true
-    }
-
-    fn count(&mut self, began: Time) {
-        let took = (self.clock)().mono.since(began).as_micros() as u64;
-        self.shared.commits.fetch_add(1, Ordering::Relaxed);
-        self.shared.events.fetch_add(self.pending.events as u64, Ordering::Relaxed);
-        self.shared.last_commit_us.store(took, Ordering::Relaxed);
-        self.shared.longest_commit_us.fetch_max(took, Ordering::Relaxed);
-    }
-
-    /// The database takes nothing: facts of calls go to the reserve, registrations are refused.
-    fn keep_aside(&mut self, error: Option<&rusqlite::Error>, now: Time) {
-        if let Some(error) = error {
-            if self.failing.is_none() {
-                tracing::error!(%error, diagnosis = words::diagnosis::Diagnosis::StoreFailing.id(), "the database takes no records");
+        let facts: usize = self.unwritten.iter().map(|(_, events)| events.len()).sum();
+        let written = self.write(clock);
+        if let Err(error) = &written {
+            if !self.failing {
+                let diagnosis = words::diagnosis::Diagnosis::StoreFailing.id();
+                tracing::error!(%error, diagnosis, "the journal takes no records");
             }
             self.shared.failures.fetch_add(1, Ordering::Relaxed);
-            self.shared.failing.store(true, Ordering::Relaxed);
-            let reserved = self.failing.as_ref().map_or(0, |failing| failing.reserved);
-            self.failing = Some(Failing { retry_at: now + limit::RETRY, reserved });
+            self.refuse_registrations();
         }
-        self.pending.drop_registrations();
-        self.pending.events = 0;
-        let Some(failing) = &mut self.failing else { return };
-        let new = &self.pending.calls[failing.reserved..];
-        let kept = if new.is_empty() { Ok(()) } else { self.reserve.append(new) };
-        match kept {
-            Ok(()) => failing.reserved = self.pending.calls.len(),
-            Err(error) => tracing::error!(%error, "the reserve takes no records: they are in memory only"),
+        let tight = self.journal.is_tight(self.shared.folded.load(Ordering::Acquire));
+        self.shared.journal_failing.store(written.is_err() || tight, Ordering::Relaxed);
+        let done = (self.clock)().mono;
+        self.last_commit = Some(done);
+        if written.is_ok() {
+            self.count(facts, done.since(clock.mono));
         }
-        let reserved = failing.reserved == self.pending.calls.len();
-        for &(shard, up_to) in &self.pending.seen {
-            (self.tell)(Outcome::Failed { shard, up_to, reserved });
+        self.tell(written.is_ok());
+    }
+
+    /// Whether an empty frame is to be written: as a sign of life while calls are up, or to try a journal that failed.
+    fn is_sign_due(&self, now: Time) -> bool {
+        let quiet = self.last_commit.is_none_or(|last| now.since(last) >= limit::HEARTBEAT);
+        self.shared.journal_failing.load(Ordering::Relaxed) || (self.open > 0 && quiet)
+    }
+
+    /// Puts the frames into the journal, and a sign of life when there are none.
+    fn write(&mut self, clock: Clock) -> std::io::Result<()> {
+        let folded = self.shared.folded.load(Ordering::Acquire);
+        let mut numbers = Vec::with_capacity(self.unwritten.len());
+        let mut result = Ok(());
+        for (bytes, _) in &self.unwritten {
+            match self.journal.write(bytes, clock, folded) {
+                Ok(number) => numbers.push(number),
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        if self.unwritten.is_empty() {
+            self.journal.write(&[], clock, folded)?;
+        }
+        self.journal.sync()?;
+        for frame in numbers {
+            if let Some((bytes, events)) = self.unwritten.pop_front() {
+                self.unwritten_bytes -= bytes.len();
+                self.handover.push(Stored { frame, bytes, events }, self.journal.sealed_to());
+            }
+        }
+        result
+    }
+
+    /// Takes the registrations out of what waits: those who wait for them hear that they failed.
+    fn refuse_registrations(&mut self) {
+        self.unwritten_bytes = 0;
+        for (bytes, events) in &mut self.unwritten {
+            events.retain(|event| call_of(&event.fact).is_some());
+            bytes.clear();
+            for event in events {
+                record::write(event, &mut self.scratch, bytes);
+            }
+            self.unwritten_bytes += bytes.len();
+        }
+        self.unwritten.retain(|(_, events)| !events.is_empty());
+    }
+
+    /// Tells each shard where it stands, as far as that is news.
+    fn tell(&mut self, written: bool) {
+        let (was_failing, failing) = (self.failing, self.shared.is_failing());
+        self.failing = failing;
+        for &(shard, up_to) in &self.seen {
+            // What was taken while nothing failed is in the journal whole, also when the database fails since.
+            if written && (!was_failing || !failing) {
+                (self.tell)(Outcome::Stored { shard, up_to });
+            }
+            if failing {
+                (self.tell)(Outcome::Failed { shard, up_to, reserved: written });
+            }
         }
     }
 
-    fn checkpoint(&mut self) {
-        if self.checkpointer.take_finished()
-            && self.shared.wal_pages.load(Ordering::Relaxed) > u64::from(limit::WAL_PAGES)
-        {
-            checkpoint::copy(&self.connection);
-        }
-        self.commits_to_checkpoint -= 1;
-        if self.commits_to_checkpoint == 0 {
-            self.commits_to_checkpoint = limit::CHECKPOINT_COMMITS;
-            self.checkpointer.ask();
-        }
+    fn count(&self, facts: usize, took: Duration) {
+        let took = took.as_micros() as u64;
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
+        self.shared.events.fetch_add(facts as u64, Ordering::Relaxed);
+        self.shared.last_commit_us.store(took, Ordering::Relaxed);
+        self.shared.longest_commit_us.fetch_max(took, Ordering::Relaxed);
     }
 }
 
 enum Waited {
-    Facts(Vec<words::Event>),
+    Facts(Vec<Event>),
     Nothing,
     Stop,
 }

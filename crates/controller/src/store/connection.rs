@@ -11,10 +11,8 @@ use std::time::Duration;
 pub(crate) enum Purpose {
     /// Changes that people ask for.
     Admin,
-    /// The copy from the write-ahead log to the database.
-    Checkpoint,
-    /// The commit loop.
-    Commit,
+    /// The commit loop's records.
+    Fold,
     /// Questions only.
     Read,
 }
@@ -44,18 +42,9 @@ fn configure(connection: &Connection, durability: Durability, purpose: Purpose) 
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // A checkpoint inside a commit would hold up everything that waits for the commit: the commit loop has a thread for it.
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "cache_size", -cache_kib(purpose))?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "query_only", purpose == Purpose::Read)?;
     Ok(())
-}
-
-const fn cache_kib(purpose: Purpose) -> i64 {
-    match purpose {
-        Purpose::Admin | Purpose::Commit | Purpose::Read => 2_048,
-        Purpose::Checkpoint => 64,
-    }
 }
 
 /// Says whose fault an error is.
@@ -72,5 +61,7 @@ pub(crate) fn explain(error: &rusqlite::Error, file: &Path) -> StoreError {
 
 /// Two connections never write for longer than a few milliseconds; more means that something is stuck.
 const BUSY: Duration = Duration::from_secs(2);
+/// Of each connection. Units: KiB.
+const CACHE_KIB: i64 = 2_048;
 /// Units: bytes.
 const PAGE_BYTES: u32 = 4_096;

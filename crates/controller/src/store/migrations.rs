@@ -110,16 +110,8 @@ CREATE TABLE route (
 ) WITHOUT ROWID;
 ";
 
-/// The stream of facts and what is folded from it.
+/// What is folded from the stream of facts. `meta.folded` is the last frame of the journal that is in here.
 const RECORDS: &str = "
--- One row per commit, kept until the tables below hold what it says.
-CREATE TABLE journal (
-    id INTEGER PRIMARY KEY,
-    at INTEGER NOT NULL,
-    wall INTEGER NOT NULL,
-    calls BLOB,
-    registrations BLOB
-);
 CREATE TABLE binding (
     user INTEGER NOT NULL,
     key TEXT NOT NULL,
@@ -132,7 +124,7 @@ CREATE TABLE binding (
 -- Calls that were open for a while; younger ones are in the journal only.
 CREATE TABLE open_call (
     call BLOB PRIMARY KEY,
-    -- The last row of the journal whose events are in here.
+    -- The last frame of the journal whose events are in here.
     up_to INTEGER NOT NULL,
     events BLOB NOT NULL
 ) WITHOUT ROWID;

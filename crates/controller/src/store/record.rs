@@ -6,10 +6,7 @@
 //! before reads what this one writes; a field is never removed and never changes its meaning.
 
 use std::net::{IpAddr, SocketAddr};
-use words::{
-    AccountId, CallId, EndCause, Event, Fact, LegId, Party, PeerId, Pii, Seq, ShardId, StoredBinding, Time, UserId,
-    Wall,
-};
+use words::{AccountId, CallId, EndCause, Event, Fact, LegId, Party, PeerId, Pii, Seq, ShardId, Time, UserId, Wall};
 
 /// Appends `event` to `out`. `scratch` is working space that keeps its memory between calls.
 pub(crate) fn write(event: &Event, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
@@ -25,23 +22,27 @@ pub(crate) fn write(event: &Event, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
     out.extend_from_slice(scratch);
 }
 
-/// The events in `bytes`, in order. Damaged bytes end it.
-pub(crate) fn read(bytes: &[u8]) -> impl Iterator<Item = Event> + '_ {
-    let mut rest = Reader(bytes);
+/// The records in `bytes`, in order, each with its length. Damaged bytes end it.
+pub(crate) fn split(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
     std::iter::from_fn(move || {
-        loop {
-            let record = rest.bytes().ok()?;
-            // What is not known inside a whole record is passed over.
-            if let Ok(Some(event)) = read_event(Reader(record)) {
-                return Some(event);
-            }
-        }
+        let mut reader = Reader(rest);
+        reader.bytes().ok()?;
+        let record = &rest[..rest.len() - reader.0.len()];
+        rest = reader.0;
+        Some(record)
     })
 }
 
-/// A binding as it stands in records and in its table.
-pub(crate) fn binding_json(binding: &StoredBinding) -> String {
-    serde_json::to_string(binding).expect("a binding has text keys and no failing serialisers")
+/// The event of one record; `None` when it is of a kind that is not known, or damaged.
+pub(crate) fn parse(record: &[u8]) -> Option<Event> {
+    let inside = Reader(record).bytes().ok()?;
+    read_event(Reader(inside)).ok()?
+}
+
+/// The events in `bytes`, in order. What is not known is passed over.
+pub(crate) fn read(bytes: &[u8]) -> impl Iterator<Item = Event> + '_ {
+    split(bytes).filter_map(parse)
 }
 
 const fn kind(fact: &Fact) -> u8 {
@@ -87,7 +88,7 @@ fn put_fact(out: &mut Vec<u8>, fact: &Fact) {
         }
         Fact::Bound { user, binding } => {
             put(out, u64::from(user.0));
-            put_text(out, &binding_json(binding));
+            put_text(out, &crate::account::to_json(binding));
         }
         Fact::Unbound { user, key } => {
             put(out, u64::from(user.0));
@@ -341,7 +342,7 @@ const FAILED: u64 = 1_000;
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use words::Transport;
+    use words::{StoredBinding, Transport};
 
     pub(crate) fn binding(key: &str, expires: i64) -> StoredBinding {
         StoredBinding {
