@@ -11,13 +11,14 @@ use crate::profile;
 use crate::setup::{Listener, Setup};
 use api::exchange::{COMMANDS_WAITING, Exchange};
 use controller::{CommitLoop, Outcome, Store};
-use media::command::Family;
+use media::command::{Family, MediaReport};
 use media::ports::PoolConfig;
 use net::clock::Clocks;
 use net::stream::{Connections, Limits};
 use net::tls::{Acceptor, Identity};
 use net::udp::Udp;
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use switch::{Config, Input, ListenerConfig, Switch};
@@ -34,7 +35,9 @@ pub(crate) async fn start(setup: Setup) -> Result<Running, StartError> {
 
     let udp = Udp::bind(&numbered(&setup.listeners, Transport::Udp))?;
     let (connections, net) = open_streams(&setup, clocks)?;
-    let (relay, reports, pairs) = open_relay(&setup)?;
+    let reported = Arc::new(Notify::new());
+    let (relay, reports) = open_relay(&setup, entropy()?, Arc::clone(&reported))?;
+    let pairs = relay.capacity().pairs;
     let own: Vec<SocketAddr> = udp.locals().map(|(_, address)| address).collect();
     let config = switch_config(&setup, bench, own, pairs);
     let mut switch = Switch::new(config, entropy()?, entropy()?, clocks.clock(), clocks.now());
@@ -74,7 +77,7 @@ pub(crate) async fn start(setup: Setup) -> Result<Running, StartError> {
         switch,
         clocks,
         wire: Wire { udp, connections, counters: WireCounters::default() },
-        inbox: Inbox { net, inputs, reports, commands, stop },
+        inbox: Inbox { net, inputs, reports, reported, commands, stop },
         commit,
         needs,
         relay,
@@ -164,19 +167,33 @@ fn start_commit(store: &Store, clocks: Clocks, inputs: mpsc::Sender<Input>) -> R
     Ok(CommitLoop::start(store, move || clocks.clock(), tell)?)
 }
 
-/// The relay, what it reports, and how many pairs of ports it can have.
-fn open_relay(setup: &Setup) -> Result<(relay::Relay, mpsc::Receiver<media::command::MediaReport>, u32), StartError> {
+/// The relay, what it reports, and how many pairs of ports it can have. `reported` is told when there is something.
+fn open_relay(
+    setup: &Setup,
+    seed: Seed,
+    reported: Arc<Notify>,
+) -> Result<(relay::Relay, std::sync::mpsc::Receiver<MediaReport>), StartError> {
     let media = &setup.config.media;
+    let (ipv4, ipv6) = media_addresses(setup);
     let config = relay::Config {
         workers: media.workers,
-        ports: media.ports.min..=media.ports.max,
+        ipv4,
+        ipv6,
         mode: media.tier.into(),
-        ..relay::Config::default()
+        ..relay::Config::new(media.ports.min, media.ports.max, seed)
     };
-    let pairs = relay::capacity(&config).pairs;
-    let (relay, reports) =
-        relay::Relay::start(config).map_err(|error| StartError::new(format!("the relay does not start: {error}")))?;
-    Ok((relay, reports, pairs))
+    relay::Relay::start(&config, Box::new(move || reported.notify_one()))
+        .map_err(|error| StartError::new(format!("the relay does not start: {error}")))
+}
+
+/// Where media sockets are bound: on the one address that all listeners of a family have, else on all.
+fn media_addresses(setup: &Setup) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+    let all: BTreeSet<IpAddr> = setup.listeners.iter().map(|listener| listener.address.ip()).collect();
+    let v4: Vec<Ipv4Addr> = all.iter().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None }).collect();
+    let v6: Vec<Ipv6Addr> = all.iter().filter_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None }).collect();
+    let one_v4 = if v4.len() > 1 { Some(Ipv4Addr::UNSPECIFIED) } else { v4.first().copied() };
+    let one_v6 = if v6.len() > 1 { Some(Ipv6Addr::UNSPECIFIED) } else { v6.first().copied() };
+    (one_v4, one_v6)
 }
 
 fn switch_config(setup: &Setup, bench: Option<AccountId>, own: Vec<SocketAddr>, pairs: u32) -> Config {
@@ -195,8 +212,14 @@ fn switch_config(setup: &Setup, bench: Option<AccountId>, own: Vec<SocketAddr>, 
         throttle: !setup.is_bench(),
         own,
         ports: PoolConfig { pairs_max: pairs, ..PoolConfig::default() },
-        families: vec![Family::V4],
+        families: families(setup),
     }
+}
+
+fn families(setup: &Setup) -> Vec<Family> {
+    let (v4, v6) = media_addresses(setup);
+    let both = [v4.map(|_| Family::V4), v6.map(|_| Family::V6)];
+    both.into_iter().flatten().collect()
 }
 
 /// Inputs of the store and the directory that wait for the loop.

@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use switch::{Input, Need, Output, ReplyId, Switch};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use words::{Event, Flow, Time, Transport};
 
 /// Everything that the loop owns.
@@ -66,7 +66,9 @@ pub(crate) struct Inbox {
     pub(crate) net: mpsc::Receiver<NetEvent>,
     /// From the store and from the directory.
     pub(crate) inputs: mpsc::Receiver<Input>,
-    pub(crate) reports: mpsc::Receiver<MediaReport>,
+    pub(crate) reports: std::sync::mpsc::Receiver<MediaReport>,
+    /// Told when there are reports.
+    pub(crate) reported: Arc<Notify>,
     pub(crate) commands: mpsc::Receiver<Asked>,
     pub(crate) stop: mpsc::Receiver<()>,
 }
@@ -305,7 +307,7 @@ impl Running {
             () = udp.readable() => Woken::ByItself,
             Some(input) = inbox.inputs.recv() => Woken::Input(input),
             Some(event) = inbox.net.recv() => Woken::Net(event),
-            Some(report) = inbox.reports.recv() => Woken::Input(Input::Media(report)),
+            () = inbox.reported.notified() => Woken::ByItself,
             Some((command, reply)) = inbox.commands.recv() => Woken::Asked(Box::new((command, reply))),
             _ = inbox.stop.recv() => return false,
             () = tokio::time::sleep_until(deadline) => Woken::ByItself,
