@@ -6,7 +6,10 @@
 //! before reads what this one writes; a field is never removed and never changes its meaning.
 
 use std::net::{IpAddr, SocketAddr};
-use words::{AccountId, CallId, EndCause, Event, Fact, LegId, Party, PeerId, Pii, Seq, ShardId, Time, UserId, Wall};
+use words::{
+    AccountId, CallId, EndCause, Event, Fact, LegId, Party, PeerId, Pii, Seq, ShardId, StoredBinding, Time, Transport,
+    UserId, Wall,
+};
 
 /// Appends `event` to `out`. `scratch` is working space that keeps its memory between calls.
 pub(crate) fn write(event: &Event, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
@@ -88,7 +91,7 @@ fn put_fact(out: &mut Vec<u8>, fact: &Fact) {
         }
         Fact::Bound { user, binding } => {
             put(out, u64::from(user.0));
-            put_text(out, &crate::account::to_json(binding));
+            put_binding(out, binding);
         }
         Fact::Unbound { user, key } => {
             put(out, u64::from(user.0));
@@ -127,7 +130,7 @@ fn read_fact(kind: u8, reader: &mut Reader<'_>) -> Result<Option<Fact>, Damaged>
             let call = reader.call()?;
             Fact::CallEnded { call, cause: reader.cause()?, by: reader.leg_of(call)? }
         }
-        7 => Fact::Bound { user: UserId(reader.id()?), binding: serde_json::from_slice(reader.bytes()?)? },
+        7 => Fact::Bound { user: UserId(reader.id()?), binding: reader.binding()? },
         8 => Fact::Unbound { user: UserId(reader.id()?), key: reader.text()?.to_owned() },
         _ => return Ok(None),
     }))
@@ -185,6 +188,34 @@ fn put_address(out: &mut Vec<u8>, address: SocketAddr) {
     put(out, u64::from(address.port()));
 }
 
+fn put_binding(out: &mut Vec<u8>, binding: &StoredBinding) {
+    put_text(out, &binding.key);
+    put_text(out, &binding.contact);
+    out.push(match binding.transport {
+        Transport::Udp => 1,
+        Transport::Tcp => 2,
+        Transport::Tls => 3,
+        Transport::Ws => 4,
+        Transport::Wss => 5,
+    });
+    put(out, u64::from(binding.listener));
+    put_address(out, binding.local);
+    put_address(out, binding.source);
+    put(out, binding.path.len() as u64);
+    for path in &binding.path {
+        put_text(out, path);
+    }
+    put(out, u64::from(binding.q));
+    put_text(out, &binding.call_id);
+    put(out, u64::from(binding.cseq));
+    out.push(u8::from(binding.instance.is_some()));
+    put_text(out, binding.instance.as_deref().unwrap_or_default());
+    put_option(out, binding.reg_id.map(u64::from));
+    put_text(out, &binding.agent);
+    out.push(u8::from(binding.nat));
+    put_signed(out, binding.expires.0);
+}
+
 fn put_cause(out: &mut Vec<u8>, cause: EndCause) {
     let code = match cause {
         EndCause::Normal => 1,
@@ -220,12 +251,6 @@ impl From<std::num::TryFromIntError> for Damaged {
 
 impl From<std::str::Utf8Error> for Damaged {
     fn from(_: std::str::Utf8Error) -> Self {
-        Damaged
-    }
-}
-
-impl From<serde_json::Error> for Damaged {
-    fn from(_: serde_json::Error) -> Self {
         Damaged
     }
 }
@@ -312,6 +337,36 @@ impl<'a> Reader<'a> {
         Ok(SocketAddr::new(ip, u16::try_from(self.number()?)?))
     }
 
+    fn binding(&mut self) -> Result<StoredBinding, Damaged> {
+        Ok(StoredBinding {
+            key: self.text()?.to_owned(),
+            contact: self.text()?.to_owned(),
+            transport: match self.byte()? {
+                1 => Transport::Udp,
+                2 => Transport::Tcp,
+                3 => Transport::Tls,
+                4 => Transport::Ws,
+                5 => Transport::Wss,
+                _ => return Err(Damaged),
+            },
+            listener: u16::try_from(self.number()?)?,
+            local: self.address()?,
+            source: self.address()?,
+            path: (0..self.number()?).map(|_| self.text().map(str::to_owned)).collect::<Result<_, _>>()?,
+            q: u16::try_from(self.number()?)?,
+            call_id: self.text()?.to_owned(),
+            cseq: self.id()?,
+            instance: match (self.byte()?, self.text()?) {
+                (0, _) => None,
+                (_, instance) => Some(instance.to_owned()),
+            },
+            reg_id: self.option()?.map(|id| id as u32),
+            agent: self.text()?.to_owned(),
+            nat: self.byte()? != 0,
+            expires: Wall(self.signed()?),
+        })
+    }
+
     fn cause(&mut self) -> Result<EndCause, Damaged> {
         Ok(match self.number()? {
             1 => EndCause::Normal,
@@ -342,7 +397,6 @@ const FAILED: u64 = 1_000;
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use words::{StoredBinding, Transport};
 
     pub(crate) fn binding(key: &str, expires: i64) -> StoredBinding {
         StoredBinding {
