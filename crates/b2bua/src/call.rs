@@ -165,6 +165,7 @@ impl Call {
             return;
         }
         self.state = CallState::Ended;
+        desk.live -= 1;
         self.clear_timers(desk);
         self.end_exchange(desk, now);
         for relayed in std::mem::take(&mut self.relayed) {
@@ -180,6 +181,27 @@ impl Call {
             end.close(desk, now);
         }
         self.set_timer(desk, Due::Linger, now + LINGER);
+    }
+
+    /// Gives back what the call holds without a word to its legs.
+    pub(crate) fn discard(&mut self, desk: &mut Desk, now: Time) {
+        if self.state != CallState::Ended {
+            self.state = CallState::Ended;
+            desk.live -= 1;
+            desk.say(self.account, Fact::CallEnded { call: self.id, cause: EndCause::Internal, by: None });
+        }
+        for end in std::mem::take(&mut self.ends) {
+            end.close(desk, now);
+        }
+        self.abandon();
+        self.sweep(desk);
+        self.clear_timers(desk);
+    }
+
+    /// Whether the silence of an end ends the call.
+    pub(crate) fn counts_silence(&self, end: LegId) -> bool {
+        let end = self.ends.iter().find(|known| known.name == end);
+        end.and_then(End::setting).is_some_and(|setting| setting.silence.is_some())
     }
 
     /// Makes a leg go, politely.
@@ -290,7 +312,7 @@ impl Call {
     }
 
     /// What an answer that makes or refreshes a dialog says beside (§12.1.1, §12.2.2).
-    pub(crate) fn dialog_response(&self, desk: &Desk, at: usize, request: &Message, status: u16) -> MessageBuilder {
+    pub(crate) fn dialog_response(&self, desk: &mut Desk, at: usize, request: &Message, status: u16) -> MessageBuilder {
         let mut builder = self.response(desk, at, request, status, "");
         let leg = &self.legs[at];
         builder.push_copy(request, HeaderName::RecordRoute);
@@ -327,7 +349,11 @@ impl Call {
         let port = [end.ports.rtp_port];
         let local = end.ours.local(desk.address(&leg.flow), &port);
         let made = make(&local, end.ours.last())?;
-        Ok(end.ours.say(made).print())
+        let body = end.ours.say(made).print();
+        if self.state == CallState::Answered {
+            end.trim();
+        }
+        Ok(body)
     }
 
     /// Two legs agreed: their ends get what was said, and hear each other.
@@ -380,6 +406,7 @@ impl Call {
     /// Drops legs that are done with; called after each input.
     pub(crate) fn sweep(&mut self, desk: &mut Desk) {
         let slot = self.slot;
+        let before = self.legs.len();
         self.legs.retain(|leg| {
             let keep = leg.state != LegState::Ended;
             if !keep {
@@ -390,6 +417,9 @@ impl Call {
             }
             keep
         });
+        if self.legs.len() < before {
+            self.legs.shrink_to(2);
+        }
         if self.is_over() {
             self.clear_timers(desk);
         }

@@ -22,8 +22,6 @@ pub struct Calls {
     desk: Desk,
     slots: Slab<Box<Call>>,
     by_id: HashMap<CallId, u32>,
-    /// Calls that are not over.
-    live: usize,
     /// The call that an input touches, to know whom to drop when that panics.
     touched: Option<CallId>,
 }
@@ -32,12 +30,12 @@ impl Calls {
     /// No calls yet.
     pub fn new(config: Config, chance: Chance, now: Time) -> Self {
         let desk = Desk::new(config, chance, now);
-        Calls { desk, slots: Slab::new(), by_id: HashMap::new(), live: 0, touched: None }
+        Calls { desk, slots: Slab::new(), by_id: HashMap::new(), touched: None }
     }
 
     /// Takes in an INVITE without a To tag, from somebody who may call. [`Output::AskPlan`] follows.
     pub fn open(&mut self, invite: Invite, clock: &Clock, now: Time) -> Result<CallId, Refusal> {
-        if self.live >= self.desk.config.calls || self.slots.len() >= CALLS_MAX {
+        if self.desk.live >= self.desk.config.calls || self.slots.len() >= CALLS_MAX {
             return Err(Refusal { status: 503, reason: "Service Unavailable: too many calls", header: None });
         }
         let id = self.fresh_id(clock, now);
@@ -46,7 +44,6 @@ impl Calls {
         let call = Call::open(&mut self.desk, slot as u32, id, invite, now)?;
         self.slots.insert(Box::new(call));
         self.by_id.insert(id, slot as u32);
-        self.live += 1;
         Ok(id)
     }
 
@@ -126,7 +123,12 @@ impl Calls {
                     self.desk.pool.give_back(ports, now).expect("ports of a closing end are in use until now");
                 }
             }
-            MediaReport::Silent { end } => self.end_by_media(end.call, EndCause::MediaLost, now),
+            MediaReport::Silent { end } => {
+                // A report that crossed a hold is none.
+                if self.get(end.call).is_some_and(|call| call.counts_silence(end)) {
+                    self.end_by_media(end.call, EndCause::MediaLost, now);
+                }
+            }
             MediaReport::Refused { end, why: _ } => self.end_by_media(end.call, EndCause::Internal, now),
             MediaReport::FirstPacket { .. } | MediaReport::Dtmf { .. } => {}
         }
@@ -179,17 +181,17 @@ impl Calls {
 
     /// How many calls are up.
     pub fn len(&self) -> usize {
-        self.live
+        self.desk.live
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.live == 0
+        self.desk.live == 0
     }
 
     /// How many calls have ended and still wait for a last answer.
     pub fn lingering(&self) -> usize {
-        self.slots.len() - self.live
+        self.slots.len() - self.desk.live
     }
 
     /// Whose call asks what to do, and what was dialled; `None` when it is over.
@@ -213,6 +215,16 @@ impl Calls {
         self.touched
     }
 
+    /// Forgets a call that cannot even be hung up any more: nothing is sent, but its end is said, and what it held is
+    /// given back. For a call that made [`Calls::hang_up`] panic.
+    pub fn discard(&mut self, call: CallId, now: Time) {
+        if let Some(slot) = self.by_id.remove(&call)
+            && let Some(mut call) = self.slots.try_remove(slot as usize)
+        {
+            call.discard(&mut self.desk, now);
+        }
+    }
+
     /// How many media ports of a family are where.
     pub fn ports(&self, family: Family) -> PoolCounts {
         self.desk.pool.counts(family)
@@ -234,7 +246,7 @@ impl Calls {
         let taken = [Family::V4, Family::V6].map(|family| self.desk.pool.counts(family).taken as usize);
         let pairs = [
             ("calls by id", self.by_id.len(), self.slots.len()),
-            ("live calls", self.live, sums.live),
+            ("live calls", self.desk.live, sums.live),
             ("timers", self.desk.timers(), sums.timers),
             ("INVITEs waited for", self.desk.watching(), sums.watched),
             ("ports in use", taken[0] + taken[1], sums.ends + self.desk.closing.len()),
@@ -269,12 +281,8 @@ impl Calls {
     fn with<T>(&mut self, slot: u32, work: impl FnOnce(&mut Call, &mut Desk) -> T) -> Option<T> {
         let call = self.slots.get_mut(slot as usize)?;
         self.touched = Some(call.id);
-        let was_live = call.state != CallState::Ended;
         let result = work(call, &mut self.desk);
         call.sweep(&mut self.desk);
-        if was_live && call.state == CallState::Ended {
-            self.live -= 1;
-        }
         if call.is_over() {
             self.by_id.remove(&call.id);
             self.slots.remove(slot as usize);
@@ -306,6 +314,23 @@ impl Calls {
         let millis = u128::from(clock.wall_at(now).0 as u64 & 0xffff_ffff_ffff);
         let chance = u128::from(self.desk.chance.u64()) << 16 | u128::from(self.desk.chance.u32() & 0xffff);
         CallId(millis << 80 | chance)
+    }
+}
+
+#[cfg(test)]
+impl Calls {
+    /// What all calls keep as text. Units: bytes.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let dialog = |dialog: &sip::Dialog| {
+            let texts = [&dialog.call_id, &dialog.local_tag, &dialog.remote_tag, &dialog.local, &dialog.remote];
+            texts.iter().map(|text| text.capacity()).sum::<usize>() + dialog.remote_target.capacity()
+        };
+        let of = |call: &Call| {
+            let dialogs = call.legs.iter().filter_map(|leg| leg.dialog.as_deref().map(dialog));
+            let said = call.ends.iter().filter_map(|end| end.ours.last().map(|said| said.as_str().len()));
+            dialogs.chain(said).sum::<usize>()
+        };
+        self.slots.iter().map(|(_, call)| of(call)).sum()
     }
 }
 

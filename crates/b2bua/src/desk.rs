@@ -7,7 +7,7 @@ use media::command::{Family, MediaCommand, PortPair};
 use media::ports::PortPool;
 use sip::{ClientTxn, MessageBuilder, Outgoing, ServerTxn};
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use words::{AccountId, Chance, ConnectionId, Fact, Flow, LegId, Time, TimerQueue, TimerToken};
 
 /// The desk at which calls are worked on.
@@ -16,6 +16,8 @@ pub(crate) struct Desk {
     pub(crate) config: Config,
     pub(crate) chance: Chance,
     pub(crate) pool: PortPool,
+    /// How many calls are not over.
+    pub(crate) live: usize,
     /// Ends that were closed and whose ports are not free yet.
     pub(crate) closing: HashMap<LegId, PortPair>,
     outputs: VecDeque<Output>,
@@ -24,6 +26,8 @@ pub(crate) struct Desk {
     invites: HashMap<ServerTxn, (u32, u16)>,
     /// Which calls have a leg on a connection.
     connections: HashMap<ConnectionId, Vec<u32>>,
+    /// Our addresses as text: few, and needed in each message that makes a dialog.
+    hosts: Vec<(SocketAddr, String)>,
     next_txn: u64,
 }
 
@@ -58,11 +62,13 @@ impl Desk {
             config,
             chance,
             pool,
+            live: 0,
             closing: HashMap::new(),
             outputs: VecDeque::new(),
             timers: TimerQueue::new(now),
             invites: HashMap::new(),
             connections: HashMap::new(),
+            hosts: Vec::new(),
             next_txn: 0,
         };
         for family in desk.config.families.clone() {
@@ -182,6 +188,19 @@ impl Desk {
         slots
     }
 
+    /// `host:port` of our side of a flow, as the other side should be told it.
+    pub(crate) fn host_port(&mut self, flow: &Flow) -> &str {
+        let address = SocketAddr::new(self.address(flow), flow.local.port());
+        let at = self.hosts.iter().position(|(known, _)| *known == address).unwrap_or_else(|| {
+            if self.hosts.len() >= HOSTS {
+                self.hosts.clear();
+            }
+            self.hosts.push((address, address.to_string()));
+            self.hosts.len() - 1
+        });
+        &self.hosts[at].1
+    }
+
     /// Our address as the other side of a flow should be told it.
     pub(crate) fn address(&self, flow: &Flow) -> IpAddr {
         let local = flow.local.ip().to_canonical();
@@ -191,6 +210,9 @@ impl Desk {
         }
     }
 }
+
+/// How many of our own addresses are kept as text.
+const HOSTS: usize = 64;
 
 /// Whether an address lies outside the ranges that never leave a site.
 pub(crate) fn is_public(ip: IpAddr) -> bool {

@@ -100,6 +100,11 @@ impl End {
         });
     }
 
+    /// Gives back what room our descriptions were made in: a copy has no more than it needs, and it is kept for hours.
+    pub(crate) fn trim(&mut self) {
+        self.ours = self.ours.clone();
+    }
+
     /// What the relay was told last.
     pub(crate) fn setting(&self) -> Option<Setting> {
         self.setting

@@ -4,7 +4,7 @@ use crate::desk::{Desk, is_public};
 use crate::tag::Tag;
 use sip::{Message, Uri};
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use words::{CallId, Flow, Party, Transport};
 
 /// The value of From on a leg that we open: the caller's name and number, and our tag. Nothing else of the caller's
@@ -38,14 +38,12 @@ pub(crate) fn from_value(from: &Party, host: &str, tag: Tag) -> String {
 }
 
 /// The value of Contact: our address on the leg's flow, and a token that finds the leg again.
-pub(crate) fn contact_value(desk: &Desk, flow: &Flow, tag: Tag, secure: bool) -> String {
+pub(crate) fn contact_value(desk: &mut Desk, flow: &Flow, tag: Tag, secure: bool) -> String {
     let mut value = String::with_capacity(96);
     value.push_str(if secure { "<sips:" } else { "<sip:" });
     value.push_str(tag.text().as_str());
     value.push('@');
-    let address = SocketAddr::new(desk.address(flow), flow.local.port());
-    // Writing to a String cannot fail.
-    let _ = write!(value, "{address}");
+    value.push_str(desk.host_port(flow));
     if flow.transport != Transport::Udp {
         value.push_str(";transport=");
         // In a sips URI TLS is meant already (RFC 3261 §26.2.2).
@@ -64,17 +62,15 @@ pub(crate) fn call_id_value(call: CallId, leg: u16) -> String {
 }
 
 /// The host that callees of an account can call back to: that of the URI in To; for others our own address.
-pub(crate) fn from_host(desk: &Desk, to_uri: &str, internal: bool, flow: &Flow) -> String {
+pub(crate) fn from_host<'a>(desk: &'a mut Desk, to_uri: &'a str, internal: bool, flow: &Flow) -> &'a str {
     if internal
         && let Ok(uri) = Uri::parse(to_uri)
         && !uri.host.is_empty()
     {
-        return uri.host.to_owned();
+        return uri.host;
     }
-    match desk.address(flow) {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    }
+    let ours = desk.host_port(flow);
+    ours.rsplit_once(':').map_or(ours, |(host, _)| host)
 }
 
 /// The user part of a Request-URI, unescaped; the number of a `tel:` URI.
@@ -108,6 +104,7 @@ fn push_user(value: &mut String, user: &str) {
         if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {
             value.push(char::from(byte));
         } else {
+            // Writing to a String cannot fail.
             let _ = write!(value, "%{byte:02X}");
         }
     }

@@ -5,7 +5,7 @@ use crate::identity::is_hidden;
 use crate::tag::Tag;
 use bytes::Bytes;
 use media::command::SourceRule;
-use sip::{ClientTxn, Dialog, Message, MessageBuilder, Method, ServerTxn, Target};
+use sip::{ClientTxn, Dialog, HeaderName, Message, MessageBuilder, Method, ServerTxn, Target};
 use words::{Flow, Party};
 
 /// Where a leg stands. The first three rows are the answering side of an INVITE, the next three the asking side.
@@ -174,9 +174,12 @@ pub(crate) enum Acking {
 }
 
 impl Leg {
-    /// Whether a message belongs to this leg's dialog (§12).
-    pub(crate) fn owns(&self, message: &Message) -> bool {
-        self.dialog.as_ref().is_some_and(|dialog| dialog.matches(message))
+    /// Whether a request with our tag is from the other side of this leg's dialog (RFC 3261 §12).
+    pub(crate) fn owns(&self, request: &Message) -> bool {
+        self.dialog.as_ref().is_some_and(|dialog| {
+            request.header(HeaderName::CallId) == Some(dialog.call_id.as_str())
+                && request.from_tag().unwrap_or_default() == dialog.remote_tag
+        })
     }
 
     /// From where its media may come (facts of the leg, and what its description says).

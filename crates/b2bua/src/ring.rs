@@ -161,8 +161,9 @@ impl Call {
         }
         let forwards = self.setup.as_ref().map_or(0, |setup| setup.forwards);
         let host = identity::from_host(desk, &to_uri, to.user.is_some(), &flow);
-        builder.push_header_fmt(HeaderName::MaxForwards, format_args!("{forwards}"));
-        builder.push_header(HeaderName::From, &identity::from_value(&self.who.from, &host, tag));
+        let from = identity::from_value(&self.who.from, host, tag);
+        builder = builder.header_number(HeaderName::MaxForwards, u32::from(forwards));
+        builder.push_header(HeaderName::From, &from);
         builder.push_header_fmt(HeaderName::To, format_args!("<{to_uri}>"));
         builder.push_header(HeaderName::CallId, &identity::call_id_value(self.id, n));
         builder.push_header(HeaderName::CSeq, "1 INVITE");

@@ -64,6 +64,8 @@ impl Call {
         desk.enter(flow.connection, slot);
         desk.push(Output::AskPlan { call: id });
         let setup = Setup::new(txn, message, offer, forwards);
+        let mut legs = Vec::with_capacity(2);
+        legs.push(caller);
         let mut call = Call {
             id,
             account,
@@ -71,9 +73,10 @@ impl Call {
             who: Who { from, to },
             times: Times { began: now, answered: None },
             state: CallState::Ringing,
-            legs: vec![caller],
+            legs,
             next_leg: 1,
-            ends: Vec::new(),
+            // Most calls have two sides; a held call should not keep room for more.
+            ends: Vec::with_capacity(2),
             setup: Some(Box::new(setup)),
             exchange: None,
             relayed: Vec::new(),
@@ -83,6 +86,7 @@ impl Call {
             timers: [None; DUES],
         };
         call.set_timer(desk, Due::Plan, now + PLAN);
+        desk.live += 1;
         Ok(call)
     }
 
@@ -269,6 +273,7 @@ impl Call {
     ) {
         let Some(setup) = self.setup.take() else { return };
         self.state = CallState::Answered;
+        self.ends.iter_mut().for_each(End::trim);
         self.times.answered = Some(now);
         self.talks_with = other;
         self.clear_timers(desk);

@@ -158,12 +158,18 @@ fn glare_while_a_change_is_pending_is_491() {
 #[test]
 fn glare_of_crossing_changes_is_491_on_both_sides() {
     let mut w = World::new().rings(&[B]);
-    let (mut caller, _) = w.talk();
+    let (mut caller, mut callee) = w.talk();
     w.send(A, &mut caller, Method::Invite, Some(&sdp_with(A, "sendonly")));
     let asked = w.asked(B, Method::Invite);
-    // The callee has sent one of its own, so it refuses ours; ours to it was refused, too.
+    w.send(B, &mut callee, Method::Invite, Some(&sdp_with(B, "sendonly")));
     w.answer(B, &asked, 491, None);
     w.got(A, 491);
+    w.got(B, 491);
+    // After its wait (RFC 3261 §14.1) the first to try again gets through.
+    w.send(B, &mut callee, Method::Invite, Some(&sdp_with(B, "sendonly")));
+    let asked = w.asked(A, Method::Invite);
+    w.answer(A, &asked, 200, Some(&sdp_with(A, "recvonly")));
+    w.got(B, 200);
     assert_eq!(w.calls.len(), 1);
 }
 
@@ -363,5 +369,32 @@ fn silence_ends_the_call_with_its_cause() {
         assert_eq!(bye.message.header(HeaderName::Reason), Some("Q.850;cause=41;text=\"No media\""));
     }
     assert_eq!(w.ends(), [EndCause::MediaLost]);
+    w.is_clean();
+}
+
+#[test]
+fn silence_that_crosses_a_hold_ends_nothing() {
+    let mut w = World::new().rings(&[B]);
+    w.silence = Some(Duration::from_secs(30));
+    let (mut caller, _) = w.talk();
+    w.send(A, &mut caller, Method::Invite, Some(&sdp_with(A, "inactive")));
+    let asked = w.asked(B, Method::Invite);
+    w.answer(B, &asked, 200, Some(&sdp_with(B, "inactive")));
+    for n in [0, 1] {
+        let end = LegId { call: w.asked[0], n };
+        w.report(MediaReport::Silent { end });
+    }
+    assert_eq!(w.calls.len(), 1);
+}
+
+#[test]
+fn a_relay_that_cannot_ends_the_call() {
+    let mut w = World::new().rings(&[B]);
+    w.talk();
+    let end = LegId { call: w.asked[0], n: 1 };
+    w.report(MediaReport::Refused { end, why: media::command::Refusal::NoSuchPorts });
+    w.asked(A, Method::Bye);
+    w.asked(B, Method::Bye);
+    assert_eq!(w.ends(), [EndCause::Internal]);
     w.is_clean();
 }

@@ -31,7 +31,7 @@ impl Chaos {
         let loss = [0, 3, 10, 30][chance.below(4) as usize];
         let mut dice = chance.fork();
         world.lose = Box::new(move || dice.below(100) < loss);
-        let phones = (0..4).map(|_| Wild::default()).collect();
+        let phones = (0..PHONES).map(|_| Wild::default()).collect();
         Chaos { world, chance, phones }
     }
 
@@ -48,7 +48,7 @@ impl Chaos {
             2 => vec![Step::Ring, Step::AnswerAfter { delay: ring_for }, Step::Echo],
             _ => {
                 let order = |chance: &mut Chance| chance.below(3) as u32;
-                let targets = (1..=1 + self.chance.below(3) as usize).map(|n| target(n, order(&mut self.chance)));
+                let targets = (1..=1 + self.chance.below(4) as usize).map(|n| target(n, order(&mut self.chance)));
                 let targets = targets.collect();
                 let mut plan = vec![Step::Dial { targets, ring_for }];
                 if self.one_in(3) {
@@ -144,8 +144,8 @@ impl Chaos {
 
     /// Something happens out of the blue.
     fn act(&mut self) {
-        let phone = self.chance.below(4) as usize;
-        match self.chance.below(16) {
+        let phone = self.chance.below(PHONES as u64) as usize;
+        match self.chance.below(17) {
             0..=3 => self.call(phone),
             4..=6 => {
                 if let Some(asked) = self.phones[phone].open.pop() {
@@ -167,6 +167,7 @@ impl Chaos {
                     self.world.report(MediaReport::Silent { end });
                 }
             }
+            15 if self.one_in(3) => self.world.close(E),
             _ => {
                 if let Some(&call) = self.world.asked.last() {
                     let now = self.world.now;
@@ -208,7 +209,7 @@ impl Chaos {
         for _ in 0..steps {
             self.act();
             for _ in 0..3 {
-                (0..4).for_each(|phone| self.react(phone));
+                (0..PHONES).for_each(|phone| self.react(phone));
             }
             let span = [0, 5, 300, 1_500, 40_000][self.chance.below(5) as usize];
             let span = Duration::from_millis(self.chance.below(span + 1));
@@ -218,7 +219,7 @@ impl Chaos {
         // Whoever is still talking reaches the longest call.
         for _ in 0..4 {
             self.world.pass(Duration::from_hours(4));
-            (0..4).for_each(|phone| self.react(phone));
+            (0..PHONES).for_each(|phone| self.react(phone));
         }
         self.world.is_clean();
     }
@@ -237,3 +238,4 @@ fn whatever_happens_each_call_ends_once_and_nothing_leaks() {
 }
 
 const SEEDS: u64 = 150;
+const PHONES: usize = 5;

@@ -153,7 +153,7 @@ impl World {
                     }
                 }
                 sip::Output::Event(event) => self.phones[n].events.push_back(event),
-                sip::Output::Connect { .. } => unreachable!("phones speak UDP"),
+                sip::Output::Connect { .. } => unreachable!("phones speak over what they have"),
                 sip::Output::Timeout(_) => return moved,
             }
             moved = true;
@@ -168,7 +168,8 @@ impl World {
                 match self.endpoint.poll() {
                     sip::Output::Transmit { flow, bytes } => self.carry(&flow, bytes),
                     sip::Output::Event(event) => self.take(event),
-                    sip::Output::Connect { .. } => unreachable!("phones speak UDP"),
+                    // Nobody listens for connections.
+                    sip::Output::Connect { id, .. } => self.endpoint.handle_connected(id, Err(()), self.now),
                     sip::Output::Timeout(_) => break,
                 }
                 idle = false;
