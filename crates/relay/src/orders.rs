@@ -117,11 +117,12 @@ impl Sender {
 impl Orders {
     /// Hands out what waits, at most a ring full; true when there may be more.
     pub(crate) fn take(&self, mut carry_out: impl FnMut(MediaCommand)) -> bool {
+        // From here on a new command wakes again, should it not be seen below. Also when nothing seems to wait: the
+        // command that woke may have been taken before it was counted, and the next one must not sleep on its account.
+        self.shared.woken.store(false, Ordering::SeqCst);
         if self.shared.queued.load(Ordering::SeqCst) == 0 {
             return false;
         }
-        // From here on a new command wakes again, should it not be seen below.
-        self.shared.woken.store(false, Ordering::SeqCst);
         let mut taken = 0;
         while taken < ORDERS
             && let Ok(command) = self.ring.try_recv()
