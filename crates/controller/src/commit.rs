@@ -191,4 +191,6 @@ impl Drop for CommitLoop {
 }
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod tests;
