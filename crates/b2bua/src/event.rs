@@ -73,7 +73,7 @@ pub enum Output {
     Acked(ServerTxn),
     /// For the relay.
     Media(MediaCommand),
-    /// Something happened.
+    /// Something happened. A leg that is up when its call ends has no end of its own: the call's end is its end.
     Fact {
         /// Whose.
         account: AccountId,
