@@ -2,8 +2,10 @@
 //!
 //! What it is: [`Store`] opens the data folder and changes its rows; [`Directory`] answers the core's questions from a
 //! connection of its own; [`CommitLoop`] gathers facts, commits many at once and says what is stored, so that a promise
-//! leaves only after the fact behind it is on disk. At the start, calls that a crash cut off are closed once as
-//! interrupted and the live registrations are handed back.
+//! leaves only after the fact behind it is on disk. A commit is one append to the journal, a file whose space is taken
+//! beforehand, so it goes on when the disk is full; a second thread folds the journal into SQLite, where records are
+//! read: whoever asks for them waits until they hold all that was stored. At the start, what the journal still has is
+//! folded, calls that a crash cut off are closed once as interrupted, and the live registrations are handed back.
 //!
 //! What it refuses: to keep a password (only the three HA1 values of RFC 7616 §3.4.2 and RFC 8760 are stored), to answer
 //! about one account from another's rows (every query carries the account), to read a clock or draw entropy (both are
@@ -23,7 +25,7 @@
 //! assert!(store.directory().unwrap().user(account.id, "101").unwrap().is_some());
 //! ```
 //!
-//! Limits: [`limit`]. One file per data folder (`crosspoint.db` with its `-wal` and `-shm`), one reserve beside it.
+//! Limits: [`limit`]. A data folder has `crosspoint.db` (with its `-wal` and `-shm`), `journal` and `lock`.
 
 mod account;
 mod calls;

@@ -156,3 +156,58 @@ fn database(dir: &Path) -> PathBuf {
 
 /// The file of [`Journal`].
 const JOURNAL: &str = "journal";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn error(dir: &Path) -> String {
+        Store::open(dir, Durability::Process).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_used_is_told_in_one_sentence() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        assert!(error(&file.join("data")).starts_with("the data folder cannot be written: "));
+        fs::create_dir(dir.path().join("crosspoint.db")).unwrap();
+        assert!(matches!(Store::open(dir.path(), Durability::Process), Err(StoreError::Unwritable { .. })));
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("crosspoint.db");
+        let text = "something else of some length, ".repeat(200);
+        fs::write(&file, &text).unwrap();
+        assert!(matches!(Store::open(dir.path(), Durability::Process), Err(StoreError::Corrupt { .. })));
+        assert!(error(dir.path()).contains("is damaged or not a crosspoint database"));
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    }
+
+    #[test]
+    fn the_store_and_its_loop_may_move_to_other_threads() {
+        fn moves<T: Send>() {}
+        moves::<Store>();
+        moves::<crate::CommitLoop>();
+        moves::<Directory>();
+    }
+
+    #[test]
+    fn one_server_has_the_folder_and_nobody_else_reads_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("deep/data");
+        let store = Store::open(&data, Durability::Power).unwrap();
+        assert!(error(&data).starts_with("another crosspoint uses the data folder"));
+        for name in ["", "crosspoint.db", "crosspoint.db-wal", "journal"] {
+            let mode = fs::metadata(data.join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{name}");
+        }
+        drop(store);
+        Store::open(&data, Durability::Power).unwrap();
+        assert_eq!(("power".parse(), "process".parse()), (Ok(Durability::Power), Ok(Durability::Process)));
+        assert!("none".parse::<Durability>().is_err());
+    }
+}
