@@ -227,11 +227,7 @@ impl Chaos {
 
 #[test]
 fn whatever_happens_each_call_ends_once_and_nothing_leaks() {
-    let seeds = match std::env::var("SEED") {
-        Ok(seed) => vec![seed.parse().expect("SEED is a number")],
-        Err(_) => (0..SEEDS).collect(),
-    };
-    for seed in seeds {
+    for seed in super::host::seeds(SEEDS) {
         println!("SEED={seed}");
         Chaos::new(seed).run(60);
     }

@@ -1,7 +1,8 @@
 //! A small world: phones with endpoints of their own around one exchange, joined by a network without delay. Time
 //! stands still until a test lets it pass.
 
-use crate::{Calls, Config, DialTarget, Invite, Output, Step};
+pub(crate) use super::names::*;
+use crate::{Calls, Config, Invite, Output, Step};
 use bytes::Bytes;
 use media::command::{EndCounters, Family, MediaCommand, MediaReport, PortPair};
 use sip::{
@@ -11,9 +12,7 @@ use sip::{
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
-use words::{
-    AccountId, CallId, Chance, Clock, ConnectionId, EndCause, Fact, Flow, Party, Seed, Time, Transport, UserId, Wall,
-};
+use words::{AccountId, CallId, Chance, Clock, EndCause, Fact, Flow, Party, Seed, Time, UserId, Wall};
 
 /// Phones by number: 0 is the caller as a rule.
 pub(crate) const A: usize = 0;
@@ -520,68 +519,6 @@ impl World {
 pub(crate) struct Asked {
     pub(crate) txn: ServerTxn,
     pub(crate) message: Message,
-}
-
-pub(crate) fn exchange_address() -> SocketAddr {
-    "10.0.0.1:5060".parse().unwrap()
-}
-
-pub(crate) fn phone_address(n: usize) -> SocketAddr {
-    format!("10.0.1.{}:5060", n + 1).parse().unwrap()
-}
-
-/// The flow between the exchange and a phone, as the exchange sees it.
-pub(crate) fn flow(phone: usize) -> Flow {
-    let stream = phone >= E;
-    Flow {
-        transport: if stream { Transport::Tcp } else { Transport::Udp },
-        listener: 0,
-        connection: if stream { ConnectionId { slot: phone as u32, generation: 1 } } else { ConnectionId::NONE },
-        local: exchange_address(),
-        remote: phone_address(phone),
-    }
-}
-
-fn to_exchange(phone: usize) -> Flow {
-    turned(flow(phone))
-}
-
-fn turned(flow: Flow) -> Flow {
-    Flow { local: flow.remote, remote: flow.local, ..flow }
-}
-
-pub(crate) fn contact(phone: usize) -> String {
-    format!("<sip:u{phone}@{}>", phone_address(phone))
-}
-
-pub(crate) fn target(phone: usize, order: u32) -> DialTarget {
-    DialTarget {
-        to: Party { number: format!("100{phone}").as_str().into(), name: "".into(), user: Some(UserId(9)), peer: None },
-        request_uri: format!("sip:u{phone}@{}", phone_address(phone)),
-        target: Target::Flow(flow(phone)),
-        route: Vec::new(),
-        to_uri: format!("sip:100{phone}@office.example"),
-        order,
-        nat: false,
-    }
-}
-
-/// What a phone says about its media.
-pub(crate) fn sdp(phone: usize) -> String {
-    sdp_with(phone, "sendrecv")
-}
-
-pub(crate) fn sdp_with(phone: usize, direction: &str) -> String {
-    let ip = phone_address(phone).ip();
-    format!(
-        "v=0\r\no=- 7{phone} 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 4000{phone} RTP/AVP 0 8 101\r\n\
-         a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\n"
-    )
-}
-
-/// The body of a message as text.
-pub(crate) fn body(message: &Message) -> &str {
-    std::str::from_utf8(message.body()).unwrap()
 }
 
 fn outgoing(builder: MessageBuilder, body: Option<&str>) -> Outgoing {
