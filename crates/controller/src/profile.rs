@@ -1,10 +1,10 @@
 //! The account that load tests drive.
 
 use crate::error::AdminError;
-use crate::password::Hashes;
 use crate::route::{self, Pattern, RouteTarget, Service};
 use crate::store::Store;
 use crate::user::{self, AlgorithmPolicy, UserRecord};
+use sip::digest::Ha1;
 use std::net::SocketAddr;
 use words::{AccountId, PeerId, Transport, UserId, Wall};
 
@@ -45,7 +45,7 @@ impl Store {
         let account = AccountId(connection.last_insert_rowid() as u32);
         for number in USERS {
             let extension = number.to_string();
-            let hashes = Hashes::of(&extension, NAME, &format!("secret{extension}"));
+            let hashes = Ha1::new(&extension, NAME, &format!("secret{extension}"));
             user::insert(
                 connection,
                 &UserRecord {
@@ -113,7 +113,7 @@ mod tests {
         let users = store.users(made.account).unwrap();
         let ends = (users[0].extension.as_str(), users[999].auth_user.as_str());
         assert_eq!((users.len(), ends), (1_000, ("1000", "1999")));
-        assert!(users[7].ha1_md5 == Hashes::of("1007", "bench", "secret1007").md5);
+        assert!(users[7].ha1_md5 == Ha1::new("1007", "bench", "secret1007").md5);
         assert_eq!(store.routes(made.account).unwrap().len(), SERVICES.len() + 1);
         let directory = store.directory().unwrap();
         assert_eq!(directory.account_by_domain("bench").unwrap().unwrap().realm, "bench");

@@ -33,6 +33,8 @@ impl Store {
     /// The registrations that the last process left and that are still good at `now`: of users who may register and were
     /// not revoked since.
     pub fn live_bindings(&self, now: Wall) -> Result<Vec<LiveBinding>, AdminError> {
+        // What ended while nobody was there to say so. A day of grace, as a wall clock may be wrong at the start.
+        self.connection.execute("DELETE FROM binding WHERE expires < ?1", [now.0.saturating_sub(DAY_MS)])?;
         let mut statement = self.connection.prepare_cached(
             "SELECT binding.account, binding.user, binding.body FROM binding JOIN user
              ON user.id = binding.user AND user.account = binding.account
@@ -228,3 +230,6 @@ impl Fold {
         Ok(interrupted)
     }
 }
+
+/// Units: milliseconds.
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;

@@ -3,10 +3,11 @@
 use crate::account::{self, check_text};
 use crate::error::AdminError;
 use crate::limit;
-use crate::password::{self, Hashes};
+use crate::password;
 use crate::store::Store;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
+use sip::digest::Ha1;
 use words::{AccountId, Chance, Secret, UserId, Wall};
 
 /// A user's row without its keys.
@@ -144,7 +145,7 @@ impl Store {
             }
             None => free_auth_user(&transaction, &account.name, &new.extension)?,
         };
-        let hashes = Hashes::of(&auth_user, &account.realm, password.reveal());
+        let hashes = Ha1::new(&auth_user, &account.realm, password.reveal());
         let mut made = UserRecord {
             account: account.id,
             id: UserId(0),
@@ -184,7 +185,7 @@ impl Store {
         let transaction = self.connection.unchecked_transaction()?;
         let domain = account::account(&transaction, account)?.ok_or(AdminError::Missing { what: "account" })?.domain;
         let mut user = known(&transaction, account, extension)?;
-        let hashes = Hashes::of(&user.auth_user, &user.realm, password.reveal());
+        let hashes = Ha1::new(&user.auth_user, &user.realm, password.reveal());
         transaction.execute(
             "UPDATE user SET ha1_md5 = ?3, ha1_sha256 = ?4, ha1_sha512_256 = ?5 WHERE account = ?1 AND id = ?2",
             params![account.0, user.id.0, hashes.md5, hashes.sha256, hashes.sha512_256],
@@ -390,7 +391,7 @@ mod tests {
     fn only_hashes_are_stored_and_a_reset_changes_them() {
         let (dir, store, a, _) = store();
         let before = store.add_user(given(a, "101"), Wall(0)).unwrap();
-        assert!(before.user.ha1_md5 == Hashes::of("101", "a.example", "correct horse").md5);
+        assert!(before.user.ha1_md5 == Ha1::new("101", "a.example", "correct horse").md5);
         let mut chance = Chance::new(Seed::from_number(1));
         let after = store.reset_user(a, "101", NewPassword::Generated(&mut chance), Wall(9)).unwrap();
         let read = store.directory().unwrap().user(a, "101").unwrap().unwrap();
