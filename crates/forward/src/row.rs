@@ -104,7 +104,16 @@ impl Terms {
 }
 
 impl Kernel {
-    /// Whether the socket is connected.
+    /// Whether the socket is connected and only its peer's packets are in it.
+    #[inline]
+    pub(crate) fn knows_peer(self) -> bool {
+        match self {
+            Kernel::Unproven | Kernel::Proven => true,
+            Kernel::Open | Kernel::Draining | Kernel::Never => false,
+        }
+    }
+
+    /// Whether the socket is connected, or was told to be.
     pub(crate) fn is_connected(self) -> bool {
         match self {
             Kernel::Draining | Kernel::Unproven | Kernel::Proven => true,

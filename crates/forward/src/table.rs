@@ -233,7 +233,7 @@ impl Table {
     #[inline]
     pub fn is_connected(&self, slot: u32) -> bool {
         let end = self.rows.get(slot as usize).and_then(|row| row.end.as_ref());
-        end.is_some_and(|end| matches!(end.kernel, Kernel::Unproven | Kernel::Proven))
+        end.is_some_and(|end| end.kernel.knows_peer())
     }
 
     /// Whether the RTP socket of `slot` was connected and not yet [`Table::drained`].
@@ -248,7 +248,7 @@ impl Table {
         if !end.plays || !end.direction.sends() {
             return None;
         }
-        let to = if end.kernel.is_connected() { None } else { Some(end.latch.rtp_target()?) };
+        let to = if end.kernel.knows_peer() { None } else { Some(end.latch.rtp_target()?) };
         end.counters.packets_out += 1;
         end.counters.bytes_out += bytes as u64;
         self.totals.packets += 1;
@@ -451,7 +451,7 @@ impl Table {
     fn route(&self, link: Link) -> Option<Route> {
         let row = self.rows.get(link.slot as usize).filter(|row| row.epoch == link.epoch)?;
         let out = row.end.as_ref().filter(|out| out.direction.sends() && !out.plays)?;
-        let to = if out.kernel.is_connected() { None } else { Some(out.latch.rtp_target()?) };
+        let to = if out.kernel.knows_peer() { None } else { Some(out.latch.rtp_target()?) };
         Some(Route { socket: SocketId::rtp(link.slot), to })
     }
 
@@ -617,9 +617,11 @@ mod tests {
         bench.table.drained(0);
         assert!(bench.table.is_connected(0));
         assert_eq!(bench.speak(1, phone(1), 0, 1), sent(0, None));
-        assert_eq!(bench.speak(0, phone(0), 0, 3), sent(1, None));
+        assert_eq!(bench.speak(0, phone(0), 0, 3), sent(1, Some(phone(1))));
+        bench.table.drained(1);
+        assert_eq!(bench.speak(0, phone(0), 0, 5), sent(1, None));
         let counters = bench.close(0);
-        assert_eq!((counters.packets_in, counters.packets_out, counters.bytes_in, counters.lost), (2, 1, 344, 1));
+        assert_eq!((counters.packets_in, counters.packets_out, counters.bytes_in, counters.lost), (3, 1, 516, 2));
     }
 
     #[test]

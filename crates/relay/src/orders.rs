@@ -90,9 +90,14 @@ impl Sender {
 
     /// Wakes the worker if commands wait.
     pub(crate) fn settle(&self) {
-        if self.shared.queued.load(Ordering::SeqCst) > 0 {
+        if !self.is_settled() {
             self.wake();
         }
+    }
+
+    /// Whether all that was queued is carried out.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.shared.queued.load(Ordering::SeqCst) <= 0
     }
 
     /// Tells the worker to end.
@@ -115,13 +120,14 @@ impl Sender {
 }
 
 impl Orders {
-    /// Hands out what waits, at most a ring full; true when there may be more.
-    pub(crate) fn take(&self, mut carry_out: impl FnMut(MediaCommand)) -> bool {
+    /// Hands out what waits, at most a ring full or what overflowed it, and tells how much that was. Until that is said
+    /// to be [`Orders::done`] it counts as waiting.
+    pub(crate) fn take(&self, mut carry_out: impl FnMut(MediaCommand)) -> usize {
         // From here on a new command wakes again, should it not be seen below. Also when nothing seems to wait: the
         // command that woke may have been taken before it was counted, and the next one must not sleep on its account.
         self.shared.woken.store(false, Ordering::SeqCst);
         if self.shared.queued.load(Ordering::SeqCst) == 0 {
-            return false;
+            return 0;
         }
         let mut taken = 0;
         while taken < ORDERS
@@ -130,8 +136,7 @@ impl Orders {
             carry_out(command);
             taken += 1;
         }
-        let more = taken == ORDERS;
-        if !more && self.shared.overflows.load(Ordering::Acquire) {
+        if taken < ORDERS && self.shared.overflows.load(Ordering::Acquire) {
             let commands = {
                 let mut overflow = self.shared.overflow.lock().unwrap_or_else(PoisonError::into_inner);
                 self.shared.overflows.store(false, Ordering::Release);
@@ -140,8 +145,12 @@ impl Orders {
             taken += commands.len();
             commands.into_iter().for_each(carry_out);
         }
-        self.shared.queued.fetch_sub(taken as isize, Ordering::SeqCst);
-        more
+        taken
+    }
+
+    /// Says that what was taken is carried out; true when more waits.
+    pub(crate) fn done(&self, taken: usize) -> bool {
+        self.shared.queued.fetch_sub(taken as isize, Ordering::SeqCst) > taken as isize
     }
 
     /// Says that the worker is about to sleep without a time to wake; false when it must look at its commands first.
@@ -212,7 +221,7 @@ mod tests {
 
     fn taken(orders: &Orders) -> Vec<MediaCommand> {
         let mut all = Vec::new();
-        while orders.take(|command| all.push(command)) {}
+        while orders.done(orders.take(|command| all.push(command))) {}
         all
     }
 

@@ -5,7 +5,7 @@ use crate::ports::{Share, Stock};
 use crate::report::{Notify, REPORTS, Reports};
 use crate::source::Sounds;
 use crate::tier::{Capacity, Mode, kernel_buffer_bytes};
-use crate::worker::{HOUSEKEEPING, Published, Worker};
+use crate::worker::{Published, Worker};
 use forward::{Table, Totals};
 use media::command::{MediaCommand, MediaReport, Refusal};
 use net::batch::{Poller, monotonic_nanos, raise_descriptor_limit};
@@ -59,7 +59,7 @@ impl Config {
 /// What went through the relay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Of all workers, at most [`HOUSEKEEPING`] old while ends are open.
+    /// Of all workers, at most [`HOUSEKEEPING`](crate::HOUSEKEEPING) old while ends are open.
     pub totals: Totals,
     /// Bound pairs of ports.
     pub pairs: u64,
@@ -196,8 +196,8 @@ impl Relay {
         self.settle();
         let until = monotonic_nanos().saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
         let mut now = monotonic_nanos();
-        while now < until && self.counters().totals.ends > 0 {
-            std::thread::sleep(HOUSEKEEPING.min(Duration::from_nanos(until - now)));
+        while now < until && !(self.workers.iter().all(|w| w.orders.is_settled()) && self.counters().totals.ends == 0) {
+            std::thread::sleep(DRAIN_LOOK.min(Duration::from_nanos(until - now)));
             now = monotonic_nanos();
         }
         self.stop();
@@ -266,5 +266,7 @@ impl std::fmt::Debug for Relay {
     }
 }
 
+/// How often [`Relay::drain`] looks.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// A worker's calls are shallow. Units: bytes.
 const STACK_BYTES: usize = 256 * 1_024;

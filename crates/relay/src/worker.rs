@@ -71,7 +71,9 @@ impl Worker {
                 turn.recover();
             }
         }
-        turn.housekeep(Time::from_nanos(monotonic_nanos()));
+        let now = Time::from_nanos(monotonic_nanos());
+        turn.carry_out_orders(now);
+        turn.housekeep(now);
     }
 }
 
@@ -104,7 +106,7 @@ impl Turn {
         };
         let nanos = monotonic_nanos();
         let now = Time::from_nanos(nanos);
-        self.more_orders = self.carry_out_orders(now);
+        self.carry_out_orders(now);
         self.moved = 0;
         self.forward(ready, now);
         self.pace.count(self.moved, nanos);
@@ -114,7 +116,8 @@ impl Turn {
         }
         if now >= self.next_housekeeping {
             self.housekeep(now);
-        } else if self.worker.reports.is_urgent() {
+        } else if self.worker.reports.is_urgent() || self.worker.table.open_ends() == 0 {
+            // With the last end closed nothing more will come that could be sent along.
             self.worker.reports.flush();
         }
     }
@@ -129,7 +132,7 @@ impl Turn {
             return self.worker.poller.wait(&mut self.events, Some(Duration::ZERO));
         }
         let now = Time::from_nanos(nanos);
-        if self.more_orders || self.worker.stock.is_wanting() {
+        if std::mem::take(&mut self.more_orders) || self.worker.stock.is_wanting() {
             return self.worker.poller.wait(&mut self.events, Some(Duration::ZERO));
         }
         let busy = self.worker.table.open_ends() > 0 || !self.worker.reports.is_empty();
@@ -148,9 +151,9 @@ impl Turn {
         ready
     }
 
-    fn carry_out_orders(&mut self, now: Time) -> bool {
+    fn carry_out_orders(&mut self, now: Time) {
         let Worker { orders, table, stock, .. } = &mut self.worker;
-        let more = orders.take(|command| match command {
+        let taken = orders.take(|command| match command {
             MediaCommand::Stock { pairs, family } => stock.want(pairs, family),
             MediaCommand::Open { .. }
             | MediaCommand::Latch { .. }
@@ -161,7 +164,11 @@ impl Turn {
             | MediaCommand::Close { .. } => table.apply(command, now),
         });
         self.do_outputs(now);
-        more
+        if taken > 0 {
+            // First seen, then done: whoever waits for all to be closed must not miss what was opened.
+            self.publish();
+            self.more_orders = self.worker.orders.done(taken);
+        }
     }
 
     fn forward(&mut self, mut ready: usize, now: Time) {

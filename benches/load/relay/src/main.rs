@@ -1,0 +1,180 @@
+//! What a forwarded RTP packet costs in the relay, in CPU time of its process, beside a bare loop under the same load.
+//!
+//! `relay-load [--calls 50,300,1000] [--secs 5] [--rounds 3] [--mode batch|basic]` measures both in turn and prints the
+//! median of each with their ratio; exit 1 when the ratio is above 1.25 or more than 0.1 % of the packets are lost.
+//! `relay-load hold --calls N --secs S` only opens the calls and prints their addresses, for another generator:
+//! a line `relayA relayB localA localB` each.
+//!
+//! The generator sends from 127.0.0.2 and 127.0.0.3, from port 61000 on.
+
+mod bare;
+mod generate;
+mod subject;
+
+use net::batch::monotonic_nanos;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+
+fn main() -> ExitCode {
+    let args = Args::of(std::env::args().skip(1));
+    match args.verb.as_deref() {
+        Some("bare") => bare::run(args.calls[0], args.secs),
+        Some("hold") => subject::run(args.calls[0], args.secs, &args.mode),
+        Some("generate") => generate::run(args.secs),
+        Some(other) => {
+            eprintln!("no verb {other}: bare, hold or generate");
+            return ExitCode::from(2);
+        }
+        None => return compare(&args),
+    }
+    ExitCode::SUCCESS
+}
+
+/// What stands on the command line.
+struct Args {
+    verb: Option<String>,
+    calls: Vec<u16>,
+    secs: u64,
+    rounds: usize,
+    mode: String,
+}
+
+impl Args {
+    fn of(mut words: impl Iterator<Item = String>) -> Self {
+        let mut args = Args { verb: None, calls: vec![50, 300, 1_000], secs: 5, rounds: 3, mode: "batch".into() };
+        while let Some(word) = words.next() {
+            let Some(option) = word.strip_prefix("--") else {
+                args.verb = Some(word);
+                continue;
+            };
+            let value = words.next().unwrap_or_default();
+            let number = || value.parse::<u64>().expect("a number follows the option");
+            match option {
+                "calls" => args.calls = value.split(',').map(|n| n.parse().expect("numbers of calls")).collect(),
+                "secs" => args.secs = number().clamp(2, 120),
+                "rounds" => args.rounds = number().clamp(1, 99) as usize,
+                "mode" => args.mode = value,
+                _ => panic!("no option --{option}"),
+            }
+        }
+        args
+    }
+}
+
+/// One run: what a process spent, and what the generator saw.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    nanos_per_packet: f64,
+    loss_percent: f64,
+    p50_us: u64,
+    p99_us: u64,
+}
+
+fn compare(args: &Args) -> ExitCode {
+    let mut held = true;
+    for &calls in &args.calls {
+        let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        for _ in 0..args.rounds {
+            ours.push(run("hold", calls, args));
+            bare.push(run("bare", calls, args));
+        }
+        let (our, floor) = (median(&ours), median(&bare));
+        let mut ratios: Vec<f64> =
+            ours.iter().zip(&bare).map(|(a, b)| a.nanos_per_packet / b.nanos_per_packet).collect();
+        ratios.sort_by(f64::total_cmp);
+        let ratio = ratios[ratios.len() / 2];
+        let loss = ours.iter().map(|run| run.loss_percent).fold(0.0, f64::max);
+        let ok = ratio <= 1.25 && loss <= 0.1;
+        held &= ok;
+        println!(
+            "{} relay {} @{calls}: {ratio:.2} times the bare loop [{:.2}..{:.2}] (<= 1.25): {:.0} against {:.0} ns, loss {loss:.3} %, p50 {} p99 {} us (bare: {} {})",
+            if ok { "ok  " } else { "MISS" },
+            args.mode,
+            ratios[0],
+            ratios[ratios.len() - 1],
+            our.nanos_per_packet,
+            floor.nanos_per_packet,
+            our.p50_us,
+            our.p99_us,
+            floor.p50_us,
+            floor.p99_us,
+        );
+    }
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn median(runs: &[Run]) -> Run {
+    let mut sorted = runs.to_vec();
+    sorted.sort_by(|a, b| a.nanos_per_packet.total_cmp(&b.nanos_per_packet));
+    sorted[sorted.len() / 2]
+}
+
+fn run(verb: &str, calls: u16, args: &Args) -> Run {
+    let (mut subject, mut lines) = child(verb, calls, args.secs + 3, &args.mode);
+    let pairs: Vec<String> = (0..calls).map(|_| line(&mut lines)).collect();
+    let (mut generator, mut seen) = child("generate", calls, args.secs, &args.mode);
+    let mut to = generator.stdin.take().expect("the generator reads pairs");
+    to.write_all((pairs.join("\n") + "\n").as_bytes()).expect("the generator reads pairs");
+    drop(to);
+    let numbers =
+        |text: String| text.split_whitespace().map(|n| n.parse::<u64>().expect("numbers")).collect::<Vec<_>>();
+    let seen = numbers(line(&mut seen));
+    generator.wait().expect("the generator ends");
+    // The subject tells what it spent when its standard input closes.
+    drop(subject.stdin.take());
+    let spent = numbers(line(&mut lines));
+    subject.wait().expect("the subject ends");
+    let (&[sent, received, p50_us, p99_us], &[packets, cpu_nanos]) = (&seen[..], &spent[..]) else {
+        panic!("odd figures: {seen:?} {spent:?}")
+    };
+    let loss_percent = 100.0 * (sent as f64 - received as f64) / sent.max(1) as f64;
+    Run { nanos_per_packet: cpu_nanos as f64 / packets.max(1) as f64, loss_percent, p50_us, p99_us }
+}
+
+fn child(verb: &str, calls: u16, secs: u64, mode: &str) -> (Child, BufReader<ChildStdout>) {
+    let me = std::env::current_exe().expect("this program has a path");
+    let (calls, secs) = (calls.to_string(), secs.to_string());
+    let mut child = Command::new(me)
+        .args([verb, "--calls", &calls, "--secs", &secs, "--mode", mode])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this program starts");
+    let out = BufReader::new(child.stdout.take().expect("it was piped"));
+    (child, out)
+}
+
+fn line(from: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    from.read_line(&mut line).expect("a line");
+    line.trim().to_string()
+}
+
+/// The phones of call `n`.
+fn phones(n: u16) -> [SocketAddr; 2] {
+    let port = 61_000 + 2 * n;
+    [(Ipv4Addr::new(127, 0, 0, 2), port).into(), (Ipv4Addr::new(127, 0, 0, 3), port).into()]
+}
+
+/// Pins this thread, so that what is compared does not share a processor with its load.
+fn pin(cpu: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpu);
+    // On a machine with one processor nothing is left to choose.
+    let _ = rustix::thread::sched_setaffinity(None, &set);
+}
+
+/// Becomes true when standard input closes.
+fn closed() -> std::sync::mpsc::Receiver<()> {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = sender.send(());
+    });
+    receiver
+}
+
+fn deadline(secs: u64) -> u64 {
+    monotonic_nanos() + secs * 1_000_000_000
+}

@@ -1,0 +1,71 @@
+//! The relay itself with calls opened as the switch opens them.
+
+use crate::{closed, phones};
+use media::command::{Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule};
+use media::sdp::Direction;
+use net::batch::process_cpu_nanos;
+use relay::{Config, Mode, Relay};
+use std::net::SocketAddr;
+use std::time::Duration;
+use words::{CallId, LegId, Seed};
+
+/// Opens calls between the phones, tells their ports, forwards until standard input closes and tells what that cost.
+pub(crate) fn run(calls: u16, secs: u64, mode: &str) {
+    let end = closed();
+    let mode = match mode {
+        "batch" => Mode::Batch,
+        "basic" => Mode::Basic,
+        _ => panic!("no mode {mode}"),
+    };
+    let config = Config { mode, ipv6: None, ..Config::new(10_000, 32_767, Seed::from_number(1)) };
+    let (mut relay, reports) = Relay::start(&config, Box::new(|| ())).expect("the relay starts");
+    let wanted = 2 * u32::from(calls);
+    relay.apply(MediaCommand::Stock { pairs: wanted, family: Family::V4 }).expect("an empty queue");
+    let mut pairs: Vec<PortPair> = Vec::new();
+    while pairs.len() < wanted as usize {
+        if let MediaReport::Ready { ports } = reports.recv().expect("ports") {
+            pairs.extend(ports);
+        }
+    }
+    for call in 0..calls {
+        let ports = [pairs[2 * usize::from(call)], pairs[2 * usize::from(call) + 1]];
+        open(&mut relay, call, ports);
+        let [a, b] = phones(call);
+        println!("127.0.0.1:{} 127.0.0.1:{} {a} {b}", ports[0].rtp_port, ports[1].rtp_port);
+    }
+    relay.settle();
+    let from = process_cpu_nanos();
+    // Whoever started this and went away does not leave it behind.
+    if end.recv_timeout(Duration::from_secs(secs + 60)).is_err() {
+        return;
+    }
+    let spent = process_cpu_nanos() - from;
+    // The figures are published a few times a second.
+    std::thread::sleep(relay::HOUSEKEEPING * 2);
+    println!("{} {spent}", relay.counters().totals.packets);
+}
+
+fn open(relay: &mut Relay, call: u16, ports: [PortPair; 2]) {
+    let leg = |n| LegId { call: CallId(u128::from(call) + 1), n };
+    for (n, (phone, ports)) in (0..).zip(phones(call).into_iter().zip(ports)) {
+        let rtcp = SocketAddr::new(phone.ip(), phone.port() + 1);
+        let open = MediaCommand::Open {
+            end: leg(n),
+            ports,
+            generation: Generation(1),
+            source: SourceRule::Strict,
+            remote: Some(MediaAddress { rtp: phone, rtcp }),
+            payload_types: PayloadTypes::NONE.with(0).with(101),
+            telephone_event: Some(101),
+            direction: Direction::SendRecv,
+            silence: Some(Duration::from_mins(1)),
+        };
+        relay.apply(open).expect("opening is never refused");
+    }
+    for (from, to) in [(0, 1), (1, 0)] {
+        let link = MediaCommand::Link { from: leg(from), to: leg(to), generation: Generation(2) };
+        while relay.apply(link).is_err() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Phones and the switch's side of a relay, for tests.
+
+use media::command::{
+    EndCounters, Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule,
+};
+use media::dtmf::EventPackets;
+use media::rtp::{RtpHeader, RtpView};
+use media::sdp::Direction;
+use net::batch::monotonic_nanos;
+use relay::{Config, Counters, Mode, Relay};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+use words::{CallId, LegId, Seed};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The relay and what the switch knows of it.
+pub(crate) struct Exchange {
+    pub(crate) relay: Relay,
+    pub(crate) reports: Receiver<MediaReport>,
+    pub(crate) ready: Vec<PortPair>,
+    pub(crate) address: IpAddr,
+    calls: u128,
+}
+
+impl Exchange {
+    /// A relay on 127.0.9.`host` with four pairs.
+    pub(crate) fn start(host: u8, mode: Mode) -> Self {
+        Self::start_with(host, mode, 1)
+    }
+
+    pub(crate) fn start_with(host: u8, mode: Mode, workers: u16) -> Self {
+        let address = Ipv4Addr::new(127, 0, 9, host);
+        let config = Config { workers, mode, ipv4: Some(address), ipv6: None, ..config() };
+        Self::with(&config, address.into(), Family::V4).expect("the relay starts")
+    }
+
+    /// On ::1, where the host has it.
+    pub(crate) fn start_v6(mode: Mode) -> Option<Self> {
+        UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).ok()?;
+        let config = Config { mode, ipv4: None, ipv6: Some(Ipv6Addr::LOCALHOST), ..config() };
+        Self::with(&config, Ipv6Addr::LOCALHOST.into(), Family::V6)
+    }
+
+    fn with(config: &Config, address: IpAddr, family: Family) -> Option<Self> {
+        let (mut relay, reports) = Relay::start(config, Box::new(|| ())).ok()?;
+        assert!(relay.capacity().pairs >= 4);
+        relay.apply(MediaCommand::Stock { pairs: 4, family }).unwrap();
+        let mut ready = Vec::new();
+        while ready.len() < 4 {
+            match reports.recv_timeout(PATIENCE) {
+                Ok(MediaReport::Ready { ports }) => ready.extend(ports),
+                other => panic!("no ports: {other:?}"),
+            }
+        }
+        Some(Exchange { relay, reports, ready, address, calls: 0 })
+    }
+
+    /// A phone on the exchange's own host, described as it is. Its name is leg `n` of a new call if `n` is 0, else of
+    /// the last one.
+    pub(crate) fn phone(&mut self, n: u16) -> Phone {
+        self.calls += u128::from(n == 0);
+        let (rtp, rtcp) = loop {
+            let rtp = UdpSocket::bind((self.address, 0)).unwrap();
+            let above = rtp.local_addr().unwrap().port().wrapping_add(1);
+            if let Ok(rtcp) = UdpSocket::bind((self.address, above)) {
+                break (rtp, rtcp);
+            }
+        };
+        rtp.set_read_timeout(Some(PATIENCE)).unwrap();
+        rtcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        let address = rtp.local_addr().unwrap();
+        Phone {
+            name: LegId { call: CallId(self.calls), n },
+            described: MediaAddress { rtp: address, rtcp: rtcp.local_addr().unwrap() },
+            address,
+            rtp,
+            rtcp,
+            to: None,
+            ports: None,
+            generation: Generation::default(),
+            rule: SourceRule::Strict,
+            silence: None,
+        }
+    }
+
+    pub(crate) fn apply(&mut self, command: MediaCommand) {
+        self.relay.apply(command).unwrap();
+    }
+
+    pub(crate) fn open(&mut self, phone: &mut Phone) {
+        let free =
+            self.ready.iter().find(|pair| u16::try_from(pair.slot).is_ok_and(|slot| slot % 4 == phone.name.n % 4));
+        let ports = *phone.ports.get_or_insert(*free.unwrap_or(&self.ready[0]));
+        phone.to =
+            Some((SocketAddr::new(self.address, ports.rtp_port), SocketAddr::new(self.address, ports.rtcp_port())));
+        let command = MediaCommand::Open {
+            end: phone.name,
+            ports,
+            generation: phone.generation.step(),
+            source: phone.rule,
+            remote: Some(phone.described),
+            payload_types: PayloadTypes::NONE.with(0).with(101),
+            telephone_event: Some(101),
+            direction: Direction::SendRecv,
+            silence: phone.silence,
+        };
+        self.apply(command);
+    }
+
+    pub(crate) fn latch(&mut self, phone: &mut Phone, remote: Option<MediaAddress>, direction: Direction) {
+        let command = MediaCommand::Latch {
+            end: phone.name,
+            generation: phone.generation.step(),
+            source: phone.rule,
+            remote,
+            payload_types: PayloadTypes::NONE.with(0).with(101),
+            telephone_event: Some(101),
+            direction,
+            silence: phone.silence,
+        };
+        self.apply(command);
+    }
+
+    pub(crate) fn link(&mut self, from: &mut Phone, to: &Phone) {
+        let generation = from.generation.step();
+        self.apply(MediaCommand::Link { from: from.name, to: to.name, generation });
+    }
+
+    /// Opens both and links them both ways.
+    pub(crate) fn call(&mut self, a: &mut Phone, b: &mut Phone) {
+        self.open(a);
+        self.open(b);
+        self.link(a, b);
+        self.link(b, a);
+    }
+
+    pub(crate) fn call_on(&mut self, a: &mut Phone, b: &mut Phone, ports: [PortPair; 2]) {
+        (a.ports, b.ports) = (Some(ports[0]), Some(ports[1]));
+        self.call(a, b);
+    }
+
+    /// Waits until the worker has carried out what was said to it so far: a packet to a socket wakes it.
+    pub(crate) fn settle(&mut self, _of: &Phone) {
+        self.relay.settle();
+        // Refused in order, so its refusal says that all before it was done.
+        let nobody = LegId { call: CallId(u128::MAX), n: 0 };
+        let sound = media::command::Sound::Ringback;
+        self.apply(MediaCommand::Play { end: nobody, generation: Generation(1), sound, payload_type: 0 });
+        while !matches!(self.report(), MediaReport::Refused { end, .. } if end == nobody) {}
+    }
+
+    pub(crate) fn report(&self) -> MediaReport {
+        self.reports.recv_timeout(PATIENCE).expect("a report")
+    }
+
+    pub(crate) fn apply_close(&mut self, phone: &mut Phone) {
+        let (end, generation) = (phone.name, Generation(1_000));
+        self.apply(MediaCommand::Close { end, generation });
+    }
+
+    /// Closes the ends and waits for their counters.
+    pub(crate) fn close(&mut self, phones: [&Phone; 2]) -> [EndCounters; 2] {
+        for phone in phones {
+            self.apply(MediaCommand::Close { end: phone.name, generation: Generation(1_000) });
+        }
+        self.relay.settle();
+        let mut closed = [None; 2];
+        while closed.contains(&None) {
+            if let MediaReport::Closed { end, counters, .. } = self.report() {
+                for (phone, closed) in phones.iter().zip(&mut closed) {
+                    if phone.name == end {
+                        *closed = Some(counters);
+                    }
+                }
+            }
+        }
+        closed.map(Option::unwrap)
+    }
+
+    /// The counters as soon as they are as expected.
+    pub(crate) fn counters_when(&self, expected: impl Fn(&Counters) -> bool) -> Counters {
+        let until = monotonic_nanos() + PATIENCE.as_nanos() as u64;
+        loop {
+            let counters = self.relay.counters();
+            if expected(&counters) || monotonic_nanos() > until {
+                return counters;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn config() -> Config {
+    Config::new(27_000, 27_099, Seed::from_number(1))
+}
+
+/// One phone and its two sockets.
+pub(crate) struct Phone {
+    pub(crate) name: LegId,
+    /// Where it says that it is.
+    pub(crate) described: MediaAddress,
+    /// Where it is.
+    pub(crate) address: SocketAddr,
+    pub(crate) ports: Option<PortPair>,
+    pub(crate) generation: Generation,
+    pub(crate) rule: SourceRule,
+    pub(crate) silence: Option<Duration>,
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    to: Option<(SocketAddr, SocketAddr)>,
+}
+
+impl Phone {
+    pub(crate) fn ports(&self) -> PortPair {
+        self.ports.expect("it has ports")
+    }
+
+    /// Sends to where `other` sends.
+    pub(crate) fn aim_at(&mut self, other: &Phone) {
+        self.to = other.to;
+    }
+
+    /// Sends a packet that carries `n`.
+    pub(crate) fn speak(&mut self, n: u16) {
+        let mut packet = [0xd5; 172];
+        let header =
+            RtpHeader { marker: false, payload_type: 0, sequence: n, timestamp: u32::from(n) * 160, ssrc: self.ssrc() };
+        packet[..12].copy_from_slice(&header.print());
+        let to = self.to.expect("it knows the exchange").0;
+        // What the host refuses, a stranger does not learn of.
+        let _ = self.rtp.send_to(&packet, to);
+    }
+
+    /// Speaks at the pace of a phone until the other hears it.
+    pub(crate) fn speak_until_heard_by(&mut self, other: &mut Phone) {
+        other.rtp.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let heard = (100..600).any(|n| {
+            self.speak(n);
+            other.rtp.recv(&mut [0; 512]).is_ok()
+        });
+        other.drain();
+        other.rtp.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert!(heard, "nobody was learnt");
+    }
+
+    /// Presses a digit for so long, all its packets at once.
+    pub(crate) fn press(&mut self, digit: char, duration_ms: u32) {
+        let to = self.to.expect("it knows the exchange").0;
+        for (sequence, event) in (0..).zip(EventPackets::new(digit, duration_ms).unwrap()) {
+            let header =
+                RtpHeader { marker: sequence == 0, payload_type: 101, sequence, timestamp: 99, ssrc: self.ssrc() };
+            self.rtp.send_to(&[&header.print()[..], &event.print()].concat(), to).unwrap();
+        }
+    }
+
+    pub(crate) fn hear_packet(&mut self) -> Vec<u8> {
+        let mut buffer = [0; 512];
+        let (length, from) = self.rtp.recv_from(&mut buffer).expect("a packet in time");
+        assert_eq!(Some(from), self.to.map(|to| to.0), "a packet from another port");
+        buffer[..length].to_vec()
+    }
+
+    /// The number in the next packet.
+    pub(crate) fn hear(&mut self) -> u16 {
+        let packet = self.hear_packet();
+        assert_eq!(packet.len(), 172);
+        RtpView::parse(&packet).unwrap().sequence()
+    }
+
+    /// Sends a receiver report.
+    pub(crate) fn report(&mut self) {
+        let to = self.to.expect("it knows the exchange").1;
+        let _ = self.rtcp.send_to(&[0x80, 201, 0, 1, 0, 0, 0, self.name.n as u8], to);
+    }
+
+    pub(crate) fn hear_report(&mut self) {
+        let mut buffer = [0; 64];
+        let (length, from) = self.rtcp.recv_from(&mut buffer).expect("a report in time");
+        assert_eq!((length, Some(from)), (8, self.to.map(|to| to.1)));
+    }
+
+    /// Forgets what waits.
+    pub(crate) fn drain(&mut self) {
+        self.rtp.set_nonblocking(true).unwrap();
+        while self.rtp.recv(&mut [0; 512]).is_ok() {}
+        self.rtp.set_nonblocking(false).unwrap();
+    }
+
+    /// Nothing waits: to be asked when something that was sent later has arrived elsewhere.
+    pub(crate) fn assert_heard_nothing(&mut self) {
+        for socket in [&self.rtp, &self.rtcp] {
+            socket.set_nonblocking(true).unwrap();
+            let heard = std::iter::repeat_with(|| socket.recv(&mut [0; 512]));
+            // A refusal of the host is told like a packet and is none.
+            let heard =
+                heard.map(|r| r.map_err(|e| e.kind())).find(|r| r != &Err(std::io::ErrorKind::ConnectionRefused));
+            assert_eq!(heard, Some(Err(std::io::ErrorKind::WouldBlock)));
+            socket.set_nonblocking(false).unwrap();
+        }
+    }
+
+    fn ssrc(&self) -> u32 {
+        0xa000 + u32::from(self.name.n)
+    }
+}
+
+/// How many datagram sockets this host has on a local address, as /proc writes it.
+pub(crate) fn sockets_of(address: &str) -> usize {
+    let table = std::fs::read_to_string("/proc/net/udp").unwrap();
+    table.lines().filter(|line| line.contains(&format!(" {address}:"))).count()
+}
