@@ -289,14 +289,26 @@ impl Switch {
         self.registrar.restore(account, user, binding, &self.clock, now);
     }
 
-    /// How much is going on.
+    /// Whether answers wait for the store: the shell then looks soon for what it says.
+    pub fn waits_for_store(&self) -> bool {
+        self.stream.held() > 0
+    }
+
+    /// How many calls are up.
     pub fn calls_up(&self) -> usize {
         self.calls.len()
+    }
+
+    /// How many pairs of media ports of a family are in use, or closed and not reported free yet.
+    pub fn ports_taken(&self, family: media::command::Family) -> u32 {
+        self.calls.ports(family).taken
     }
 
     /// Whether the core holds together; tests ask after every input.
     pub fn check(&self) -> Result<(), String> {
         self.calls.check()?;
+        self.endpoint.check()?;
+        self.registrar.check()?;
         if self.stream.held() > 0 && self.stream.is_settled() {
             return Err(format!("{} answers wait although everything is stored", self.stream.held()));
         }
@@ -361,7 +373,7 @@ impl Switch {
             match waiter {
                 Waiter::Request(incoming) => self.overloaded(&incoming, now),
                 Waiter::Plan(call) => {
-                    self.calls.reject(call, 503, "Service Unavailable: the directory does not answer", now)
+                    self.calls.reject(call, 503, "Service Unavailable: the directory does not answer", now);
                 }
             }
         }

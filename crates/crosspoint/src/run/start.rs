@@ -1,6 +1,7 @@
 //! Opens everything in order: database, sockets, certificate, relay, threads, interfaces; then tells what is ready.
 
 use super::StartError;
+use super::promises::Promises;
 use super::turn::{Inbox, Load, Running, Wire, WireCounters};
 use crate::cli::Profile;
 use crate::directory::{self, PeerAddresses};
@@ -10,7 +11,7 @@ use crate::peers;
 use crate::profile;
 use crate::setup::{Listener, Setup};
 use api::exchange::{COMMANDS_WAITING, Exchange};
-use controller::{CommitLoop, Outcome, Store};
+use controller::{CommitLoop, Store};
 use media::command::{Family, MediaReport};
 use media::ports::PoolConfig;
 use net::clock::Clocks;
@@ -21,7 +22,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use switch::{Config, Input, ListenerConfig, Switch};
+use switch::{Config, ListenerConfig, Switch};
 use tokio::sync::{Notify, broadcast, mpsc};
 use words::{AccountId, Chance, Seed, Transport};
 
@@ -46,7 +47,8 @@ pub(crate) async fn start(setup: Setup) -> Result<Running, StartError> {
     }
 
     let (inputs_in, inputs) = mpsc::channel(INPUTS);
-    let commit = start_commit(&store, clocks, inputs_in.clone())?;
+    let promises = Promises::default();
+    let commit = start_commit(&store, clocks, promises.clone())?;
     let addresses = PeerAddresses::default();
     let needs = directory::start(store.directory()?, Arc::clone(&addresses), inputs_in)
         .map_err(|e| StartError::new(format!("the directory thread does not start: {e}")))?;
@@ -79,6 +81,7 @@ pub(crate) async fn start(setup: Setup) -> Result<Running, StartError> {
         wire: Wire { udp, connections, counters: WireCounters::default() },
         inbox: Inbox { net, inputs, reports, reported, commands, stop },
         commit,
+        promises,
         needs,
         relay,
         trace,
@@ -155,16 +158,8 @@ fn open_certificate(setup: &Setup) -> Result<Acceptor, StartError> {
     acceptor.map_err(|error| StartError { what: error.to_string(), diagnosis: Some(error.diagnosis()) })
 }
 
-fn start_commit(store: &Store, clocks: Clocks, inputs: mpsc::Sender<Input>) -> Result<CommitLoop, StartError> {
-    let tell = move |outcome: Outcome| {
-        let input = match outcome {
-            Outcome::Stored { up_to, .. } => Input::Stored { up_to },
-            Outcome::Failed { up_to, .. } => Input::StoreFailed { up_to },
-        };
-        // The loop is gone only when the program ends.
-        let _ = inputs.blocking_send(input);
-    };
-    Ok(CommitLoop::start(store, move || clocks.clock(), tell)?)
+fn start_commit(store: &Store, clocks: Clocks, promises: Promises) -> Result<CommitLoop, StartError> {
+    Ok(CommitLoop::start(store, move || clocks.clock(), move |outcome| promises.put(outcome))?)
 }
 
 /// The relay, what it reports, and how many pairs of ports it can have. `reported` is told when there is something.
@@ -189,8 +184,10 @@ fn open_relay(
 /// Where media sockets are bound: on the one address that all listeners of a family have, else on all.
 fn media_addresses(setup: &Setup) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
     let all: BTreeSet<IpAddr> = setup.listeners.iter().map(|listener| listener.address.ip()).collect();
-    let v4: Vec<Ipv4Addr> = all.iter().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None }).collect();
-    let v6: Vec<Ipv6Addr> = all.iter().filter_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None }).collect();
+    let v4: Vec<Ipv4Addr> =
+        all.iter().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None }).collect();
+    let v6: Vec<Ipv6Addr> =
+        all.iter().filter_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None }).collect();
     let one_v4 = if v4.len() > 1 { Some(Ipv4Addr::UNSPECIFIED) } else { v4.first().copied() };
     let one_v6 = if v6.len() > 1 { Some(Ipv6Addr::UNSPECIFIED) } else { v6.first().copied() };
     (one_v4, one_v6)
@@ -222,7 +219,7 @@ fn families(setup: &Setup) -> Vec<Family> {
     both.into_iter().flatten().collect()
 }
 
-/// Inputs of the store and the directory that wait for the loop.
+/// Answers of the directory that wait for the loop.
 const INPUTS: usize = 8_192;
 /// SIP messages that a slow trace may lag behind.
 const TRACE_LINES: usize = 1_024;

@@ -6,11 +6,12 @@
 
 use super::StartError;
 use super::interface::EdgeGauges;
+use super::promises::{LOOK_AGAIN, Promises};
 use crate::edge::{self, Fate};
 use crate::setup::Setup;
 use api::exchange::Asked;
 use bytes::Bytes;
-use controller::CommitLoop;
+use controller::{CommitLoop, Outcome};
 use media::command::MediaReport;
 use net::clock::Clocks;
 use net::stream::{Connections, NetEvent};
@@ -34,6 +35,7 @@ pub(crate) struct Running {
     pub(crate) wire: Wire,
     pub(crate) inbox: Inbox,
     pub(crate) commit: CommitLoop,
+    pub(crate) promises: Promises,
     pub(crate) needs: SyncSender<Need>,
     pub(crate) relay: Relay,
     pub(crate) trace: broadcast::Sender<Arc<str>>,
@@ -64,7 +66,7 @@ pub(crate) struct WireCounters {
 /// What comes from other threads and tasks; each channel is bounded where it is made.
 pub(crate) struct Inbox {
     pub(crate) net: mpsc::Receiver<NetEvent>,
-    /// From the store and from the directory.
+    /// From the directory.
     pub(crate) inputs: mpsc::Receiver<Input>,
     pub(crate) reports: std::sync::mpsc::Receiver<MediaReport>,
     /// Told when there are reports.
@@ -111,6 +113,12 @@ impl Running {
     }
 
     fn turn(&mut self) {
+        for outcome in self.promises.take() {
+            self.input(match outcome {
+                Outcome::Stored { up_to, .. } => Input::Stored { up_to },
+                Outcome::Failed { up_to, .. } => Input::StoreFailed { up_to },
+            });
+        }
         while let Ok(input) = self.inbox.inputs.try_recv() {
             self.input(input);
         }
@@ -299,7 +307,10 @@ impl Running {
             tokio::task::yield_now().await;
             return self.inbox.stop.try_recv().is_err();
         }
-        let wake = self.wake.map_or(self.load.next_clock, |at| at.min(self.load.next_clock));
+        let mut wake = self.wake.map_or(self.load.next_clock, |at| at.min(self.load.next_clock));
+        if self.switch.waits_for_store() {
+            wake = wake.min(self.clocks.now() + LOOK_AGAIN);
+        }
         let deadline = tokio::time::Instant::from_std(self.clocks.instant(wake));
         let (inbox, udp) = (&mut self.inbox, &self.wire.udp);
         let next = tokio::select! {
