@@ -37,7 +37,12 @@ fn unsafe_lives_in_one_file() {
         if file.ends_with("net/src/batch.rs") || file.starts_with(root().join("tests")) {
             continue;
         }
-        let found = text.lines().any(|l| !l.trim_start().starts_with("//") && (l.contains(&format!("{word} {{")) || l.contains(&format!("{word} fn")) || l.contains(&format!("{word} impl"))));
+        let found = text.lines().any(|l| {
+            !l.trim_start().starts_with("//")
+                && (l.contains(&format!("{word} {{"))
+                    || l.contains(&format!("{word} fn"))
+                    || l.contains(&format!("{word} impl")))
+        });
         assert!(!found, "{} has {word} code", file.display());
     }
 }
@@ -55,7 +60,13 @@ fn exceptions_have_reasons() {
 
 #[test]
 fn nothing_is_left_for_later_or_skipped_in_silence() {
-    let words = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["unimpl", "emented!"].concat(), ["to", "do!("].concat(), ["#[ig", "nore]"].concat()];
+    let words = [
+        ["TO", "DO"].concat(),
+        ["FIX", "ME"].concat(),
+        ["unimpl", "emented!"].concat(),
+        ["to", "do!("].concat(),
+        ["#[ig", "nore]"].concat(),
+    ];
     for (file, text) in sources() {
         for word in &words {
             assert!(!text.contains(word.as_str()), "{} contains {word}", file.display());

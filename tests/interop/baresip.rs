@@ -6,7 +6,9 @@ use tests::program::{Program, wait_for};
 use tests::tone::share;
 
 fn registered(program: &Program, count: usize) -> bool {
-    wait_for(Duration::from_secs(10), || program.json(&["phones"]).as_array().is_some_and(|phones| phones.len() == count))
+    wait_for(Duration::from_secs(10), || {
+        program.json(&["phones"]).as_array().is_some_and(|phones| phones.len() == count)
+    })
 }
 
 #[test]
@@ -43,7 +45,11 @@ fn two_phones_hear_each_other() {
     for (phone, theirs, own) in [(&answering, 1_000.0, 440.0), (&calling, 440.0, 1_000.0)] {
         let heard = phone.heard().unwrap_or_else(|| panic!("nothing was heard: {}\n{}", phone.log(), program.log()));
         let ((right, seconds), (wrong, _)) = (share(&heard, theirs), share(&heard, own));
-        assert!(right > 0.95 && wrong < 0.01 && seconds > 1.0, "{right} of {theirs} Hz, {wrong} of {own} Hz, {seconds} s\n{}", phone.log());
+        assert!(
+            right > 0.95 && wrong < 0.01 && seconds > 1.0,
+            "{right} of {theirs} Hz, {wrong} of {own} Hz, {seconds} s\n{}",
+            phone.log()
+        );
     }
     let records = program.json(&["cdr"]);
     assert_eq!(records.as_array().unwrap().len(), 1, "{records}");

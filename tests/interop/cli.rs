@@ -6,7 +6,7 @@ use tests::sipp::{attempt, run};
 
 fn csv(program: &Program, name: &str, row: &str) -> String {
     let path = program.data().join(name);
-    std::fs::write(&path, format!("SEQUENTIAL\n{row}\n")).unwrap();
+    std::fs::write(&path, format!("SEQUENTIAL\n{row}\n")).expect("the users are written");
     path.display().to_string()
 }
 
@@ -47,7 +47,8 @@ fn two_accounts_with_the_same_extension_never_meet() {
 fn a_call_is_seen_and_ended_from_the_command_line() {
     let program = Program::bench();
     std::thread::scope(|scope| {
-        let calling = scope.spawn(|| attempt(&program, "uac", &["--calls", "1", "--service", "echo", "--hold-ms", "5000"]));
+        let calling =
+            scope.spawn(|| attempt(&program, "uac", &["--calls", "1", "--service", "echo", "--hold-ms", "5000"]));
         assert!(wait_for(Duration::from_secs(5), || program.json(&["calls"])[0]["state"] == "answered"));
         let calls = program.json(&["calls"]);
         let id = calls[0]["call"].as_str().unwrap();
@@ -70,7 +71,10 @@ fn mistakes_are_told_in_one_sentence_with_exit_code_2() {
     let data = folder.path().join("data").display().to_string();
     let output = run_to_end(&["run", "--config", &config.display().to_string(), "--data", &data]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(2) && said.contains(&taken.to_string()) && said.contains("port-in-use"), "{said}");
+    assert!(
+        output.status.code() == Some(2) && said.contains(&taken.to_string()) && said.contains("port-in-use"),
+        "{said}"
+    );
 
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -82,7 +86,8 @@ fn mistakes_are_told_in_one_sentence_with_exit_code_2() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && said.contains(":2:1:") && said.contains("did you mean `udp`"), "{said}");
 
-    std::fs::write(&config, "[sip]\ntls = [\"127.0.0.1:0\"]\n[tls]\ncertificate = \"no.pem\"\nkey = \"no.key\"\n").unwrap();
+    std::fs::write(&config, "[sip]\ntls = [\"127.0.0.1:0\"]\n[tls]\ncertificate = \"no.pem\"\nkey = \"no.key\"\n")
+        .unwrap();
     let output = run_to_end(&["run", "--config", &config.display().to_string(), "--data", &data]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && said.contains("no.pem") && said.contains("bad-certificate"), "{said}");

@@ -9,7 +9,9 @@ fn registrations_and_records_survive_kill_9() {
     let mut program = Program::bench();
     run(&program, "register", &["--rate", "300", "--calls", "300"]);
     std::thread::scope(|scope| {
-        let calling = scope.spawn(|| attempt(&program, "uac", &["--rate", "50", "--calls", "100", "--hold-ms", "60000", "--timeout", "12"]));
+        let calling = scope.spawn(|| {
+            attempt(&program, "uac", &["--rate", "50", "--calls", "100", "--hold-ms", "60000", "--timeout", "12"])
+        });
         assert!(wait_for(Duration::from_secs(10), || program.metric("crosspoint_calls_active") == 100));
         // The last facts are at most ten milliseconds and a commit old.
         std::thread::sleep(Duration::from_millis(200));
@@ -32,7 +34,9 @@ fn a_stop_ends_calls_with_goodbye_and_exit_code_0() {
     let mut program = Program::bench();
     std::thread::scope(|scope| {
         let shared = &program;
-        let calling = scope.spawn(move || attempt(shared, "uac", &["--rate", "20", "--calls", "10", "--hold-ms", "8000", "--timeout", "15"]));
+        let calling = scope.spawn(move || {
+            attempt(shared, "uac", &["--rate", "20", "--calls", "10", "--hold-ms", "8000", "--timeout", "15"])
+        });
         assert!(wait_for(Duration::from_secs(10), || shared.metric("crosspoint_calls_active") == 10));
         let pid = shared.pid().to_string();
         assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());

@@ -59,7 +59,8 @@ fn authenticated_calls() {
     run(&program, "uac_auth", &["--service", "*43", "--rate", "10", "--calls", "20", "--users", &users]);
 
     std::fs::write(&users, "SEQUENTIAL\noffice101;[authentication username=office101 password=wrong]\n").unwrap();
-    let refused = attempt(&program, "uac_auth", &["--service", "*43", "--rate", "10", "--calls", "3", "--users", &users]);
+    let refused =
+        attempt(&program, "uac_auth", &["--service", "*43", "--rate", "10", "--calls", "3", "--users", &users]);
     assert_eq!(refused["successful"], 0);
     assert_eq!(program.json(&["cdr"]).as_array().unwrap().len(), 20, "a refused INVITE is no call");
 }

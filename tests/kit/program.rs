@@ -27,7 +27,21 @@ impl Program {
     pub fn bench() -> Program {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (sip, http, uas) = (free(), free(), free());
-        let arguments = ["run", "--profile", "bench", "--data", "DATA", "--sip", "SIP", "--http", "HTTP", "--uas", "UAS", "--rtp", "20000-24000"];
+        let arguments = [
+            "run",
+            "--profile",
+            "bench",
+            "--data",
+            "DATA",
+            "--sip",
+            "SIP",
+            "--http",
+            "HTTP",
+            "--uas",
+            "UAS",
+            "--rtp",
+            "20000-24000",
+        ];
         let arguments = arguments.map(|argument| match argument {
             "DATA" => folder.path().join("data").display().to_string(),
             "SIP" => sip.to_string(),
@@ -53,7 +67,14 @@ impl Program {
         Program::start(folder, arguments, sip, Some(tls), http, free())
     }
 
-    fn start(folder: tempfile::TempDir, arguments: Vec<String>, sip: SocketAddr, tls: Option<SocketAddr>, http: SocketAddr, uas: SocketAddr) -> Program {
+    fn start(
+        folder: tempfile::TempDir,
+        arguments: Vec<String>,
+        sip: SocketAddr,
+        tls: Option<SocketAddr>,
+        http: SocketAddr,
+        uas: SocketAddr,
+    ) -> Program {
         let data = folder.path().join("data");
         let child = spawn(&arguments, folder.path());
         let mut program = Program { child, sip, tls, http, uas, arguments, data, _folder: folder };
@@ -77,7 +98,10 @@ impl Program {
     pub fn stop(&mut self) -> bool {
         let pid = self.child.id().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status().is_ok_and(|status| status.success());
-        told && wait_for(Duration::from_secs(10), || matches!(self.child.try_wait(), Ok(Some(status)) if status.success()))
+        told && wait_for(
+            Duration::from_secs(10),
+            || matches!(self.child.try_wait(), Ok(Some(status)) if status.success()),
+        )
     }
 
     /// Its process id.
@@ -105,7 +129,12 @@ impl Program {
     pub fn cli_with(&self, arguments: &[&str], input: &str) -> Output {
         let mut command = Command::new(binary());
         command.args(arguments).arg("--data").arg(&self.data);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
         child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the program reads");
         child.wait_with_output().expect("the program ends")
     }
@@ -123,7 +152,8 @@ impl Program {
         self.json(&["account", "create", account, "--domain", &format!("{account}.example")]);
         for (extension, password) in users {
             let auth_user = format!("{account}{extension}");
-            let arguments = ["user", "add", account, extension, "--auth-user", &auth_user, "--password-stdin", "--json"];
+            let arguments =
+                ["user", "add", account, extension, "--auth-user", &auth_user, "--password-stdin", "--json"];
             let output = self.cli_with(&arguments, password);
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
@@ -140,7 +170,8 @@ impl Program {
     /// The body of a page.
     pub fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.http).expect("HTTP answers");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http).expect("HTTP takes a request");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http)
+            .expect("HTTP takes a request");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("HTTP answers in text");
         text
@@ -148,7 +179,9 @@ impl Program {
 
     fn wait_until_ready(&mut self) {
         let http = self.http;
-        let ready = wait_for(Duration::from_secs(20), || TcpStream::connect(http).is_ok() || self.child.try_wait().is_ok_and(|s| s.is_some()));
+        let ready = wait_for(Duration::from_secs(20), || {
+            TcpStream::connect(http).is_ok() || self.child.try_wait().is_ok_and(|s| s.is_some())
+        });
         assert!(ready && self.get("/readyz").contains("200"), "the program does not start: {}", self.log());
     }
 }
@@ -171,7 +204,11 @@ pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let folder = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
     let binary = folder.join("crosspoint");
-    assert!(binary.exists(), "{} is missing: run `cargo build -p crosspoint` first, as `make test` does", binary.display());
+    assert!(
+        binary.exists(),
+        "{} is missing: run `cargo build -p crosspoint` first, as `make test` does",
+        binary.display()
+    );
     binary
 }
 
@@ -207,5 +244,11 @@ fn now() -> Instant {
 fn spawn(arguments: &[String], folder: &Path) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a log file");
     let copy = log.try_clone().expect("a second handle");
-    Command::new(binary()).args(arguments).stdin(Stdio::null()).stdout(log).stderr(copy).spawn().expect("the program runs")
+    Command::new(binary())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(copy)
+        .spawn()
+        .expect("the program runs")
 }

@@ -16,12 +16,23 @@ pub fn attempt(program: &Program, scenario: &str, options: &[&str]) -> serde_jso
     let local = crate::program::free().to_string();
     let output = Command::new("python3")
         .arg(folder().join("run.py"))
-        .args([scenario, "--sip", &program.sip.to_string(), "--uas", &program.uas.to_string(), "--local", &local, "--timeout", "90"])
+        .args([
+            scenario,
+            "--sip",
+            &program.sip.to_string(),
+            "--uas",
+            &program.uas.to_string(),
+            "--local",
+            &local,
+            "--timeout",
+            "90",
+        ])
         .args(options)
         .output()
         .expect("python3 runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(text.trim()).unwrap_or_else(|error| panic!("{scenario}: {error}: {text} {}", String::from_utf8_lossy(&output.stderr)))
+    serde_json::from_str(text.trim())
+        .unwrap_or_else(|error| panic!("{scenario}: {error}: {text} {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// The folder of scenarios.

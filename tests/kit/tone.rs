@@ -7,7 +7,8 @@ pub const RATE: u32 = 8_000;
 
 /// Writes `seconds` of a sine, mono, 16 bits.
 pub fn write(path: &Path, hz: f64, seconds: u32) {
-    let samples = (0..RATE * seconds).map(|n| (8_000.0 * (std::f64::consts::TAU * hz * f64::from(n) / f64::from(RATE)).sin()) as i16);
+    let samples = (0..RATE * seconds)
+        .map(|n| (8_000.0 * (std::f64::consts::TAU * hz * f64::from(n) / f64::from(RATE)).sin()) as i16);
     let data: Vec<u8> = samples.flat_map(i16::to_le_bytes).collect();
     let size = data.len() as u32;
     let mut file = Vec::with_capacity(data.len() + 44);
