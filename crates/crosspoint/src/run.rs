@@ -26,7 +26,7 @@ pub(crate) fn run(args: &RunArgs, data: Option<&Path>) -> ExitCode {
     };
     let local = tokio::task::LocalSet::new();
     let ended = local.block_on(&runtime, async {
-        match start::start(setup).await {
+        match start::start(setup) {
             Ok(running) => running.until_stopped().await,
             Err(error) => Err(error),
         }

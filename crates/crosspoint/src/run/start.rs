@@ -26,8 +26,8 @@ use switch::{Config, ListenerConfig, Switch};
 use tokio::sync::{Notify, broadcast, mpsc};
 use words::{AccountId, Chance, Seed, Transport};
 
-/// Opens everything; the first thing that cannot be opened ends the start.
-pub(crate) async fn start(setup: Setup) -> Result<Running, StartError> {
+/// Opens everything, inside the loop's runtime; the first thing that cannot be opened ends the start.
+pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     let clocks = Clocks::new();
     let descriptors = net::batch::raise_descriptor_limit();
     let mut secrets = Chance::new(entropy()?);

@@ -364,13 +364,11 @@ enum Woken {
 }
 
 fn tell_tls_failure(remote: std::net::SocketAddr, diagnosis: Option<words::diagnosis::Diagnosis>, detail: &str) {
-    match diagnosis {
-        Some(diagnosis) => {
-            let text = diagnosis.text(words::diagnosis::Language::En);
-            tracing::warn!(diag = diagnosis.id(), %remote, detail, "{} {} {}", text.what, text.means, text.todo);
-        }
-        None => tracing::info!(%remote, detail, "a TLS handshake failed"),
-    }
+    let Some(diagnosis) = diagnosis else {
+        return tracing::info!(%remote, detail, "a TLS handshake failed");
+    };
+    let text = diagnosis.text(words::diagnosis::Language::En);
+    tracing::warn!(diag = diagnosis.id(), %remote, detail, "{} {} {}", text.what, text.means, text.todo);
 }
 
 /// Datagrams of one turn, so that everything else has its turn under a flood.
