@@ -396,9 +396,10 @@ impl Switch {
     /// Polls the rooms until none has anything more, and gathers what leaves.
     fn settle(&mut self, now: Time) {
         loop {
-            let moved = self.settle_endpoint(now) | self.settle_calls(now) | self.settle_registrar(now);
+            let mut moved = self.settle_endpoint(now) | self.settle_calls(now) | self.settle_registrar(now);
             while let Some(held) = self.stream.release() {
                 self.endpoint.respond(held.txn, held.response, now);
+                moved = true;
             }
             if !moved {
                 break;
