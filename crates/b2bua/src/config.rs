@@ -34,7 +34,7 @@ impl Default for Config {
         Config {
             shard: ShardId(0),
             server: "Crosspoint".to_owned(),
-            allow: "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO".to_owned(),
+            allow: sip::advertise::ALLOW.to_owned(),
             calls: 5_000,
             ring_limit: Duration::from_mins(3),
             call_limit: words::limit::CALL,

@@ -32,6 +32,7 @@
 //! Limits: a message has at most [`words::limit::MESSAGE_BYTES`] bytes and [`words::limit::HEADER_LINES`] header
 //! lines; header names have at most 255 bytes. Nothing here recurses, so nesting costs nothing.
 
+pub mod advertise;
 pub mod dialog;
 pub mod digest;
 pub mod endpoint;

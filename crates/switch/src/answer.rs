@@ -1,5 +1,6 @@
 //! Answers that the exchange gives outside calls, built in one place.
 
+use sip::advertise::{ACCEPT, ALLOW, SUPPORTED};
 use sip::{HeaderName, Message, MessageBuilder, Outgoing};
 use words::Chance;
 
@@ -10,9 +11,6 @@ pub(crate) enum Stop {
     /// The answer.
     Answer(Outgoing),
 }
-
-/// What we can do, as `Allow` says it.
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, NOTIFY";
 
 /// Builds answers with what each of them carries, our tag among it.
 #[derive(Debug)]
@@ -49,8 +47,8 @@ impl Answers {
         let builder = self
             .builder(request, 200, "OK")
             .header(HeaderName::Allow, ALLOW)
-            .header(HeaderName::Accept, "application/sdp")
-            .header(HeaderName::Supported, "path, outbound");
+            .header(HeaderName::Accept, ACCEPT)
+            .header(HeaderName::Supported, &SUPPORTED.join(", "));
         Outgoing { builder, body: None }
     }
 

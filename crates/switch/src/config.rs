@@ -1,10 +1,10 @@
 //! What the exchange is told at its start.
 
-use crate::answer::ALLOW;
 use media::command::Family;
 use media::ports::PoolConfig;
 use registrar::RegistrarConfig;
 use sip::EndpointConfig;
+use sip::advertise::ALLOW;
 use sip::endpoint::Advertised;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

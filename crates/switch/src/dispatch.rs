@@ -2,6 +2,7 @@
 
 use crate::answer::Stop;
 use crate::switch::{Incoming, Switch, Waiter};
+use sip::advertise::SUPPORTED;
 use sip::{HeaderName, Method};
 use words::Time;
 
@@ -110,6 +111,3 @@ impl Switch {
         self.respond(incoming.txn, response, now);
     }
 }
-
-/// Extensions that a request may require of us.
-const SUPPORTED: [&str; 2] = ["path", "outbound"];

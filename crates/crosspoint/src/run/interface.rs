@@ -16,6 +16,9 @@ pub(crate) struct EdgeGauges {
     pub(crate) keep_alives: AtomicU64,
     pub(crate) panics: AtomicU64,
     pub(crate) connections: AtomicU64,
+    pub(crate) overflowed: AtomicU64,
+    pub(crate) rtp_packets: AtomicU64,
+    pub(crate) rtp_dropped: AtomicU64,
 }
 
 /// Starts the thread: local socket, HTTP, signals.
@@ -79,6 +82,17 @@ fn gauges(numbers: Arc<EdgeGauges>) -> api::Gauges {
             ("sip_garbage", "Datagrams that were no SIP", numbers.garbage.load(Ordering::Relaxed)),
             ("sip_keep_alives", "Keep-alive datagrams", numbers.keep_alives.load(Ordering::Relaxed)),
             ("panics", "Inputs that broke the code; each was dropped alone", numbers.panics.load(Ordering::Relaxed)),
+            (
+                "sip_overflowed",
+                "Datagrams that the kernel dropped for want of room",
+                numbers.overflowed.load(Ordering::Relaxed),
+            ),
+            ("rtp_packets", "RTP packets forwarded", numbers.rtp_packets.load(Ordering::Relaxed)),
+            (
+                "rtp_dropped",
+                "RTP packets of strangers or of a type that was not agreed",
+                numbers.rtp_dropped.load(Ordering::Relaxed),
+            ),
             ("connections_active", "TCP, TLS and WebSocket connections", numbers.connections.load(Ordering::Relaxed)),
         ]
     })

@@ -135,7 +135,7 @@ impl Running {
         if now >= self.load.next_clock {
             self.load.next_clock = now + CLOCK_EVERY;
             self.input(Input::Clock(self.clocks.clock()));
-            self.count();
+            self.look_after();
         }
         self.store();
     }
@@ -332,11 +332,26 @@ impl Running {
         true
     }
 
+    /// What is done now and then: follow the host's addresses, let idle media workers give ports back, count.
+    fn look_after(&mut self) {
+        match self.wire.udp.refresh() {
+            Ok(true) => tracing::info!("the host's addresses changed: listening on the new ones"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "a new address of the host cannot be listened on"),
+        }
+        self.relay.settle();
+        self.count();
+    }
+
     fn count(&self) {
         let WireCounters { keep_alives, garbage, panics, .. } = self.wire.counters;
         self.gauges.keep_alives.store(keep_alives, Ordering::Relaxed);
         self.gauges.garbage.store(garbage, Ordering::Relaxed);
         self.gauges.panics.store(panics, Ordering::Relaxed);
+        self.gauges.overflowed.store(self.wire.udp.overflowed(), Ordering::Relaxed);
+        let packets = self.relay.counters().totals;
+        self.gauges.rtp_packets.store(packets.packets, Ordering::Relaxed);
+        self.gauges.rtp_dropped.store(packets.dropped_source + packets.dropped_type, Ordering::Relaxed);
         self.gauges.connections.store(self.wire.connections.len() as u64, Ordering::Relaxed);
     }
 
