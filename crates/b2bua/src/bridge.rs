@@ -321,7 +321,10 @@ impl Call {
         builder.push_header(HeaderName::Contact, &contact);
         builder.push_header(HeaderName::Allow, &desk.config.allow);
         builder.push_header(HeaderName::UserAgent, &desk.config.server);
-        leg.ours = Some(OurInvite { txn, cseq, ack: Acking::Unneeded });
+        let last = leg.ours.replace(OurInvite { txn, cseq, ack: Acking::Unneeded });
+        if last.as_ref().is_some_and(|last| matches!(last.ack, Acking::Sent(_))) {
+            leg.earlier = last;
+        }
         let request = Outgoing { builder, body: body.map(|body| (SDP, body)) };
         desk.push(Output::Request { txn, request, target: leg.target });
         self.set_timer(desk, Due::Exchange, now + PATIENCE);

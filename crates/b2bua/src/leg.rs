@@ -140,6 +140,9 @@ pub(crate) struct Leg {
     pub(crate) dialog: Option<Box<Dialog>>,
     /// Our last INVITE to it.
     pub(crate) ours: Option<OurInvite>,
+    /// The one before that was answered 2xx: its ACK may have been lost, and be wanted again while the last one is
+    /// under way or was refused (RFC 3261 §13.2.2.4).
+    pub(crate) earlier: Option<OurInvite>,
     /// Its last INVITE, until the ACK to our final answer: transaction and CSeq.
     pub(crate) theirs: Option<(ServerTxn, u32)>,
     /// Our BYE.

@@ -179,6 +179,7 @@ impl Call {
             lost: false,
             dialog: None,
             ours: Some(OurInvite { txn, cseq: 1, ack: Acking::Unneeded }),
+            earlier: None,
             theirs: None,
             bye: None,
             end,

@@ -53,6 +53,7 @@ impl Call {
             lost: false,
             dialog: Some(Box::new(dialog)),
             ours: None,
+            earlier: None,
             theirs: Some((txn, cseq)),
             bye: None,
             end: 0,

@@ -1,11 +1,11 @@
 //! Requests inside a leg's dialog, and answers to ours.
 
-use crate::call::{Call, Ending, Relayed};
+use crate::call::{Call, Ending, Relayed, SDP};
 use crate::cause::Failure;
 use crate::desk::Desk;
 use crate::event::Output;
 use crate::exchange::Stage;
-use crate::leg::{LegEvent, LegState};
+use crate::leg::{Acking, Leg, LegEvent, LegState};
 use crate::view::CallState;
 use bytes::Bytes;
 use sip::{ClientTxn, HeaderName, Message, Method, Outgoing, ServerTxn, Target};
@@ -70,7 +70,10 @@ impl Call {
             }
             return;
         }
-        let Some(at) = self.inviting(txn) else { return self.handle_relayed(desk, txn, response) };
+        let Some(at) = self.inviting(txn) else {
+            self.acknowledge_earlier(desk, txn);
+            return self.handle_relayed(desk, txn, response);
+        };
         if let Target::Dial { .. } = self.legs[at].target {
             self.follow(desk, at, flow);
         }
@@ -128,11 +131,9 @@ impl Call {
             return;
         }
         match leg.state {
+            // Its INVITE is answered all the same: nothing else ends the transaction, and §18.2.2 knows another way.
             LegState::Incoming => {
                 let n = leg.n;
-                let _ = leg.state.apply(LegEvent::Gone);
-                self.forget_theirs(desk, at);
-                self.setup = None;
                 self.end(desk, &Ending::new(EndCause::SignallingLost, Some(n)), now);
             }
             LegState::Calling | LegState::Ringing => {
@@ -265,12 +266,21 @@ impl Call {
 
     /// A 2xx that nobody waits for: a repetition, or the answer to a change that crossed our BYE.
     fn handle_late_success(&mut self, desk: &mut Desk, at: usize) {
-        let unanswered =
-            matches!(self.legs[at].ours.as_ref().map(|ours| &ours.ack), Some(crate::leg::Acking::Unneeded));
+        let unanswered = matches!(self.legs[at].ours.as_ref().map(|ours| &ours.ack), Some(Acking::Unneeded));
         if unanswered && self.state == CallState::Ended {
             self.acknowledge(desk, at, None);
         } else {
             self.acknowledge_again(desk, at);
+        }
+    }
+
+    /// The 2xx to an INVITE before the last came again.
+    fn acknowledge_earlier(&self, desk: &mut Desk, txn: ClientTxn) {
+        let earlier = |leg: &Leg| leg.earlier.clone().filter(|earlier| earlier.txn == txn);
+        let Some((leg, earlier)) = self.legs.iter().find_map(|leg| Some((leg, earlier(leg)?))) else { return };
+        if let (Some(dialog), Acking::Sent(answer)) = (&leg.dialog, earlier.ack) {
+            let request = Outgoing { builder: dialog.ack(earlier.cseq), body: answer.map(|body| (SDP, body)) };
+            desk.push(Output::Ack { request, target: leg.target });
         }
     }
 

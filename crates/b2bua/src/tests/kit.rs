@@ -358,6 +358,11 @@ impl World {
         self.run();
     }
 
+    /// How many transactions the exchange has.
+    pub(crate) fn transactions(&self) -> usize {
+        self.endpoint.transactions()
+    }
+
     /// The connection of a phone closes.
     pub(crate) fn close(&mut self, phone: usize) {
         let connection = flow(phone).connection;

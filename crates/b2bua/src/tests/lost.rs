@@ -16,6 +16,8 @@ fn a_caller_whose_connection_closes_has_given_up() {
     w.answer(B, &asked, 487, None);
     assert_eq!(w.ends(), [EndCause::SignallingLost]);
     w.is_clean();
+    w.pass(Duration::from_secs(70));
+    assert_eq!(w.transactions(), 0, "its INVITE was answered, though nobody heard it");
 }
 
 #[test]

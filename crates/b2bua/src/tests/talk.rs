@@ -85,6 +85,27 @@ fn a_lost_ack_of_ours_is_sent_again() {
 }
 
 #[test]
+fn a_lost_ack_is_sent_again_also_after_a_later_change_was_refused() {
+    let mut w = World::new().rings(&[B]);
+    let (mut caller, _) = w.talk();
+    w.send(A, &mut caller, Method::Invite, Some(&sdp(A)));
+    let first = w.asked(B, Method::Invite);
+    w.answer(B, &first, 200, Some(&sdp(B)));
+    let ack = w.acked(B);
+    w.got(A, 200);
+    w.ack(A, &caller, None);
+    // Its ACK was lost, so it takes no other change.
+    w.send(A, &mut caller, Method::Invite, Some(&sdp(A)));
+    let second = w.asked(B, Method::Invite);
+    w.answer(B, &second, 491, None);
+    w.got(A, 491);
+    w.pass(Duration::from_millis(600));
+    let again = w.acked(B);
+    assert_eq!(again.header(HeaderName::CSeq), ack.header(HeaderName::CSeq));
+    w.settle(B, &first);
+}
+
+#[test]
 fn in_dialog_requests_get_their_proper_answers() {
     let mut w = World::new().rings(&[B]);
     let (mut caller, mut callee) = w.talk();
