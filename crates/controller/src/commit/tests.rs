@@ -1,3 +1,5 @@
+//! The commit loop on a real file.
+
 use super::*;
 use crate::store::record;
 use crate::{CdrFilter, Durability, NewAccount, NewPassword, NewUser};

@@ -1,3 +1,5 @@
+//! Limits of connections, over loopback.
+
 use crate::kit::{Side, on_loop, short};
 use bytes::Bytes;
 use net::SendError;

@@ -1,3 +1,5 @@
+//! TCP connections over loopback.
+
 use crate::kit::{Side, on_loop};
 use bytes::Bytes;
 use net::SendError;

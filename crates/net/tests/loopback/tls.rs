@@ -1,3 +1,5 @@
+//! TLS over loopback, and what is told when it fails.
+
 use crate::kit::{Side, on_loop, short};
 use bytes::Bytes;
 use net::stream::{Limits, NetEvent};

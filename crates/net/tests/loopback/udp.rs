@@ -1,3 +1,5 @@
+//! Datagrams over loopback.
+
 use crate::kit::on_loop;
 use bytes::Bytes;
 use net::SendError;

@@ -1,3 +1,5 @@
+//! WebSocket over loopback, with and without TLS.
+
 use crate::kit::{Side, on_loop};
 use crate::tls;
 use bytes::Bytes;
