@@ -4,5 +4,6 @@
 
 pub mod baresip;
 pub mod program;
+pub mod sim;
 pub mod sipp;
 pub mod tone;

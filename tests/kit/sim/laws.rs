@@ -1,0 +1,75 @@
+//! What each message of the exchange is held to as it leaves.
+
+use crate::sim::directory::Directory;
+use crate::sim::store::Store;
+use bytes::Bytes;
+use sip::{HeaderName, Message, Method, Uri};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use words::{Flow, Time, Transport};
+
+/// What was seen on the wire, as far as laws need it.
+#[derive(Debug, Default)]
+pub(crate) struct Laws {
+    /// Who spoke to us, and whom we were told to call.
+    known: BTreeSet<SocketAddr>,
+}
+
+impl Laws {
+    /// Somebody spoke, or is a peer.
+    pub(crate) fn know(&mut self, source: SocketAddr) {
+        self.known.insert(source);
+    }
+
+    /// A message leaves the exchange. Says what is wrong with it.
+    pub(crate) fn judge(
+        &self,
+        flow: &Flow,
+        bytes: &Bytes,
+        directory: &Directory,
+        store: &Store,
+        now: Time,
+    ) -> Result<(), String> {
+        // Calls go to the flow that a registration came from, not to where a Contact claims.
+        if flow.transport == Transport::Udp && !self.known.contains(&flow.remote) {
+            return Err(format!("sends to {}, who never spoke to us", flow.remote));
+        }
+        if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            return Ok(());
+        }
+        let message =
+            Message::parse(bytes.clone()).map_err(|error| format!("writes what cannot be read: {error:?}"))?;
+        check_private(&message)?;
+        if message.status() != 200 {
+            return Ok(());
+        }
+        match message.method() {
+            Method::Bye => store.may_end(message.call_id().unwrap_or_default(), now),
+            Method::Register => {
+                let to = message.to().map_err(|error| error.to_string())?;
+                let uri = Uri::parse(to.uri).map_err(|error| error.to_string())?;
+                match directory.named(uri.user, uri.host) {
+                    Some(user) => store.may_bind(user.id),
+                    None => Err(format!("200 to a REGISTER of nobody: {}", to.uri)),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Nothing that belongs to one hop crosses: no credentials, and one Via on our requests.
+fn check_private(message: &Message) -> Result<(), String> {
+    if !message.is_request() {
+        return Ok(());
+    }
+    for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
+        if message.header(name).is_some() {
+            return Err(format!("{} carries credentials", message.method_token()));
+        }
+    }
+    match message.vias().count() {
+        1 => Ok(()),
+        vias => Err(format!("{} with {vias} Via", message.method_token())),
+    }
+}

@@ -1,0 +1,160 @@
+//! A line of a phone: its side of one call.
+
+use crate::sim::script::Do;
+use crate::sim::session::Session;
+use bytes::Bytes;
+use sip::{ClientTxn, Dialog, Message, ServerTxn};
+
+/// Where a line stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineState {
+    /// It called; no final answer yet.
+    Calling,
+    /// It is called, and has not answered.
+    Called,
+    /// It answered; the ACK is missing.
+    Accepted,
+    /// The call is up.
+    Talking,
+    /// It said goodbye, or gave up; the answer is missing.
+    Leaving,
+    /// Over.
+    Ended,
+}
+
+/// How a line ended, as its phone saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It ended the call itself.
+    Own,
+    /// The other side said BYE.
+    Bye {
+        /// Its Reason.
+        reason: Option<String>,
+    },
+    /// The caller gave up.
+    Cancelled {
+        /// The Reason of the CANCEL.
+        reason: Option<String>,
+    },
+    /// Its call was refused.
+    Refused {
+        /// The status.
+        status: u16,
+        /// The Reason.
+        reason: Option<String>,
+    },
+    /// It refused the call.
+    Declined,
+    /// Nobody answered it any more.
+    Lost,
+}
+
+/// A line.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Where it stands.
+    pub state: LineState,
+    /// What was dialled, or who called.
+    pub number: String,
+    /// The answers to its INVITE, provisional ones too, each as often as it was told.
+    pub statuses: Vec<u16>,
+    /// The final answers to its changes of media.
+    pub changes: Vec<u16>,
+    /// How often the other side changed the media.
+    pub asked: u32,
+    /// The bodies of its INFOs that came.
+    pub digits: Vec<String>,
+    /// How it ended.
+    pub ending: Option<Ending>,
+    /// Its media.
+    pub session: Session,
+    /// The INVITE that it was called with.
+    pub invite: Option<Message>,
+    pub(crate) sip: Side,
+    pub(crate) without_offer: bool,
+    /// Its change that is under way or waits to be tried again.
+    pub(crate) change: Option<Do>,
+    /// A BYE is to follow the ACK.
+    pub(crate) bye_owed: bool,
+    /// A CANCEL was sent, or waits for a provisional answer.
+    pub(crate) cancelled: bool,
+}
+
+/// A line's side of the dialog.
+#[derive(Clone, Debug)]
+pub(crate) struct Side {
+    pub(crate) call_id: String,
+    pub(crate) tag: String,
+    pub(crate) cseq: u32,
+    pub(crate) dialog: Option<Box<Dialog>>,
+    /// Its INVITE that has no final answer.
+    pub(crate) asking: Option<ClientTxn>,
+    /// The other side's INVITE whose ACK (or whose answer) is missing.
+    pub(crate) theirs: Option<Theirs>,
+    /// The last ACK that it sent: CSeq and body.
+    pub(crate) acked: Option<(u32, Option<Bytes>)>,
+}
+
+/// An INVITE of the other side.
+#[derive(Clone, Debug)]
+pub(crate) struct Theirs {
+    pub(crate) txn: ServerTxn,
+    pub(crate) message: Message,
+    /// Our 2xx had the offer.
+    pub(crate) offered: bool,
+    /// What we described already, before the answer or in it.
+    pub(crate) described: Option<Bytes>,
+    /// A final answer was given.
+    pub(crate) answered: bool,
+}
+
+impl Line {
+    pub(crate) fn new(state: LineState, number: String, call_id: String, tag: String, session: Session) -> Self {
+        Line {
+            state,
+            number,
+            statuses: Vec::new(),
+            changes: Vec::new(),
+            asked: 0,
+            digits: Vec::new(),
+            ending: None,
+            session,
+            invite: None,
+            sip: Side { call_id, tag, cseq: 1, dialog: None, asking: None, theirs: None, acked: None },
+            without_offer: false,
+            change: None,
+            bye_owed: false,
+            cancelled: false,
+        }
+    }
+
+    /// Whether the call is up as its phone sees it.
+    pub fn talks(&self) -> bool {
+        self.state == LineState::Talking
+    }
+
+    /// Whether it is over.
+    pub fn is_over(&self) -> bool {
+        self.state == LineState::Ended
+    }
+
+    /// The last final answer to its INVITE.
+    pub fn status(&self) -> Option<u16> {
+        self.statuses.iter().rev().copied().find(|status| *status >= 200)
+    }
+
+    /// The Reason with which it was ended by the other side.
+    pub fn reason(&self) -> Option<&str> {
+        match self.ending.as_ref()? {
+            Ending::Bye { reason } | Ending::Cancelled { reason } | Ending::Refused { reason, .. } => reason.as_deref(),
+            Ending::Own | Ending::Declined | Ending::Lost => None,
+        }
+    }
+
+    pub(crate) fn end(&mut self, ending: Ending) {
+        self.ending.get_or_insert(ending);
+        self.state = LineState::Ended;
+        self.change = None;
+    }
+}

@@ -1,0 +1,103 @@
+//! How a phone changes the media of a call: hold, resume, another address.
+
+use super::register::TRIES;
+use super::{Asked, Phone, SDP};
+use crate::sim::line::Ending;
+use crate::sim::script::Do;
+use media::sdp::Direction;
+use sip::{HeaderName, Message, Method, Outgoing};
+use std::net::SocketAddr;
+use std::time::Duration;
+use words::Time;
+
+impl Phone {
+    pub(super) fn change(&mut self, line: usize, what: Do, now: Time) {
+        let Some(found) = self.lines.get_mut(line).filter(|line| line.talks()) else { return };
+        if found.sip.asking.is_some() || found.sip.theirs.is_some() {
+            // One at a time (RFC 3261 §14.1).
+            return self.later(BUSY, line, what);
+        }
+        found.session.save();
+        match what {
+            Do::Hold => found.session.wish = Direction::SendOnly,
+            Do::Resume => found.session.wish = Direction::SendRecv,
+            Do::Move => {
+                self.next_media_port += 2;
+                found.session.address = SocketAddr::new(self.address.ip(), self.next_media_port);
+            }
+            _ => {}
+        }
+        found.change = Some(what);
+        self.reinvite(line, 0, now);
+    }
+
+    fn reinvite(&mut self, line: usize, tries: u8, now: Time) {
+        let contact = self.contact();
+        let found = &mut self.lines[line];
+        let Some(dialog) = &mut found.sip.dialog else { return };
+        let uri = dialog.remote_target.clone();
+        let builder = dialog.request(Method::Invite).header(HeaderName::Contact, &contact);
+        found.sip.cseq = dialog.local_cseq;
+        let body = (found.change != Some(Do::Refresh)).then(|| (SDP, found.session.offer()));
+        let request = Outgoing { builder, body };
+        let txn = self.send(Asked::Change { line, tries }, Method::Invite, &uri, request, tries > 0, now);
+        self.lines[line].sip.asking = Some(txn);
+    }
+
+    pub(super) fn change_answered(&mut self, line: usize, tries: u8, message: &Message, now: Time) {
+        let (status, found) = (message.status(), &mut self.lines[line]);
+        let cseq = message.cseq().map_or(0, |cseq| cseq.number);
+        if (200..300).contains(&status) && found.sip.acked.as_ref().is_some_and(|(acked, _)| *acked == cseq) {
+            return self.acknowledge_again(line, now);
+        }
+        if status < 200 || found.sip.asking.is_none() {
+            return;
+        }
+        found.sip.asking = None;
+        if status == 401 && tries < TRIES && self.learn(message) {
+            return self.reinvite(line, tries + 1, now);
+        }
+        let found = &mut self.lines[line];
+        found.changes.push(status);
+        let change = found.change.take();
+        match status {
+            200..300 => {
+                if let Some(dialog) = &mut found.sip.dialog {
+                    dialog.refresh_target(message);
+                }
+                let answer = if change == Some(Do::Refresh) {
+                    Some(found.session.answer(message.body()))
+                } else {
+                    found.session.take(message.body());
+                    None
+                };
+                self.acknowledge(line, cseq, answer, now);
+            }
+            491 => {
+                found.session.restore();
+                if let Some(change) = change {
+                    let wait = self.patience(line);
+                    self.later(wait, line, change);
+                }
+            }
+            // RFC 3261 §12.2.1.2.
+            408 | 481 => {
+                found.session.restore();
+                if !found.is_over() {
+                    found.end(Ending::Lost);
+                }
+            }
+            _ => found.session.restore(),
+        }
+    }
+
+    /// How long it waits after a glare: whoever made the Call-ID 2.1 to 4 s, the other up to 2 s (RFC 3261 §14.1).
+    fn patience(&mut self, line: usize) -> Duration {
+        let tens =
+            if self.lines[line].invite.is_none() { 210 + self.chance.below(191) } else { self.chance.below(201) };
+        Duration::from_millis(tens * 10)
+    }
+}
+
+/// When a change that does not fit in is tried again.
+const BUSY: Duration = Duration::from_millis(700);

@@ -1,0 +1,85 @@
+//! How a phone registers.
+
+use super::{Asked, Phone};
+use crate::sim::script::Do;
+use sip::{HeaderName, Message, MessageBuilder, Method, Outgoing};
+use std::time::Duration;
+use words::Time;
+
+/// A phone's registration as it knows it.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// For how long it was bound by the last 200; `None` when it is not.
+    pub granted: Option<u32>,
+    /// All final answers.
+    pub answers: Vec<Message>,
+    /// Whether an answer is missing.
+    pub asking: bool,
+    call_id: String,
+    cseq: u32,
+}
+
+impl Registration {
+    pub(crate) fn new(call_id: String) -> Self {
+        Registration { granted: None, answers: Vec::new(), asking: false, call_id, cseq: 0 }
+    }
+
+    /// The statuses of all final answers.
+    pub fn statuses(&self) -> Vec<u16> {
+        self.answers.iter().map(Message::status).collect()
+    }
+}
+
+impl Phone {
+    pub(super) fn register(&mut self, expires: u32, tries: u8, now: Time) {
+        self.registration.asking = true;
+        self.registration.cseq += 1;
+        let uri = format!("sip:{}", self.identity.host);
+        let own = format!("<sip:{}@{}>", self.identity.number, self.identity.host);
+        let builder = MessageBuilder::request("REGISTER", &uri)
+            .header(HeaderName::MaxForwards, "70")
+            .header_fmt(HeaderName::From, format_args!("{own};tag={:08x}", self.chance.u32()))
+            .header(HeaderName::To, &own)
+            .header(HeaderName::CallId, &self.registration.call_id)
+            .header_fmt(HeaderName::CSeq, format_args!("{} REGISTER", self.registration.cseq))
+            .header(HeaderName::Contact, &self.contact())
+            .header_fmt(HeaderName::Expires, format_args!("{expires}"))
+            .header(HeaderName::UserAgent, "Simulated phone");
+        let request = Outgoing { builder, body: None };
+        self.send(Asked::Register { expires, tries }, Method::Register, &uri, request, true, now);
+    }
+
+    pub(super) fn registered(&mut self, expires: u32, tries: u8, message: &Message, now: Time) {
+        let status = message.status();
+        if status < 200 {
+            return;
+        }
+        self.registration.answers.push(message.clone());
+        self.registration.asking = false;
+        match status {
+            200 => {
+                self.registration.granted = self.granted(message);
+                if let (Some(granted), true) = (self.registration.granted, self.habits.refreshes) {
+                    self.later(Duration::from_secs(u64::from(granted / 2)), 0, Do::Register(expires));
+                }
+            }
+            401 if tries < TRIES && self.learn(message) => self.register(expires, tries + 1, now),
+            423 if tries < TRIES => {
+                let least = message.header(HeaderName::MinExpires).and_then(|least| least.parse().ok());
+                self.register(least.unwrap_or(expires), tries + 1, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// How long its own Contact is bound.
+    fn granted(&self, message: &Message) -> Option<u32> {
+        let own = self.contact();
+        let value = message.values(HeaderName::Contact).find(|value| value.starts_with(&own))?;
+        let (_, rest) = value.split_once(";expires=")?;
+        rest.split(';').next()?.parse().ok()
+    }
+}
+
+/// A nonce may be old, and then the realm be another: two challenges are answered, not more.
+pub(super) const TRIES: u8 = 2;

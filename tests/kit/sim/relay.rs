@@ -1,0 +1,184 @@
+//! The relay's double: it has no packets, knows where they would go, and holds each command to the protocol.
+
+use media::command::{
+    EndCounters, Family, Generation, MediaAddress, MediaCommand, MediaReport, PortPair, Sound, SourceRule,
+};
+use media::sdp::Direction;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+use words::{LegId, Time};
+
+/// The relay.
+#[derive(Default)]
+pub struct Relay {
+    ends: BTreeMap<LegId, End>,
+    /// Ends that were open once: a name is used once.
+    names: BTreeSet<LegId>,
+    /// When each pair was free again.
+    free: BTreeMap<PortPair, Option<Time>>,
+    reports: Vec<(Duration, MediaReport)>,
+    /// Ends whose silence is to be looked at after a while, with the generation that set it.
+    watches: Vec<(Duration, LegId, Generation)>,
+}
+
+/// An open end.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) ports: PortPair,
+    pub(crate) source: SourceRule,
+    pub(crate) remote: Option<MediaAddress>,
+    pub(crate) direction: Direction,
+    pub(crate) linked: Option<LegId>,
+    pub(crate) sound: Option<Sound>,
+    pub(crate) silence: Option<Duration>,
+    generation: Generation,
+    /// The command that set `silence`.
+    watched: Generation,
+}
+
+/// How long a closed end's ports take to come back.
+const CLOSED_AFTER: Duration = Duration::from_millis(60);
+/// How long new ports take to be bound.
+const BOUND_AFTER: Duration = Duration::from_millis(2);
+
+impl Relay {
+    pub(crate) fn new() -> Self {
+        Relay::default()
+    }
+
+    /// How many ends are open.
+    pub fn open(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Carries a command out.
+    pub(crate) fn obey(&mut self, command: MediaCommand, now: Time) {
+        match command {
+            MediaCommand::Stock { pairs, family } => self.stock(pairs, family, now),
+            MediaCommand::Open { end, ports, generation, source, remote, direction, silence, .. } => {
+                let free = self.free.get_mut(&ports).unwrap_or_else(|| panic!("{ports:?} was never bound"));
+                let since = free.take().unwrap_or_else(|| panic!("{ports:?} is in use"));
+                let rested = since == Time::ZERO || now.since(since) >= media::ports::QUARANTINE;
+                assert!(rested, "{ports:?} is taken again after {:?}", now.since(since));
+                assert!(self.names.insert(end), "end {end} is opened a second time");
+                let (linked, sound) = (None, None);
+                let watched = generation;
+                let opened = End { ports, source, remote, direction, linked, sound, silence, generation, watched };
+                self.ends.insert(end, opened);
+                self.watch(end);
+            }
+            MediaCommand::Latch { end, generation, source, remote, direction, silence, .. } => {
+                let found = self.touch(end, generation);
+                (found.source, found.remote, found.direction) = (source, remote, direction);
+                (found.silence, found.watched) = (silence, generation);
+                self.watch(end);
+            }
+            MediaCommand::Link { from, to, generation } => {
+                let worker = self.end(to).ports.worker;
+                let found = self.touch(from, generation);
+                assert_eq!(found.ports.worker, worker, "{from} and {to} are on different workers");
+                found.linked = Some(to);
+            }
+            MediaCommand::Unlink { from, generation } => self.touch(from, generation).linked = None,
+            MediaCommand::Play { end, generation, sound, payload_type } => {
+                assert!(payload_type == 0 || payload_type == 8, "sound as payload type {payload_type}");
+                self.touch(end, generation).sound = Some(sound);
+            }
+            MediaCommand::Stop { end, generation } => self.touch(end, generation).sound = None,
+            MediaCommand::Close { end, generation } => {
+                self.touch(end, generation);
+                let closed = self.ends.remove(&end).expect("it was there just now");
+                let counters = EndCounters::default();
+                self.reports.push((CLOSED_AFTER, MediaReport::Closed { end, ports: closed.ports, counters }));
+            }
+        }
+    }
+
+    /// What is to be reported, and after how long.
+    pub(crate) fn reports(&mut self) -> Vec<(Duration, MediaReport)> {
+        std::mem::take(&mut self.reports)
+    }
+
+    /// Ends to look at, and after how long.
+    pub(crate) fn watches(&mut self) -> Vec<(Duration, LegId, Generation)> {
+        std::mem::take(&mut self.watches)
+    }
+
+    /// A report leaves: the ports of a closed end are free from now on.
+    pub(crate) fn report_leaves(&mut self, report: &MediaReport, now: Time) {
+        if let MediaReport::Closed { ports, .. } = report {
+            self.free.insert(*ports, Some(now));
+        }
+    }
+
+    /// Whether an end is silent: `speaks` tells whether somebody sends from an address. Looks again later if not.
+    pub(crate) fn is_silent(
+        &mut self,
+        end: LegId,
+        generation: Generation,
+        speaks: impl Fn(SocketAddr) -> bool,
+    ) -> bool {
+        let Some(found) = self.ends.get_mut(&end) else { return false };
+        if found.silence.is_none() || found.watched != generation {
+            return false;
+        }
+        if found.remote.is_some_and(|remote| speaks(remote.rtp)) {
+            self.watch(end);
+            return false;
+        }
+        // It is reported once.
+        found.silence = None;
+        true
+    }
+
+    /// The end whose port this is.
+    pub(crate) fn at_port(&self, port: u16) -> Option<(LegId, &End)> {
+        self.ends.iter().find(|(_, end)| end.ports.rtp_port == port).map(|(name, end)| (*name, end))
+    }
+
+    /// What is wrong once everything is over.
+    pub(crate) fn check_quiet(&self) {
+        let open: Vec<String> = self.ends.keys().map(ToString::to_string).collect();
+        assert!(open.is_empty(), "media ends are left: {open:?}");
+        let taken: Vec<&PortPair> = self.free.iter().filter(|(_, free)| free.is_none()).map(|(pair, _)| pair).collect();
+        assert!(taken.is_empty(), "ports are left in use: {taken:?}");
+    }
+
+    fn stock(&mut self, pairs: u32, family: Family, _now: Time) {
+        let known = self.free.keys().filter(|pair| pair.family == family).count() as u32;
+        let ports: Vec<PortPair> = (known..pairs)
+            .map(|n| PortPair {
+                worker: (n % WORKERS) as u16,
+                slot: n / WORKERS + if family == Family::V6 { 100_000 } else { 0 },
+                rtp_port: 20_000 + 2 * n as u16,
+                family,
+            })
+            .collect();
+        for &pair in &ports {
+            self.free.insert(pair, Some(Time::ZERO));
+        }
+        self.reports.push((BOUND_AFTER, MediaReport::Ready { ports }));
+    }
+
+    fn end(&self, end: LegId) -> &End {
+        self.ends.get(&end).unwrap_or_else(|| panic!("end {end} is not open"))
+    }
+
+    /// The end of a command, whose generation must have risen.
+    fn touch(&mut self, end: LegId, generation: Generation) -> &mut End {
+        let found = self.ends.get_mut(&end).unwrap_or_else(|| panic!("end {end} is not open"));
+        assert!(generation > found.generation, "{generation:?} to {end} after {:?}", found.generation);
+        found.generation = generation;
+        found
+    }
+
+    fn watch(&mut self, end: LegId) {
+        let found = self.end(end);
+        if let Some(silence) = found.silence {
+            self.watches.push((silence, end, found.watched));
+        }
+    }
+}
+
+const WORKERS: u32 = 2;

@@ -1,0 +1,85 @@
+//! What phones do: when they are told, and by themselves.
+
+use std::time::Duration;
+
+/// Something for a phone to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Do {
+    /// Register, for so many seconds.
+    Register(u32),
+    /// Remove its binding.
+    Unregister,
+    /// Call a number on a new line.
+    Call {
+        /// What is dialled.
+        number: String,
+        /// Leave the offer to the callee.
+        without_offer: bool,
+    },
+    /// 180.
+    Ring,
+    /// 183 with a description.
+    Early,
+    /// 200 to a call.
+    Answer,
+    /// This status to a call.
+    Refuse(u16),
+    /// Cancel, refuse or end the call, whatever fits.
+    HangUp,
+    /// Put the other side on hold.
+    Hold,
+    /// Talk again.
+    Resume,
+    /// A re-INVITE that leaves the offer to the other side.
+    Refresh,
+    /// An INFO with a digit.
+    Digit(char),
+    /// Speak from another port of its media address from now on, and say so.
+    Move,
+}
+
+impl Do {
+    /// A call with an offer.
+    pub fn call(number: &str) -> Do {
+        Do::Call { number: number.to_owned(), without_offer: false }
+    }
+
+    /// A call without one.
+    pub fn call_without_offer(number: &str) -> Do {
+        Do::Call { number: number.to_owned(), without_offer: true }
+    }
+}
+
+/// How a phone behaves by itself.
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
+#[derive(Clone, Debug)]
+pub struct Habits {
+    /// What it does when it is called, each so long after the INVITE.
+    pub when_called: Vec<(Duration, Do)>,
+    /// What it does when its call is answered, each so long after the 200.
+    pub when_answered: Vec<(Duration, Do)>,
+    /// Acknowledges answers. A phone that does not is broken, or its ACKs are eaten.
+    pub acknowledges: bool,
+    /// Answers 200 although the caller has cancelled.
+    pub stubborn: bool,
+    /// Refuses changes of media with this status.
+    pub refuses_changes: Option<u16>,
+    /// Sends media while it talks.
+    pub speaks: bool,
+    /// Registers again when half of its time is over.
+    pub refreshes: bool,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Habits {
+            when_called: vec![(Duration::from_millis(50), Do::Ring)],
+            when_answered: Vec::new(),
+            acknowledges: true,
+            stubborn: false,
+            refuses_changes: None,
+            speaks: true,
+            refreshes: false,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The store's double: it commits after a while, folds what it was told, and holds the stream to its laws.
+
+use books::Cdr;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use switch::Input;
+use words::{AccountId, CallId, Event, Fact, Seq, StoredBinding, Time, UserId};
+
+/// What became of the facts of one registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Waiting(Seq),
+    Stored,
+    Refused,
+}
+
+/// The store.
+pub struct Store {
+    /// How long a commit takes.
+    pub delay: Duration,
+    /// Whether commits fail: facts of calls go to reserved space, registrations are refused.
+    pub(crate) failing: bool,
+    waiting: Vec<Event>,
+    last: Seq,
+    told: Seq,
+    cdrs: BTreeMap<CallId, Cdr>,
+    /// The caller's Call-ID, to know which call a BYE ends.
+    by_call_id: BTreeMap<String, CallId>,
+    /// When each call ended, and the place of that fact.
+    ended: BTreeMap<CallId, (Seq, Time)>,
+    registrations: BTreeMap<UserId, Fate>,
+    bindings: BTreeMap<(UserId, String), (AccountId, StoredBinding)>,
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        Store {
+            delay: Duration::from_millis(4),
+            failing: false,
+            waiting: Vec::new(),
+            last: Seq(0),
+            told: Seq(0),
+            cdrs: BTreeMap::new(),
+            by_call_id: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            registrations: BTreeMap::new(),
+            bindings: BTreeMap::new(),
+        }
+    }
+
+    /// The records of all calls that were stored, in the order in which they began.
+    pub fn cdrs(&self) -> impl Iterator<Item = &Cdr> {
+        self.cdrs.values()
+    }
+
+    /// The bindings as the store has them.
+    pub fn bindings(&self) -> impl Iterator<Item = (AccountId, UserId, &StoredBinding)> {
+        self.bindings.iter().map(|((user, _), (account, binding))| (*account, *user, binding))
+    }
+
+    /// A fact is handed over. Gives whether a commit is to be begun for it.
+    pub(crate) fn take(&mut self, event: Event, now: Time) -> bool {
+        assert_eq!(event.seq.0, self.last.0 + 1, "the stream has a gap");
+        self.last = event.seq;
+        match &event.fact {
+            Fact::CallOpened { call, sip_call_id, .. } => {
+                self.by_call_id.insert(sip_call_id.clone(), *call);
+            }
+            Fact::CallEnded { call, .. } => {
+                let before = self.ended.insert(*call, (event.seq, now));
+                assert_eq!(before, None, "call {call} ended twice");
+            }
+            Fact::Bound { user, .. } | Fact::Unbound { user, .. } => {
+                self.registrations.insert(*user, Fate::Waiting(event.seq));
+            }
+            Fact::LegOpened { .. } | Fact::LegRang { .. } | Fact::LegEnded { .. } | Fact::CallAnswered { .. } => {}
+        }
+        self.waiting.push(event);
+        self.waiting.len() == 1
+    }
+
+    /// The commit is done: what the exchange is told.
+    pub(crate) fn commit(&mut self) -> Input {
+        let failing = self.failing;
+        for event in std::mem::take(&mut self.waiting) {
+            self.told = event.seq;
+            self.keep(&event, failing);
+        }
+        if failing { Input::StoreFailed { up_to: self.told } } else { Input::Stored { up_to: self.told } }
+    }
+
+    fn keep(&mut self, event: &Event, failing: bool) {
+        match &event.fact {
+            Fact::CallOpened { call, .. } => {
+                let cdr = Cdr::open(event).expect("an opening opens a record");
+                assert!(self.cdrs.insert(*call, cdr).is_none(), "call {call} was opened twice");
+            }
+            Fact::Bound { user, binding } if !failing => {
+                self.bindings.insert((*user, binding.key.clone()), (event.account, binding.clone()));
+                self.registrations.insert(*user, Fate::Stored);
+            }
+            Fact::Unbound { user, key } if !failing => {
+                self.bindings.remove(&(*user, key.clone()));
+                self.registrations.insert(*user, Fate::Stored);
+            }
+            Fact::Bound { user, .. } | Fact::Unbound { user, .. } => {
+                self.registrations.insert(*user, Fate::Refused);
+            }
+            Fact::LegOpened { .. }
+            | Fact::LegRang { .. }
+            | Fact::LegEnded { .. }
+            | Fact::CallAnswered { .. }
+            | Fact::CallEnded { .. } => {
+                let call = books::call_of(&event.fact).expect("it is about a call");
+                let cdr = self.cdrs.get_mut(&call).expect("a call is opened first");
+                cdr.apply(event).unwrap_or_else(|error| panic!("{:?} of {call}: {error}", event.fact));
+            }
+        }
+    }
+
+    /// Whether a 200 to a BYE with this Call-ID may leave: its end is stored, or has waited for two seconds.
+    pub(crate) fn may_end(&self, call_id: &str, now: Time) -> Result<(), String> {
+        let ours = call_id.split_once('-').and_then(|(call, _)| call.parse().ok());
+        let Some(call) = ours.or_else(|| self.by_call_id.get(call_id).copied()) else {
+            return Err(format!("200 to a BYE of an unknown call: {call_id}"));
+        };
+        match self.ended.get(&call) {
+            None => Err(format!("200 to a BYE, and call {call} goes on")),
+            Some((seq, _)) if *seq <= self.told => Ok(()),
+            Some((_, since)) if now.since(*since) >= Duration::from_secs(2) => Ok(()),
+            Some(_) => Err(format!("200 to a BYE before the end of {call} is stored")),
+        }
+    }
+
+    /// Whether a 200 to a REGISTER of this user may leave: its facts are stored.
+    pub(crate) fn may_bind(&self, user: UserId) -> Result<(), String> {
+        match self.registrations.get(&user) {
+            None | Some(Fate::Stored) => Ok(()),
+            Some(fate @ (Fate::Waiting(_) | Fate::Refused)) => {
+                Err(format!("200 to a REGISTER whose facts are {fate:?}, stored up to {:?}", self.told))
+            }
+        }
+    }
+
+    /// The process is started anew: its stream begins again, what was not committed is lost.
+    pub(crate) fn restart(&mut self) {
+        self.waiting.clear();
+        (self.last, self.told) = (Seq(0), Seq(0));
+        self.registrations.clear();
+    }
+
+    /// What is wrong once everything is over.
+    pub(crate) fn check_quiet(&self) {
+        assert!(self.waiting.is_empty(), "facts wait for a commit");
+        for cdr in self.cdrs.values() {
+            assert!(cdr.ended.is_some(), "call {} has a record without an end", cdr.call);
+        }
+        assert_eq!(self.ended.len(), self.cdrs.len(), "as many calls ended as there are records");
+    }
+}

@@ -1,0 +1,93 @@
+//! What can be seen of the world: who rings, who talks, who hears whom.
+
+use super::World;
+use super::people::{PhoneId, exchange};
+use crate::sim::line::{Line, LineState};
+use crate::sim::relay::End;
+use media::command::SourceRule;
+use switch::view::{CallView, PhoneView, Status};
+use switch::{Command, Reply};
+
+impl World {
+    /// The newest line of a phone.
+    pub fn line(&self, phone: PhoneId) -> &Line {
+        self.at_phone(phone).line()
+    }
+
+    /// Whether a phone is called and has not answered.
+    pub fn rings(&self, phone: PhoneId) -> bool {
+        self.at_phone(phone).lines.last().is_some_and(|line| line.state == LineState::Called)
+    }
+
+    /// Whether the newest call of a phone is over as the phone sees it.
+    pub fn is_over(&self, phone: PhoneId) -> bool {
+        self.at_phone(phone).lines.last().is_some_and(Line::is_over)
+    }
+
+    /// Whether two phones talk, and what each says reaches the other.
+    pub fn talk(&self, a: PhoneId, b: PhoneId) -> bool {
+        let up = |phone| self.at_phone(phone).lines.last().is_some_and(Line::talks);
+        up(a) && up(b) && self.hears(a, b) && self.hears(b, a)
+    }
+
+    /// Whether what `speaker` sends arrives at `listener`: by what both were told, and by the relay's table.
+    pub fn hears(&self, listener: PhoneId, speaker: PhoneId) -> bool {
+        let of = |phone: PhoneId| self.at_phone(phone).lines.last().map(|line| &line.session);
+        let (Some(from), Some(to)) = (of(speaker), of(listener)) else { return false };
+        let end_of = |session: &crate::sim::session::Session| {
+            let port = session.remote().filter(|remote| remote.ip() == exchange().ip())?.port();
+            self.relay.at_port(port)
+        };
+        let (Some((_, source)), Some((name, sink))) = (end_of(from), end_of(to)) else { return false };
+        // A device behind NAT may be heard at another address than it named.
+        let fits = |end: &End, session: &crate::sim::session::Session| {
+            end.source == SourceRule::LearnOnce || end.remote.is_some_and(|remote| remote.rtp == session.address)
+        };
+        from.sends()
+            && to.hears()
+            && source.direction.receives()
+            && source.linked == Some(name)
+            && fits(source, from)
+            && fits(sink, to)
+            && sink.direction.sends()
+            && sink.sound.is_none()
+    }
+
+    /// Whether a phone is played a sound by the exchange.
+    pub fn hears_sound(&self, phone: PhoneId) -> bool {
+        let remote = self.at_phone(phone).lines.last().and_then(|line| line.session.remote());
+        let end = remote.and_then(|remote| self.relay.at_port(remote.port()));
+        end.is_some_and(|(_, end)| end.sound.is_some() && end.direction.sends())
+    }
+
+    /// Counts of the exchange.
+    pub fn status(&mut self) -> Status {
+        match self.command(Command::Status) {
+            Reply::Status(status) => status,
+            other => panic!("asked for counts, got {other:?}"),
+        }
+    }
+
+    /// A counter of the exchange.
+    pub fn counter(&mut self, name: &str) -> u64 {
+        let status = self.status();
+        let found = status.counters.iter().find(|(counter, _)| *counter == name);
+        found.unwrap_or_else(|| panic!("no counter is called {name}")).1
+    }
+
+    /// The calls that are up.
+    pub fn calls(&mut self) -> Vec<CallView> {
+        match self.command(Command::Calls { account: None }) {
+            Reply::Calls(calls) => calls,
+            other => panic!("asked for calls, got {other:?}"),
+        }
+    }
+
+    /// The devices that are bound.
+    pub fn bound(&mut self) -> Vec<PhoneView> {
+        match self.command(Command::Phones { account: None }) {
+            Reply::Phones(phones) => phones,
+            other => panic!("asked for phones, got {other:?}"),
+        }
+    }
+}

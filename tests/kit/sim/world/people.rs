@@ -1,0 +1,229 @@
+//! Who is in the world: accounts, phones, peers, routers.
+
+use super::{AccountKey, World};
+use crate::sim::net::Nat;
+use crate::sim::phone::{Identity, Phone};
+use crate::sim::script::Do;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use switch::Command;
+use switch::account::{Peer, RouteTarget};
+use words::{PeerId, Transport, UserId};
+
+/// A phone of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PhoneId(pub(crate) usize);
+
+/// A router of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NatKey(pub(crate) usize);
+
+/// Where a phone stands and whose it is.
+#[derive(Clone, Debug)]
+pub struct Site {
+    extension: String,
+    account: Option<AccountKey>,
+    transport: Transport,
+    nat: Option<NatKey>,
+    by_address: bool,
+    same_user: bool,
+}
+
+impl Site {
+    /// A phone of the office that speaks UDP and is behind no router.
+    pub fn new(extension: &str) -> Site {
+        Site {
+            extension: extension.to_owned(),
+            account: None,
+            transport: Transport::Udp,
+            nat: None,
+            by_address: false,
+            same_user: false,
+        }
+    }
+
+    /// Of another account.
+    #[must_use]
+    pub fn of(mut self, account: AccountKey) -> Site {
+        self.account = Some(account);
+        self
+    }
+
+    /// Speaks TCP.
+    #[must_use]
+    pub fn tcp(mut self) -> Site {
+        self.transport = Transport::Tcp;
+        self
+    }
+
+    /// Stands behind a router.
+    #[must_use]
+    pub fn behind(mut self, nat: NatKey) -> Site {
+        self.nat = Some(nat);
+        self
+    }
+
+    /// Knows our address and its user name only, not the domain.
+    #[must_use]
+    pub fn by_address(mut self) -> Site {
+        self.by_address = true;
+        self
+    }
+
+    /// A further device of a user who is there already.
+    #[must_use]
+    pub fn second_device(mut self) -> Site {
+        self.same_user = true;
+        self
+    }
+}
+
+impl World {
+    /// A new account.
+    pub fn account(&mut self, name: &str) -> AccountKey {
+        let account = self.directory.add_account(name);
+        self.tell_directory();
+        account
+    }
+
+    /// A new user of the office, and its phone.
+    pub fn phone(&mut self, extension: &str) -> PhoneId {
+        self.add(Site::new(extension))
+    }
+
+    /// A new user and its phone.
+    pub fn add(&mut self, site: Site) -> PhoneId {
+        let account = site.account.unwrap_or(self.office);
+        let found = self.directory.account(account);
+        let auth_user = format!("{}-{}", found.name, site.extension);
+        let domain = found.domain.clone();
+        let password = format!("secret of {auth_user}");
+        if !site.same_user {
+            self.directory.add_user(account, &site.extension, &auth_user, &password);
+        }
+        let n = self.phones.len() as u8 + 1;
+        let ip = match site.nat {
+            None => Ipv4Addr::new(198, 51, 100, n),
+            Some(NatKey(nat)) => Ipv4Addr::new(192, 168, nat as u8, n),
+        };
+        let (number, host) =
+            if site.by_address { (auth_user.clone(), exchange().ip().to_string()) } else { (site.extension, domain) };
+        let identity = Identity { number, auth_user, password: Some(password), host };
+        self.put(identity, site.transport, SocketAddr::new(ip.into(), 5060), site.nat)
+    }
+
+    /// A static peer of the office, which is a phone that does not register.
+    pub fn peer(&mut self, name: &str) -> (PeerId, PhoneId) {
+        let n = self.phones.len() as u8 + 1;
+        let address = SocketAddr::new(Ipv4Addr::new(198, 18, 0, n).into(), 5060);
+        let id = PeerId(u32::from(n));
+        self.directory.add_peer(Peer {
+            id,
+            account: self.office,
+            name: name.to_owned(),
+            host: address.to_string(),
+            addresses: vec![address],
+            from: Some((0, exchange())),
+            transport: Transport::Udp,
+        });
+        self.tell_directory();
+        let host = exchange().to_string();
+        let identity = Identity { number: name.to_owned(), auth_user: name.to_owned(), password: None, host };
+        (id, self.put(identity, Transport::Udp, address, None))
+    }
+
+    /// A router that translates addresses.
+    pub fn nat(&mut self) -> NatKey {
+        let n = self.net.nats.len();
+        self.net.nats.push(Nat::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, n as u8 + 1))));
+        NatKey(n)
+    }
+
+    /// Switches a router off and on: everybody behind it is seen at another port from now on.
+    pub fn rebind(&mut self, nat: NatKey) {
+        self.net.nats[nat.0].rebind();
+    }
+
+    /// A route of the office.
+    pub fn route(&mut self, pattern: &str, target: RouteTarget) {
+        self.directory.add_route(self.office, pattern, target);
+        self.command(Command::AccountChanged { account: self.office });
+    }
+
+    /// A number of the office that rings several extensions.
+    pub fn ring_list(&mut self, pattern: &str, extensions: &[&str], ring_for: Duration, in_order: bool) {
+        let extensions = extensions.iter().map(|&extension| extension.to_owned()).collect();
+        self.route(pattern, RouteTarget::Ring { extensions, ring_for, in_order });
+    }
+
+    /// A phone.
+    pub fn at_phone(&self, phone: PhoneId) -> &Phone {
+        &self.phones[phone.0]
+    }
+
+    /// A phone, to change its habits.
+    pub fn phone_mut(&mut self, phone: PhoneId) -> &mut Phone {
+        &mut self.phones[phone.0]
+    }
+
+    /// Whose phone it is.
+    ///
+    /// # Panics
+    /// For a peer's.
+    pub fn user_of(&self, phone: PhoneId) -> UserId {
+        let auth_user = &self.phones[phone.0].identity.auth_user;
+        let user = self.directory.users.iter().find(|user| user.auth_user == *auth_user);
+        user.expect("it is a user's phone").id
+    }
+
+    /// Tells a phone to do something now, on its newest line where that matters.
+    pub fn tell(&mut self, phone: PhoneId, what: Do) {
+        self.tell_in(Duration::ZERO, phone, what);
+        self.pass(Duration::ZERO);
+    }
+
+    /// Tells a phone to do something after a while, on the line that is its newest now.
+    pub fn tell_in(&mut self, after: Duration, phone: PhoneId, what: Do) {
+        let line = self.phones[phone.0].lines.len().saturating_sub(1);
+        self.later(after, super::Due::Act { phone: phone.0, line, what });
+    }
+
+    /// Registers phones and waits until all are bound.
+    ///
+    /// # Panics
+    /// When one is not.
+    pub fn register(&mut self, phones: &[PhoneId]) {
+        for &phone in phones {
+            self.tell(phone, Do::Register(3_600));
+        }
+        let bound = |world: &World| phones.iter().all(|&phone| world.at_phone(phone).registration.granted.is_some());
+        assert!(self.until(Duration::from_secs(40), bound), "a phone could not register");
+    }
+
+    /// Takes a phone's power away: nothing comes from it any more, and nobody is told.
+    pub fn unplug(&mut self, phone: PhoneId) {
+        self.phones[phone.0].plugged = false;
+    }
+
+    /// Carries a phone to behind another router: from now on it is seen elsewhere.
+    pub fn move_phone(&mut self, phone: PhoneId, nat: NatKey) {
+        self.phones[phone.0].nat = Some(nat.0);
+    }
+
+    /// All phones, in the order in which they came.
+    pub fn phones(&self) -> impl Iterator<Item = PhoneId> + use<> {
+        (0..self.phones.len()).map(PhoneId)
+    }
+
+    fn put(&mut self, identity: Identity, transport: Transport, address: SocketAddr, nat: Option<NatKey>) -> PhoneId {
+        let mut phone = Phone::new(identity, transport, address, exchange(), self.chance.fork(), self.now);
+        phone.nat = nat.map(|nat| nat.0);
+        self.phones.push(phone);
+        PhoneId(self.phones.len() - 1)
+    }
+}
+
+/// Where the exchange listens: UDP is its listener 0, TCP 1.
+pub(crate) fn exchange() -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::new(192, 0, 2, 10).into(), 5060)
+}

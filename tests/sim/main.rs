@@ -1,0 +1,14 @@
+//! Flows of a whole exchange in virtual time. `SEED=7 make sim` replays one seed of each.
+
+mod accounts;
+mod call;
+mod cancel;
+mod change;
+mod flows;
+mod loss;
+mod peers;
+mod registration;
+mod replay;
+mod ring;
+mod shell;
+mod trouble;

@@ -1,0 +1,241 @@
+//! Registrations: passwords, refreshes, refusals, and what outlives a process.
+
+use crate::flows::{SEEDS, connect, millis, office, secs, wait};
+use sip::Message;
+use tests::sim::{Do, Site, World, for_seeds};
+use words::EndCause;
+
+#[test]
+fn a_phone_proves_its_password_and_is_bound() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let ann = world.phone("101");
+        world.register(&[ann]);
+        assert_eq!(world.at_phone(ann).registration.statuses(), [401, 200]);
+        let bound = world.bound();
+        assert_eq!(bound.len(), 1);
+        assert!(!bound[0].nat && !bound[0].unreachable);
+        assert!(world.finish().is_empty());
+    });
+}
+
+#[test]
+fn a_registration_is_refreshed_and_removed() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let ann = world.phone("101");
+        world.phone_mut(ann).habits.refreshes = true;
+        world.register(&[ann]);
+        let granted = u64::from(world.at_phone(ann).registration.granted.unwrap());
+        world.pass(secs(3 * granted));
+        assert_eq!(world.bound().len(), 1, "it was refreshed in time");
+        assert!(world.at_phone(ann).registration.statuses().iter().all(|status| matches!(status, 200 | 401)));
+        world.phone_mut(ann).habits.refreshes = false;
+        world.tell(ann, Do::Unregister);
+        wait(&mut world, 2, |world| world.at_phone(ann).registration.granted.is_none());
+        assert!(world.bound().is_empty());
+        assert_eq!(world.store.bindings().count(), 0);
+        world.finish();
+    });
+}
+
+#[test]
+fn a_registration_ends_with_its_time() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        let granted = u64::from(world.at_phone(bob).registration.granted.unwrap());
+        world.pass(secs(granted + 1));
+        world.register(&[ann]);
+        world.tell(ann, Do::call("102"));
+        wait(&mut world, 2, |world| world.is_over(ann));
+        assert_eq!(world.line(ann).status(), Some(480));
+        assert!(world.at_phone(bob).lines.is_empty());
+        assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Unavailable);
+    });
+}
+
+#[test]
+fn a_wish_for_too_short_a_time_is_told_the_least() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let ann = world.phone("101");
+        world.tell(ann, Do::Register(5));
+        wait(&mut world, 2, |world| world.at_phone(ann).registration.granted.is_some());
+        assert_eq!(world.at_phone(ann).registration.statuses(), [401, 423, 200]);
+        assert_eq!(world.at_phone(ann).registration.granted, Some(60));
+        world.finish();
+    });
+}
+
+/// What of an answer could tell one who guesses something: all but values that differ each time.
+fn shape(message: &Message) -> (u16, String, Vec<String>) {
+    let headers = message.all_headers().map(|(_, name, value)| {
+        let fixed = if name.eq_ignore_ascii_case("WWW-Authenticate") { value.matches("MD5").count() } else { 0 };
+        format!("{name} {fixed}")
+    });
+    (message.status(), message.reason().to_owned(), headers.collect())
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_name_are_answered_alike() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let (ann, nobody) = (world.phone("101"), world.phone("102"));
+        world.phone_mut(ann).identity.password = Some("guessed".into());
+        let stranger = &mut world.phone_mut(nobody).identity;
+        (stranger.auth_user, stranger.number) = ("office-999".into(), "999".into());
+        // More tries than are heard out.
+        for _ in 0..8 {
+            world.tell(ann, Do::Register(600));
+            world.tell(nobody, Do::Register(600));
+            world.pass(secs(2));
+        }
+        let answers = |phone| world.at_phone(phone).registration.answers.iter().map(shape).collect::<Vec<_>>();
+        assert_eq!(answers(ann), answers(nobody));
+        let statuses = world.at_phone(ann).registration.statuses();
+        assert!(statuses.contains(&401) && !statuses.contains(&200), "{statuses:?}");
+        assert_eq!(statuses.last(), Some(&403), "in the end it is out of tries");
+        assert!(world.bound().is_empty());
+        world.finish();
+    });
+}
+
+#[test]
+fn a_disabled_user_hears_so_only_with_the_right_password() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let (ann, thief) = (world.phone("101"), world.add(Site::new("101").second_device()));
+        let user = world.user_of(ann);
+        world.directory.change_user(user, |user| user.enabled = false);
+        world.phone_mut(thief).identity.password = Some("guessed".into());
+        for phone in [ann, thief] {
+            world.tell(phone, Do::Register(600));
+            world.pass(secs(1));
+        }
+        assert_eq!(world.at_phone(ann).registration.statuses(), [401, 403]);
+        assert_eq!(world.at_phone(thief).registration.statuses(), [401, 401, 401]);
+        world.finish();
+    });
+}
+
+#[test]
+fn two_devices_of_a_user_ring_together() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        let second = world.add(Site::new("102").second_device());
+        world.register(&[second]);
+        assert_eq!(world.bound().len(), 3);
+        world.tell(ann, Do::call("102"));
+        wait(&mut world, 2, |world| world.rings(bob) && world.rings(second));
+        world.tell(second, Do::Answer);
+        wait(&mut world, 2, |world| world.talk(ann, second) && world.is_over(bob));
+        world.finish();
+    });
+}
+
+#[test]
+fn a_phone_that_knows_our_address_only_is_found_by_its_name() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let ann = world.phone("101");
+        let bare = world.add(Site::new("102").by_address());
+        world.register(&[ann, bare]);
+        assert_eq!(world.at_phone(bare).registration.statuses(), [401, 200]);
+        connect(&mut world, ann, bare, "102");
+        world.tell(ann, Do::HangUp);
+        wait(&mut world, 2, |world| world.is_over(bare));
+        connect(&mut world, bare, ann, "101");
+        world.finish();
+    });
+}
+
+#[test]
+fn a_phone_behind_a_router_is_called_where_it_speaks_from() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let nat = world.nat();
+        let (ann, bob) = (world.phone("101"), world.add(Site::new("102").behind(nat)));
+        world.phone_mut(bob).habits.refreshes = true;
+        world.register(&[ann, bob]);
+        assert!(world.bound().iter().any(|phone| phone.nat));
+        // Pings keep the router's memory of it for longer than the router itself would.
+        world.pass(secs(110));
+        connect(&mut world, ann, bob, "102");
+        world.pass(secs(100));
+        world.tell(ann, Do::HangUp);
+        wait(&mut world, 2, |world| world.is_over(bob));
+        world.finish();
+    });
+}
+
+#[test]
+fn a_router_that_forgets_is_noticed() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let nat = world.nat();
+        let (ann, bob) = (world.phone("101"), world.add(Site::new("102").behind(nat)));
+        world.register(&[ann, bob]);
+        world.rebind(nat);
+        world.pass(secs(100));
+        assert!(world.bound().iter().any(|phone| phone.nat && phone.unreachable));
+        world.register(&[bob]);
+        world.pass(secs(30));
+        assert!(world.bound().iter().all(|phone| !phone.unreachable), "{:?}", world.bound());
+        connect(&mut world, ann, bob, "102");
+        world.finish();
+    });
+}
+
+#[test]
+fn a_phone_that_moves_within_a_call_proves_itself() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let (here, there) = (world.nat(), world.nat());
+        let (ann, bob) = (world.phone("101"), world.add(Site::new("102").behind(here)));
+        world.register(&[ann, bob]);
+        connect(&mut world, bob, ann, "101");
+        world.move_phone(bob, there);
+        world.tell(bob, Do::HangUp);
+        wait(&mut world, 2, |world| world.is_over(ann) && world.is_over(bob));
+        let failures = world.counter("auth_failures");
+        assert_eq!(failures, 0);
+        world.finish();
+    });
+}
+
+#[test]
+fn registrations_are_there_again_after_a_kill() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        let nat = world.nat();
+        let carl = world.add(Site::new("103").behind(nat));
+        world.register(&[carl]);
+        world.pass(secs(7));
+        world.restart();
+        assert_eq!(world.bound().len(), 3);
+        connect(&mut world, ann, bob, "102");
+        world.tell(bob, Do::HangUp);
+        wait(&mut world, 2, |world| world.is_over(ann));
+        connect(&mut world, ann, carl, "103");
+        world.tell(ann, Do::HangUp);
+        world.pass(millis(500));
+        // The nonce of before is from another process: the phone is challenged anew, and told that nothing is wrong.
+        world.register(&[bob]);
+        assert_eq!(world.at_phone(bob).registration.statuses().last(), Some(&200));
+        assert_eq!(world.counter("auth_failures"), 0);
+        world.finish();
+    });
+}
+
+#[test]
+fn a_phone_over_tcp_is_called_over_its_connection() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let (ann, bob) = (world.phone("101"), world.add(Site::new("102").tcp()));
+        world.register(&[ann, bob]);
+        connect(&mut world, ann, bob, "102");
+        world.tell(bob, Do::HangUp);
+        wait(&mut world, 2, |world| world.is_over(ann));
+        world.finish();
+    });
+}
