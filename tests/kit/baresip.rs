@@ -43,7 +43,7 @@ impl Baresip {
             format!("sip_cafile {}\nsip_verify_server yes", path.display())
         });
         let config = format!(
-            "poll_method epoll\nnet_interface lo\n{trust}\naudio_path /usr/share/baresip\naudio_source aufile,{dir}/tone.wav\naudio_srate 8000\naudio_channels 1\n\
+            "poll_method epoll\nnet_interface 127.0.0.1\n{trust}\naudio_path /usr/share/baresip\naudio_source aufile,{dir}/tone.wav\naudio_srate 8000\naudio_channels 1\n\
              module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\nmodule_tmp uuid.so\nmodule_app account.so\nmodule_app menu.so\nsnd_path {dir}\n",
             dir = dir.display()
         );

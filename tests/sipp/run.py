@@ -8,7 +8,7 @@ SCENARIO: a file of this folder without .xml (uac, uac_auth, uac_reinvite, uac_c
 Scenarios that reach the callee start `uas` (uac_cancel: `uas_rings`) at --uas. With --pid the server's CPU time per call is told as well.
 Exit 0 when every call succeeded, 1 when not, 2 when SIPp could not run.
 """
-import argparse, csv, json, os, platform, subprocess, sys, tempfile, time
+import argparse, csv, json, os, platform, socket, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TICK = os.sysconf('SC_CLK_TCK')
@@ -31,6 +31,16 @@ def arguments():
     return p.parse_args()
 
 
+def media_port():
+    """An even UDP port that is free at this moment: SIPp ends when its media port is taken, and several may run at once."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.bind(('127.0.0.1', 0))
+            port = s.getsockname()[1]
+        if port % 2 == 0 and port < 65000:
+            return str(port)
+
+
 def cpu_seconds(pid):
     fields = open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICK
@@ -39,7 +49,7 @@ def cpu_seconds(pid):
 def start_callee(a, work):
     name = 'uas_rings' if a.scenario == 'uac_cancel' else 'uas'
     ip, port = a.uas.rsplit(':', 1)
-    command = ['sipp', '-sf', f'{HERE}/{name}.xml', '-i', ip, '-p', port, '-bind_local', '-mi', ip, '-mp', '6000', '-t', 'u1', '-nostdin', '127.0.0.1']
+    command = ['sipp', '-sf', f'{HERE}/{name}.xml', '-i', ip, '-p', port, '-bind_local', '-mi', ip, '-mp', media_port(), '-t', 'u1', '-nostdin', '127.0.0.1']
     callee = subprocess.Popen(command, cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(0.4)
     return callee
@@ -50,7 +60,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix='sipp.') as work:
         stat = f'{work}/stat.csv'
         ip, port = a.local.rsplit(':', 1)
-        command = ['timeout', str(a.timeout), 'sipp', a.sip, '-i', ip, '-p', port, '-bind_local', '-mi', ip, '-mp', '7000', '-s', a.service, '-r', str(a.rate), '-m', str(a.calls),
+        command = ['timeout', str(a.timeout), 'sipp', a.sip, '-i', ip, '-p', port, '-bind_local', '-mi', ip, '-mp', media_port(), '-s', a.service, '-r', str(a.rate), '-m', str(a.calls),
                    '-d', str(a.hold_ms), '-l', '30000', '-t', a.transport, '-nostdin', '-trace_stat', '-stf', stat, '-fd', '1', '-trace_err', '-error_file', f'{work}/errors']
         command += ['-sn', 'uac'] if a.scenario == 'default' else ['-sf', f'{HERE}/{a.scenario}.xml', '-inf', a.users]
         callee = start_callee(a, work) if a.scenario.startswith('uac') and a.service.startswith('9') else None
