@@ -321,7 +321,7 @@ impl Call {
         builder.push_header(HeaderName::Contact, &contact);
         builder.push_header(HeaderName::Allow, &desk.config.allow);
         builder.push_header(HeaderName::UserAgent, &desk.config.server);
-        let last = leg.ours.replace(OurInvite { txn, cseq, ack: Acking::Unneeded });
+        let last = leg.ours.replace(OurInvite { txn, cseq, offers: body.is_some(), ack: Acking::Unneeded });
         if last.as_ref().is_some_and(|last| matches!(last.ack, Acking::Sent(_))) {
             leg.earlier = last;
         }
@@ -361,6 +361,22 @@ impl Call {
             self.describe(desk, at, nothing).ok()
         });
         self.acknowledge(desk, at, body);
+    }
+
+    /// The ACK to a 2xx that nobody wants: BYE follows, and an offer in it is answered before all the same.
+    pub(crate) fn acknowledge_unwanted(&mut self, desk: &mut Desk, at: usize, response: &Message) {
+        let answer = self.declined(desk, at, response);
+        self.acknowledge(desk, at, answer);
+    }
+
+    /// The answer that declines everything, when the 2xx to an INVITE of ours has an offer. The leg may have no media
+    /// end any more.
+    pub(crate) fn declined(&self, desk: &mut Desk, at: usize, response: &Message) -> Option<Bytes> {
+        let leg = &self.legs[at];
+        let offer = leg.ours.as_ref().filter(|ours| !ours.offers).and_then(|_| read_body(response).ok()?)?;
+        let session_id = desk.chance.u64() >> crate::end::SESSION_ID_SPARE;
+        let local = media::offer::Local { session_id, version: 1, address: desk.address(&leg.flow), ports: &[] };
+        Some(carry_answer(&offer, &offer, &local).print())
     }
 }
 

@@ -222,11 +222,7 @@ impl Call {
                     desk.push(Output::Cancel { txn: ours.txn, reason: ending.reason.clone() });
                 }
             }
-            LegEffect::Bye => self.send_bye(desk, at, ending.reason.as_deref()),
-            LegEffect::AckAndBye => {
-                self.acknowledge(desk, at, None);
-                self.send_bye(desk, at, ending.reason.as_deref());
-            }
+            LegEffect::Bye | LegEffect::AckAndBye => self.send_bye(desk, at, ending.reason.as_deref()),
         }
     }
 

@@ -149,4 +149,4 @@ impl End {
 }
 
 /// Bits that a session id leaves out: some phones keep it in 32 bits, signed ([`OurSide::new`] takes one more away).
-const SESSION_ID_SPARE: u32 = 32;
+pub(crate) const SESSION_ID_SPARE: u32 = 32;

@@ -67,7 +67,7 @@ pub(crate) enum LegEffect {
     Cancel,
     /// Send BYE.
     Bye,
-    /// Acknowledge the 2xx that nobody wants any more, then send BYE.
+    /// Acknowledge the 2xx that nobody wants any more (whoever took it does), then send BYE.
     AckAndBye,
 }
 
@@ -162,6 +162,8 @@ pub(crate) struct Leg {
 pub(crate) struct OurInvite {
     pub(crate) txn: ClientTxn,
     pub(crate) cseq: u32,
+    /// It had an offer; if not, its 2xx has one.
+    pub(crate) offers: bool,
     pub(crate) ack: Acking,
 }
 

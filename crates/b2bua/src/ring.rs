@@ -68,12 +68,13 @@ impl Call {
             self.legs[at].state.apply(LegEvent::Success).expect("an INVITE without a final answer takes a 2xx");
         let ending = Ending::new(EndCause::AnsweredElsewhere, None);
         if self.legs[at].state != LegState::Confirmed {
+            self.acknowledge_unwanted(desk, at, response);
             return self.perform(desk, at, effect, &ending);
         }
         if let Some((body, said, owed)) = self.carry_answer_to_caller(desk, at, response) {
             return self.win(desk, at, body, said, owed, now);
         }
-        self.acknowledge(desk, at, None);
+        self.acknowledge_unwanted(desk, at, response);
         self.rid(desk, at, &Ending::new(EndCause::MediaMismatch, None));
         self.lose(desk, at, Failure::of_answer(488), now);
     }
@@ -178,7 +179,7 @@ impl Call {
             flow,
             lost: false,
             dialog: None,
-            ours: Some(OurInvite { txn, cseq: 1, ack: Acking::Unneeded }),
+            ours: Some(OurInvite { txn, cseq: 1, offers: false, ack: Acking::Unneeded }),
             earlier: None,
             theirs: None,
             bye: None,
@@ -194,6 +195,9 @@ impl Call {
         let body = offer.as_ref().and_then(|offer| self.describe(desk, at, |local, _| carry(offer, local)).ok());
         if let Some(setup) = &mut self.setup {
             setup.offer = offer;
+        }
+        if let Some(ours) = &mut self.legs[at].ours {
+            ours.offers = body.is_some();
         }
         let request = Outgoing { builder, body: body.map(|body| (SDP, body)) };
         desk.push(Output::Request { txn, request, target });

@@ -92,7 +92,7 @@ impl Call {
                 } else if self.asked(self.legs[at].n) {
                     self.handle_answer(desk, at, response, now);
                 } else if status < 300 {
-                    self.handle_late_success(desk, at);
+                    self.handle_late_success(desk, at, response);
                 }
             }
             LegState::Incoming
@@ -265,10 +265,10 @@ impl Call {
     }
 
     /// A 2xx that nobody waits for: a repetition, or the answer to a change that crossed our BYE.
-    fn handle_late_success(&mut self, desk: &mut Desk, at: usize) {
+    fn handle_late_success(&mut self, desk: &mut Desk, at: usize, response: &Message) {
         let unanswered = matches!(self.legs[at].ours.as_ref().map(|ours| &ours.ack), Some(Acking::Unneeded));
         if unanswered && self.state == CallState::Ended {
-            self.acknowledge(desk, at, None);
+            self.acknowledge_unwanted(desk, at, response);
         } else {
             self.acknowledge_again(desk, at);
         }
@@ -292,7 +292,8 @@ impl Call {
         let call_id = response.call_id().unwrap_or_default();
         let Ok(mut dialog) = sip::Dialog::uac(from, call_id, ours.cseq, response) else { return };
         let target = leg.target;
-        desk.push(Output::Ack { request: dialog.ack(ours.cseq).into(), target });
+        let body = self.declined(desk, at, response).map(|body| (SDP, body));
+        desk.push(Output::Ack { request: Outgoing { builder: dialog.ack(ours.cseq), body }, target });
         let mut builder = dialog.request(Method::Bye);
         builder.push_header(HeaderName::Reason, crate::cause::ELSEWHERE);
         let txn = desk.client_txn(self.slot);

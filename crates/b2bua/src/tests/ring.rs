@@ -153,6 +153,19 @@ fn a_late_200_from_a_loser_is_acknowledged_and_ended() {
 }
 
 #[test]
+fn the_offer_of_a_late_200_is_declined_before_its_dialog_ends() {
+    let mut w = World::new().rings(&[B, C]);
+    w.invite(A, "600", None);
+    let (late, winner) = (w.asked(B, Method::Invite), w.asked(C, Method::Invite));
+    w.answer(B, &late, 180, None);
+    w.answer(C, &winner, 200, Some(&sdp(C)));
+    w.cancelled(B).expect("it stops ringing");
+    w.answer(B, &late, 200, Some(&sdp(B)));
+    assert!(body(&w.acked(B)).contains("m=audio 0 "));
+    w.asked(B, Method::Bye);
+}
+
+#[test]
 fn a_decline_ends_its_leg_and_not_the_ring_list() {
     let mut w = World::new().rings(&[B, C]);
     w.invite(A, "1001", Some(&sdp(A)));
