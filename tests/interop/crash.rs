@@ -42,7 +42,7 @@ fn a_stop_ends_calls_with_goodbye_and_exit_code_0() {
         assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         drop(calling.join());
     });
-    assert!(program.stop());
+    assert!(program.ends());
     program.restart();
     let records = program.json(&["cdr"]);
     assert!(records.as_array().unwrap().iter().all(|record| record["cause"] == "administrative"), "{records}");

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// A running exchange.
@@ -47,6 +48,7 @@ impl Program {
             "SIP" => sip.to_string(),
             "HTTP" => http.to_string(),
             "UAS" => uas.to_string(),
+            "RTP" => media_ports(),
             other => other.to_owned(),
         });
         Program::start(folder, arguments.to_vec(), sip, None, http, uas)
@@ -59,7 +61,8 @@ impl Program {
         let wss = free();
         let config = folder.path().join("crosspoint.toml");
         let text = format!(
-            "[sip]\nudp = [\"{sip}\"]\ntcp = [\"{sip}\"]\ntls = [\"{tls}\"]\nwss = [\"{wss}\"]\n[media]\nports = \"24002-28000\"\n[http]\nlisten = \"{http}\"\n"
+            "[sip]\nudp = [\"{sip}\"]\ntcp = [\"{sip}\"]\ntls = [\"{tls}\"]\nwss = [\"{wss}\"]\n[media]\nports = \"{}\"\n[http]\nlisten = \"{http}\"\n",
+            media_ports()
         );
         std::fs::write(&config, text).expect("the configuration is written");
         let data = folder.path().join("data").display().to_string();
@@ -94,14 +97,9 @@ impl Program {
         self.wait_until_ready();
     }
 
-    /// Asks it to end, as a service manager does; true when it ended well.
-    pub fn stop(&mut self) -> bool {
-        let pid = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().is_ok_and(|status| status.success());
-        told && wait_for(
-            Duration::from_secs(10),
-            || matches!(self.child.try_wait(), Ok(Some(status)) if status.success()),
-        )
+    /// Whether it ends by itself, and well, within ten seconds.
+    pub fn ends(&mut self) -> bool {
+        wait_for(Duration::from_secs(10), || matches!(self.child.try_wait(), Ok(Some(status)) if status.success()))
     }
 
     /// Its process id.
@@ -147,13 +145,24 @@ impl Program {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
     }
 
-    /// Makes an account with users and given passwords.
+    /// Makes an account with users and given passwords. Their digest names are `ACCOUNTEXTENSION`, as two accounts share
+    /// extensions; they are offered MD5 only, as Debian's baresip gives up at any other challenge.
     pub fn people(&self, account: &str, users: &[(&str, &str)]) {
         self.json(&["account", "create", account, "--domain", &format!("{account}.example")]);
         for (extension, password) in users {
             let auth_user = format!("{account}{extension}");
-            let arguments =
-                ["user", "add", account, extension, "--auth-user", &auth_user, "--password-stdin", "--json"];
+            let arguments = [
+                "user",
+                "add",
+                account,
+                extension,
+                "--auth-user",
+                &auth_user,
+                "--password-stdin",
+                "--algorithms",
+                "md5",
+                "--json",
+            ];
             let output = self.cli_with(&arguments, password);
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
@@ -210,6 +219,13 @@ pub fn binary() -> PathBuf {
         binary.display()
     );
     binary
+}
+
+/// A range of media ports that no other program of this test has, below the ports that the system gives out.
+fn media_ports() -> String {
+    static STARTED: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + STARTED.fetch_add(1, Ordering::Relaxed) % 8 * 2_500;
+    format!("{first}-{}", first + 2_499)
 }
 
 /// An address on loopback whose port is free for UDP and TCP at this moment.

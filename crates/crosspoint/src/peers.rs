@@ -58,14 +58,16 @@ async fn once(
     addresses: &PeerAddresses,
     locals: &Locals,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let (records, realms) = exchange
+    let (records, realms, sole) = exchange
         .with_store(|store| {
             let accounts = store.accounts()?;
             let mut records = Vec::new();
             for account in &accounts {
                 records.extend(store.peers(account.id)?);
             }
-            Ok((records, accounts.into_iter().map(|account| account.realm).take(REALMS).collect::<Vec<_>>()))
+            let sole = if let [only] = accounts.as_slice() { Some(only.id) } else { None };
+            let realms: Vec<String> = accounts.into_iter().map(|account| account.realm).take(REALMS).collect();
+            Ok((records, realms, sole))
         })
         .await?;
     let mut reaches = BTreeMap::new();
@@ -82,7 +84,7 @@ async fn once(
     let peers = records.into_iter().map(|record| peer(record, &reaches)).collect();
     *addresses.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = reaches;
     exchange.command(Command::Peers { peers }).await?;
-    exchange.command(Command::Realms { realms }).await?;
+    exchange.command(Command::Realms { realms, sole }).await?;
     Ok(())
 }
 

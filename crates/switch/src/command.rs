@@ -65,6 +65,8 @@ pub enum Command {
     Realms {
         /// The list that replaces the one before.
         realms: Vec<String>,
+        /// The account, when there is only one.
+        sole: Option<AccountId>,
     },
     /// Counts.
     Status,

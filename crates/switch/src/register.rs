@@ -62,16 +62,24 @@ impl Switch {
     ) -> Result<Arc<User>, Stop> {
         let source = incoming.flow.remote;
         let name = user_name(incoming).unwrap_or_default();
-        let user = self.user(Need::AuthUser(name), now).map_err(Stop::Need)?;
+        let user = self.user(Need::AuthUser(name.clone()), now).map_err(Stop::Need)?;
         // A user of another account is a stranger to this domain.
         let user = user.filter(|user| account.is_none_or(|account| account.id == user.account));
+        // A first request names the extension only; the device may need a challenge of its own kind.
+        let named = match (&user, account) {
+            (None, Some(account)) => {
+                let need = Need::Extension { account: account.id, extension: name };
+                self.user(need, now).map_err(Stop::Need)?
+            }
+            (Some(_), _) | (None, None) => None,
+        };
         let bound = user.as_ref().is_some_and(|user| self.registrar.is_bound_from(user.id, source.ip()));
         match (self.gate.door.admit(&incoming.message, user.as_deref(), source, bound, now), user) {
             (Admission::Admitted, Some(user)) => Ok(user),
             (Admission::Admitted, None) => Err(self.challenge(incoming, account, None, false, now)),
             (Admission::Challenge { stale, wrong }, user) => {
                 self.counters.auth_failures += u64::from(wrong);
-                Err(self.challenge(incoming, account, user.as_deref(), stale, now))
+                Err(self.challenge(incoming, account, user.or(named).as_deref(), stale, now))
             }
             (Admission::Refused { status, reason }, _) => {
                 self.counters.auth_failures += 1;

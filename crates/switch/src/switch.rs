@@ -504,8 +504,8 @@ impl Switch {
                 Reply::Done(any)
             }
             Command::Peers { peers } => Reply::Done(self.set_peers(peers)),
-            Command::Realms { realms } => {
-                self.peers.set_realms(realms);
+            Command::Realms { realms, sole } => {
+                self.peers.set_realms(realms, sole);
                 Reply::Done(true)
             }
             Command::Status => Reply::Status(self.status()),

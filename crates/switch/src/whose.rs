@@ -7,13 +7,14 @@ use sip::{HeaderName, Uri};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use words::Time;
+use words::{AccountId, Time};
 
 /// The static peers by source address, and the realms that strangers are shown.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     by_source: HashMap<IpAddr, Vec<Arc<Peer>>>,
     realms: Vec<String>,
+    sole: Option<AccountId>,
     salt: u64,
 }
 
@@ -31,8 +32,10 @@ impl Peers {
         }
     }
 
-    pub(crate) fn set_realms(&mut self, realms: Vec<String>) {
-        self.realms = realms;
+    /// Takes the realms of all accounts, and the account when there is only one: phones that know our bare address belong
+    /// to it then.
+    pub(crate) fn set_realms(&mut self, realms: Vec<String>, sole: Option<AccountId>) {
+        (self.realms, self.sole) = (realms, sole);
     }
 
     /// The peer that speaks from `source`: by address and port where several share the address.
@@ -84,9 +87,12 @@ impl Switch {
         {
             return Ok(Whose::Account(account));
         }
-        let Some(name) = user_name(incoming) else { return Ok(Whose::Stranger) };
-        let Some(user) = self.user(Need::AuthUser(name), now)? else { return Ok(Whose::Stranger) };
-        Ok(self.account(Need::Account(user.account), now)?.map_or(Whose::Stranger, Whose::Account))
+        let named = match user_name(incoming) {
+            Some(name) => self.user(Need::AuthUser(name), now)?.map(|user| user.account),
+            None => None,
+        };
+        let Some(id) = named.or(self.peers.sole) else { return Ok(Whose::Stranger) };
+        Ok(self.account(Need::Account(id), now)?.map_or(Whose::Stranger, Whose::Account))
     }
 
     /// The account that answers `need`; `Ok(None)` when there is none.
