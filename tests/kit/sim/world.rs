@@ -70,6 +70,8 @@ struct Queue {
     count: u64,
     /// How many things happened at this very moment.
     spins: u32,
+    /// Nobody begins anything any more.
+    closing: bool,
 }
 
 /// What is to happen.
@@ -205,13 +207,13 @@ impl World {
         self.transcript.note(self.now, format_args!("the process is killed and started again"));
         self.process.epoch += 1;
         self.process.started = self.now;
-        self.store.restart();
+        let clock = self.clock();
+        self.store.restart(clock);
         self.relay = Relay::new();
         let open: Vec<ConnectionId> = self.net.connections.iter().filter(|c| c.open).map(|c| c.id).collect();
         for connection in open {
             self.close(connection, false);
         }
-        let clock = self.clock();
         self.switch = build(&self.process.config, &mut self.chance, clock);
         let bindings: Vec<_> = self.store.bindings().map(|(a, user, binding)| (a, user, binding.clone())).collect();
         for (account, user, binding) in bindings {
@@ -233,8 +235,10 @@ impl World {
             self.laws.know(*address);
         }
         self.command(Command::Peers { peers });
-        let realms = self.directory.accounts.iter().map(|account| account.realm.clone()).collect();
-        self.command(Command::Realms { realms });
+        let accounts = &self.directory.accounts;
+        let realms = accounts.iter().map(|account| account.realm.clone()).collect();
+        let sole = if let [account] = &accounts[..] { Some(account.id) } else { None };
+        self.command(Command::Realms { realms, sole });
     }
 
     /// The time as the process counts it.
@@ -298,7 +302,7 @@ impl World {
             }
             Due::Act { phone, line, what } => {
                 let now = self.now;
-                if self.phones[phone].plugged {
+                if self.phones[phone].plugged && !self.queue.closing {
                     self.transcript.note(now, format_args!("phone {phone} line {line}: {what:?}"));
                     self.phones[phone].tell(line, what, now);
                     self.settle_phone(phone);
@@ -347,8 +351,9 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the last of what happened, with seed {}:", self.seed);
-            for line in self.transcript.tail(TAIL) {
+            let lines = std::env::var("TAIL").ok().and_then(|lines| lines.parse().ok()).unwrap_or(TAIL);
+            eprintln!("the last of what happened, with seed {} (TAIL=9999 shows more):", self.seed);
+            for line in self.transcript.tail(lines) {
                 eprintln!("{line}");
             }
         }
