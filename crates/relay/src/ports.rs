@@ -8,8 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 /// How many pairs are bound in one turn of a worker.
 pub(crate) const PAIRS_PER_TURN: usize = 16;
 
-/// What is asked of the kernel for each socket: it grants twice that, some 170 packets of G.711. Units: bytes.
-pub const RECEIVE_BUFFER: usize = 64 * 1_024;
+/// What is asked of the kernel for each socket: it grants twice that, some 85 packets of G.711: what is older
+/// than a second and a half is of no use to anybody. Units: bytes.
+pub const RECEIVE_BUFFER: usize = 32 * 1_024;
 
 /// The sockets of a pair.
 #[derive(Debug)]

@@ -71,5 +71,5 @@ pub(crate) fn run(calls: u16, secs: u64) {
 }
 
 fn local(leg: u16) -> SocketAddr {
-    (Ipv4Addr::new(127, 0, 0, 10), 40_000 + 2 * leg).into()
+    (Ipv4Addr::new(127, 0, 0, 14), 40_000 + 2 * leg).into()
 }

@@ -5,7 +5,7 @@
 //! `relay-load hold --calls N --secs S` only opens the calls and prints their addresses, for another generator:
 //! a line `relayA relayB localA localB` each.
 //!
-//! The generator sends from 127.0.0.2 and 127.0.0.3, from port 61000 on.
+//! The generator sends from 127.0.0.12 and 127.0.0.13, from port 36000 on.
 
 mod bare;
 mod generate;
@@ -153,8 +153,8 @@ fn line(from: &mut impl BufRead) -> String {
 
 /// The phones of call `n`.
 fn phones(n: u16) -> [SocketAddr; 2] {
-    let port = 61_000 + 2 * n;
-    [(Ipv4Addr::new(127, 0, 0, 2), port).into(), (Ipv4Addr::new(127, 0, 0, 3), port).into()]
+    let port = 36_000 + 2 * n;
+    [(Ipv4Addr::new(127, 0, 0, 12), port).into(), (Ipv4Addr::new(127, 0, 0, 13), port).into()]
 }
 
 /// Pins this thread, so that what is compared does not share a processor with its load.

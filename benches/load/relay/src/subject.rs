@@ -1,6 +1,6 @@
 //! The relay itself with calls opened as the switch opens them.
 
-use crate::{closed, phones};
+use crate::{closed, phones, pin};
 use media::command::{Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule};
 use media::sdp::Direction;
 use net::batch::process_cpu_nanos;
@@ -12,6 +12,8 @@ use words::{CallId, LegId, Seed};
 /// Opens calls between the phones, tells their ports, forwards until standard input closes and tells what that cost.
 pub(crate) fn run(calls: u16, secs: u64, mode: &str) {
     let end = closed();
+    // Its threads inherit it: the same terms as for the bare loop.
+    pin(0);
     let mode = match mode {
         "batch" => Mode::Batch,
         "basic" => Mode::Basic,

@@ -1,0 +1,265 @@
+//! What holds for any packets and commands: no allocation a packet, no panic, and nothing goes where nobody wants it.
+
+use forward::{Output, SocketId, Table, Verdict};
+use media::command::{
+    Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, Sound, SourceRule,
+};
+use media::sdp::Direction;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+use words::{CallId, Chance, LegId, Seed, Time};
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+const SLOTS: u16 = 6;
+
+fn leg(n: u16) -> LegId {
+    LegId { call: CallId(1), n }
+}
+
+fn address(n: u64) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, n as u8 + 1], 4_000))
+}
+
+fn media(n: u64) -> MediaAddress {
+    MediaAddress { rtp: address(n), rtcp: SocketAddr::from(([192, 0, 2, n as u8 + 1], 4_001)) }
+}
+
+fn table() -> (Table, Vec<PortPair>) {
+    let mut table = Table::new(true);
+    let pairs = (0..SLOTS)
+        .map(|n| {
+            let rtp_port = 10_000 + n * 2;
+            PortPair { worker: 0, slot: table.add(0, rtp_port, Family::V4), rtp_port, family: Family::V4 }
+        })
+        .collect();
+    (table, pairs)
+}
+
+fn open(
+    n: u16,
+    ports: PortPair,
+    remote: Option<MediaAddress>,
+    source: SourceRule,
+    direction: Direction,
+) -> MediaCommand {
+    MediaCommand::Open {
+        end: leg(n),
+        ports,
+        generation: Generation(1),
+        source,
+        remote,
+        payload_types: PayloadTypes::NONE.with(0).with(101),
+        telephone_event: Some(101),
+        direction,
+        silence: Some(Duration::from_secs(1)),
+    }
+}
+
+/// One test, because `dhat` counts for the whole process.
+#[test]
+fn packets_allocate_nothing_and_random_work_breaks_nothing() {
+    let _profiler = dhat::Profiler::builder().testing().build();
+    packets_allocate_nothing();
+    for seed in 0..20 {
+        random_work(seed);
+    }
+}
+
+fn packets_allocate_nothing() {
+    let (mut table, pairs) = table();
+    let now = Time::from_millis(1);
+    for n in 0..2 {
+        let remote = Some(media(u64::from(n)));
+        table.apply(open(n, pairs[usize::from(n)], remote, SourceRule::Strict, Direction::SendRecv), now);
+    }
+    for (from, to) in [(0, 1), (1, 0)] {
+        table.apply(MediaCommand::Link { from: leg(from), to: leg(to), generation: Generation(2) }, now);
+    }
+    let mut packet = [0x80; 172];
+    packet[1] = 0;
+    let before = dhat::HeapStats::get().total_blocks;
+    let mut sent = 0;
+    for n in 0..10_000u16 {
+        packet[2..4].copy_from_slice(&n.to_be_bytes());
+        let slot = u32::from(n % 2);
+        let from = if table.is_connected(slot) { None } else { Some(address(u64::from(slot))) };
+        let now = Time::from_millis(u64::from(n) * 10);
+        sent += u32::from(matches!(table.forward(SocketId::rtp(slot), from, &packet, now), Verdict::Send(_)));
+        while table.poll().is_some() {}
+        table.drained(slot);
+    }
+    assert_eq!((sent, dhat::HeapStats::get().total_blocks - before), (10_000, 0));
+}
+
+/// What a simple-minded reader of the commands thinks of an end.
+#[derive(Clone, Copy)]
+struct Model {
+    slot: u32,
+    remote: Option<u64>,
+    rule: SourceRule,
+    direction: Direction,
+}
+
+/// A table under random work, and what is known of it.
+struct Work {
+    chance: Chance,
+    table: Table,
+    pairs: Vec<PortPair>,
+    ends: BTreeMap<u16, Model>,
+    generation: Generation,
+    now: Time,
+    opened: u16,
+}
+
+fn random_work(seed: u64) {
+    let (table, pairs) = table();
+    let chance = Chance::new(Seed::from_number(seed));
+    let ends = BTreeMap::new();
+    let mut work = Work { chance, table, pairs, ends, generation: Generation(1), now: Time::ZERO, opened: 0 };
+    for _ in 0..20_000 {
+        work.now += Duration::from_micros(work.chance.below(20_000));
+        match work.chance.below(40) {
+            0 => work.open(),
+            1 => work.close(),
+            2 => work.latch(),
+            3..10 => work.other(),
+            _ => packet(&mut work.table, &work.ends, &mut work.chance, work.now),
+        }
+        work.do_outputs();
+        assert_eq!(work.table.open_ends(), work.ends.len());
+    }
+    work.close_all();
+}
+
+impl Work {
+    fn somebody(&mut self) -> u16 {
+        let n = self.chance.below(self.ends.len().max(1) as u64) as usize;
+        self.ends.keys().nth(n).copied().unwrap_or(0)
+    }
+
+    fn terms(&mut self) -> (Option<u64>, SourceRule, Direction) {
+        let rules = [SourceRule::Strict, SourceRule::LearnOnce, SourceRule::HearOnce];
+        let directions = [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive];
+        let remote = (self.chance.below(4) > 0).then(|| self.chance.below(4));
+        (remote, rules[self.chance.below(3) as usize], directions[self.chance.below(4) as usize])
+    }
+
+    /// The next generation, or now and then one that is too old.
+    fn generation(&mut self) -> Generation {
+        if self.chance.below(20) == 0 { Generation(0) } else { self.generation.step() }
+    }
+
+    fn open(&mut self) {
+        let pair = self.pairs[self.chance.below(self.pairs.len() as u64) as usize];
+        let (remote, rule, direction) = self.terms();
+        if self.ends.values().all(|end| end.slot != pair.slot) {
+            self.table.apply(open(self.opened, pair, remote.map(media), rule, direction), self.now);
+            self.ends.insert(self.opened, Model { slot: pair.slot, remote, rule, direction });
+            self.opened += 1;
+        }
+    }
+
+    fn close(&mut self) {
+        let (end, generation) = (self.somebody(), self.generation());
+        self.table.apply(MediaCommand::Close { end: leg(end), generation }, self.now);
+        if generation.0 > 0 {
+            self.ends.remove(&end);
+        }
+    }
+
+    fn latch(&mut self) {
+        let (end, generation) = (self.somebody(), self.generation());
+        let (remote, rule, direction) = self.terms();
+        let command = MediaCommand::Latch {
+            end: leg(end),
+            generation,
+            source: rule,
+            remote: remote.map(media),
+            payload_types: PayloadTypes::NONE.with(0).with(101),
+            telephone_event: Some(101),
+            direction,
+            silence: Some(Duration::from_secs(1)),
+        };
+        self.table.apply(command, self.now);
+        if let Some(end) = self.ends.get_mut(&end).filter(|_| generation.0 > 0) {
+            (end.remote, end.rule, end.direction) = (remote, rule, direction);
+        }
+    }
+
+    fn other(&mut self) {
+        let (one, other, generation) = (leg(self.somebody()), leg(self.somebody()), self.generation());
+        let command = match self.chance.below(7) {
+            0..3 => MediaCommand::Link { from: one, to: other, generation },
+            3 => MediaCommand::Unlink { from: one, generation },
+            4 => MediaCommand::Play { end: one, generation, sound: Sound::Ringback, payload_type: 0 },
+            5 => MediaCommand::Stop { end: one, generation },
+            _ => return self.table.handle_timeout(self.now),
+        };
+        self.table.apply(command, self.now);
+    }
+
+    fn do_outputs(&mut self) {
+        while let Some(output) = self.table.poll() {
+            let Output::Connect { slot, to } = output else { continue };
+            let end = self.ends.values().find(|end| end.slot == slot).expect("only an open end is connected");
+            assert_eq!(Some(to), end.remote.map(address), "connected to where the description points");
+            match self.chance.below(3) {
+                0 => self.table.connect_failed(slot),
+                1 => self.table.drained(slot),
+                _ => {}
+            }
+        }
+    }
+
+    fn close_all(&mut self) {
+        let names: Vec<u16> = self.ends.keys().copied().collect();
+        for n in names {
+            self.table.apply(MediaCommand::Close { end: leg(n), generation: self.generation.step() }, self.now);
+        }
+        let closed = std::iter::from_fn(|| self.table.poll());
+        let closed = closed.filter(|output| matches!(output, Output::Report(MediaReport::Closed { .. }))).count();
+        assert_eq!((closed, self.table.open_ends()), (self.ends.len(), 0));
+    }
+}
+
+fn packet(table: &mut Table, ends: &BTreeMap<u16, Model>, chance: &mut Chance, now: Time) {
+    let mut bytes = [0; 40];
+    chance.fill(&mut bytes);
+    if chance.below(8) > 0 {
+        // Mostly a packet as a phone sends it, of one of few streams.
+        bytes[0] = 0x80;
+        bytes[1] = [0, 0, 0, 101, 8, 200, 201][chance.below(7) as usize];
+        bytes[2..4].copy_from_slice(&((now.as_millis() / 20) as u16).to_be_bytes());
+        bytes[8..12].copy_from_slice(&[0, 0, 0, chance.below(2) as u8]);
+    }
+    let length = if chance.below(8) > 0 { 40 } else { chance.below(41) as usize };
+    let slot = chance.below(u64::from(SLOTS)) as u32;
+    let source = chance.below(4);
+    let rtcp = chance.below(5) == 0;
+    let (socket, from) = if rtcp {
+        (SocketId::rtcp(slot), Some(media(source).rtcp))
+    } else if table.is_connected(slot) {
+        (SocketId::rtp(slot), None)
+    } else {
+        (SocketId::rtp(slot), Some(address(source)))
+    };
+    let Verdict::Send(route) = table.forward(socket, from, &bytes[..length], now) else { return };
+    assert_eq!(route.socket.is_rtcp(), rtcp);
+    let sender = ends.values().find(|end| end.slot == slot).expect("a free pair forwards nothing");
+    let hearer = ends.values().find(|end| end.slot == route.socket.slot()).expect("nothing goes to a free pair");
+    if !rtcp {
+        assert!(sender.direction.receives() && hearer.direction.sends(), "hold is kept");
+    }
+    if sender.rule == SourceRule::Strict && from.is_some() {
+        assert_eq!(Some(source), sender.remote, "only the described address is heard");
+    }
+    if let Some(to) = route.to
+        && hearer.rule != SourceRule::LearnOnce
+    {
+        let described = hearer.remote.map(|n| if rtcp { media(n).rtcp } else { address(n) });
+        assert_eq!(Some(to), described, "only the described address is sent to");
+    }
+}
