@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p benches-micro --features bench` prints times; `cargo test -p benches-micro` counts allocations.
 
+pub mod exchange;
+
 use bytes::Bytes;
 use sip::{HeaderName, Message, MessageBuilder, Uri};
 

@@ -36,6 +36,10 @@ pub struct Message {
     direct: [u16; DIRECT],
     start: Start,
     body_at: u16,
+    /// What everybody asks for, read once.
+    top: Top,
+    from: Address,
+    to: Address,
 }
 
 /// How many names have a direct way to their first line.
@@ -71,6 +75,31 @@ impl Span {
     fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[usize::from(self.at)..usize::from(self.end)]
     }
+
+    const fn is_empty(self) -> bool {
+        self.at == self.end
+    }
+}
+
+/// Where the topmost [`Via`] keeps what. Without a host: it could not be read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Top {
+    transport: Span,
+    host: Span,
+    params: Span,
+    branch: Span,
+    port: Option<u16>,
+    /// It fills its line.
+    whole: bool,
+}
+
+/// Where a [`NameAddr`] keeps what. Without a URI: it was not read, or could not be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Address {
+    display: Span,
+    uri: Span,
+    params: Span,
+    tag: Span,
 }
 
 /// One header line.
@@ -154,27 +183,32 @@ impl Message {
 
     /// The topmost Via.
     pub fn via(&self) -> Result<Via<'_>, HeaderError> {
-        Via::parse(self.mandatory(HeaderName::Via)?)
+        let Top { transport, host, params, branch, port, .. } = self.top;
+        if host.is_empty() {
+            return Via::parse(self.mandatory(HeaderName::Via)?);
+        }
+        let branch = (!branch.is_empty()).then(|| self.text(branch));
+        Ok(Via::new(self.text(transport), self.text(host), port, self.text(params), branch))
     }
 
     /// From.
     pub fn from(&self) -> Result<NameAddr<'_>, HeaderError> {
-        self.single_address(HeaderName::From)
+        self.known_address(self.from).map_or_else(|| self.single_address(HeaderName::From), Ok)
     }
 
     /// To.
     pub fn to(&self) -> Result<NameAddr<'_>, HeaderError> {
-        self.single_address(HeaderName::To)
+        self.known_address(self.to).map_or_else(|| self.single_address(HeaderName::To), Ok)
     }
 
     /// The tag of From, when it can be read.
     pub fn from_tag(&self) -> Option<&str> {
-        self.from().ok()?.tag()
+        self.tag_of(self.from, HeaderName::From)
     }
 
     /// The tag of To, when it can be read.
     pub fn to_tag(&self) -> Option<&str> {
-        self.to().ok()?.tag()
+        self.tag_of(self.to, HeaderName::To)
     }
 
     /// CSeq: checked when the message was parsed.
@@ -252,7 +286,8 @@ impl Message {
                 return Err(RequestError::RequestUri(UriError::HEADERS));
             }
         }
-        self.vias().try_for_each(|via| via.map(drop))?;
+        // The topmost was read before.
+        self.vias_after(usize::from(self.top.whole)).try_for_each(|via| via.map(drop))?;
         self.from()?;
         self.to()?;
         self.call_id()?;
@@ -269,7 +304,13 @@ impl Message {
 
     /// All Via values, topmost first.
     pub fn vias(&self) -> impl Iterator<Item = Result<Via<'_>, HeaderError>> {
+        self.vias_after(0)
+    }
+
+    /// Those of all lines but the first `lines`.
+    fn vias_after(&self, lines: usize) -> impl Iterator<Item = Result<Via<'_>, HeaderError>> {
         self.headers(HeaderName::Via)
+            .skip(lines)
             .flat_map(|value| List { rest: Some(value), read: Via::parse_prefix })
             .map(|found| found.map_err(|what| HeaderError::new(HeaderName::Via, what)))
     }
@@ -279,6 +320,61 @@ impl Message {
         self.headers(name)
             .flat_map(|value| List { rest: Some(value), read: star_or_address })
             .map(move |found| found.map_err(|what| HeaderError::new(name, what)))
+    }
+
+    /// Reads what everybody asks for: the topmost Via, and of requests From and To, where they can be read.
+    fn read_ahead(&mut self) {
+        let span = |part: &str| self.span(part);
+        if let Some(value) = self.header(HeaderName::Via)
+            && let Ok((via, end)) = Via::parse_prefix(value)
+        {
+            self.top = Top {
+                transport: span(via.transport),
+                host: span(via.host),
+                params: span(via.params.raw()),
+                branch: via.branch().map(span).unwrap_or_default(),
+                port: via.port,
+                whole: end == value.len(),
+            };
+        }
+        if self.is_request() {
+            self.from = self.locate(HeaderName::From);
+            self.to = self.locate(HeaderName::To);
+        }
+    }
+
+    fn locate(&self, name: HeaderName) -> Address {
+        let Ok(found) = self.single_address(name) else { return Address::default() };
+        Address {
+            display: self.span(found.display),
+            uri: self.span(found.uri),
+            params: self.span(found.params.raw()),
+            tag: found.tag().map(|tag| self.span(tag)).unwrap_or_default(),
+        }
+    }
+
+    /// Where a part of the head stands.
+    fn span(&self, part: &str) -> Span {
+        if part.is_empty() {
+            return Span::default();
+        }
+        let at = part.as_ptr().addr() - self.bytes.as_ptr().addr();
+        Span { at: at as u16, end: (at + part.len()) as u16 }
+    }
+
+    fn known_address(&self, address: Address) -> Option<NameAddr<'_>> {
+        let Address { display, uri, params, tag } = address;
+        if uri.is_empty() {
+            return None;
+        }
+        Some(NameAddr::new(self.text(display), self.text(uri), self.text(params), self.text(tag)))
+    }
+
+    fn tag_of(&self, address: Address, name: HeaderName) -> Option<&str> {
+        if address.uri.is_empty() {
+            return self.single_address(name).ok()?.tag();
+        }
+        (!address.tag.is_empty()).then(|| self.text(address.tag))
     }
 
     fn single_address(&self, name: HeaderName) -> Result<NameAddr<'_>, HeaderError> {

@@ -19,6 +19,9 @@ pub struct TimerConfig {
     pub trying: Duration,
     /// How long a connection may take to come up. Default 10 s.
     pub dial: Duration,
+    /// Timers that only end a long wait (B, D, F, H to M) are put off to multiples of this since the start: each call
+    /// leaves several, and each by itself would wake the loop. Default 256 ms.
+    pub step: Duration,
 }
 
 impl Default for TimerConfig {
@@ -30,6 +33,7 @@ impl Default for TimerConfig {
             d: Duration::from_secs(32),
             trying: Duration::from_millis(200),
             dial: Duration::from_secs(10),
+            step: Duration::from_millis(256),
         }
     }
 }
@@ -129,6 +133,11 @@ impl Timer {
     /// Whether it is set again when it has fired.
     pub const fn repeats(self) -> bool {
         !matches!(self.row().repeat, Repeat::Once)
+    }
+
+    /// Whether it only ends a long wait: it must not fire early, and nobody notices when it fires a moment late.
+    pub const fn is_patient(self) -> bool {
+        matches!(self.row().unreliable, Length::T1x64 | Length::T4 | Length::D)
     }
 
     /// How long the timer runs the first time; `None` when it is not set on this kind of transport.

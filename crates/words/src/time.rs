@@ -34,6 +34,13 @@ impl Time {
         self.0 / 1_000_000
     }
 
+    /// The first moment from here on that is a multiple of `step` since the start. For timers that may be late: what
+    /// falls due together wakes a loop once. A step of zero changes nothing.
+    pub const fn round_up(self, step: Duration) -> Time {
+        let step = step.as_nanos() as u64;
+        if step == 0 { self } else { Time(self.0.next_multiple_of(step)) }
+    }
+
     /// How long ago `earlier` was; zero when it lies ahead.
     pub const fn since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

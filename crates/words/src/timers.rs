@@ -5,6 +5,8 @@
 
 use crate::Time;
 use slab::Slab;
+use std::cell::Cell;
+use std::collections::VecDeque;
 
 /// A timer that was set; cancels it once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +29,20 @@ pub struct TimerQueue<K> {
     tick: u64,
     generation: u32,
     /// Entries of the current tick and of those that lay in the past when they were set.
-    due: std::collections::VecDeque<u32>,
+    due: VecDeque<u32>,
+    /// What the search for the next tick found last, until something happens that it may not hold after.
+    found: Cell<Found>,
+}
+
+/// What is known of the next tick.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    /// It must be looked for.
+    Unknown,
+    /// Nothing is set.
+    Nothing,
+    /// Here, or where a coarse slot starts.
+    At(u64),
 }
 
 #[derive(Debug)]
@@ -40,6 +55,17 @@ struct Entry<K> {
     next: u32,
 }
 
+impl<K> Entry<K> {
+    /// The first tick of the slot that it lies in; for one beyond [`FARTHEST`] later than where it waits.
+    fn starts(&self) -> u64 {
+        if self.list == DUE {
+            return self.tick;
+        }
+        let shift = BITS * (self.list / SLOTS as u32);
+        self.tick >> shift << shift
+    }
+}
+
 impl<K> TimerQueue<K> {
     /// An empty queue whose first tick is `now`.
     pub fn new(now: Time) -> Self {
@@ -49,7 +75,8 @@ impl<K> TimerQueue<K> {
             occupied: [[0; 4]; LEVELS],
             tick: now.as_millis(),
             generation: 0,
-            due: std::collections::VecDeque::new(),
+            due: VecDeque::new(),
+            found: Cell::new(Found::Nothing),
         }
     }
 
@@ -60,6 +87,12 @@ impl<K> TimerQueue<K> {
         let generation = self.generation;
         let slot = self.entries.insert(Entry { key, tick, generation, list: DUE, prev: NONE, next: NONE }) as u32;
         self.place(slot);
+        let starts = self.entries[slot as usize].starts();
+        match self.found.get() {
+            Found::Unknown => {}
+            Found::Nothing => self.found.set(Found::At(starts)),
+            Found::At(found) => self.found.set(Found::At(found.min(starts))),
+        }
         TimerToken { slot, generation }
     }
 
@@ -68,6 +101,10 @@ impl<K> TimerQueue<K> {
         let entry = self.entries.get(token.slot as usize)?;
         if entry.generation != token.generation {
             return None;
+        }
+        // Most timers are taken back, and hardly ever the soonest of all.
+        if matches!(self.found.get(), Found::At(found) if entry.starts() <= found) {
+            self.found.set(Found::Unknown);
         }
         if entry.list == DUE {
             self.due.retain(|&slot| slot != token.slot);
@@ -85,6 +122,7 @@ impl<K> TimerQueue<K> {
                 && self.entries[slot as usize].tick <= now_tick
             {
                 self.due.pop_front();
+                self.found.set(Found::Unknown);
                 return Some(self.entries.remove(slot as usize).key);
             }
             if self.tick >= now_tick {
@@ -101,7 +139,13 @@ impl<K> TimerQueue<K> {
     /// When [`TimerQueue::pop`] should be called next; `None` when nothing is set. May lie before the first timer by
     /// the coarseness of its wheel, never after it.
     pub fn next_at(&self) -> Option<Time> {
-        self.next_tick().map(Time::from_millis)
+        if let Found::Unknown = self.found.get() {
+            self.found.set(self.next_tick().map_or(Found::Nothing, Found::At));
+        }
+        match self.found.get() {
+            Found::At(tick) => Some(Time::from_millis(tick)),
+            Found::Nothing | Found::Unknown => None,
+        }
     }
 
     /// How many timers are set.
@@ -146,6 +190,7 @@ impl<K> TimerQueue<K> {
     /// Moves to `tick`, which must not jump over an occupied slot, and hands out or spreads what lies there.
     fn advance(&mut self, tick: u64) {
         self.tick = tick;
+        self.found.set(Found::Unknown);
         for level in (0..LEVELS).rev() {
             let shift = BITS * level as u32;
             if tick & ((1 << shift) - 1) != 0 {

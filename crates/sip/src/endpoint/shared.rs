@@ -159,6 +159,7 @@ impl Shared {
 
     /// Sets a timer of a transaction; `None` when it does not run on this transport. A zero length is for the caller.
     pub(super) fn start(&mut self, side: Side, slot: u32, timer: Timer, at: Time) -> TimerToken {
+        let at = if timer.is_patient() { at.round_up(self.config.timers.step) } else { at };
         self.timers.insert(at, Due::Transaction { side, slot, timer })
     }
 

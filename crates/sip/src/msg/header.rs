@@ -193,6 +193,17 @@ pub struct Via<'a> {
 }
 
 impl<'a> Via<'a> {
+    /// One that was read before.
+    pub(super) const fn new(
+        transport: &'a str,
+        host: &'a str,
+        port: Option<u16>,
+        params: &'a str,
+        branch: Option<&'a str>,
+    ) -> Self {
+        Via { transport, host, port, params: Params(params), branch }
+    }
+
     /// Reads the first value in `text`.
     pub fn parse(text: &'a str) -> Result<Via<'a>, HeaderError> {
         Via::parse_prefix(text).map(|(via, _)| via).map_err(|what| HeaderError::new(HeaderName::Via, what))
@@ -312,6 +323,11 @@ pub struct NameAddr<'a> {
 }
 
 impl<'a> NameAddr<'a> {
+    /// One that was read before.
+    pub(super) const fn new(display: &'a str, uri: &'a str, params: &'a str, tag: &'a str) -> Self {
+        NameAddr { display, uri, params: Params(params), tag: Some(tag) }
+    }
+
     /// Reads the first value in `text`, a value of header `name`.
     pub fn parse(name: HeaderName, text: &'a str) -> Result<NameAddr<'a>, HeaderError> {
         NameAddr::parse_prefix(text).map(|(found, _)| found).map_err(|what| HeaderError::new(name, what))

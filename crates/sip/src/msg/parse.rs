@@ -4,7 +4,7 @@ use super::header::CSeq;
 use super::lex::{find_near, is_lws, is_token};
 use super::method::Method;
 use super::name::HeaderName;
-use super::{DIRECT, Line, Message, Span, Start};
+use super::{Address, DIRECT, Line, Message, Span, Start, Top};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use words::limit::{HEADER_LINES, MESSAGE_BYTES};
@@ -252,7 +252,9 @@ impl Scan {
         // What follows the body of a datagram is nobody's (RFC 3261 §18.3); it would only be kept alive.
         bytes.truncate(body_end);
         let Scan { start, lines, direct, body_at, problem } = self;
-        let message = Message { body_at: body_at as u16, bytes, start, lines, direct };
+        let (top, from, to) = (Top::default(), Address::default(), Address::default());
+        let mut message = Message { body_at: body_at as u16, bytes, start, lines, direct, top, from, to };
+        message.read_ahead();
         let Some((at, what)) = problem else { return Ok(message) };
         let answerable = message.is_request()
             && message.start.method != Method::Ack

@@ -5,8 +5,10 @@ use super::header::Via;
 use super::method::reason_phrase;
 use super::name::HeaderName;
 use bytes::Bytes;
+use smallvec::SmallVec;
 use std::fmt;
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 use words::Flow;
 
 /// Builds a message from its first byte to its last; nothing is stored in between.
@@ -35,7 +37,7 @@ pub struct MessageBuilder {
 impl MessageBuilder {
     /// A request without any header.
     pub fn request(method: &str, uri: &str) -> Self {
-        let mut builder = MessageBuilder::empty(REQUEST_BYTES);
+        let mut builder = MessageBuilder::empty(ROOM_BYTES);
         builder.push(method);
         builder.out.push(b' ');
         builder.push(uri);
@@ -46,7 +48,7 @@ impl MessageBuilder {
     /// A response: all Via, From, To, Call-ID and CSeq of the request (RFC 3261 §8.2.6.2). `to_tag` is added where
     /// the request's To has none. An empty `reason` is the standard one.
     pub fn response(request: &Message, status: u16, reason: &str, to_tag: Option<&str>) -> Self {
-        let mut builder = MessageBuilder::empty(RESPONSE_BYTES);
+        let mut builder = MessageBuilder::empty(ROOM_BYTES);
         builder.out.extend_from_slice(b"SIP/2.0 ");
         builder.push_number(u32::from(status));
         builder.out.push(b' ');
@@ -77,32 +79,39 @@ impl MessageBuilder {
         let Some((at, end)) = self.via.take() else { return self };
         let Ok(value) = std::str::from_utf8(&self.out[at..end]) else { return self };
         let Ok((via, first_end)) = Via::parse_prefix(value) else { return self };
-        let wants_port = via.rport().is_some();
         let remote = flow.remote.ip().to_canonical();
-        let differs = wants_port || via.host_ip().map(|ip| ip.to_canonical()) != Some(remote);
-        if !differs && via.received().is_none() {
-            return self;
-        }
         // Nothing before the parameters can have a semicolon.
-        let sent_by = value[..first_end].split(';').next().unwrap_or(value).trim_end();
-        let mut stamped = String::with_capacity(first_end + 64);
-        stamped.push_str(sent_by);
+        let sent_by = value[..first_end].split_once(';').map_or(&value[..first_end], |(sent_by, _)| sent_by);
+        let mut stamped: SmallVec<[u8; 256]> = SmallVec::from_slice(sent_by.trim_ascii_end().as_bytes());
+        let (mut wants_port, mut was_received) = (false, false);
         let mut params = via.params.iter();
         while let Some(param) = params.next_raw() {
-            let name = param.split(['=', ' ', '\t']).next().unwrap_or(param);
-            if !name.eq_ignore_ascii_case("rport") && !name.eq_ignore_ascii_case("received") {
-                stamped.push(';');
-                stamped.push_str(param);
+            let name = &param[..param.find(['=', ' ', '\t']).unwrap_or(param.len())];
+            if name.eq_ignore_ascii_case("rport") {
+                wants_port = true;
+            } else if name.eq_ignore_ascii_case("received") {
+                was_received = true;
+            } else {
+                stamped.push(b';');
+                stamped.extend_from_slice(param.as_bytes());
             }
         }
-        // Writing to a String cannot fail.
+        let differs = wants_port || via.host_ip().map(|ip| ip.to_canonical()) != Some(remote);
+        if !differs && !was_received {
+            return self;
+        }
         if differs {
-            let _ = write!(stamped, ";received={remote}");
+            stamped.extend_from_slice(b";received=");
+            match remote {
+                IpAddr::V4(ip) => push_ipv4(&mut stamped, ip),
+                IpAddr::V6(ip) => stamped.extend_from_slice(ip.to_string().as_bytes()),
+            }
         }
         if wants_port {
-            let _ = write!(stamped, ";rport={}", flow.remote.port());
+            stamped.extend_from_slice(b";rport=");
+            stamped.extend_from_slice(Digits::of(u32::from(flow.remote.port())).as_bytes());
         }
-        self.out.splice(at..at + first_end, stamped.into_bytes());
+        self.replace(at, at + first_end, &stamped);
         self
     }
 
@@ -121,7 +130,7 @@ impl MessageBuilder {
     /// [`MessageBuilder::header`] without moving the builder.
     pub fn push_header(&mut self, name: HeaderName, value: &str) {
         if name != HeaderName::Other {
-            self.start_line(name.canonical());
+            self.start_known(name);
             self.push(value);
             self.end_line();
         }
@@ -136,7 +145,7 @@ impl MessageBuilder {
     /// [`MessageBuilder::header_fmt`] without moving the builder.
     pub fn push_header_fmt(&mut self, name: HeaderName, value: fmt::Arguments<'_>) {
         if name != HeaderName::Other {
-            self.start_line(name.canonical());
+            self.start_known(name);
             // A value's own `Display` may give up; what it wrote so far stays.
             let _ = Clean(self).write_fmt(value);
             self.end_line();
@@ -146,7 +155,7 @@ impl MessageBuilder {
     /// Adds a header line with a number.
     pub fn header_number(mut self, name: HeaderName, value: u32) -> Self {
         if name != HeaderName::Other {
-            self.start_line(name.canonical());
+            self.start_known(name);
             self.push_number(value);
             self.end_line();
         }
@@ -177,23 +186,30 @@ impl MessageBuilder {
     /// Ends it without a body.
     pub fn finish(mut self) -> Bytes {
         self.end_head(None);
-        Bytes::from(self.out)
+        self.bytes()
     }
 
     /// Ends it with a body.
     pub fn finish_with_body(mut self, content_type: &str, body: &[u8]) -> Bytes {
         self.end_head(Some((content_type, body)));
-        Bytes::from(self.out)
+        self.bytes()
     }
 
     /// Ends a request, with a Via right after its start line.
     pub fn finish_with_via(mut self, via: &str, body: Option<(&str, &[u8])>) -> Bytes {
-        let tail = self.out.len();
-        self.push_header(HeaderName::Via, via);
-        let added = self.out.len() - tail;
-        self.out[self.headers_at..].rotate_right(added);
+        let at = self.headers_at;
+        let mut line: SmallVec<[u8; 256]> = SmallVec::from_slice(b"Via: ");
+        line.extend_from_slice(via.as_bytes());
+        clean(&mut line);
+        line.extend_from_slice(b"\r\n");
+        self.replace(at, at, &line);
         self.end_head(body);
-        Bytes::from(self.out)
+        self.bytes()
+    }
+
+    /// An exact copy: a message may be kept for its retransmissions, and the roomy buffer is the next message's.
+    fn bytes(self) -> Bytes {
+        Bytes::copy_from_slice(&self.out)
     }
 
     fn empty(capacity: usize) -> Self {
@@ -207,6 +223,12 @@ impl MessageBuilder {
 
     fn start_line(&mut self, name: &str) {
         self.push(name);
+        self.out.extend_from_slice(b": ");
+    }
+
+    /// As [`MessageBuilder::start_line`], for a name that is known to be clean.
+    fn start_known(&mut self, name: HeaderName) {
+        self.out.extend_from_slice(name.canonical().as_bytes());
         self.out.extend_from_slice(b": ");
     }
 
@@ -231,27 +253,80 @@ impl MessageBuilder {
     fn push(&mut self, text: &str) {
         let at = self.out.len();
         self.out.extend_from_slice(text.as_bytes());
-        if memchr::memchr3(b'\r', b'\n', 0, text.as_bytes()).is_some() {
-            for byte in &mut self.out[at..] {
-                if matches!(byte, b'\r' | b'\n' | 0) {
-                    *byte = b' ';
-                }
-            }
-        }
+        clean(&mut self.out[at..]);
     }
 
-    fn push_number(&mut self, mut number: u32) {
-        let mut digits = [b'0'; 10];
-        let mut at = digits.len();
+    fn push_number(&mut self, number: u32) {
+        self.out.extend_from_slice(Digits::of(number).as_bytes());
+    }
+
+    /// Puts `new` in place of what stands from `at` to `end`.
+    fn replace(&mut self, at: usize, end: usize, new: &[u8]) {
+        let (tail, moved) = (self.out.len(), at + new.len());
+        if moved > end {
+            self.out.resize(tail + (moved - end), 0);
+        }
+        self.out.copy_within(end..tail, moved);
+        self.out.truncate(moved + (tail - end));
+        self.out[at..moved].copy_from_slice(new);
+    }
+}
+
+/// A number in decimal digits, without an allocation.
+struct Digits {
+    digits: [u8; 10],
+    at: usize,
+}
+
+impl Digits {
+    fn of(mut number: u32) -> Self {
+        let (mut digits, mut at) = ([b'0'; 10], 10);
         loop {
             at -= 1;
             digits[at] += (number % 10) as u8;
             number /= 10;
             if number == 0 {
-                break;
+                return Digits { digits, at };
             }
         }
-        self.out.extend_from_slice(&digits[at..]);
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.digits[self.at..]
+    }
+}
+
+fn push_ipv4(out: &mut SmallVec<[u8; 256]>, ip: Ipv4Addr) {
+    for (n, octet) in ip.octets().into_iter().enumerate() {
+        if n > 0 {
+            out.push(b'.');
+        }
+        out.extend_from_slice(Digits::of(u32::from(octet)).as_bytes());
+    }
+}
+
+/// Puts a space in place of each byte that would end a line.
+fn clean(bytes: &mut [u8]) {
+    if may_end_line(bytes) {
+        for byte in bytes.iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            *byte = b' ';
+        }
+    }
+}
+
+/// Whether CR, LF or NUL may be among the bytes. Eight at a look; the last look overlaps the one before.
+fn may_end_line(bytes: &[u8]) -> bool {
+    /// Marks bytes below 14: the three, and a few controls that a closer look lets pass.
+    fn is_low(word: u64) -> bool {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        word.wrapping_sub(ONES * 14) & !word & (ONES * 128) != 0
+    }
+    match bytes.last_chunk::<8>() {
+        Some(last) => {
+            let (words, _) = bytes.as_chunks::<8>();
+            words.iter().chain([last]).any(|word| is_low(u64::from_le_bytes(*word)))
+        }
+        None => bytes.iter().any(|b| *b < 14),
     }
 }
 
@@ -312,11 +387,8 @@ impl From<MessageBuilder> for Outgoing {
     }
 }
 
-/// What a request without a body usually needs. Units: bytes.
-const REQUEST_BYTES: usize = 768;
-
-/// What a response without a body usually needs. Units: bytes.
-const RESPONSE_BYTES: usize = 512;
+/// What nearly every message finds room in, its body included. Units: bytes.
+const ROOM_BYTES: usize = 1_500;
 
 #[cfg(test)]
 mod tests {

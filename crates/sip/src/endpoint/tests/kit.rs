@@ -65,7 +65,9 @@ impl Bed {
         Bed::with(EndpointConfig::default())
     }
 
-    pub(super) fn with(config: EndpointConfig) -> Self {
+    /// Timers fire to the millisecond here.
+    pub(super) fn with(mut config: EndpointConfig) -> Self {
+        config.timers.step = std::time::Duration::ZERO;
         let endpoint = Endpoint::new(config, Chance::new(Seed::from_number(1)), Time::ZERO);
         Bed { endpoint, now: Time::ZERO, sent: Vec::new(), events: Vec::new(), connects: Vec::new() }
     }

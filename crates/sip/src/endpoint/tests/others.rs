@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::kit::*;
+use words::Seed;
 
 #[test]
 fn timer_e_doubles_up_to_t2_and_timer_f_gives_up() {
@@ -101,4 +102,30 @@ fn an_old_name_does_not_reach_who_has_its_place_now() {
     bed.endpoint.acked(old);
     bed.pump();
     assert_eq!((bed.sent().len(), bed.endpoint.transactions()), (0, 1));
+}
+
+#[test]
+fn timers_that_end_a_wait_fire_together_and_never_early() {
+    let config = EndpointConfig::default();
+    let step = config.timers.step.as_millis() as u64;
+    let mut endpoint = Endpoint::new(config, Chance::new(Seed::from_number(1)), Time::ZERO);
+    for n in 0..10 {
+        let now = Time::from_millis(1_000 + n);
+        let options = text("OPTIONS", &format!("z9hG4bK{n}"), "").replace("Call-ID: c", &format!("Call-ID: {n}"));
+        endpoint.handle_message(udp(), bytes(&options), now).unwrap();
+        while let Output::Event(Event::Request { txn, message, .. }) = endpoint.poll() {
+            endpoint.respond(txn, MessageBuilder::response(&message, 200, "", None).into(), now);
+        }
+    }
+    while !matches!(endpoint.poll(), Output::Timeout(_)) {}
+    let mut wakes = Vec::new();
+    while let Output::Timeout(Some(at)) = endpoint.poll() {
+        let before = endpoint.transactions();
+        endpoint.handle_timeout(at);
+        if endpoint.transactions() < before {
+            wakes.push(at.as_millis());
+        }
+    }
+    assert_eq!(endpoint.transactions(), 0);
+    assert!(wakes.len() == 1 && (33_009..33_009 + step).contains(&wakes[0]), "{wakes:?}");
 }
