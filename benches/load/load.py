@@ -62,7 +62,7 @@ def main():
     report = Report('benches/load/load.sh ' + shlex.join(sys.argv[1:]))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with tempfile.TemporaryDirectory(prefix='load.') as work:
+        with tempfile.TemporaryDirectory(prefix='load.', ignore_cleanup_errors=True) as work:
             try:
                 for part in what:
                     os.makedirs(f'{work}/{part}')

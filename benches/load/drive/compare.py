@@ -110,6 +110,7 @@ def delay(server, options, report, work):
     try:
         with sipp.callee(work):
             direct = spread(probe, UAS, options, work)
+            probe.hang_ups_ms.clear()
             through = spread(probe, server.address, options, work)
     finally:
         probe.close()
@@ -120,7 +121,8 @@ def delay(server, options, report, work):
         return {}
     found = {f'delay-p{n}': quantile(through, n / 100) - quantile(direct, n / 100) for n in (50, 99)}
     report.say(f'{server.name}: set-up takes {quantile(through, .5):.3f} / {quantile(through, .99):.3f} ms (p50 / p99), '
-               f'{quantile(direct, .5):.3f} / {quantile(direct, .99):.3f} without it')
+               f'{quantile(direct, .5):.3f} / {quantile(direct, .99):.3f} without it; '
+               f'BYE is answered after {quantile(probe.hang_ups_ms, .5):.1f} / {quantile(probe.hang_ups_ms, .99):.1f} ms')
     return found
 
 

@@ -50,16 +50,16 @@ def fill_and_free(server, disk, report, work):
         probe.close()
     after = sipp.call(work, server.sip, '9100', 50, 100).wait().succeeded
     answered += after
-    process.wait_for(lambda: server.records()[1] >= answered, 20, 0.5)
-    rows, distinct = server.records()
-    report.say(f'disk-full: calls were taken again {back:.1f} s after space was back, {after} of 100; {distinct} records, {answered} calls were answered')
+    process.wait_for(lambda: server.records()[2] >= answered, 20, 0.5)
+    _, records, recorded = server.records()
+    report.say(f'disk-full: calls were taken again {back:.1f} s after space was back, {after} of 100; {records} records, {recorded} of answered calls; {answered} calls were answered')
     if not server.alive():
         report.fail('disk-full: the server ended by itself')
     if during.failed or after < 100:
         report.fail(f'disk-full: {during.failed} calls were neither completed nor refused, {after} of 100 succeeded afterwards')
     if not first or status != 200:
         report.fail(f'disk-full: {first} calls were refused on the full disk, the last answer afterwards was {status}')
-    report.row('disk-full-unrecorded', max(answered - distinct, 0))
+    report.row('disk-full-unrecorded', max(answered - recorded, 0))
     report.row('disk-full-running', UP - ended.succeeded)
     report.row('disk-full-back', back)
 

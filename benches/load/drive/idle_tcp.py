@@ -51,4 +51,6 @@ def probes(server):
     finally:
         probe.close()
     good = [ms for status, ms in answers if status == 200]
+    if len(good) < PROBES:
+        print('answers other than 200:', sorted((status, round(ms, 1), n) for n, (status, ms) in enumerate(answers) if status != 200), flush=True)
     return good, PROBES - len(good)

@@ -3,6 +3,10 @@ import os, shutil, subprocess, sys, time
 from .servers import LOAD, ROOT, UAS
 
 
+class NoFigures(Exception):
+    pass
+
+
 def media(server, options, report, work):
     tool = generator(options)
     if not tool:
@@ -10,7 +14,11 @@ def media(server, options, report, work):
         return {}
     found = {}
     for calls in options.media_calls:
-        runs = held(server, calls, tool, options, report, work)
+        try:
+            runs = held(server, calls, tool, options, report, work)
+        except NoFigures as error:
+            report.short(server.name, f'RTP of {calls} calls: the generator failed: {error}', f'rtp-ratio-{calls}')
+            continue
         if not runs:
             continue
         ratio, ours, bare, loss = sorted(runs)[len(runs) // 2]
@@ -46,7 +54,7 @@ def held(server, calls, tool, options, report, work):
             sent, received = generate(tool, pairs, up, options)
             time.sleep(0.3)
             ours = (server.cpu() - before) / max(received, 1) * 1e9
-            floor = bare(tool, up, options)
+            floor = bare(tool, pairs, up, options)
             runs.append((ours / floor, ours, floor, 100 * (sent - received) / max(sent, 1)))
         return runs
     finally:
@@ -61,14 +69,21 @@ def generate(tool, pairs, calls, options):
     said = subprocess.run([tool, 'generate', '--calls', str(calls), '--secs', str(options.media_secs + 1)], input=pairs, capture_output=True, text=True, timeout=180)
     # It does not count its first second; the server's CPU time does.
     share = (options.media_secs + 1) / options.media_secs
+    if said.returncode or not said.stdout.strip():
+        raise NoFigures(said.stderr.strip().splitlines()[0][:300] if said.stderr.strip() else f"exit {said.returncode}")
     sent, received, *_ = (int(word) * share for word in said.stdout.split())
     return sent, received
 
 
-def bare(tool, calls, options):
+def bare(tool, pairs, calls, options):
     """CPU time per packet of the least that a relay through plain sockets can cost here. Units: nanoseconds."""
     loop = subprocess.Popen([tool, 'bare', '--calls', str(calls), '--secs', str(options.media_secs + 8)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    pairs = ''.join(loop.stdout.readline() for _ in range(calls))
-    generate(tool, pairs, calls, options)
+    relay = [loop.stdout.readline().split()[:2] for _ in range(calls)]
+    # The loop answers whoever speaks first: the phones are at the same addresses as in the server's rounds.
+    generate(tool, ''.join(f"{' '.join(ports)} {phones}\n" for ports, phones in zip(relay, phones_of(pairs))), calls, options)
     packets, nanos = map(int, loop.communicate(timeout=60)[0].split())
     return nanos / max(packets, 1)
+
+
+def phones_of(pairs):
+    return [line.split(' ', 2)[2] for line in pairs.splitlines()]

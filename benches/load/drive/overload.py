@@ -36,17 +36,17 @@ def overload(options, report, work):
 
 
 def find_peak(server, report, work):
-    """The most calls/s that were completed at any rate, and that rate: it is raised by a quarter until less comes out of it."""
-    best, at, rate = 0.0, 0.0, 100.0
+    """The most calls/s that were completed at any rate, and that rate: it is raised until no more comes out of it."""
+    best, at, rate = 0.0, 0.0, 200.0
     while rate <= OFFER_MOST:
         _, outcome = offer(server, rate, work)
         done = rate_of(outcome)
         report.say(f'overload: offered {rate:.0f}/s, completed {done:.0f}/s, {outcome.total("refused")} refused, {outcome.retransmissions} retransmissions')
+        if done < 0.8 * rate and done < 1.05 * best:
+            break
         if done > best:
             best, at = done, rate
-        if done < 0.8 * rate:
-            break
-        rate *= 1.25
+        rate *= 1.4
         time.sleep(1)
     return best, at
 

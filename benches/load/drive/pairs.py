@@ -2,11 +2,11 @@
 
     pairs.py SERVER UAS CALLS FILE     both addresses as ip:port; FILE gets a line `relayA relayB localA localB` a call
 
-Caller and callee of call n are at 127.0.0.2 and 127.0.0.3, port 61000 + 2n. Hangs up when its standard input closes.
+Caller and callee of call n are at 127.0.0.22 and 127.0.0.23, port 61000 + 2n. Hangs up when its standard input closes.
 """
 import re, selectors, socket, sys, time
 
-A, B = '127.0.0.2', '127.0.0.3'
+A, B = '127.0.0.22', '127.0.0.23'
 RATE = 100
 
 

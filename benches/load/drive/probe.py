@@ -8,9 +8,10 @@ class Probe:
     def __init__(self, ip='127.0.0.6', port=5166):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((ip, port))
-        self.socket.settimeout(2)
+        self.socket.settimeout(5)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.ip, self.me, self.count = ip, f'{ip}:{port}', 0
+        self.hang_ups_ms = []
 
     def close(self):
         self.socket.close()
@@ -56,8 +57,10 @@ class Probe:
             routes = ''.join(f'Route: {route}\r\n' for route in reversed(headers('record-route')))
             self._send(to, 'ACK', 1, contact, call_id, headers('to')[0], routes)
             self._send(to, 'BYE', 2, contact, call_id, headers('to')[0], routes)
-            while 'CSeq: 2 BYE' not in self._receive(call_id)[0]:
+            hung_up = time.time_ns()
+            while 'CSeq: 2 BYE' not in (told := self._receive(call_id))[0]:
                 pass
+            self.hang_ups_ms.append((told[1] - hung_up) / 1e6)
             return status, (at - began) / 1e6
         except OSError:
             return 0, 0.0

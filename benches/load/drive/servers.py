@@ -1,5 +1,5 @@
 """The two servers: ours, and Kamailio with rtpengine. Each is started on loopback ports of its own and ended by its id."""
-import os, pathlib, shlex, signal, socket, sqlite3, sys, time, urllib.request
+import contextlib, os, pathlib, shlex, signal, socket, sqlite3, sys, time, urllib.request
 from . import process
 
 LOAD = pathlib.Path(__file__).resolve().parent.parent
@@ -89,9 +89,9 @@ class Crosspoint(Server):
         return {name.removeprefix('crosspoint_').removesuffix('_total'): float(value) for name, value in rows}
 
     def records(self):
-        """How many calls have a record: rows of the database itself."""
-        with sqlite3.connect(f'file:{self.data}/crosspoint.db?mode=ro', uri=True, timeout=5) as db:
-            return db.execute('SELECT count(*), count(DISTINCT call) FROM cdr').fetchone()
+        """Rows of the database itself: how many records, how many calls in them, how many of them answered."""
+        with contextlib.closing(sqlite3.connect(f'file:{self.data}/crosspoint.db?mode=ro', uri=True, timeout=5)) as db:
+            return db.execute('SELECT count(*), count(DISTINCT call), count(answered) FROM cdr').fetchone()
 
 
 class Kamailio(Server):

@@ -75,7 +75,7 @@ def callee(work):
 def call(work, to, number, rate, calls, hold_ms=0, scenario=SHIPPED / 'uac.xml', caller=CALLER, timeout=150, transport='u1'):
     """Starts calls to `number` at `to`."""
     arguments = [to, '-sf', scenario, '-inf', USERS, '-i', caller[0], '-p', caller[1], '-mi', caller[0], '-mp', 7100, '-s', number,
-                 '-r', rate, '-m', calls, '-d', hold_ms, '-t', transport]
+                 '-r', rate, '-m', calls, '-d', hold_ms, '-t', transport, '-max_socket', 2000]
     return Run(work, 'uac', arguments, timeout)
 
 

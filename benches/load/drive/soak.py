@@ -27,7 +27,7 @@ def soak(options, report, work):
         settle(server)
         due = made.succeeded + again.total('completed')
         process.wait_for(lambda: server.records()[0] >= due, 30, 0.5)
-        rows, distinct = server.records()
+        rows, distinct, _ = server.records()
         metrics, left = server.metrics(), server.descriptors()
         if not server.alive():
             report.fail('soak: the server ended by itself')
