@@ -186,6 +186,10 @@ impl Call {
             self.handle_cancelled(desk, None, now);
         } else if self.legs[at].state.apply(LegEvent::Bye).is_ok() {
             self.end(desk, &Ending::new(EndCause::Normal, Some(n)), now);
+            if let Some((invite, _)) = self.legs[at].theirs {
+                // Who says goodbye has had our 2xx: its ACK is lost, or comes later and finds nobody.
+                desk.push(Output::Acked(invite));
+            }
             self.forget_theirs(desk, at);
         }
         desk.push(Output::Respond { txn, response, after_facts: true });

@@ -59,6 +59,24 @@ fn no_bye_goes_to_a_caller_that_has_not_acknowledged_yet() {
 }
 
 #[test]
+fn a_goodbye_that_overtakes_its_ack_ends_the_repetition_of_our_200() {
+    let mut w = World::new().rings(&[B]);
+    w.invite(A, "1001", Some(&sdp(A)));
+    let asked = w.asked(B, Method::Invite);
+    w.answer(B, &asked, 200, Some(&sdp(B)));
+    w.settle(B, &asked);
+    let mut caller = w.caller(A);
+    w.send(A, &mut caller, Method::Bye, None);
+    w.got(A, 200);
+    let bye = w.asked(B, Method::Bye);
+    w.answer(B, &bye, 200, None);
+    let carried = w.carried;
+    w.pass(Duration::from_secs(10));
+    assert_eq!(w.carried, carried);
+    w.is_clean();
+}
+
+#[test]
 fn a_missing_ack_ends_both() {
     let mut w = World::new().rings(&[B]);
     w.invite(A, "1001", Some(&sdp(A)));
