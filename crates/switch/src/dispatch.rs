@@ -16,6 +16,7 @@ impl Switch {
             {
                 self.handle_pong(&event, now);
             }
+            sip::Event::Cancelled { txn, .. } if self.cancel_parked(txn, now) => {}
             sip::Event::Ack { .. }
             | sip::Event::Cancelled { .. }
             | sip::Event::NoAck { .. }
@@ -28,6 +29,16 @@ impl Switch {
                 }
             }
         }
+    }
+
+    /// A caller gives up while its INVITE waits for the directory: it gets its 487 (RFC 3261 §9.2), and no call begins.
+    /// Whether it was so.
+    fn cancel_parked(&mut self, txn: sip::ServerTxn, now: Time) -> bool {
+        let is_it = |waiter: &Waiter| matches!(waiter, Waiter::Request(incoming) if incoming.txn == txn);
+        let Some(Waiter::Request(incoming)) = self.directory.withdraw(is_it) else { return false };
+        let response = self.answers.plain(&incoming.message, 487, "");
+        self.respond(txn, response, now);
+        true
     }
 
     /// Carries a request as far as it gets: to its answer, or to what it has to wait for.

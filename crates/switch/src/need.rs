@@ -120,6 +120,14 @@ impl<W> Directory<W> {
         asked.waiting
     }
 
+    /// Takes back one who waits no longer. Looks at all who wait: for what happens seldom.
+    pub(crate) fn withdraw(&mut self, is_it: impl Fn(&W) -> bool) -> Option<W> {
+        self.asked.values_mut().find_map(|asked| {
+            let place = asked.waiting.iter().position(&is_it)?;
+            Some(asked.waiting.remove(place))
+        })
+    }
+
     /// Forgets an answer that is no longer true.
     pub(crate) fn forget(&mut self, need: &Need) {
         if self.known.remove(need).is_some() {
@@ -210,6 +218,17 @@ mod tests {
         }
         assert!(directory.known(&need("0"), Time::ZERO).is_none());
         assert!(directory.known(&need("1"), Time::ZERO).is_some());
+    }
+
+    #[test]
+    fn who_gives_up_waits_no_longer() {
+        let mut directory = Directory::new(Time::ZERO);
+        for (name, waiter) in [("100", 1), ("100", 2), ("101", 3)] {
+            directory.park(need(name), waiter, Time::ZERO).unwrap();
+        }
+        assert_eq!(directory.withdraw(|waiter| *waiter == 2), Some(2));
+        assert_eq!(directory.withdraw(|waiter| *waiter == 2), None);
+        assert_eq!(directory.answer(&need("100"), Known::Absent, Time::ZERO), vec![1]);
     }
 
     #[test]
