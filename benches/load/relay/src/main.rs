@@ -5,6 +5,7 @@
 //! `relay-load hold --calls N --secs S` only opens the calls and prints their addresses, for another generator:
 //! a line `relayA relayB localA localB` each.
 //!
+//! On a machine that others use, run it under `chrt -f 40`: what starves is neither the relay's cost nor its loss.
 //! The generator sends from 127.0.0.12 and 127.0.0.13, from port 36000 on.
 
 mod bare;
