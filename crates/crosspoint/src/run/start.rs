@@ -38,7 +38,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     let (connections, net) = open_streams(&setup, clocks)?;
     let reported = Arc::new(Notify::new());
     let (relay, reports) = open_relay(&setup, entropy()?, Arc::clone(&reported))?;
-    let pairs = relay.capacity().pairs;
+    let pairs = relay.capacity().pairs_per_family;
     let own: Vec<SocketAddr> = udp.locals().map(|(_, address)| address).collect();
     let config = switch_config(&setup, bench, own, pairs);
     let mut switch = Switch::new(config, entropy()?, entropy()?, clocks.clock(), clocks.now());
