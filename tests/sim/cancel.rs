@@ -41,6 +41,22 @@ fn the_caller_gives_up_before_anything_rings() {
 }
 
 #[test]
+fn a_caller_gives_up_before_the_exchange_knows_who_calls() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        let account = world.office;
+        world.command(switch::Command::AccountChanged { account });
+        world.directory.mood = Mood::After(millis(1_200));
+        world.tell(ann, Do::call("102"));
+        world.tell_in(millis(500), ann, Do::HangUp);
+        is_cancelled(&mut world, ann);
+        world.pass(secs(5));
+        assert!(world.at_phone(bob).lines.is_empty(), "nobody rings for a call that was cancelled");
+        assert!(world.finish().is_empty(), "there was no call");
+    });
+}
+
+#[test]
 fn the_caller_gives_up_while_the_directory_thinks() {
     for_seeds(SEEDS, |seed| {
         let (mut world, [ann, bob]) = office(seed);

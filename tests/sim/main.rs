@@ -4,6 +4,7 @@ mod accounts;
 mod call;
 mod cancel;
 mod change;
+mod chaos;
 mod flows;
 mod loss;
 mod peers;

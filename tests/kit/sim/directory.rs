@@ -92,15 +92,6 @@ impl Directory {
         change(Arc::make_mut(found.expect("tests name users that they made")));
     }
 
-    /// The user that a To of a REGISTER names, by extension or name.
-    pub(crate) fn named(&self, name: &str, domain: &str) -> Option<&User> {
-        let of_domain = |user: &&Arc<User>| self.account(user.account).domain == domain;
-        let named = |user: &&Arc<User>| user.auth_user == name || user.extension == name;
-        let mut found = self.users.iter().filter(named);
-        let exact = found.clone().find(of_domain);
-        exact.or_else(|| found.next()).map(|user| &**user)
-    }
-
     /// The answer to a question.
     pub(crate) fn answer(&self, need: Need) -> Input {
         let account = |found: Option<&Account>| found.map(|account| Found::Account(Arc::new(account.clone())));

@@ -1,9 +1,8 @@
 //! What each message of the exchange is held to as it leaves.
 
-use crate::sim::directory::Directory;
 use crate::sim::store::Store;
 use bytes::Bytes;
-use sip::{HeaderName, Message, Method, Uri};
+use sip::{HeaderName, Message, Method};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use words::{Flow, Time, Transport};
@@ -22,14 +21,7 @@ impl Laws {
     }
 
     /// A message leaves the exchange. Says what is wrong with it.
-    pub(crate) fn judge(
-        &self,
-        flow: &Flow,
-        bytes: &Bytes,
-        directory: &Directory,
-        store: &Store,
-        now: Time,
-    ) -> Result<(), String> {
+    pub(crate) fn judge(&self, flow: &Flow, bytes: &Bytes, store: &Store, now: Time) -> Result<(), String> {
         // Calls go to the flow that a registration came from, not to where a Contact claims.
         if flow.transport == Transport::Udp && !self.known.contains(&flow.remote) {
             return Err(format!("sends to {}, who never spoke to us", flow.remote));
@@ -46,12 +38,8 @@ impl Laws {
         match message.method() {
             Method::Bye => store.may_end(message.call_id().unwrap_or_default(), now),
             Method::Register => {
-                let to = message.to().map_err(|error| error.to_string())?;
-                let uri = Uri::parse(to.uri).map_err(|error| error.to_string())?;
-                match directory.named(uri.user, uri.host) {
-                    Some(user) => store.may_bind(user.id),
-                    None => Err(format!("200 to a REGISTER of nobody: {}", to.uri)),
-                }
+                let cseq = message.cseq().map_err(|error| error.to_string())?;
+                store.may_bind(message.call_id().unwrap_or_default(), cseq.number)
             }
             _ => Ok(()),
         }

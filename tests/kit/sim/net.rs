@@ -82,6 +82,11 @@ impl Network {
         delays[..copies].to_vec()
     }
 
+    /// A datagram finds nobody at its address.
+    pub(crate) fn nobody_there(&mut self) {
+        self.lost += 1;
+    }
+
     /// How long something takes that is not lost.
     pub(crate) fn delay(&mut self) -> Duration {
         let (least, most) = self.weather.delay;

@@ -167,6 +167,10 @@ impl Phone {
 
     pub(crate) fn handle_flow_closed(&mut self, connection: ConnectionId, now: Time) {
         self.endpoint.handle_flow_closed(connection, now);
+        // Nobody could cancel what rings, so it stops by itself.
+        for line in 0..self.lines.len() {
+            self.refuse(line, 480, now);
+        }
         self.settle(now);
     }
 

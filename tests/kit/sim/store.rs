@@ -1,15 +1,15 @@
 //! The store's double: it commits after a while, folds what it was told, and holds the stream to its laws.
 
-use books::Cdr;
+use books::{Cdr, Moment};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switch::Input;
-use words::{AccountId, CallId, Event, Fact, Seq, StoredBinding, Time, UserId};
+use words::{AccountId, CallId, Clock, EndCause, Event, Fact, Seq, StoredBinding, Time, UserId};
 
-/// What became of the facts of one registration.
+/// What became of a binding's fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    Waiting(Seq),
+    Waiting,
     Stored,
     Refused,
 }
@@ -28,7 +28,8 @@ pub struct Store {
     by_call_id: BTreeMap<String, CallId>,
     /// When each call ended, and the place of that fact.
     ended: BTreeMap<CallId, (Seq, Time)>,
-    registrations: BTreeMap<UserId, Fate>,
+    /// By Call-ID and CSeq of the REGISTER.
+    registrations: BTreeMap<(String, u32), Fate>,
     bindings: BTreeMap<(UserId, String), (AccountId, StoredBinding)>,
 }
 
@@ -70,10 +71,12 @@ impl Store {
                 let before = self.ended.insert(*call, (event.seq, now));
                 assert_eq!(before, None, "call {call} ended twice");
             }
-            Fact::Bound { user, .. } | Fact::Unbound { user, .. } => {
-                self.registrations.insert(*user, Fate::Waiting(event.seq));
-            }
-            Fact::LegOpened { .. } | Fact::LegRang { .. } | Fact::LegEnded { .. } | Fact::CallAnswered { .. } => {}
+            Fact::Bound { binding, .. } => self.mark(binding, Fate::Waiting),
+            Fact::Unbound { .. }
+            | Fact::LegOpened { .. }
+            | Fact::LegRang { .. }
+            | Fact::LegEnded { .. }
+            | Fact::CallAnswered { .. } => {}
         }
         self.waiting.push(event);
         self.waiting.len() == 1
@@ -97,15 +100,13 @@ impl Store {
             }
             Fact::Bound { user, binding } if !failing => {
                 self.bindings.insert((*user, binding.key.clone()), (event.account, binding.clone()));
-                self.registrations.insert(*user, Fate::Stored);
+                self.mark(binding, Fate::Stored);
             }
             Fact::Unbound { user, key } if !failing => {
                 self.bindings.remove(&(*user, key.clone()));
-                self.registrations.insert(*user, Fate::Stored);
             }
-            Fact::Bound { user, .. } | Fact::Unbound { user, .. } => {
-                self.registrations.insert(*user, Fate::Refused);
-            }
+            Fact::Bound { binding, .. } => self.mark(binding, Fate::Refused),
+            Fact::Unbound { .. } => {}
             Fact::LegOpened { .. }
             | Fact::LegRang { .. }
             | Fact::LegEnded { .. }
@@ -132,21 +133,29 @@ impl Store {
         }
     }
 
-    /// Whether a 200 to a REGISTER of this user may leave: its facts are stored.
-    pub(crate) fn may_bind(&self, user: UserId) -> Result<(), String> {
-        match self.registrations.get(&user) {
+    /// Whether a 200 to a REGISTER with this Call-ID and CSeq may leave: what it bound is stored.
+    pub(crate) fn may_bind(&self, call_id: &str, cseq: u32) -> Result<(), String> {
+        match self.registrations.get(&(call_id.to_owned(), cseq)) {
             None | Some(Fate::Stored) => Ok(()),
-            Some(fate @ (Fate::Waiting(_) | Fate::Refused)) => {
-                Err(format!("200 to a REGISTER whose facts are {fate:?}, stored up to {:?}", self.told))
-            }
+            Some(fate @ (Fate::Waiting | Fate::Refused)) => Err(format!("200 to a REGISTER whose binding is {fate:?}")),
         }
     }
 
-    /// The process is started anew: its stream begins again, what was not committed is lost.
-    pub(crate) fn restart(&mut self) {
+    fn mark(&mut self, binding: &StoredBinding, fate: Fate) {
+        self.registrations.insert((binding.call_id.clone(), binding.cseq), fate);
+    }
+
+    /// The process is started anew: its stream begins again, what was not committed is lost, and what was cut off is
+    /// closed as interrupted.
+    pub(crate) fn restart(&mut self, clock: Clock) {
         self.waiting.clear();
         (self.last, self.told) = (Seq(0), Seq(0));
         self.registrations.clear();
+        for cdr in self.cdrs.values_mut().filter(|cdr| cdr.ended.is_none()) {
+            let moment = Moment { at: cdr.opened.at, wall: clock.wall };
+            cdr.ended = Some(books::Ending { moment, cause: EndCause::Interrupted, by: None });
+        }
+        self.ended = self.cdrs.keys().map(|&call| (call, (Seq(0), clock.mono))).collect();
     }
 
     /// What is wrong once everything is over.

@@ -39,8 +39,14 @@ impl Phone {
                 let reason = message.header(HeaderName::Reason).map(str::to_owned);
                 self.respond(txn, self.response(line, message, 200), None, now);
                 // A re-INVITE that has no answer yet gets its last one (RFC 3261 §15.1.2).
-                if let Some(theirs) = self.lines[line].sip.theirs.take().filter(|theirs| !theirs.answered) {
-                    self.respond(theirs.txn, self.response(line, &theirs.message, 487), None, now);
+                match self.lines[line].sip.theirs.take() {
+                    Some(theirs) if theirs.answered => self.endpoint.acked(theirs.txn),
+                    Some(theirs) => self.respond(theirs.txn, self.response(line, &theirs.message, 487), None, now),
+                    None => {}
+                }
+                if let Some(txn) = self.lines[line].sip.asking {
+                    // The answer to its change may have gone where it was before.
+                    self.endpoint.cancel(txn, None, now);
                 }
                 self.lines[line].end(Ending::Bye { reason });
             }

@@ -131,6 +131,10 @@ impl Phone {
         let found = &mut self.lines[line];
         let Some(dialog) = &mut found.sip.dialog else { return };
         found.state = LineState::Leaving;
+        // A change that has no final answer would wait for one for ever.
+        if let Some(txn) = found.sip.asking {
+            self.endpoint.cancel(txn, None, now);
+        }
         let uri = dialog.remote_target.clone();
         let request = Outgoing { builder: dialog.request(Method::Bye), body: None };
         self.send(Asked::Bye { line, tries }, Method::Bye, &uri, request, tries > 0, now);

@@ -1,7 +1,7 @@
 //! Moods of the world around a flow, and its end: nothing may be left.
 
 use super::people::PhoneId;
-use super::{Due, FAMILY, Inside, Mood, World};
+use super::{FAMILY, Inside, Mood, World};
 use crate::sim::line::Line;
 use crate::sim::net::Weather;
 use crate::sim::script::Do;
@@ -40,17 +40,8 @@ impl World {
         self.net.lose = None;
         self.directory.mood = Mood::After(Duration::from_millis(1));
         self.fail_store(false);
-        // Nobody begins anything any more.
-        self.queue.due.retain(|_, due| !matches!(due, Due::Act { .. }));
-        for phone in 0..self.phones.len() {
-            self.phones[phone].habits.refreshes = false;
-            self.phones[phone].habits.when_answered.clear();
-            let now = self.now;
-            for line in 0..self.phones[phone].lines.len() {
-                self.phones[phone].tell(line, Do::HangUp, now);
-            }
-            self.settle_phone(phone);
-        }
+        self.queue.closing = true;
+        self.hang_up_all();
         self.pass(Duration::from_secs(5));
         let users: Vec<_> = self.directory.users.clone();
         for user in users {
@@ -61,8 +52,21 @@ impl World {
         // transaction before it waited for.
         let rest = Duration::from_secs(32 + 5);
         self.pass(if fair { rest } else { 4 * rest });
+        // A phone may ring although nobody calls it any more: the CANCEL went where it was before. Somebody lifts.
+        self.hang_up_all();
+        self.pass(if fair { Duration::ZERO } else { rest });
         self.check_quiet();
         self.store.cdrs().cloned().collect()
+    }
+
+    fn hang_up_all(&mut self) {
+        for phone in 0..self.phones.len() {
+            let now = self.now;
+            for line in 0..self.phones[phone].lines.len() {
+                self.phones[phone].tell(line, Do::HangUp, now);
+            }
+            self.settle_phone(phone);
+        }
     }
 
     fn check_quiet(&mut self) {

@@ -188,6 +188,12 @@ impl World {
         self.later(after, super::Due::Act { phone: phone.0, line, what });
     }
 
+    /// Tells a phone to do something on one of its lines, counted from 0, now.
+    pub fn tell_line(&mut self, phone: PhoneId, line: usize, what: Do) {
+        self.later(Duration::ZERO, super::Due::Act { phone: phone.0, line, what });
+        self.pass(Duration::ZERO);
+    }
+
     /// Registers phones and waits until all are bound.
     ///
     /// # Panics
@@ -203,6 +209,11 @@ impl World {
     /// Takes a phone's power away: nothing comes from it any more, and nobody is told.
     pub fn unplug(&mut self, phone: PhoneId) {
         self.phones[phone.0].plugged = false;
+    }
+
+    /// Gives it back. The phone knows what it knew: its cable was out, not its memory.
+    pub fn plug(&mut self, phone: PhoneId) {
+        self.phones[phone.0].plugged = true;
     }
 
     /// Carries a phone to behind another router: from now on it is seen elsewhere.
