@@ -390,8 +390,8 @@ fn tell_tls_failure(remote: std::net::SocketAddr, diagnosis: Option<words::diagn
 const DATAGRAMS_PER_TURN: usize = 64;
 /// Stream events of one turn.
 const EVENTS_PER_TURN: usize = 64;
-/// So many full turns in a row mean that the loop does not keep up.
-const FULL_TURNS: u32 = 16;
+/// So many full turns in a row mean that the loop does not keep up: about a tenth of a second of work at its peak.
+const FULL_TURNS: u32 = 64;
 /// How often both clocks are read together, so that a stepped wall clock is seen.
 const CLOCK_EVERY: Duration = Duration::from_secs(10);
 /// How long a stop waits for calls to end.
