@@ -1,7 +1,8 @@
 """Twice the rate that the server can carry: most of the peak is still completed, the rest is refused at once."""
 import time
 from . import sipp
-from .servers import Crosspoint, Squeezed
+from .servers import Crosspoint
+from .squeeze import Squeezed
 
 WINDOW_S = 8
 # Calls/s that SIPp's two sides are let make: more would be their limit on two cores, not the server's.
@@ -11,7 +12,7 @@ OFFER_MOST = 3000
 def overload(options, report, work):
     with Crosspoint(work, options) as server, sipp.callee(work):
         sipp.call(work, server.sip, '9100', 50, 100).wait()
-        with Squeezed(server, options.share):
+        with Squeezed(server, options.share) as squeezed:
             peak, at = find_peak(server, report, work)
             time.sleep(3)
             before = server.pss_kb()
@@ -24,7 +25,7 @@ def overload(options, report, work):
         alive = server.alive()
     refused, answered = outcome.total('refused'), outcome.total('completed')
     lost = max(outcome.created - refused - answered, 0)
-    report.say(f'overload: peak {peak:.0f} calls/s (offered {at:.0f}) with {options.share:.0%} of a core; offered {offered:.0f}/s: {completed:.0f}/s completed, '
+    report.say(f'overload: peak {peak:.0f} calls/s (offered {at:.0f}) with {options.share:.0%} of a core by {squeezed.how}; offered {offered:.0f}/s: {completed:.0f}/s completed, '
                f'{refused} refused with 503, {lost} of {outcome.created} neither; memory {before} -> {most} KB, {after} KB after')
     if offered < 1.9 * peak:
         report.fail(f'overload: only {offered:.0f} calls/s can be offered; lower --share')

@@ -1,5 +1,5 @@
 """The two servers: ours, and Kamailio with rtpengine. Each is started on loopback ports of its own and ended by its id."""
-import contextlib, os, pathlib, shlex, signal, socket, sqlite3, sys, time, urllib.request
+import contextlib, os, pathlib, shlex, socket, sqlite3, time, urllib.request
 from . import process
 
 LOAD = pathlib.Path(__file__).resolve().parent.parent
@@ -134,26 +134,3 @@ def answers(address, question):
             return bool(s.recv(4096))
         except OSError:
             return False
-
-
-class Squeezed:
-    """Lets a server have a share of one core only, by stopping and continuing it, so that a load which two cores can make
-    is more than it can carry."""
-    PERIOD_S = 0.010
-
-    def __init__(self, server, share):
-        self.pids, self.share, self.log = server.pids, share, f'{server.work}/squeeze.log'
-
-    def __enter__(self):
-        command = [sys.executable, str(LOAD / 'drive/squeeze.py'), str(self.PERIOD_S), str(self.share), *map(str, self.pids)]
-        self.process = process.start(command, self.log)
-        return self
-
-    def __exit__(self, *_):
-        process.stop(self.process)
-        for pid in self.pids:
-            try:
-                os.kill(pid, signal.SIGCONT)
-            except OSError:
-                pass
-

@@ -38,6 +38,8 @@ def soak(options, report, work):
     first, last = (statistics.median(kb for kb, _ in part) for part in (early, late))
     most = max(fd for _, fd in early)
     report.say(f'soak: {seconds} s at {rate} calls/s: {made.succeeded} of {rate * seconds} calls succeeded, {made.retransmissions} retransmissions, {registered.succeeded} registrations, {cpu / seconds:.1%} of a core')
+    by_minute = [samples[n][1] for n in range(0, len(samples), max(60 // SAMPLE_S, 1))]
+    report.say('soak: memory a minute: ' + ' '.join(f'{kb / 1024:.1f}' for kb in by_minute) + ' MB')
     report.say(f'soak: memory {first:.0f} -> {last:.0f} KB, descriptors at most {most} after the first minute, {files} and {left} at rest; {rows} records of {due} calls; {metrics.get("calls_active", 0):.0f} calls left up')
     if made.failed or made.succeeded < rate * seconds or registered.succeeded < 50 * seconds:
         report.fail(f'soak: {made.succeeded} of {rate * seconds} calls and {registered.succeeded} of {50 * seconds} registrations succeeded')
