@@ -343,6 +343,13 @@ impl Switch {
     fn handle_flow_closed(&mut self, connection: ConnectionId, now: Time) {
         self.endpoint.handle_flow_closed(connection, now);
         self.calls.handle_flow_closed(connection, now);
+        // Nobody would hear what becomes of requests that still wait for the directory.
+        let came_so =
+            |waiter: &Waiter| matches!(waiter, Waiter::Request(incoming) if incoming.flow.connection == connection);
+        while let Some(Waiter::Request(incoming)) = self.directory.withdraw(came_so) {
+            let response = self.answers.overloaded(&incoming.message, true);
+            self.endpoint.respond_once(incoming.txn, response);
+        }
         // What was bound over it stays bound, and unreachable, until it expires or comes back.
         self.registrar.flow_closed(connection);
     }
