@@ -2,6 +2,7 @@
 //! once, is on record once, and leaves nothing.
 
 use crate::flows::{millis, secs};
+use std::cell::Cell;
 use switch::Command;
 use switch::account::RouteTarget;
 use tests::sim::{Do, Mood, NatKey, PhoneId, Site, Weather, World, for_seeds};
@@ -151,7 +152,7 @@ impl Chaos {
 
 #[test]
 fn whatever_happens_each_call_ends_once_and_leaves_nothing() {
-    let calls = std::cell::Cell::new((0, 0));
+    let calls = Cell::new((0, 0));
     for_seeds(400, |seed| {
         let mut chaos = Chaos::new(seed);
         for phone in chaos.phones.clone() {
@@ -173,5 +174,5 @@ fn whatever_happens_each_call_ends_once_and_leaves_nothing() {
         calls.set((all + cdrs.len(), answered + cdrs.iter().filter(|cdr| cdr.answered.is_some()).count()));
     });
     let (all, answered) = calls.get();
-    assert!(answered * 8 > all, "{answered} of {all} calls were answered: the test tests nothing");
+    assert!(all < 100 || 3 * answered > all, "{answered} of {all} calls were answered: the test tests nothing");
 }

@@ -1,7 +1,8 @@
 //! Messages that are lost: each one of a flow in turn, and many at random.
 
 use crate::flows::{millis, office, secs, wait};
-use tests::sim::{Do, Line, PhoneId, Weather, World, for_seeds, seeds};
+use std::cell::Cell;
+use tests::sim::{Do, Line, PhoneId, Weather, World, for_seeds};
 use words::EndCause;
 
 /// A whole call: ring, answer, hold, resume, goodbye. `lose` is the datagram that is lost, counted from its INVITE.
@@ -129,18 +130,16 @@ fn over(world: &World, phones: &[PhoneId]) -> bool {
 
 #[test]
 fn with_a_quarter_of_all_messages_lost_every_call_ends_and_leaves_nothing() {
-    let mut answered = 0;
+    let calls = Cell::new((0, 0));
     for_seeds(1_000, |seed| {
         let mut world = stormy(seed);
         let phones: Vec<PhoneId> = world.phones().collect();
         world.until(secs(120), |world| over(world, &phones));
         let cdrs = world.finish();
         assert!(cdrs.iter().all(|cdr| cdr.ended.is_some()));
+        let (all, answered) = calls.get();
+        calls.set((all + cdrs.len(), answered + cdrs.iter().filter(|cdr| cdr.answered.is_some()).count()));
     });
-    for seed in seeds(20) {
-        let mut world = stormy(seed);
-        world.pass(secs(60));
-        answered += usize::from(world.finish().iter().any(|cdr| cdr.answered.is_some()));
-    }
-    assert!(answered > 0, "the storm let no call through at all");
+    let (all, answered) = calls.get();
+    assert!(all < 100 || 2 * answered > all, "{answered} of {all} calls were answered: the storm tests nothing");
 }

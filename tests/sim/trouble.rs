@@ -1,7 +1,7 @@
 //! Phones that die, acknowledgements that never come, connections that end, media that stops.
 
 use crate::flows::{SEEDS, connect, millis, office, secs, talking, wait};
-use tests::sim::{Do, Ending, Site, World, for_seeds};
+use tests::sim::{Do, Ending, Mood, Site, World, for_seeds};
 use words::EndCause;
 
 #[test]
@@ -99,6 +99,24 @@ fn a_caller_whose_connection_ends_has_given_up() {
         world.cut(ann);
         wait(&mut world, 3, |world| world.is_over(bob));
         assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::SignallingLost);
+    });
+}
+
+#[test]
+fn a_caller_whose_connection_ends_before_the_exchange_knows_who_calls_rings_nobody() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let (ann, bob) = (world.add(Site::new("101").tcp()), world.phone("102"));
+        world.register(&[ann, bob]);
+        let account = world.office;
+        world.command(switch::Command::AccountChanged { account });
+        world.directory.mood = Mood::After(millis(1_200));
+        world.tell(ann, Do::call("102"));
+        world.pass(millis(500));
+        world.cut(ann);
+        world.pass(secs(5));
+        assert!(world.at_phone(bob).lines.is_empty());
+        assert!(world.finish().is_empty(), "there was no call");
     });
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct End {
 
 /// How long a closed end's ports take to come back.
 const CLOSED_AFTER: Duration = Duration::from_millis(60);
+/// How long ports rest between two ends, so that late packets of one call never reach the next.
+const REST: Duration = Duration::from_secs(2);
 /// How long new ports take to be bound.
 const BOUND_AFTER: Duration = Duration::from_millis(2);
 
@@ -59,7 +61,7 @@ impl Relay {
             MediaCommand::Open { end, ports, generation, source, remote, direction, silence, .. } => {
                 let free = self.free.get_mut(&ports).unwrap_or_else(|| panic!("{ports:?} was never bound"));
                 let since = free.take().unwrap_or_else(|| panic!("{ports:?} is in use"));
-                let rested = since == Time::ZERO || now.since(since) >= media::ports::QUARANTINE;
+                let rested = since == Time::ZERO || now.since(since) >= REST;
                 assert!(rested, "{ports:?} is taken again after {:?}", now.since(since));
                 assert!(self.names.insert(end), "end {end} is opened a second time");
                 let (linked, sound) = (None, None);
