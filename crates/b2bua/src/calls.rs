@@ -13,15 +13,14 @@ use media::command::{Family, MediaReport};
 use media::ports::PoolCounts;
 use sip::{ClientTxn, Event, Message};
 use slab::Slab;
-use std::collections::HashMap;
-use words::{AccountId, CallId, Chance, Clock, ConnectionId, EndCause, Time};
+use words::{AccountId, CallId, Chance, Clock, ConnectionId, EndCause, OwnMap, Time};
 
 /// The calls of one loop.
 #[derive(Debug)]
 pub struct Calls {
     desk: Desk,
     slots: Slab<Box<Call>>,
-    by_id: HashMap<CallId, u32>,
+    by_id: OwnMap<CallId, u32>,
     /// The call that an input touches, to know whom to drop when that panics.
     touched: Option<CallId>,
 }
@@ -30,7 +29,7 @@ impl Calls {
     /// No calls yet.
     pub fn new(config: Config, chance: Chance, now: Time) -> Self {
         let desk = Desk::new(config, chance, now);
-        Calls { desk, slots: Slab::new(), by_id: HashMap::new(), touched: None }
+        Calls { desk, slots: Slab::new(), by_id: OwnMap::default(), touched: None }
     }
 
     /// Takes in an INVITE without a To tag, from somebody who may call. [`Output::AskPlan`] follows.

@@ -6,9 +6,9 @@ use crate::tag::Tag;
 use media::command::{Family, MediaCommand, PortPair};
 use media::ports::PortPool;
 use sip::{ClientTxn, MessageBuilder, Outgoing, ServerTxn};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use words::{AccountId, Chance, ConnectionId, Fact, Flow, LegId, Time, TimerQueue, TimerToken};
+use words::{AccountId, Chance, ConnectionId, Fact, Flow, LegId, OwnMap, Time, TimerQueue, TimerToken};
 
 /// The desk at which calls are worked on.
 #[derive(Debug)]
@@ -19,13 +19,13 @@ pub(crate) struct Desk {
     /// How many calls are not over.
     pub(crate) live: usize,
     /// Ends that were closed and whose ports are not free yet.
-    pub(crate) closing: HashMap<LegId, PortPair>,
+    pub(crate) closing: OwnMap<LegId, PortPair>,
     outputs: VecDeque<Output>,
     timers: TimerQueue<(u32, Due)>,
     /// INVITEs that wait for our final answer or for the ACK to it: slot and leg.
-    invites: HashMap<ServerTxn, (u32, u16)>,
+    invites: OwnMap<ServerTxn, (u32, u16)>,
     /// Which calls have a leg on a connection.
-    connections: HashMap<ConnectionId, Vec<u32>>,
+    connections: OwnMap<ConnectionId, Vec<u32>>,
     /// Our addresses as text: few, and needed in each message that makes a dialog.
     hosts: Vec<(SocketAddr, String)>,
     next_txn: u64,
@@ -63,11 +63,11 @@ impl Desk {
             chance,
             pool,
             live: 0,
-            closing: HashMap::new(),
+            closing: OwnMap::default(),
             outputs: VecDeque::new(),
             timers: TimerQueue::new(now),
-            invites: HashMap::new(),
-            connections: HashMap::new(),
+            invites: OwnMap::default(),
+            connections: OwnMap::default(),
             hosts: Vec::new(),
             next_txn: 0,
         };

@@ -16,30 +16,36 @@ impl Tag {
     /// Reads a tag that may be ours.
     pub(crate) fn parse(text: &str) -> Option<Tag> {
         let bytes: &[u8; LENGTH] = text.as_bytes().try_into().ok()?;
-        let mut value = 0u128;
-        for &byte in bytes {
-            let digit = match byte {
-                b'0'..=b'9' => byte - b'0',
-                b'a'..=b'f' => byte - b'a' + 10,
-                _ => return None,
-            };
-            value = value << 4 | u128::from(digit);
-        }
-        let place = (value >> 64) as u64;
-        Some(Tag { shard: (place >> 48) as u16, slot: (place >> 16) as u32, leg: place as u16, chance: value as u64 })
+        let place = parse_hex(&bytes[..LENGTH / 2])?;
+        let chance = parse_hex(&bytes[LENGTH / 2..])?;
+        Some(Tag { shard: (place >> 48) as u16, slot: (place >> 16) as u32, leg: place as u16, chance })
     }
 
     /// The tag as text.
     pub(crate) fn text(self) -> TagText {
         let place = u64::from(self.shard) << 48 | u64::from(self.slot) << 16 | u64::from(self.leg);
-        let value = u128::from(place) << 64 | u128::from(self.chance);
+        let bytes = place.to_be_bytes().into_iter().chain(self.chance.to_be_bytes());
         let mut text = [0; LENGTH];
-        for (n, byte) in text.iter_mut().enumerate() {
-            *byte = b"0123456789abcdef"[(value >> (4 * (LENGTH - 1 - n))) as usize & 15];
+        for (digits, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+            *digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
         }
         TagText(text)
     }
 }
+
+/// Reads sixteen digits.
+fn parse_hex(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |value, byte| {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        Some(value << 4 | u64::from(digit))
+    })
+}
+
+const HEX: [u8; 16] = *b"0123456789abcdef";
 
 /// A tag as hexadecimal digits, without an allocation.
 pub(crate) struct TagText([u8; LENGTH]);

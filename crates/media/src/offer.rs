@@ -2,7 +2,7 @@
 //! address in it. The first plain audio is relayed, every other media is declined in its place by port 0.
 
 use crate::codec::Codec;
-use crate::sdp::{AudioView, Description, Direction, MediaView};
+use crate::sdp::{AudioView, Description, Direction, MediaView, cut};
 use std::net::IpAddr;
 
 /// What we put in place of the other leg's words.
@@ -218,12 +218,16 @@ fn common_codec(audio: &AudioView<'_>, supported: &[Codec]) -> Option<(Codec, u8
 
 /// Whether an attribute is carried to the other leg. Directions are not: they are written anew.
 fn goes_through(value: &str) -> bool {
-    let (name, rest) = value.split_once(':').unwrap_or((value, ""));
+    let (name, rest) = cut(value, b':').unwrap_or((value, ""));
     match name.trim_ascii_end() {
         "" => false,
         // What cannot be read would be read by somebody else.
         "rtpmap" => crate::sdp::rtpmap(rest.trim_ascii()).is_some(),
-        "fmtp" => rest.trim_ascii().split(' ').next().is_some_and(|n| n.parse::<u8>().is_ok_and(|n| n < 128)),
+        "fmtp" => {
+            let rest = rest.trim_ascii();
+            let number = cut(rest, b' ').map_or(rest, |(number, _)| number);
+            number.parse::<u8>().is_ok_and(|n| n < 128)
+        }
         "maxptime" | "ptime" => true,
         name => {
             Direction::parse(name).is_none()

@@ -2,12 +2,15 @@
 //! time, and after use each rests for a while, so that late packets of one call never reach the next.
 
 use crate::command::{Family, MediaCommand, PortPair};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
-use words::{Chance, Time};
+use words::{Chance, OwnMap, Time};
 
 /// How long a pair rests after use.
 pub const QUARANTINE: Duration = Duration::from_secs(2);
+
+/// The part of what is bound that is added at a time.
+const GROWTH: u32 = 4;
 
 /// How long a wish for stock may go unanswered before it is said again.
 pub const WISH_PATIENCE: Duration = Duration::from_secs(5);
@@ -17,7 +20,7 @@ pub const WISH_PATIENCE: Duration = Duration::from_secs(5);
 pub struct PoolConfig {
     /// The most pairs of one family, which is what the port range and the descriptors of the host allow.
     pub pairs_max: u32,
-    /// Wishes for more when fewer than this many of a family are ready.
+    /// Wishes for more when fewer than this many of a family are ready, or an eighth of all.
     pub low_water: u32,
 }
 
@@ -64,7 +67,7 @@ pub struct PortPool {
     /// In the order of their times: the rest is the same for all.
     resting: VecDeque<(Time, PortPair)>,
     /// Where each pair is, by worker and slot.
-    states: HashMap<(u16, u32), State>,
+    states: OwnMap<(u16, u32), State>,
     counts: [PoolCounts; 2],
     wishes: [Option<Wish>; 2],
 }
@@ -90,7 +93,7 @@ impl PortPool {
             chance,
             ready: [Vec::new(), Vec::new()],
             resting: VecDeque::new(),
-            states: HashMap::new(),
+            states: OwnMap::default(),
             counts: [PoolCounts::default(); 2],
             wishes: [None; 2],
         }
@@ -166,14 +169,16 @@ impl PortPool {
     /// The command that fills the stock when it runs low, said once until it is answered or [`WISH_PATIENCE`] passed.
     pub fn wants_stock(&mut self, family: Family, now: Time) -> Option<MediaCommand> {
         let counts = self.counts[family as usize];
-        if counts.ready >= self.config.low_water || counts.known() >= self.config.pairs_max {
+        let low_water = self.config.low_water.max(counts.known() / (2 * GROWTH));
+        if counts.ready >= low_water || counts.known() >= self.config.pairs_max {
             return None;
         }
         if self.wishes[family as usize].is_some_and(|wish| now.since(wish.said) < WISH_PATIENCE) {
             return None;
         }
-        // Doubling keeps wishes few at any size.
-        let pairs = (counts.known() * 2).max(self.config.low_water * 2).min(self.config.pairs_max);
+        // Growing by a part keeps wishes few at any size, and what is bound near what is used.
+        let more = (counts.known() / GROWTH).max(self.config.low_water * 2);
+        let pairs = (counts.known() + more).min(self.config.pairs_max);
         self.wishes[family as usize] = Some(Wish { pairs, said: now });
         Some(MediaCommand::Stock { pairs, family })
     }

@@ -8,6 +8,7 @@ mod print;
 
 pub(crate) use audio::rtpmap;
 pub use audio::{AudioView, CodecView};
+pub(crate) use parse::cut;
 pub use parse::{DESCRIPTION_BYTES, FORMATS, LINE_BYTES, LINES, MEDIA, SdpError, SdpFault};
 
 use bytes::Bytes;
@@ -306,7 +307,7 @@ impl Description {
 }
 
 fn attribute(value: &str) -> (&str, &str) {
-    let (name, value) = value.split_once(':').unwrap_or((value, ""));
+    let (name, value) = parse::cut(value, b':').unwrap_or((value, ""));
     (name.trim_ascii_end(), value.trim_ascii())
 }
 

@@ -213,7 +213,7 @@ impl Dialog {
         builder.push_header(HeaderName::From, &self.local);
         builder.push_header(HeaderName::To, &self.remote);
         builder.push_header(HeaderName::CallId, &self.call_id);
-        builder.header_fmt(HeaderName::CSeq, format_args!("{cseq} {method}"))
+        builder.cseq(cseq, method)
     }
 }
 

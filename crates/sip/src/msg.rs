@@ -161,6 +161,12 @@ impl Message {
         self.lines[start..].iter().filter(move |line| line.name == name).map(|line| self.text(line.value))
     }
 
+    /// [`Message::headers`] as bytes, for copies.
+    pub(crate) fn header_bytes(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+        let start = self.first_index(name).unwrap_or(self.lines.len());
+        self.lines[start..].iter().filter(move |line| line.name == name).map(|line| line.value.of(&self.bytes))
+    }
+
     /// All lines in order: name, name as written, value.
     pub fn all_headers(&self) -> impl Iterator<Item = (HeaderName, &str, &str)> {
         self.lines.iter().map(|line| (line.name, self.name_text(*line), self.text(line.value)))

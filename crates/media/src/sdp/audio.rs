@@ -1,6 +1,6 @@
 //! What an audio line says, put together: address, direction, codecs.
 
-use super::{Direction, MediaView};
+use super::{Direction, MediaView, cut};
 use crate::codec;
 use crate::command::{MediaAddress, PayloadTypes};
 use std::net::{IpAddr, SocketAddr};
@@ -107,11 +107,13 @@ fn rtpmaps<'a>(media: &MediaView<'a>) -> impl Iterator<Item = CodecView<'a>> + u
 
 /// The value of `a=rtpmap` (RFC 8866 §6.6): `101 telephone-event/8000`, `111 opus/48000/2`.
 pub(crate) fn rtpmap(value: &str) -> Option<CodecView<'_>> {
-    let (payload_type, encoding) = value.split_once([' ', '\t'])?;
-    let mut parts = encoding.trim_ascii().split('/');
-    let name = parts.next().filter(|name| !name.is_empty())?;
-    let clock_hz = parts.next()?.trim_ascii().parse().ok().filter(|hz| *hz != 0)?;
-    let channels = parts.next().map_or(Ok(1), |n| n.trim_ascii().parse()).ok()?;
+    let blank = value.bytes().position(|b| matches!(b, b' ' | b'\t'))?;
+    let (payload_type, encoding) = (&value[..blank], value[blank + 1..].trim_ascii());
+    let (name, rest) = cut(encoding, b'/').filter(|(name, _)| !name.is_empty())?;
+    let (clock, rest) = cut(rest, b'/').map_or((rest, None), |(clock, rest)| (clock, Some(rest)));
+    let clock_hz = clock.trim_ascii().parse().ok().filter(|hz| *hz != 0)?;
+    let channels = rest.map(|rest| cut(rest, b'/').map_or(rest, |(channels, _)| channels));
+    let channels = channels.map_or(Ok(1), |n| n.trim_ascii().parse()).ok()?;
     let payload_type = payload_type.parse().ok().filter(|n| *n < 128)?;
     Some(CodecView { payload_type, name, clock_hz, channels })
 }

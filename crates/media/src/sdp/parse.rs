@@ -74,9 +74,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Description, SdpError> {
         has_origin: false,
     };
     let mut number = 0;
-    for line in source.split('\n') {
+    let mut rest = Some(&*source);
+    while let Some(text) = rest {
+        let line;
+        (line, rest) = cut(text, b'\n').map_or((text, None), |(line, rest)| (line, Some(rest)));
         number += 1;
-        let line = line.trim_end_matches('\r');
+        let line = without_cr(line);
         if !line.bytes().all(|b| b.is_ascii_whitespace()) {
             reader.line(line).map_err(|fault| SdpError { line: number, fault })?;
         }
@@ -88,6 +91,20 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Description, SdpError> {
         return Err(SdpError { line: number, fault: SdpFault::NoOrigin });
     }
     Ok(reader.made)
+}
+
+/// Both sides of the first such byte, which must be ASCII. For texts of a line: a search that looks at many bytes at
+/// once would take longer to begin than this to end.
+pub(crate) fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = text.as_bytes().iter().position(|b| *b == byte)?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+fn without_cr(mut line: &str) -> &str {
+    while let Some(shorter) = line.strip_suffix('\r') {
+        line = shorter;
+    }
+    line
 }
 
 /// What is not UTF-8 is read as Latin-1: old phones write the user's name so.
@@ -180,7 +197,7 @@ pub(super) fn connection(value: &str) -> Option<Connection<'_>> {
     let _network = fields.next()?;
     let address_type = fields.next()?;
     let address = fields.next()?;
-    let address = address.split_once('/').map_or(address, |(address, _)| address);
+    let address = cut(address, b'/').map_or(address, |(address, _)| address);
     Some(Connection { address_type, address })
 }
 
@@ -190,7 +207,7 @@ pub(super) fn media(value: &str) -> Option<(&str, u16, &str, &str)> {
     let (port, rest) = first_field(rest)?;
     let (protocol, formats) = first_field(rest)?;
     // `49170/2` asks for two ports in a row, which nobody does for audio.
-    let port = port.split_once('/').map_or(port, |(port, _)| port);
+    let port = cut(port, b'/').map_or(port, |(port, _)| port);
     if !port.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }

@@ -70,7 +70,17 @@ impl Description {
 fn push_address(text: &mut String, address: IpAddr) {
     let address = address.to_canonical();
     text.push_str(if address.is_ipv4() { "IN IP4 " } else { "IN IP6 " });
-    write!(text, "{address}").expect("writing to a String cannot fail");
+    match address {
+        IpAddr::V4(address) => {
+            for (n, octet) in address.octets().into_iter().enumerate() {
+                if n > 0 {
+                    text.push('.');
+                }
+                push_number(text, u64::from(octet));
+            }
+        }
+        IpAddr::V6(address) => write!(text, "{address}").expect("writing to a String cannot fail"),
+    }
 }
 
 fn push_number(text: &mut String, number: u64) {
@@ -85,5 +95,5 @@ fn push_number(text: &mut String, number: u64) {
             break;
         }
     }
-    text.extend(digits[at..].iter().map(|&digit| char::from(digit)));
+    text.push_str(std::str::from_utf8(&digits[at..]).expect("digits are ASCII"));
 }

@@ -500,7 +500,7 @@ fn print_follower(request: &Message, to: &Message, method: &str) -> MessageBuild
         .copy(request, HeaderName::From)
         .copy(to, HeaderName::To)
         .copy(request, HeaderName::CallId)
-        .header_fmt(HeaderName::CSeq, format_args!("{number} {method}"))
+        .cseq(number, method)
 }
 
 const _: () = assert!(size_of::<Client>() <= 224);

@@ -54,14 +54,14 @@ impl MessageBuilder {
         builder.out.push(b' ');
         builder.push(if reason.is_empty() { reason_phrase(status) } else { reason });
         builder.end_start_line(b"\r\n");
-        for via in request.headers(HeaderName::Via) {
-            builder.push_header(HeaderName::Via, via);
+        for via in request.header_bytes(HeaderName::Via) {
+            builder.push_value(HeaderName::Via, via);
             let end = builder.out.len() - 2;
             builder.via.get_or_insert((end - via.len(), end));
         }
         builder.push_copy(request, HeaderName::From);
-        if let Some(to) = request.header(HeaderName::To) {
-            builder.push_header(HeaderName::To, to);
+        if let Some(to) = request.header_bytes(HeaderName::To).next() {
+            builder.push_value(HeaderName::To, to);
             if let Some(tag) = to_tag.filter(|_| request.to_tag().is_none()) {
                 builder.out.truncate(builder.out.len() - 2);
                 builder.out.extend_from_slice(b";tag=");
@@ -162,6 +162,16 @@ impl MessageBuilder {
         self
     }
 
+    /// Adds the CSeq of a request (RFC 3261 §20.16).
+    pub fn cseq(mut self, number: u32, method: &str) -> Self {
+        self.start_known(HeaderName::CSeq);
+        self.push_number(number);
+        self.out.push(b' ');
+        self.push(method);
+        self.end_line();
+        self
+    }
+
     /// Adds a header line with a name that has no [`HeaderName`].
     pub fn raw(mut self, name: &str, value: &str) -> Self {
         self.start_line(name);
@@ -178,8 +188,10 @@ impl MessageBuilder {
 
     /// [`MessageBuilder::copy`] without moving the builder.
     pub fn push_copy(&mut self, from: &Message, name: HeaderName) {
-        for value in from.headers(name) {
-            self.push_header(name, value);
+        if name != HeaderName::Other {
+            for value in from.header_bytes(name) {
+                self.push_value(name, value);
+            }
         }
     }
 
@@ -226,6 +238,13 @@ impl MessageBuilder {
         self.out.extend_from_slice(b": ");
     }
 
+    /// A line as it stood in a message.
+    fn push_value(&mut self, name: HeaderName, value: &[u8]) {
+        self.start_known(name);
+        self.push_clean(value);
+        self.end_line();
+    }
+
     /// As [`MessageBuilder::start_line`], for a name that is known to be clean.
     fn start_known(&mut self, name: HeaderName) {
         self.out.extend_from_slice(name.canonical().as_bytes());
@@ -251,8 +270,12 @@ impl MessageBuilder {
 
     /// Writes the text, with a space for each byte that would end a line.
     fn push(&mut self, text: &str) {
+        self.push_clean(text.as_bytes());
+    }
+
+    fn push_clean(&mut self, text: &[u8]) {
         let at = self.out.len();
-        self.out.extend_from_slice(text.as_bytes());
+        self.out.extend_from_slice(text);
         clean(&mut self.out[at..]);
     }
 

@@ -35,9 +35,9 @@ impl Keyring {
             // RFC 2543. The To tag is left out, as the ACK has one that the INVITE had not.
             hash.part(request.request_uri().as_bytes());
             hash.part(request.from_tag().unwrap_or("").as_bytes());
-            hash.part(request.header(HeaderName::CallId).unwrap_or("").as_bytes());
+            hash.part(value(request, HeaderName::CallId));
             hash.word(u64::from(request.cseq().map_or(0, |cseq| cseq.number)));
-            hash.part(request.header(HeaderName::Via).unwrap_or("").as_bytes());
+            hash.part(value(request, HeaderName::Via));
         }
         hash.method(method, request);
         hash.finish()
@@ -47,7 +47,7 @@ impl Keyring {
     pub(crate) fn merge(&self, request: &Message) -> Key {
         let mut hash = Sip::new(self.k0, !self.k1);
         hash.part(request.from_tag().unwrap_or("").as_bytes());
-        hash.part(request.header(HeaderName::CallId).unwrap_or("").as_bytes());
+        hash.part(value(request, HeaderName::CallId));
         hash.word(u64::from(request.cseq().map_or(0, |cseq| cseq.number)));
         hash.method(request.method(), request);
         hash.finish()
@@ -56,14 +56,18 @@ impl Keyring {
     /// A To tag that the same request always gets (RFC 3261 §8.2.7).
     pub(crate) fn stateless_tag(&self, request: &Message) -> Hex<16> {
         let mut hash = Sip::new(!self.k0, self.k1);
-        hash.part(request.header(HeaderName::Via).unwrap_or("").as_bytes());
-        hash.part(request.header(HeaderName::CallId).unwrap_or("").as_bytes());
-        hash.part(request.header(HeaderName::From).unwrap_or("").as_bytes());
+        hash.part(value(request, HeaderName::Via));
+        hash.part(value(request, HeaderName::CallId));
+        hash.part(value(request, HeaderName::From));
         hash.word(u64::from(request.cseq().map_or(0, |cseq| cseq.number)));
         let mut tag = Hex([0; 16]);
         write_hex(&mut tag.0, hash.finish() as u64);
         tag
     }
+}
+
+fn value(request: &Message, name: HeaderName) -> &[u8] {
+    request.header_bytes(name).next().unwrap_or_default()
 }
 
 impl std::fmt::Debug for Keyring {
