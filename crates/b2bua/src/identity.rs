@@ -58,7 +58,10 @@ pub(crate) fn contact_value(desk: &mut Desk, flow: &Flow, tag: Tag, secure: bool
 
 /// The Call-ID of a leg that we open: it tells which call of ours it belongs to.
 pub(crate) fn call_id_value(call: CallId, leg: u16) -> String {
-    format!("{call}-{leg}")
+    let mut value = String::with_capacity(38);
+    // Writing to a String cannot fail.
+    let _ = write!(value, "{call}-{leg}");
+    value
 }
 
 /// The host that callees of an account can call back to: that of the URI in To; for others our own address.

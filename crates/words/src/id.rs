@@ -30,9 +30,15 @@ pub struct CallId(pub u128);
 
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        let mut text = [0; 32];
+        for (digits, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(self.0.to_be_bytes()) {
+            *digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+        }
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
+
+const HEX: [u8; 16] = *b"0123456789abcdef";
 
 /// Text that is not 32 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

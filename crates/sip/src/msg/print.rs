@@ -2,6 +2,7 @@
 
 use super::Message;
 use super::header::Via;
+use super::lex::find_near;
 use super::method::reason_phrase;
 use super::name::HeaderName;
 use bytes::Bytes;
@@ -81,19 +82,20 @@ impl MessageBuilder {
         let Ok((via, first_end)) = Via::parse_prefix(value) else { return self };
         let remote = flow.remote.ip().to_canonical();
         // Nothing before the parameters can have a semicolon.
-        let sent_by = value[..first_end].split_once(';').map_or(&value[..first_end], |(sent_by, _)| sent_by);
+        let sent_by = &value[..find_near(&value.as_bytes()[..first_end], b';').unwrap_or(first_end)];
         let mut stamped: SmallVec<[u8; 256]> = SmallVec::from_slice(sent_by.trim_ascii_end().as_bytes());
         let (mut wants_port, mut was_received) = (false, false);
         let mut params = via.params.iter();
         while let Some(param) = params.next_raw() {
-            let name = &param[..param.find(['=', ' ', '\t']).unwrap_or(param.len())];
-            if name.eq_ignore_ascii_case("rport") {
+            let param = param.as_bytes();
+            let name = param.split(|byte| matches!(byte, b'=' | b' ' | b'\t')).next().unwrap_or(param);
+            if name.eq_ignore_ascii_case(b"rport") {
                 wants_port = true;
-            } else if name.eq_ignore_ascii_case("received") {
+            } else if name.eq_ignore_ascii_case(b"received") {
                 was_received = true;
             } else {
                 stamped.push(b';');
-                stamped.extend_from_slice(param.as_bytes());
+                stamped.extend_from_slice(param);
             }
         }
         let differs = wants_port || via.host_ip().map(|ip| ip.to_canonical()) != Some(remote);
