@@ -24,7 +24,7 @@ def media(server, options, report, work):
         ratio, ours, bare, loss = sorted(runs)[len(runs) // 2]
         worst = max(run[3] for run in runs)
         found |= {f'rtp-ratio-{calls}': ratio, f'rtp-loss-{calls}': worst, f'rtp-ns-{calls}': ours}
-        report.say(f'{server.name}: RTP of {calls} calls: {ours:.0f} ns CPU per packet, bare loop {bare:.0f}, ratio {ratio:.2f}, worst loss {worst:.3f} %')
+        report.say(f'{server.name}: RTP of {calls} calls: {ours:.0f} ns CPU per packet, bare loop {bare:.0f}, ratio {ratio:.2f}, loss {" ".join(f"{run[3]:.3f}" for run in runs)} %')
     return found
 
 
@@ -55,7 +55,8 @@ def held(server, calls, tool, options, report, work):
             time.sleep(0.3)
             ours = (server.cpu() - before) / max(received, 1) * 1e9
             floor = bare(tool, pairs, up, options)
-            runs.append((ours / floor, ours, floor, 100 * (sent - received) / max(sent, 1)))
+            loss = 100 * (sent - received) / max(sent, 1)
+            runs.append((ours / floor, ours, floor, loss))
         return runs
     finally:
         holder.stdin.close()
