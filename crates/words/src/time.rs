@@ -21,7 +21,7 @@ impl Time {
 
     /// The moment that lies `millis` after the start.
     pub const fn from_millis(millis: u64) -> Self {
-        Time(millis * 1_000_000)
+        Time(millis.saturating_mul(1_000_000))
     }
 
     /// Nanoseconds since the start.
