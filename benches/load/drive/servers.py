@@ -113,7 +113,7 @@ class Kamailio(Server):
         process.wait_for(lambda: answers(self.control, b'1 d7:command4:pinge'), 5, 0)
         self.processes.append(process.start(
             ['kamailio', '-f', str(LOAD / 'kamailio.cfg'), '-l', f'udp:{self.sip}', '-l', f'tcp:{self.sip}', '-A', f'UAS="sip:{UAS[0]}:{UAS[1]}"',
-             '-A', f'RTPENGINE="udp:{control}"', '-DD', '-E', '-m', '512', '-M', '16', '-n', str(self.children), '-N', '1', '-Y', run], self.log))
+             '-A', f'RTPENGINE="udp:{control}"', '-DD', '-E', '-x', 'tlsf', '-X', 'tlsf', '-m', '512', '-M', '16', '-n', str(self.children), '-N', '1', '-Y', run], self.log))
 
 
 def answers_options(address):
