@@ -21,7 +21,7 @@ fn registrations_with_digest() {
 #[test]
 fn a_thousand_calls_through_the_b2bua() {
     let program = Program::bench();
-    run(&program, "uac", &["--rate", "200", "--calls", "1000", "--hold-ms", "200"]);
+    run(&program, "uac", &["--rate", "100", "--calls", "1000", "--hold-ms", "200"]);
     assert_eq!(program.metric("crosspoint_calls_active"), 0);
     let records = program.json(&["cdr", "--limit", "5000"]);
     assert_eq!(records.as_array().unwrap().len(), 1_000);

@@ -221,11 +221,11 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-/// A range of media ports that no other program of this test has, below the ports that the system gives out.
+/// A range of media ports that no other program of these tests has (there are fewer than eighteen), below the ports that the system gives out.
 fn media_ports() -> String {
     static STARTED: AtomicU16 = AtomicU16::new(0);
-    let first = 10_000 + STARTED.fetch_add(1, Ordering::Relaxed) % 8 * 2_500;
-    format!("{first}-{}", first + 2_499)
+    let first = 10_000 + STARTED.fetch_add(1, Ordering::Relaxed) % 18 * 1_250;
+    format!("{first}-{}", first + 1_249)
 }
 
 /// An address on loopback whose port is free for UDP and TCP at this moment.
