@@ -35,7 +35,7 @@ def machine():
 def append(title, command, lines):
     """Adds a dated section at the end of the results."""
     now = datetime.datetime.now(datetime.timezone.utc)
-    head = '' if RESULTS.exists() else '# Results\n\nWhat `make bench` and `make load` printed, oldest first.\n'
+    head = '' if RESULTS.exists() else '# What the benches printed\n\nNewest last.\n'
     with RESULTS.open('a') as out:
         out.write(f'{head}\n## {now:%Y-%m-%d %H:%M} UTC, {title}\n\n- machine: {machine()}\n- command: `{command}`\n- commit: {commit()}\n\n')
         out.write('\n'.join(lines).rstrip() + '\n')

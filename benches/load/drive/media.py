@@ -10,7 +10,7 @@ class NoFigures(Exception):
 def media(server, options, report, work):
     tool = generator(options)
     if not tool:
-        report.skip('media', 'there is no relay-load: cargo build --release -p load')
+        report.skip('media', 'there is no relay-load: cargo build --release -p relay-load')
         return {}
     found = {}
     for calls in options.media_calls:
@@ -33,7 +33,7 @@ def generator(options):
     if os.access(place, os.X_OK):
         return place
     if not options.relay_load and shutil.which('cargo'):
-        subprocess.run(['cargo', 'build', '--release', '--locked', '-q', '-p', 'load'], cwd=ROOT, check=False)
+        subprocess.run(['cargo', 'build', '--release', '--locked', '-q', '-p', 'relay-load'], cwd=ROOT, check=False)
     return place if os.access(place, os.X_OK) else None
 
 
