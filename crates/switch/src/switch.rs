@@ -289,11 +289,6 @@ impl Switch {
         self.registrar.restore(account, user, binding, &self.clock, now);
     }
 
-    /// Whether answers wait for the store: the shell then looks soon for what it says.
-    pub fn waits_for_store(&self) -> bool {
-        self.stream.held() > 0
-    }
-
     /// How many calls are up.
     pub fn calls_up(&self) -> usize {
         self.calls.len()

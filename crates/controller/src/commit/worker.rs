@@ -9,7 +9,7 @@ use books::call_of;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 use words::{Clock, Event, Fact, Seq, ShardId, Time};
 
@@ -23,15 +23,18 @@ pub(crate) struct Worker<C, T> {
     events: Vec<Event>,
     records: Vec<u8>,
     scratch: Vec<u8>,
-    /// Frames of facts of calls that the journal did not take yet.
-    unwritten: VecDeque<(Vec<u8>, Vec<Event>)>,
-    unwritten_bytes: usize,
+    /// Frames that are not known to be on disk, in their order.
+    pending: VecDeque<Frame>,
+    pending_bytes: usize,
     /// The last fact of each shard that was taken in, and whether it was told.
     seen: Vec<(ShardId, Seq)>,
     /// Calls that are open.
     open: usize,
-    /// When the last commit was done.
+    /// When frames were last written, and when they were last made to last.
+    last_write: Option<Time>,
     last_commit: Option<Time>,
+    /// Whether the last look at the queue found facts: then more are on their way.
+    busy: bool,
     /// Whether the last outcome that was told was a failure.
     failing: bool,
 }
@@ -47,11 +50,13 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
             events: Vec::new(),
             records: Vec::new(),
             scratch: Vec::new(),
-            unwritten: VecDeque::new(),
-            unwritten_bytes: 0,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
             seen: Vec::new(),
             open: 0,
+            last_write: None,
             last_commit: None,
+            busy: false,
             failing: false,
         }
     }
@@ -60,24 +65,43 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
         loop {
             let goes_on = match self.wait(work) {
                 Waited::Facts(events) => {
-                    self.rest();
+                    self.busy = true;
                     self.take(events);
                     self.gather(work)
                 }
-                Waited::Nothing => true,
+                Waited::Nothing => {
+                    self.busy = false;
+                    true
+                }
                 Waited::Stop => false,
             };
-            self.commit();
+            self.commit(!goes_on);
             if !goes_on {
                 return;
             }
         }
     }
 
-    /// Waits for facts, or for what else is to be done.
+    /// Waits for facts, or for what else is to be done. Under load it looks again by itself: a queue whose reader sleeps
+    /// for a set time costs who fills it no call of the kernel.
     fn wait(&self, work: &Receiver<Work>) -> Waited {
+        if self.pending_bytes > limit::UNWRITTEN_BYTES {
+            // The queue fills, and whoever appends hears it.
+            std::thread::sleep(limit::RETRY);
+            return Waited::Nothing;
+        }
+        if self.busy {
+            self.rest();
+            return match work.try_recv() {
+                Ok(Work::Facts(events)) => Waited::Facts(events),
+                Ok(Work::Stop) | Err(TryRecvError::Disconnected) => Waited::Stop,
+                Err(TryRecvError::Empty) => Waited::Nothing,
+            };
+        }
         let rest = if self.failing {
             limit::RETRY
+        } else if !self.pending.is_empty() {
+            self.last_commit.map_or(Duration::ZERO, |last| (last + self.every()).since((self.clock)().mono))
         } else if self.open > 0 {
             limit::HEARTBEAT
         } else {
@@ -86,11 +110,6 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
                 Ok(Work::Stop) | Err(_) => Waited::Stop,
             };
         };
-        if self.unwritten_bytes > limit::UNWRITTEN_BYTES {
-            // The queue fills, and whoever appends hears it.
-            std::thread::sleep(rest);
-            return Waited::Nothing;
-        }
         match work.recv_timeout(rest) {
             Ok(Work::Facts(events)) => Waited::Facts(events),
             Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => Waited::Stop,
@@ -98,18 +117,23 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
         }
     }
 
-    /// Lets facts come together when the last commit was a moment ago.
+    /// Lets facts come together after the last write.
     fn rest(&self) {
-        let Some(last) = self.last_commit else { return };
+        let Some(last) = self.last_write else { return };
         let rest = (last + limit::GATHER).since((self.clock)().mono);
         if rest > Duration::ZERO {
             std::thread::sleep(rest);
         }
     }
 
+    /// How often what was written is made to last.
+    fn every(&self) -> Duration {
+        if self.journal.survives_power() { limit::SYNC } else { Duration::ZERO }
+    }
+
     /// Takes what has come; `false` when it is the last.
     fn gather(&mut self, work: &Receiver<Work>) -> bool {
-        while self.unwritten_bytes + self.records.len() < limit::COMMIT_BYTES {
+        while self.pending_bytes + self.records.len() < limit::COMMIT_BYTES {
             match work.try_recv() {
                 Ok(Work::Facts(events)) => self.take(events),
                 Ok(Work::Stop) => return false,
@@ -153,21 +177,32 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
         if !self.events.is_empty() {
             let capacity = self.records.len();
             let bytes = std::mem::replace(&mut self.records, Vec::with_capacity(capacity.min(limit::COMMIT_BYTES)));
-            self.unwritten_bytes += bytes.len();
-            self.unwritten.push_back((bytes, std::mem::take(&mut self.events)));
+            self.pending_bytes += bytes.len();
+            self.pending.push_back(Frame { number: None, bytes, events: std::mem::take(&mut self.events) });
         }
     }
 
-    fn commit(&mut self) {
+    /// Writes what was taken; makes it last when that is due, and says so.
+    fn commit(&mut self, last: bool) {
         let clock = (self.clock)();
         self.seal();
-        if self.unwritten.is_empty() && !self.is_sign_due(clock.mono) {
-            self.tell(true);
+        if self.pending.is_empty() && !self.is_sign_due(clock.mono) {
+            if self.failing || self.shared.is_failing() {
+                self.tell(true);
+            }
             return;
         }
-        let facts: usize = self.unwritten.iter().map(|(_, events)| events.len()).sum();
+        let due = last
+            || self.failing
+            || self.pending_bytes >= limit::COMMIT_BYTES
+            || self.last_commit.is_none_or(|last| clock.mono.since(last) >= self.every());
         let written = self.write(clock);
-        if let Err(error) = &written {
+        self.last_write = Some(clock.mono);
+        if written.is_ok() && !due {
+            return;
+        }
+        let stored = self.sync(clock.mono).and(written);
+        if let Err(error) = &stored {
             if !self.failing {
                 let diagnosis = words::diagnosis::Diagnosis::StoreFailing.id();
                 tracing::error!(%error, diagnosis, "the journal takes no records");
@@ -176,13 +211,8 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
             self.refuse_registrations();
         }
         let tight = self.journal.is_tight(self.shared.folded.load(Ordering::Acquire));
-        self.shared.journal_failing.store(written.is_err() || tight, Ordering::Relaxed);
-        let done = (self.clock)().mono;
-        self.last_commit = Some(done);
-        if written.is_ok() {
-            self.count(facts, done.since(clock.mono));
-        }
-        self.tell(written.is_ok());
+        self.shared.journal_failing.store(stored.is_err() || tight, Ordering::Relaxed);
+        self.tell(stored.is_ok());
     }
 
     /// Whether an empty frame is to be written: as a sign of life while calls are up, or to try a journal that failed.
@@ -191,45 +221,52 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
         self.shared.journal_failing.load(Ordering::Relaxed) || (self.open > 0 && quiet)
     }
 
-    /// Puts the frames into the journal, and a sign of life when there are none.
+    /// Puts the frames into the journal that are not in it, and a sign of life when there are none at all. From here on
+    /// they outlive the process.
     fn write(&mut self, clock: Clock) -> std::io::Result<()> {
         let folded = self.shared.folded.load(Ordering::Acquire);
-        let mut numbers = Vec::with_capacity(self.unwritten.len());
-        let mut result = Ok(());
-        for (bytes, _) in &self.unwritten {
-            match self.journal.write(bytes, clock, folded) {
-                Ok(number) => numbers.push(number),
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            }
-        }
-        if self.unwritten.is_empty() {
+        if self.pending.is_empty() {
             self.journal.write(&[], clock, folded)?;
         }
-        self.journal.sync()?;
-        for frame in numbers {
-            if let Some((bytes, events)) = self.unwritten.pop_front() {
-                self.unwritten_bytes -= bytes.len();
-                self.handover.push(Stored { frame, bytes, events }, self.journal.sealed_to());
-            }
+        for frame in self.pending.iter_mut().filter(|frame| frame.number.is_none()) {
+            frame.number = Some(self.journal.write(&frame.bytes, clock, folded)?);
         }
+        Ok(())
+    }
+
+    /// Makes the frames last that are in the journal, and hands them over. When that fails they are as if never written.
+    fn sync(&mut self, began: Time) -> std::io::Result<()> {
+        let result = self.journal.sync();
+        let done = (self.clock)().mono;
+        self.last_commit = Some(done);
+        if result.is_err() {
+            self.pending.iter_mut().for_each(|frame| frame.number = None);
+            return result;
+        }
+        let mut facts = 0;
+        while let Some(Frame { number: Some(number), .. }) = self.pending.front() {
+            let frame = *number;
+            let Some(Frame { bytes, events, .. }) = self.pending.pop_front() else { break };
+            self.pending_bytes -= bytes.len();
+            facts += events.len();
+            self.handover.push(Stored { frame, bytes, events }, self.journal.sealed_to());
+        }
+        self.count(facts, done.since(began));
         result
     }
 
     /// Takes the registrations out of what waits: those who wait for them hear that they failed.
     fn refuse_registrations(&mut self) {
-        self.unwritten_bytes = 0;
-        for (bytes, events) in &mut self.unwritten {
+        self.pending_bytes = 0;
+        for Frame { bytes, events, .. } in &mut self.pending {
             events.retain(|event| call_of(&event.fact).is_some());
             bytes.clear();
             for event in events {
                 record::write(event, &mut self.scratch, bytes);
             }
-            self.unwritten_bytes += bytes.len();
+            self.pending_bytes += bytes.len();
         }
-        self.unwritten.retain(|(_, events)| !events.is_empty());
+        self.pending.retain(|frame| !frame.events.is_empty());
     }
 
     /// Tells each shard where it stands, as far as that is news.
@@ -254,6 +291,14 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
         self.shared.last_commit_us.store(took, Ordering::Relaxed);
         self.shared.longest_commit_us.fetch_max(took, Ordering::Relaxed);
     }
+}
+
+/// Facts that go to disk together.
+struct Frame {
+    /// Its number once the journal took it.
+    number: Option<u64>,
+    bytes: Vec<u8>,
+    events: Vec<Event>,
 }
 
 enum Waited {

@@ -90,6 +90,11 @@ impl Journal {
         Ok(number)
     }
 
+    /// Whether a sync is more than a word: facts are to outlive the machine's power.
+    pub(crate) fn survives_power(&self) -> bool {
+        self.sync
+    }
+
     /// Makes what was written last, as far as the durability asks for it.
     pub(crate) fn sync(&self) -> io::Result<()> {
         if self.sync { self.file.sync_data() } else { Ok(()) }

@@ -1,15 +1,12 @@
-//! What the store says, fetched by the loop instead of brought to it: a commit wakes nobody.
+//! What the store says, from the commit thread to the loop.
 //!
-//! Waking a sleeping loop a hundred times a second costs more than the commits themselves. Under load the loop looks at
-//! its next message anyway; when it would sleep while answers wait for the store it looks again after [`LOOK_AGAIN`].
+//! A sync releases whatever waited for it, so the loop is woken once per sync, some thirty times a second under load, and
+//! not once per fact.
 
 use controller::Outcome;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-/// How long the loop sleeps at the most while answers wait for the store.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(2);
+use tokio::sync::Notify;
 
 /// The box that the commit thread puts outcomes into. Copies are the same.
 ///
@@ -21,6 +18,7 @@ pub(crate) struct Promises(Arc<Shared>);
 struct Shared {
     any: AtomicBool,
     outcomes: Mutex<Vec<Outcome>>,
+    told: Notify,
 }
 
 impl Promises {
@@ -29,7 +27,15 @@ impl Promises {
         let mut outcomes = self.0.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         outcomes.retain(|other| std::mem::discriminant(other) != std::mem::discriminant(&outcome));
         outcomes.push(outcome);
-        self.0.any.store(true, Ordering::Release);
+        // Whoever was told and did not look yet will find this too.
+        if !self.0.any.swap(true, Ordering::AcqRel) {
+            self.0.told.notify_one();
+        }
+    }
+
+    /// Waits until there is something to take.
+    pub(crate) async fn told(&self) {
+        self.0.told.notified().await;
     }
 
     /// What came since the last look, in order. One load when nothing did.

@@ -6,7 +6,7 @@
 
 use super::StartError;
 use super::interface::EdgeGauges;
-use super::promises::{LOOK_AGAIN, Promises};
+use super::promises::Promises;
 use crate::edge::{self, Fate};
 use crate::setup::Setup;
 use api::exchange::Asked;
@@ -307,15 +307,13 @@ impl Running {
             tokio::task::yield_now().await;
             return self.inbox.stop.try_recv().is_err();
         }
-        let mut wake = self.wake.map_or(self.load.next_clock, |at| at.min(self.load.next_clock));
-        if self.switch.waits_for_store() {
-            wake = wake.min(self.clocks.now() + LOOK_AGAIN);
-        }
+        let wake = self.wake.map_or(self.load.next_clock, |at| at.min(self.load.next_clock));
         let deadline = tokio::time::Instant::from_std(self.clocks.instant(wake));
         let (inbox, udp) = (&mut self.inbox, &self.wire.udp);
         let next = tokio::select! {
             biased;
             () = udp.readable() => Woken::ByItself,
+            () = self.promises.told() => Woken::ByItself,
             Some(input) = inbox.inputs.recv() => Woken::Input(input),
             Some(event) = inbox.net.recv() => Woken::Net(event),
             () = inbox.reported.notified() => Woken::ByItself,
