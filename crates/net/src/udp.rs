@@ -204,17 +204,7 @@ impl Udp {
     /// Datagrams that the kernel dropped because a socket's receive buffer was full: the loop was too slow. Reads a file
     /// of the kernel, so ask every few seconds at most; 0 where there is none.
     pub fn overflowed(&self) -> u64 {
-        let ours: Vec<u64> =
-            self.sockets.iter().filter_map(|b| rustix::fs::fstat(&b.socket).ok()).map(|s| s.st_ino).collect();
-        let tables =
-            ["/proc/self/net/udp", "/proc/self/net/udp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
-        tables
-            .iter()
-            .flat_map(|table| table.lines().skip(1))
-            .filter_map(dropped)
-            .filter(|(inode, _)| ours.contains(inode))
-            .map(|(_, drops)| drops)
-            .sum()
+        self.sockets.iter().filter_map(|bound| crate::batch::drops(&bound.socket).ok()).map(u64::from).sum()
     }
 
     /// What happened so far.
@@ -298,13 +288,6 @@ fn open(listener: u16, address: SocketAddr) -> io::Result<Bound> {
     let socket = UdpSocket::from_std(socket.into())?;
     let local = socket.local_addr()?;
     Ok(Bound { socket, local, listener })
-}
-
-/// The inode and the count of drops in a line of the kernel's table of UDP sockets.
-fn dropped(line: &str) -> Option<(u64, u64)> {
-    let mut fields = line.split_ascii_whitespace();
-    let inode = fields.nth(9)?.parse().ok()?;
-    Some((inode, fields.next_back()?.parse().ok()?))
 }
 
 /// The flow label belongs to a packet, not to an address: with it the same phone would look like many.
