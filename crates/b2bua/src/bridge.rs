@@ -55,7 +55,7 @@ impl Call {
             builder.push_header_fmt(HeaderName::RetryAfter, format_args!("{wait}"));
             return desk.respond(txn, builder);
         }
-        let other = if n == 0 { self.talks_with } else { Some(0) };
+        let other = self.other_of(n);
         let free = |n: u16| self.place(n).is_some_and(|at| self.legs[at].state == LegState::Confirmed);
         if open.is_some() || !free(n) || !other.is_none_or(free) {
             return self.refuse_request(desk, n, txn, &message, 491, "");
@@ -272,11 +272,12 @@ impl Call {
 
     /// What the exchange itself answers or offers; `None` when there is no codec in common.
     pub(crate) fn own_answer(&mut self, desk: &Desk, offer: Option<&Description>) -> Option<Carried> {
+        let at = self.place(self.caller)?;
         let Some(offer) = offer else {
-            let made = self.describe(desk, 0, |local, _| Ok::<_, Infallible>(offer_audio(local, &CODECS)));
+            let made = self.describe(desk, at, |local, _| Ok::<_, Infallible>(offer_audio(local, &CODECS)));
             return Some(Carried { for_asker: made.ok(), ..Carried::default() });
         };
-        let body = self.describe(desk, 0, |local, _| answer_audio(offer, local, &CODECS)).ok()?;
+        let body = self.describe(desk, at, |local, _| answer_audio(offer, local, &CODECS)).ok()?;
         let agreed = Some(Agreed::Here(Said::of(offer.audio()), false));
         Some(Carried { for_asker: Some(body), agreed, ..Carried::default() })
     }

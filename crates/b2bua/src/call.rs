@@ -40,7 +40,9 @@ pub(crate) struct Call {
     pub(crate) exchange: Option<Box<Exchange>>,
     /// INFO requests on their way to the other leg.
     pub(crate) relayed: Vec<Relayed>,
-    /// The leg that the caller talks to.
+    /// The leg on the first side: the caller's, until a transfer takes it out.
+    pub(crate) caller: u16,
+    /// The leg that it talks to.
     pub(crate) talks_with: Option<u16>,
     /// What the exchange does when it is the other side itself.
     pub(crate) service: Option<Service>,
@@ -134,6 +136,11 @@ impl Ending {
 impl Call {
     pub(crate) fn leg_id(&self, n: u16) -> LegId {
         LegId { call: self.id, n }
+    }
+
+    /// The leg at the other side of a leg; `None` when that is the exchange itself.
+    pub(crate) fn other_of(&self, n: u16) -> Option<u16> {
+        if n == self.caller { self.talks_with } else { Some(self.caller) }
     }
 
     /// The place of a leg in the list.
@@ -372,17 +379,19 @@ impl Call {
     pub(crate) fn serve(&mut self, desk: &mut Desk, said: Said, answer: bool) {
         let silence = self.silence.filter(|_| self.state == CallState::Answered);
         let ours = Said { remote: None, direction: media::sdp::Direction::SendRecv, ..said };
-        let caller = Side { said, source: self.legs[0].source(&said) };
+        let Some(at) = self.place(self.caller) else { return };
+        let caller = Side { said, source: self.legs[at].source(&said) };
         let exchange = Side { said: ours, source: caller.source };
         let setting = if answer { settle(exchange, caller, silence).1 } else { settle(caller, exchange, silence).0 };
-        let Some(end) = self.ends.get_mut(self.legs[0].end) else { return };
+        let Some(end) = self.ends.get_mut(self.legs[at].end) else { return };
         end.set(setting, desk);
         self.perform_service(desk);
     }
 
     /// What the caller hears from the exchange.
     pub(crate) fn perform_service(&mut self, desk: &mut Desk) {
-        let Some(end) = self.ends.get_mut(self.legs[0].end) else { return };
+        let Some(at) = self.place(self.caller) else { return };
+        let Some(end) = self.ends.get_mut(self.legs[at].end) else { return };
         let early = self.setup.as_ref().and_then(|setup| setup.sound).map(Service::Play);
         match self.service.or(early) {
             Some(Service::Echo) => {

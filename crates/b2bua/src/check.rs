@@ -42,7 +42,7 @@ impl Call {
     }
 
     fn check_answered(&self) -> Result<(), String> {
-        let caller = self.place(0).is_some_and(|at| self.legs[at].state.is_live());
+        let caller = self.place(self.caller).is_some_and(|at| self.legs[at].state.is_live());
         let callee = self.talks_with.is_none_or(|n| self.place(n).is_some_and(|at| self.legs[at].state.is_live()));
         let rule = [
             ("has a setup after the answer", self.setup.is_none()),

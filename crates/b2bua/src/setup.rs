@@ -81,6 +81,7 @@ impl Call {
             setup: Some(Box::new(setup)),
             exchange: None,
             relayed: Vec::new(),
+            caller: 0,
             talks_with: None,
             service: None,
             silence,

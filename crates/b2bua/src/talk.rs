@@ -213,7 +213,7 @@ impl Call {
             builder.push_header(HeaderName::Accept, ACCEPT_INFO);
             return desk.respond(txn, builder);
         };
-        let other = if n == 0 { self.talks_with } else { Some(0) };
+        let other = self.other_of(n);
         let other = other.and_then(|n| self.place(n)).filter(|&at| self.legs[at].state == LegState::Confirmed);
         let Some(to) = other else {
             // The exchange itself is the other side, and has heard it.
