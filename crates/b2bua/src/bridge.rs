@@ -7,13 +7,13 @@ use crate::desk::{Desk, Due};
 use crate::end::Said;
 use crate::event::Output;
 use crate::exchange::{Effect, Exchange, Move, Stage};
-use crate::identity::contact_value;
 use crate::leg::{Acking, LegEvent, LegState, OurInvite};
+use crate::session;
 use bytes::Bytes;
 use media::codec::Codec;
 use media::offer::{answer_audio, carry_again, carry_answer, offer_audio};
 use media::sdp::Description;
-use sip::{HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
+use sip::{Message, MessageBuilder, Method, Outgoing, ServerTxn};
 use std::convert::Infallible;
 use std::time::Duration;
 use words::{EndCause, Time};
@@ -40,6 +40,8 @@ pub(crate) enum Agreed {
     Legs((u16, Said), (u16, Said)),
     /// Between the caller and the exchange; whether the caller's was the answer.
     Here(Said, bool),
+    /// As before, but a leg's media may have moved.
+    Moved(u16, Said),
 }
 
 impl Call {
@@ -50,25 +52,17 @@ impl Call {
         let twice = open.is_some_and(|exchange| exchange.asker == n && exchange.stage == Stage::Asked);
         if twice || self.legs[at].state == LegState::Incoming {
             // Its INVITE before this one has no final answer yet.
-            let mut builder = self.response(desk, at, &message, 500, "");
-            let wait = desk.chance.below(11);
-            builder.push_header_fmt(HeaderName::RetryAfter, format_args!("{wait}"));
-            return desk.respond(txn, builder);
+            return self.refuse_for_now(desk, at, txn, &message, 500);
         }
         let other = self.other_of(n);
         let free = |n: u16| self.place(n).is_some_and(|at| self.legs[at].state == LegState::Confirmed);
         if open.is_some() || !free(n) || !other.is_none_or(free) {
             return self.refuse_request(desk, n, txn, &message, 491, "");
         }
-        let offer = match read_body(&message) {
+        let offer = session::check(&message, desk.config.session).and_then(|()| read_body(&message));
+        let offer = match offer {
             Ok(offer) => offer,
-            Err(refusal) => {
-                let mut builder = self.response(desk, at, &message, refusal.status, refusal.reason);
-                if let Some((name, value)) = refusal.header {
-                    builder.push_header(name, value);
-                }
-                return desk.respond(txn, builder);
-            }
+            Err(refusal) => return self.refuse_with(desk, at, txn, &message, &refusal),
         };
         let carried = match other {
             Some(other) => self.question(desk, other, offer.as_ref()),
@@ -86,31 +80,42 @@ impl Call {
             (None, None) => Move::AnswerWithOffer,
         };
         let request = Some(message);
-        self.exchange = Some(Box::new(Exchange { stage: Stage::Idle, asker: n, other, offer, request }));
+        self.exchange = Some(Box::new(Exchange::new(n, other, offer, request)));
         self.advance(desk, event, carried, now);
     }
 
     /// The other leg's final answer to what it was asked.
     pub(crate) fn handle_answer(&mut self, desk: &mut Desk, at: usize, response: &Message, now: Time) {
+        let status = response.status();
+        if status >= 300 && self.ask_again(desk, at, response, now) {
+            return;
+        }
+        if status < 300 {
+            if let Some(dialog) = &mut self.legs[at].dialog {
+                dialog.refresh_target(response);
+            }
+            self.learn_session(desk, at, response, session::SHORTEST_S, now);
+        }
+        if self.is_refresh() {
+            return self.handle_refresh_answer(desk, at, response, now);
+        }
         let Some(exchange) = &mut self.exchange else { return };
         let (asker, offer) = (exchange.asker, exchange.offer.take());
-        if response.status() >= 300 {
-            let (event, carried) = refusal_of_change(response.status());
+        let (waits, owes_ack) = (exchange.request.is_some(), exchange.is_acknowledged());
+        if status >= 300 {
+            let (event, carried) = refusal_of_change(status);
             return self.advance(desk, event, carried, now);
         }
         let Some(asker_at) = self.place(asker) else { return };
         let n = self.legs[at].n;
-        if let Some(dialog) = &mut self.legs[at].dialog {
-            dialog.refresh_target(response);
-        }
         let body = read_body(response).ok().flatten();
         match (offer, body) {
             (Some(offer), Some(answer)) => {
-                let for_asker = self.answer_for(desk, asker_at, &answer, &offer);
+                let for_asker = if waits { self.answer_for(desk, asker_at, &answer, &offer) } else { None };
                 let (offered, answered) = agreement(&offer, &answer);
                 let agreed = Some(Agreed::Legs((asker, offered), (n, answered)));
                 let carried = Carried { for_asker, agreed, ..Carried::default() };
-                self.advance(desk, Move::Success, carried, now);
+                self.advance(desk, if owes_ack { Move::Success } else { Move::Settled }, carried, now);
             }
             (None, Some(offer)) => {
                 let made =
@@ -131,10 +136,35 @@ impl Call {
             }
             // It agreed without a word: what it means nobody knows, so the asking leg keeps what it had.
             (_, None) => {
-                self.acknowledge(desk, at, None);
+                if !self.exchange.as_ref().is_some_and(|exchange| exchange.by_update) {
+                    self.acknowledge(desk, at, None);
+                }
                 self.advance(desk, Move::Failure, Carried { status: 500, ..Carried::default() }, now);
             }
         }
+    }
+
+    /// The other leg wants a longer session, or no UPDATE: it is asked the same in another way. Whether it is.
+    fn ask_again(&mut self, desk: &mut Desk, at: usize, response: &Message, now: Time) -> bool {
+        let status = response.status();
+        let Some(mut exchange) = self.exchange.take() else { return false };
+        let again = match status {
+            422 => self.raise_session(at, response),
+            405 | 501 if exchange.by_update && self.legs[at].state == LegState::Confirmed => {
+                self.legs[at].takes.update = false;
+                exchange.by_update = false;
+                true
+            }
+            _ => false,
+        };
+        if again {
+            let says = exchange.refreshes || exchange.offer.is_some();
+            let last = self.ends.get(self.legs[at].end).and_then(|end| end.ours.last());
+            let body = last.filter(|_| says).map(Description::print);
+            self.ask(desk, at, &mut exchange, body, now);
+        }
+        self.exchange = Some(exchange);
+        again
     }
 
     /// The other leg gave no final answer at all.
@@ -202,7 +232,16 @@ impl Call {
 
     /// A leg thought too long about a change.
     pub(crate) fn handle_patience_over(&mut self, desk: &mut Desk, now: Time) {
-        if self.exchange.as_ref().is_some_and(|exchange| exchange.stage == Stage::Asked) {
+        let Some(mut exchange) = self.exchange.take() else { return };
+        if exchange.server.is_some()
+            && let Some(at) = self.place(exchange.asker)
+        {
+            // An UPDATE cannot wait for a person (RFC 3311 §5.2); what becomes of it nobody asks any more.
+            self.refuse(desk, at, &mut exchange, 504);
+        }
+        let asked = exchange.stage == Stage::Asked;
+        self.exchange = Some(exchange);
+        if asked {
             self.advance(desk, Move::Cancel, Carried::default(), now);
         }
     }
@@ -219,7 +258,9 @@ impl Call {
         let mut ends = false;
         for effect in effects {
             match (effect, asker, other) {
-                (Effect::Ask, _, Some(at)) => self.ask(desk, at, for_other.take(), now),
+                (Effect::Ask, _, Some(at)) => self.ask(desk, at, &mut exchange, for_other.take(), now),
+                // Neither is there for an UPDATE.
+                (Effect::Cancel | Effect::Acknowledge, _, Some(_)) if exchange.by_update => {}
                 (Effect::Cancel, _, Some(at)) => {
                     if let Some(ours) = &self.legs[at].ours {
                         desk.push(Output::Cancel { txn: ours.txn, reason: None });
@@ -227,12 +268,13 @@ impl Call {
                 }
                 (Effect::Acknowledge, _, Some(at)) => self.acknowledge(desk, at, for_other.take()),
                 (Effect::Decline, _, Some(at)) => self.decline(desk, at, exchange.offer.as_ref()),
-                (Effect::Answer, Some(at), _) => self.answer(desk, at, &mut exchange, for_asker.take()),
+                (Effect::Answer, Some(at), _) => self.answer(desk, at, &mut exchange, for_asker.take(), now),
                 (Effect::Refuse, Some(at), _) => self.refuse(desk, at, &mut exchange, status),
                 (Effect::Terminate, Some(at), _) => self.refuse(desk, at, &mut exchange, 487),
                 (Effect::Connect, _, _) => match agreed.take() {
                     Some(Agreed::Legs(offer, answer)) => self.connect(desk, offer, answer),
                     Some(Agreed::Here(said, answer)) => self.serve(desk, said, answer),
+                    Some(Agreed::Moved(n, said)) => self.follow_media(desk, n, &said),
                     None => {}
                 },
                 (Effect::EndCall, _, _) => ends = true,
@@ -263,7 +305,7 @@ impl Call {
     }
 
     /// What an INVITE to the other leg says; `None` when the offer has nothing that we carry.
-    fn question(&mut self, desk: &Desk, other: u16, offer: Option<&Description>) -> Option<Carried> {
+    pub(crate) fn question(&mut self, desk: &Desk, other: u16, offer: Option<&Description>) -> Option<Carried> {
         let Some(offer) = offer else { return Some(Carried::default()) };
         let at = self.place(other)?;
         let body = self.describe(desk, at, |local, last| carry_again(offer, last.unwrap_or(offer), local)).ok()?;
@@ -312,29 +354,37 @@ impl Call {
         self.advance(desk, Move::Ack, Carried { for_other, agreed, ..Carried::default() }, now);
     }
 
-    /// Our INVITE inside a leg's dialog.
-    fn ask(&mut self, desk: &mut Desk, at: usize, body: Option<Bytes>, now: Time) {
+    /// Our INVITE or UPDATE inside a leg's dialog.
+    fn ask(&mut self, desk: &mut Desk, at: usize, exchange: &mut Exchange, body: Option<Bytes>, now: Time) {
         let txn = desk.client_txn(self.slot);
+        let method = if exchange.by_update { Method::Update } else { Method::Invite };
+        let Some(mut builder) = self.target_refresh(desk, at, method) else { return };
+        self.push_session(at, &mut builder);
         let leg = &mut self.legs[at];
-        let contact = contact_value(desk, &leg.flow, leg.tag, leg.secure);
-        let Some(mut builder) = leg.request(Method::Invite) else { return };
-        let cseq = leg.dialog.as_ref().map_or(0, |dialog| dialog.local_cseq);
-        builder.push_header(HeaderName::Contact, &contact);
-        builder.push_header(HeaderName::Allow, &desk.config.allow);
-        builder.push_header(HeaderName::UserAgent, &desk.config.server);
-        let last = leg.ours.replace(OurInvite { txn, cseq, offers: body.is_some(), ack: Acking::Unneeded });
-        if last.as_ref().is_some_and(|last| matches!(last.ack, Acking::Sent(_))) {
-            leg.earlier = last;
+        if exchange.by_update {
+            exchange.asking = Some(txn);
+        } else {
+            let cseq = leg.dialog.as_ref().map_or(0, |dialog| dialog.local_cseq);
+            let last = leg.ours.replace(OurInvite { txn, cseq, offers: body.is_some(), ack: Acking::Unneeded });
+            if last.as_ref().is_some_and(|last| matches!(last.ack, Acking::Sent(_))) {
+                leg.earlier = last;
+            }
         }
         let request = Outgoing { builder, body: body.map(|body| (SDP, body)) };
         desk.push(Output::Request { txn, request, target: leg.target });
-        self.set_timer(desk, Due::Exchange, now + PATIENCE);
+        let patience = if exchange.server.is_some() { PATIENCE_OF_UPDATE } else { PATIENCE };
+        self.set_timer(desk, Due::Exchange, now + patience);
     }
 
-    /// 2xx to the asking leg's INVITE.
-    fn answer(&mut self, desk: &mut Desk, at: usize, exchange: &mut Exchange, body: Option<Bytes>) {
-        let (Some(request), Some((txn, _))) = (exchange.request.take(), self.legs[at].theirs) else { return };
-        let builder = self.dialog_response(desk, at, &request, 200);
+    /// 2xx to the asking leg's INVITE or UPDATE.
+    fn answer(&mut self, desk: &mut Desk, at: usize, exchange: &mut Exchange, body: Option<Bytes>, now: Time) {
+        let Some(request) = exchange.request.take() else { return };
+        if let Some(txn) = exchange.server {
+            return self.answer_update(desk, at, txn, &request, body, now);
+        }
+        let Some((txn, _)) = self.legs[at].theirs else { return };
+        let mut builder = self.dialog_response(desk, at, &request, 200);
+        self.grant_session(desk, at, &request, &mut builder, now);
         let leg = &mut self.legs[at];
         if leg.state == LegState::Incoming {
             leg.state.apply(LegEvent::Accept).expect("an INVITE without a final answer can be accepted");
@@ -345,9 +395,13 @@ impl Call {
         desk.push(Output::Respond { txn, response, after_facts: false });
     }
 
-    /// A failure to the asking leg's INVITE: the call goes on as it was.
+    /// A failure to the asking leg's INVITE or UPDATE: the call goes on as it was.
     fn refuse(&mut self, desk: &mut Desk, at: usize, exchange: &mut Exchange, status: u16) {
-        let (Some(request), Some((txn, _))) = (exchange.request.take(), self.legs[at].theirs) else { return };
+        let Some(request) = exchange.request.take() else { return };
+        if let Some(txn) = exchange.server {
+            return self.refuse_for_now(desk, at, txn, &request, status);
+        }
+        let Some((txn, _)) = self.legs[at].theirs else { return };
         let builder: MessageBuilder = self.response(desk, at, &request, status, "");
         self.forget_theirs(desk, at);
         desk.respond(txn, builder);
@@ -406,3 +460,6 @@ pub(crate) const CODECS: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::Telephon
 
 /// How long a leg may think about a change before it is cancelled.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The same when an UPDATE waits for it, whose transaction lasts for 64*T1 (RFC 3311 §5.2).
+const PATIENCE_OF_UPDATE: Duration = Duration::from_secs(20);

@@ -1,10 +1,10 @@
 //! A call: its legs, its media ends, and how it ends.
 
-use crate::bridge::Carried;
+use crate::bridge::{Agreed, Carried};
 use crate::cause::{Failure, bye_reason, refusal_of};
 use crate::desk::{DUES, Desk, Due};
 use crate::early::Ear;
-use crate::end::{End, Said};
+use crate::end::{End, Said, Setting};
 use crate::event::{Output, Refusal};
 use crate::exchange::{Exchange, Move};
 use crate::fork::Fork;
@@ -324,6 +324,15 @@ impl Call {
         builder
     }
 
+    /// A failure as whoever found the fault says it.
+    pub(crate) fn refuse_with(&self, desk: &mut Desk, at: usize, txn: ServerTxn, request: &Message, refusal: &Refusal) {
+        let mut builder = self.response(desk, at, request, refusal.status, refusal.reason);
+        if let Some((name, value)) = &refusal.header {
+            builder.push_header(*name, value);
+        }
+        desk.respond(txn, builder);
+    }
+
     /// A plain failure.
     pub(crate) fn refuse_request(
         &self,
@@ -373,6 +382,24 @@ impl Call {
         self.ends[ends[1]].stop(desk);
         self.ends[ends[0]].link(names[1], desk);
         self.ends[ends[1]].link(names[0], desk);
+    }
+
+    /// What a leg says about its media when nothing was asked: where it is may have changed.
+    pub(crate) fn follow_media(&mut self, desk: &mut Desk, n: u16, said: &Said) {
+        let Some(at) = self.place(n) else { return };
+        let source = self.legs[at].source(said);
+        if let Some(end) = self.ends.get_mut(self.legs[at].end)
+            && let Some(setting) = end.setting()
+        {
+            end.set(Setting { remote: said.remote, source, ..setting }, desk);
+        }
+    }
+
+    /// What an answer to the INVITE that refreshed a leg's session says about its media.
+    pub(crate) fn moved(&self, at: usize, response: &Message) -> Option<Agreed> {
+        let said = Said::of(read_body(response).ok()??.audio());
+        // What it declines now it declines until it asks for a change itself.
+        said.remote.map(|_| Agreed::Moved(self.legs[at].n, said))
     }
 
     /// The exchange is the other side of the caller: sets its end, and what it hears.
@@ -471,7 +498,7 @@ pub(crate) fn read_body(message: &Message) -> Result<Option<Description>, Refusa
     let kind = message.content_type().unwrap_or(SDP);
     let kind = kind.split(';').next().unwrap_or(kind).trim();
     if !kind.eq_ignore_ascii_case(SDP) {
-        let header = Some((HeaderName::Accept, SDP));
+        let header = Some((HeaderName::Accept, SDP.into()));
         return Err(Refusal { status: 415, reason: "", header });
     }
     let bad = Refusal { status: 400, reason: "Bad Session Description", header: None };

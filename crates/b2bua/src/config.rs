@@ -1,5 +1,6 @@
 //! What the room is told at its start.
 
+use crate::session::SessionConfig;
 use media::command::Family;
 use media::ports::PoolConfig;
 use std::net::IpAddr;
@@ -21,6 +22,8 @@ pub struct Config {
     pub ring_limit: Duration,
     /// The longest that an answered call lasts.
     pub call_limit: Duration,
+    /// Session timers (RFC 4028).
+    pub session: SessionConfig,
     /// Our address as the outside sees it, when it differs from the local ones: told to those whose address is public.
     pub advertised: Option<IpAddr>,
     /// The pool of media ports.
@@ -38,6 +41,7 @@ impl Default for Config {
             calls: 5_000,
             ring_limit: Duration::from_mins(3),
             call_limit: words::limit::CALL,
+            session: SessionConfig::default(),
             advertised: None,
             ports: PoolConfig::default(),
             families: vec![Family::V4],

@@ -46,6 +46,8 @@ pub(crate) enum Due {
     Exchange,
     /// The call lasts too long.
     Limit,
+    /// A session is to be refreshed, or was not (RFC 4028).
+    Session,
     /// A connection closed under an answered leg, and it did not come back.
     Lost,
     /// The last answers of an ended call did not come.
@@ -53,7 +55,7 @@ pub(crate) enum Due {
 }
 
 /// How many kinds of [`Due`] there are.
-pub(crate) const DUES: usize = 8;
+pub(crate) const DUES: usize = 9;
 
 impl Desk {
     pub(crate) fn new(config: Config, mut chance: Chance, now: Time) -> Self {

@@ -2,6 +2,7 @@
 
 use media::command::MediaCommand;
 use sip::{ClientTxn, Message, Outgoing, ServerTxn, Target};
+use std::borrow::Cow;
 use std::time::Duration;
 use words::{AccountId, CallId, Fact, Flow, Party, Time};
 
@@ -23,7 +24,7 @@ pub struct Invite {
 }
 
 /// Why an INVITE was not taken. The caller's answer is made by whoever asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{status} {reason}")]
 pub struct Refusal {
     /// The status.
@@ -31,7 +32,7 @@ pub struct Refusal {
     /// The reason phrase; empty for the usual one.
     pub reason: &'static str,
     /// A header that the answer needs, such as `Accept` with 415.
-    pub header: Option<(sip::HeaderName, &'static str)>,
+    pub header: Option<(sip::HeaderName, Cow<'static, str>)>,
 }
 
 /// What leaves the room, in this order.

@@ -1,7 +1,7 @@
 //! Offer and answer between two legs in the middle of a call: at most one exchange at a time, in one direction.
 
 use media::sdp::Description;
-use sip::Message;
+use sip::{ClientTxn, Message, ServerTxn};
 
 /// Where an exchange stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +25,12 @@ pub(crate) enum Move {
     Answer,
     /// As before, with an offer in it.
     AnswerWithOffer,
+    /// The exchange itself answered an UPDATE, which nobody acknowledges.
+    AnswerAtOnce,
     /// The other leg's 2xx brings an answer.
     Success,
+    /// As before, and nobody owes an ACK: it was asked by UPDATE, or the exchange asked for itself.
+    Settled,
     /// The other leg's 2xx brings an offer.
     SuccessWithOffer,
     /// The other leg refused: the call goes on as it was.
@@ -93,14 +97,35 @@ impl Stage {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) stage: Stage,
-    /// Whose INVITE it is.
+    /// Whose INVITE or UPDATE it is; [`NOBODY`](crate::refresh::NOBODY): the exchange asks.
     pub(crate) asker: u16,
     /// To whom it is carried; `None` when the exchange itself is the other side.
     pub(crate) other: Option<u16>,
     /// The offer that waits for its answer.
     pub(crate) offer: Option<Description>,
-    /// The INVITE, until its final answer.
+    /// The INVITE or UPDATE, until its final answer.
     pub(crate) request: Option<Message>,
+    /// The transaction of an UPDATE.
+    pub(crate) server: Option<ServerTxn>,
+    /// Whether the other leg is asked by UPDATE.
+    pub(crate) by_update: bool,
+    /// That UPDATE.
+    pub(crate) asking: Option<ClientTxn>,
+    /// It only refreshes the other leg's session (RFC 4028).
+    pub(crate) refreshes: bool,
+}
+
+impl Exchange {
+    /// One that has not begun.
+    pub(crate) fn new(asker: u16, other: Option<u16>, offer: Option<Description>, request: Option<Message>) -> Self {
+        let stage = Stage::Idle;
+        Exchange { stage, asker, other, offer, request, server: None, by_update: false, asking: None, refreshes: false }
+    }
+
+    /// Whether the asking leg acknowledges our 2xx.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.server.is_none() && self.request.is_some()
+    }
 }
 
 use Effect as F;
@@ -113,7 +138,9 @@ const MOVES: &[(Move, Stage, Stage, &[Effect])] = &[
     (M::Ask, S::Idle, S::Asked, &[F::Ask]),
     (M::Answer, S::Idle, S::Answered, &[F::Answer, F::Connect]),
     (M::AnswerWithOffer, S::Idle, S::AnswerOwed, &[F::Answer]),
+    (M::AnswerAtOnce, S::Idle, S::Idle, &[F::Answer, F::Connect]),
     (M::Success, S::Asked, S::Answered, &[F::Acknowledge, F::Answer, F::Connect]),
+    (M::Settled, S::Asked, S::Idle, &[F::Acknowledge, F::Answer, F::Connect]),
     (M::SuccessWithOffer, S::Asked, S::AnswerOwed, &[F::Answer]),
     (M::Failure, S::Asked, S::Idle, &[F::Refuse]),
     (M::Gone, S::Asked, S::Idle, &[F::Refuse, F::EndCall]),

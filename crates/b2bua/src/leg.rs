@@ -2,6 +2,7 @@
 
 use crate::end::Said;
 use crate::identity::is_hidden;
+use crate::more::More;
 use crate::tag::Tag;
 use bytes::Bytes;
 use media::command::SourceRule;
@@ -147,6 +148,10 @@ pub(crate) struct Leg {
     pub(crate) theirs: Option<(ServerTxn, u32)>,
     /// Our BYE.
     pub(crate) bye: Option<ClientTxn>,
+    /// What its other side takes.
+    pub(crate) takes: Takes,
+    /// What it has beyond a plain call.
+    pub(crate) more: Option<Box<More>>,
     /// Its media end, by place in the call's list.
     pub(crate) end: usize,
     /// Whether its media may come from another address than its description says.
@@ -155,6 +160,20 @@ pub(crate) struct Leg {
     pub(crate) secure: bool,
     /// Who is there.
     pub(crate) party: Party,
+}
+
+/// What the other side of a leg said that it takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Takes {
+    /// UPDATE (RFC 3311 §4).
+    pub(crate) update: bool,
+}
+
+impl Takes {
+    /// By the Allow of a message that makes a dialog.
+    pub(crate) fn of(message: &Message) -> Takes {
+        Takes { update: message.has_token(HeaderName::Allow, "UPDATE") }
+    }
 }
 
 /// An INVITE of ours.
@@ -179,6 +198,29 @@ pub(crate) enum Acking {
 }
 
 impl Leg {
+    /// A leg without a dialog.
+    pub(crate) fn new(n: u16, state: LegState, tag: Tag, target: Target, flow: Flow, party: Party) -> Leg {
+        Leg {
+            n,
+            state,
+            tag,
+            target,
+            flow,
+            lost: false,
+            dialog: None,
+            ours: None,
+            earlier: None,
+            theirs: None,
+            bye: None,
+            takes: Takes::default(),
+            more: None,
+            end: 0,
+            nat: false,
+            secure: false,
+            party,
+        }
+    }
+
     /// Whether a request with our tag is from the other side of this leg's dialog (RFC 3261 §12).
     pub(crate) fn owns(&self, request: &Message) -> bool {
         self.dialog.as_ref().is_some_and(|dialog| {

@@ -9,13 +9,16 @@ use crate::end::{End, Said};
 use crate::event::Output;
 use crate::fork::Fork;
 use crate::identity;
-use crate::leg::{Acking, Leg, LegEvent, LegState, OurInvite};
+use crate::leg::{Acking, Leg, LegEvent, LegState, OurInvite, Takes};
+use crate::more::{Dialled, More};
+use crate::refresh::{push_expires, push_min};
 use crate::step::{DialTarget, StepError};
 use bytes::Bytes;
 use media::command::Family;
 use media::offer::carry;
 use media::sdp::Description;
-use sip::{Dialog, HeaderName, Message, MessageBuilder, Outgoing, Target};
+use sip::advertise::SUPPORTED_IN_CALLS;
+use sip::{Dialog, HeaderName, Message, MessageBuilder, Outgoing, Refresher, Target};
 use std::time::Duration;
 use words::{ConnectionId, EndCause, Fact, Flow, Time};
 
@@ -63,7 +66,10 @@ impl Call {
             // Without a Contact there is nowhere to send an ACK to.
             return self.handle_failure(desk, at, Failure::of_answer(502), now);
         };
-        self.legs[at].dialog = Some(Box::new(dialog));
+        let leg = &mut self.legs[at];
+        leg.dialog = Some(Box::new(dialog));
+        leg.takes = Takes::of(response);
+        let min_s = leg.forget_dialled();
         let effect =
             self.legs[at].state.apply(LegEvent::Success).expect("an INVITE without a final answer takes a 2xx");
         let ending = Ending::new(EndCause::AnsweredElsewhere, None);
@@ -72,6 +78,7 @@ impl Call {
             return self.perform(desk, at, effect, &ending);
         }
         if let Some((body, said, owed)) = self.carry_answer_to_caller(desk, at, response) {
+            self.learn_session(desk, at, response, min_s, now);
             return self.win(desk, at, body, said, owed, now);
         }
         self.acknowledge_unwanted(desk, at, response);
@@ -146,62 +153,84 @@ impl Call {
         Ok(())
     }
 
-    /// A new leg: our INVITE, built by us alone.
+    /// A new leg.
     fn invite(&mut self, desk: &mut Desk, target: DialTarget, now: Time) -> Result<(), StepError> {
         let DialTarget { to, request_uri, target, route, to_uri, order: _, nat } = target;
         let flow = flow_of(&target);
         let n = self.next_leg;
         self.next_leg += 1;
         let end = self.callee_end(desk, n, Family::of(flow.local.ip()), now)?;
-        let tag = desk.tag(self.slot, n);
-        let txn = desk.client_txn(self.slot);
+        let session_s = (desk.config.session.expires_s, desk.config.session.min_s);
         let secure = request_uri.starts_with("sips:");
-        let mut builder = MessageBuilder::request("INVITE", &request_uri);
-        for hop in &route {
-            builder.push_header(HeaderName::Route, hop);
-        }
-        let forwards = self.setup.as_ref().map_or(0, |setup| setup.forwards);
-        let host = identity::from_host(desk, &to_uri, to.user.is_some(), &flow);
-        let from = identity::from_value(&self.who.from, host, tag);
-        builder = builder.header_number(HeaderName::MaxForwards, u32::from(forwards));
-        builder.push_header(HeaderName::From, &from);
-        builder.push_header_fmt(HeaderName::To, format_args!("<{to_uri}>"));
-        builder.push_header(HeaderName::CallId, &identity::call_id_value(self.id, n));
-        builder.push_header(HeaderName::CSeq, "1 INVITE");
-        builder.push_header(HeaderName::Contact, &identity::contact_value(desk, &flow, tag, secure));
-        builder.push_header(HeaderName::Allow, &desk.config.allow);
-        builder.push_header(HeaderName::UserAgent, &desk.config.server);
+        let dialled = Dialled { request_uri, to_uri, route, session_s, raised: 0 };
+        let tag = desk.tag(self.slot, n);
         self.legs.push(Leg {
-            n,
-            state: LegState::Calling,
-            tag,
-            target,
-            flow,
-            lost: false,
-            dialog: None,
-            ours: Some(OurInvite { txn, cseq: 1, offers: false, ack: Acking::Unneeded }),
-            earlier: None,
-            theirs: None,
-            bye: None,
+            more: Some(Box::new(More { dialled: Some(dialled), ..More::default() })),
             end,
             nat,
             secure,
-            party: to.clone(),
+            ..Leg::new(n, LegState::Calling, tag, target, flow, to.clone())
         });
         desk.enter(flow.connection, self.slot);
         desk.say(self.account, Fact::LegOpened { leg: self.leg_id(n), to });
+        self.launch(desk, self.legs.len() - 1);
+        Ok(())
+    }
+
+    /// Our INVITE to a leg, built by us alone.
+    fn launch(&mut self, desk: &mut Desk, at: usize) {
+        let Some(dialled) = self.legs[at].more().dialled.take() else { return };
+        let Dialled { request_uri, to_uri, route, session_s, .. } = &dialled;
         let offer = self.setup.as_mut().and_then(|setup| setup.offer.take());
-        let at = self.legs.len() - 1;
         let body = offer.as_ref().and_then(|offer| self.describe(desk, at, |local, _| carry(offer, local)).ok());
         if let Some(setup) = &mut self.setup {
             setup.offer = offer;
         }
-        if let Some(ours) = &mut self.legs[at].ours {
-            ours.offers = body.is_some();
+        let txn = desk.client_txn(self.slot);
+        let leg = &mut self.legs[at];
+        let cseq = leg.ours.as_ref().map_or(1, |ours| ours.cseq + 1);
+        leg.ours = Some(OurInvite { txn, cseq, offers: body.is_some(), ack: Acking::Unneeded });
+        let mut builder = MessageBuilder::request("INVITE", request_uri);
+        for hop in route {
+            builder.push_header(HeaderName::Route, hop);
         }
+        let forwards = self.setup.as_ref().map_or(0, |setup| setup.forwards);
+        let host = identity::from_host(desk, to_uri, leg.party.user.is_some(), &leg.flow);
+        let from = identity::from_value(&self.who.from, host, leg.tag);
+        builder = builder.header_number(HeaderName::MaxForwards, u32::from(forwards));
+        builder.push_header(HeaderName::From, &from);
+        builder.push_header_fmt(HeaderName::To, format_args!("<{to_uri}>"));
+        builder.push_header(HeaderName::CallId, &identity::call_id_value(self.id, leg.n));
+        builder = builder.cseq(cseq, "INVITE");
+        builder.push_header(HeaderName::Contact, &identity::contact_value(desk, &leg.flow, leg.tag, leg.secure));
+        builder.push_header(HeaderName::Allow, &desk.config.allow);
+        builder.push_header(HeaderName::Supported, SUPPORTED_IN_CALLS);
+        if session_s.0 > 0 {
+            // Whoever may choose refreshes: that is we.
+            push_expires(&mut builder, session_s.0.max(session_s.1), Refresher::Uac);
+            push_min(&mut builder, session_s.1);
+        }
+        builder.push_header(HeaderName::UserAgent, &desk.config.server);
+        leg.more().dialled = Some(dialled);
         let request = Outgoing { builder, body: body.map(|body| (SDP, body)) };
-        desk.push(Output::Request { txn, request, target });
-        Ok(())
+        desk.push(Output::Request { txn, request, target: leg.target });
+    }
+
+    /// 422 to our INVITE: asks again for a session as long as the callee wants it (RFC 4028 §7.3). Whether it does.
+    pub(crate) fn call_again(&mut self, desk: &mut Desk, at: usize, response: &Message) -> bool {
+        let leg = &mut self.legs[at];
+        if !leg.state.is_inviting() {
+            return false;
+        }
+        let Some(dialled) = &mut leg.more().dialled else { return false };
+        let Some(min_s) = response.min_se().filter(|min_s| *min_s > dialled.session_s.1) else { return false };
+        if dialled.raised >= RAISED {
+            return false;
+        }
+        dialled.raised += 1;
+        dialled.session_s.1 = min_s;
+        self.launch(desk, at);
+        true
     }
 
     /// The media end of those who are rung in one family, on the caller's worker.
@@ -311,6 +340,9 @@ fn flow_of(target: &Target) -> Flow {
         }
     }
 }
+
+/// How often a leg may want a longer session: each proxy on the way may, once.
+const RAISED: u8 = 4;
 
 /// The longest `Reason` that is carried across.
 const REASON_BYTES: usize = 200;

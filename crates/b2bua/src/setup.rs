@@ -6,9 +6,10 @@ use crate::cause::Failure;
 use crate::desk::{DUES, Desk, Due};
 use crate::end::{End, Said};
 use crate::event::{Invite, Output, Refusal};
-use crate::exchange::{Exchange, Move, Stage};
+use crate::exchange::{Exchange, Move};
 use crate::identity;
-use crate::leg::{Leg, LegState};
+use crate::leg::{Leg, LegState, Takes};
+use crate::session;
 use crate::step::{MAX_WAITING, Step, StepError};
 use crate::view::CallState;
 use bytes::Bytes;
@@ -25,6 +26,7 @@ impl Call {
         let refusal = |status, reason| Refusal { status, reason, header: None };
         let forwards = message.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS);
         let forwards = forwards.checked_sub(1).ok_or(refusal(483, ""))?;
+        session::check(&message, desk.config.session)?;
         let offer = read_body(&message)?;
         if offer.as_ref().is_some_and(|offer| !offer.media().any(|media| media.is_relayable())) {
             return Err(refusal(488, ""));
@@ -45,21 +47,12 @@ impl Call {
         );
         let cseq = message.cseq().map_or(0, |cseq| cseq.number);
         let caller = Leg {
-            n: 0,
-            state: LegState::Incoming,
-            tag,
-            target: Target::Flow(flow),
-            flow,
-            lost: false,
             dialog: Some(Box::new(dialog)),
-            ours: None,
-            earlier: None,
             theirs: Some((txn, cseq)),
-            bye: None,
-            end: 0,
+            takes: Takes::of(&message),
             nat: identity::is_behind_nat(&message, &flow),
             secure: message.request_uri().starts_with("sips:"),
-            party: from.clone(),
+            ..Leg::new(0, LegState::Incoming, tag, Target::Flow(flow), flow, from.clone())
         };
         desk.watch(txn, slot, 0);
         desk.enter(flow.connection, slot);
@@ -288,7 +281,8 @@ impl Call {
             if agreed.is_none() && (owed.is_some() || other.is_none()) { Move::AnswerWithOffer } else { Move::Answer };
         let heard = agreed.is_none() && owed.is_none();
         let request = Some(setup.invite);
-        self.exchange = Some(Box::new(Exchange { stage: Stage::Idle, asker: 0, other, offer: owed, request }));
+        self.exchange = Some(Box::new(Exchange::new(0, other, owed, request)));
+        self.arm_sessions(desk);
         self.advance(desk, event, Carried { for_asker: Some(body), agreed, ..Carried::default() }, now);
         if heard {
             self.count_silence(desk);

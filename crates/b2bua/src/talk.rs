@@ -32,6 +32,7 @@ impl Call {
             Method::Invite => self.reinvite(desk, at, txn, message, now),
             Method::Bye => self.handle_bye(desk, at, txn, &message, now),
             Method::Info => self.handle_info(desk, at, txn, message),
+            Method::Update => self.handle_update(desk, at, txn, message, now),
             Method::Options => {
                 let mut builder = self.dialog_response(desk, at, &message, 200);
                 builder.push_header(HeaderName::Accept, ACCEPT);
@@ -50,8 +51,7 @@ impl Call {
             | Method::Publish
             | Method::Refer
             | Method::Register
-            | Method::Subscribe
-            | Method::Update => self.refuse_method(desk, at, txn, &message, 405),
+            | Method::Subscribe => self.refuse_method(desk, at, txn, &message, 405),
         }
     }
 
@@ -70,6 +70,15 @@ impl Call {
             }
             return;
         }
+        if let Some(at) = self.refreshing(txn) {
+            return self.handle_refreshed(desk, at, response, now);
+        }
+        if let Some(at) = self.updating(txn) {
+            if response.status() >= 200 {
+                self.handle_answer(desk, at, response, now);
+            }
+            return;
+        }
         let Some(at) = self.inviting(txn) else {
             self.acknowledge_earlier(desk, txn);
             return self.handle_relayed(desk, txn, response);
@@ -83,6 +92,7 @@ impl Call {
                 100 => {}
                 101..200 => self.handle_provisional(desk, at, response, now),
                 200..300 => self.handle_success(desk, at, response, now),
+                422 if self.call_again(desk, at, response) => {}
                 _ => self.handle_failure(desk, at, Failure::of_answer(status), now),
             },
             LegState::Confirmed | LegState::Leaving | LegState::ByeOwed if status >= 200 => {
@@ -110,6 +120,12 @@ impl Call {
             let _ = self.legs[at].state.apply(LegEvent::Done);
             return;
         }
+        if let Some(at) = self.refreshing(txn) {
+            return self.handle_not_refreshed(desk, at, status, now);
+        }
+        if self.updating(txn).is_some() {
+            return self.handle_no_answer(desk, now);
+        }
         if let Some(at) = self.inviting(txn) {
             if self.asked(self.legs[at].n) {
                 self.handle_no_answer(desk, now);
@@ -118,8 +134,9 @@ impl Call {
             }
             return;
         }
-        if let Some(relayed) = self.take_relayed(txn) {
-            self.refuse_request(desk, relayed.from, relayed.server, &relayed.request, 408, "");
+        // After a time-out nobody waits for an answer any more, and none may be a 408 (RFC 4320 §4.2).
+        if let Some(relayed) = self.take_relayed(txn).filter(|_| status != 408) {
+            self.refuse_request(desk, relayed.from, relayed.server, &relayed.request, 480, "");
         }
     }
 
@@ -263,9 +280,17 @@ impl Call {
         self.legs.iter().position(|leg| leg.ours.as_ref().is_some_and(|ours| ours.txn == txn))
     }
 
+    /// The leg whose answer to that UPDATE of ours, with an offer, is missing.
+    fn updating(&self, txn: ClientTxn) -> Option<usize> {
+        let exchange = self.exchange.as_ref().filter(|exchange| exchange.asking == Some(txn))?;
+        self.place(exchange.other?)
+    }
+
     /// Whether a leg's final answer to a question of the other is missing.
     fn asked(&self, n: u16) -> bool {
-        self.exchange.as_ref().is_some_and(|exchange| exchange.stage == Stage::Asked && exchange.other == Some(n))
+        self.exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.stage == Stage::Asked && exchange.other == Some(n) && !exchange.by_update)
     }
 
     /// A 2xx that nobody waits for: a repetition, or the answer to a change that crossed our BYE.

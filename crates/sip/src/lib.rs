@@ -48,7 +48,7 @@ pub use error::{DialogError, OutOfOrder, Refused};
 pub use framing::{Datagram, Frame, Framer, FramingError, classify_datagram};
 pub use msg::{
     CSeq, Contact, HeaderError, HeaderName, Malformed, Message, MessageBuilder, Method, NameAddr, Outgoing, Params,
-    ParseError, Peek, RequestError, Scheme, Uri, UriError, Via, peek, reason_phrase,
+    ParseError, Peek, RAck, Refresher, RequestError, Scheme, SessionExpires, Uri, UriError, Via, peek, reason_phrase,
 };
 pub use timer::{Timer, TimerConfig};
 pub use txn::shard_of_branch;

@@ -1,5 +1,6 @@
 //! A message: start line, headers, body.
 
+mod extension;
 mod header;
 pub(crate) mod lex;
 mod method;
@@ -9,6 +10,7 @@ mod peek;
 mod print;
 mod uri;
 
+pub use extension::{RAck, Refresher, SessionExpires};
 pub use header::{CSeq, Contact, HeaderError, NameAddr, ParamIter, Params, Via};
 pub use method::{Method, reason_phrase};
 pub use name::HeaderName;

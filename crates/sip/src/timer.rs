@@ -19,7 +19,7 @@ pub struct TimerConfig {
     pub trying: Duration,
     /// How long a connection may take to come up. Default 10 s.
     pub dial: Duration,
-    /// Timers that only end a long wait (B, D, F, H to M) are put off to multiples of this since the start: each call
+    /// Timers that only end a long wait (B, D, F, H to M, and those of RFC 4320) are put off to multiples of this since the start: each call
     /// leaves several, and each by itself would wake the loop. Default 256 ms.
     pub step: Duration,
 }
@@ -71,6 +71,8 @@ pub enum Timer {
     Success,
     /// Gives up an INVITE whose CANCEL brought no final answer.
     Cancelled,
+    /// Answers a request other than INVITE 100, as its user takes long.
+    Slow,
     /// Forgets a request that its user did not answer while an answer still made sense.
     Late,
     /// Gives up a connection that does not come up.
@@ -86,6 +88,10 @@ pub enum Length {
     Zero,
     /// One T1.
     T1,
+    /// Seven times T1: by then a client's Timer E has been set to T2 (T1, twice and four times T1 have passed).
+    T1x7,
+    /// What is left then of 64 times T1.
+    T1x57,
     /// 64 times T1.
     T1x64,
     /// One T4.
@@ -137,7 +143,7 @@ impl Timer {
 
     /// Whether it only ends a long wait: it must not fire early, and nobody notices when it fires a moment late.
     pub const fn is_patient(self) -> bool {
-        matches!(self.row().unreliable, Length::T1x64 | Length::T4 | Length::D)
+        matches!(self.row().unreliable, Length::T1x7 | Length::T1x57 | Length::T1x64 | Length::T4 | Length::D)
     }
 
     /// How long the timer runs the first time; `None` when it is not set on this kind of transport.
@@ -147,6 +153,8 @@ impl Timer {
             Length::Off => None,
             Length::Zero => Some(Duration::ZERO),
             Length::T1 => Some(config.t1),
+            Length::T1x7 => Some(config.t1 * 7),
+            Length::T1x57 => Some(config.t1 * 57),
             Length::T1x64 => Some(config.t1 * 64),
             Length::T4 => Some(config.t4),
             Length::D => Some(config.d),
@@ -170,7 +178,7 @@ impl Timer {
 const DOUBLINGS: u8 = 8;
 
 /// All timers, in the order of [`Timer`].
-pub const TABLE: [TimerRow; 17] = [
+pub const TABLE: [TimerRow; 18] = [
     row(Timer::A, "RFC 3261 §17.1.1.2", Length::T1, Length::Off, Repeat::Doubles),
     row(Timer::B, "RFC 3261 §17.1.1.2", Length::T1x64, Length::T1x64, Repeat::Once),
     row(Timer::D, "RFC 3261 §17.1.1.2", Length::D, Length::Zero, Repeat::Once),
@@ -187,7 +195,8 @@ pub const TABLE: [TimerRow; 17] = [
     // The 2xx is sent again on streams too: a hop further on may be UDP.
     row(Timer::Success, "RFC 3261 §13.3.1.4", Length::T1, Length::T1, Repeat::DoublesToT2),
     row(Timer::Cancelled, "RFC 3261 §9.1", Length::T1x64, Length::T1x64, Repeat::Once),
-    row(Timer::Late, "RFC 4320 §4.2", Length::T1x64, Length::T1x64, Repeat::Once),
+    row(Timer::Slow, "RFC 4320 §4.1", Length::T1x7, Length::T1x7, Repeat::Once),
+    row(Timer::Late, "RFC 4320 §4.2", Length::T1x57, Length::T1x57, Repeat::Once),
     row(Timer::Dial, "ours", Length::Dial, Length::Dial, Repeat::Once),
 ];
 

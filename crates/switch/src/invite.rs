@@ -44,7 +44,7 @@ impl Switch {
                 self.counters.calls_refused += 1;
                 let mut builder = self.answers.builder(&incoming.message, refusal.status, refusal.reason);
                 if let Some((name, value)) = refusal.header {
-                    builder = builder.header(name, value);
+                    builder = builder.header(name, &value);
                 }
                 Err(Stop::Answer(Outgoing { builder, body: None }))
             }

@@ -110,17 +110,40 @@ impl Chaos {
                     self.answer(phone, &asked, status);
                 }
             }
+            Method::Update => {
+                let status = [200, 200, 200, 405, 422, 481, 488, 491, 500][self.chance.below(9) as usize];
+                if !self.one_in(6) {
+                    self.answer(phone, &asked, status);
+                }
+            }
             other => panic!("{other} is never sent"),
         }
     }
 
     fn answer(&mut self, phone: usize, asked: &Asked, status: u16) {
         let body = (status == 183 || status == 200).then(|| self.body(phone)).flatten();
-        let body = body.filter(|_| asked.message.method() == Method::Invite);
-        self.world.answer(phone, asked, status, body.as_deref());
+        let update = asked.message.method() == Method::Update && !asked.message.body().is_empty();
+        let body = body.filter(|_| asked.message.method() == Method::Invite || update);
+        let lines = self.lines();
+        self.world.answer_with(phone, asked, status, &lines, body.as_deref());
         if status == 200 && asked.message.method() == Method::Invite && asked.message.to_tag().is_none() {
             self.phones[phone].dialogs.extend(Dialog::uas(&asked.message, &format!("phone{phone}")));
         }
+    }
+
+    /// What a phone may say beside.
+    fn lines(&mut self) -> Vec<(HeaderName, &'static str)> {
+        let mut lines = Vec::new();
+        if self.one_in(2) {
+            lines.push((HeaderName::Allow, "INVITE, UPDATE"));
+        }
+        if self.one_in(2) {
+            lines.push((HeaderName::Supported, "timer"));
+            let session = ["90", "120;refresher=uac", "120;refresher=uas", "5", "nonsense", "4000000000"];
+            lines.push((HeaderName::SessionExpires, session[self.chance.below(6) as usize]));
+            lines.push((HeaderName::MinSe, ["90", "400"][self.chance.below(2) as usize]));
+        }
+        lines
     }
 
     fn answered(&mut self, phone: usize, txn: ClientTxn, message: &Message) {
@@ -145,7 +168,7 @@ impl Chaos {
     /// Something happens out of the blue.
     fn act(&mut self) {
         let phone = self.chance.below(PHONES as u64) as usize;
-        match self.chance.below(17) {
+        match self.chance.below(18) {
             0..=3 => self.call(phone),
             4..=6 => {
                 if let Some(asked) = self.phones[phone].open.pop() {
@@ -161,6 +184,7 @@ impl Chaos {
             8 | 9 => self.send(phone, Method::Bye),
             10..=12 => self.send(phone, Method::Invite),
             13 => self.send(phone, Method::Info),
+            17 => self.send(phone, Method::Update),
             14 => {
                 if let Some(&call) = self.world.asked.last() {
                     let end = LegId { call, n: self.chance.below(2) as u16 };
@@ -181,7 +205,10 @@ impl Chaos {
     fn call(&mut self, phone: usize) {
         self.world.plan = self.plan();
         let body = self.body(phone);
-        let txn = self.world.invite(phone, "1001", body.as_deref());
+        let builder = self.world.invite_builder(phone, "1001");
+        let lines = self.lines();
+        let builder = lines.iter().fold(builder, |builder, (name, value)| builder.header(*name, value));
+        let txn = self.world.request(phone, builder, body.as_deref());
         self.phones[phone].invites.push((txn, body.is_some()));
     }
 
@@ -191,7 +218,7 @@ impl Chaos {
             return;
         }
         let at = self.chance.below(many) as usize;
-        let body = if method == Method::Invite { self.body(phone) } else { None };
+        let body = if matches!(method, Method::Invite | Method::Update) { self.body(phone) } else { None };
         let mut dialog = self.phones[phone].dialogs[at].clone();
         if method == Method::Info {
             let builder: MessageBuilder = dialog.request(method);
@@ -233,5 +260,5 @@ fn whatever_happens_each_call_ends_once_and_nothing_leaks() {
     }
 }
 
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 300;
 const PHONES: usize = 5;

@@ -325,7 +325,7 @@ impl World {
     /// A request inside a dialog of a phone.
     pub(crate) fn send(&mut self, phone: usize, dialog: &mut Dialog, method: Method, body: Option<&str>) -> ClientTxn {
         let mut builder = dialog.request(method);
-        if method == Method::Invite {
+        if matches!(method, Method::Invite | Method::Update) {
             builder.push_header(HeaderName::Contact, &contact(phone));
         }
         self.request(phone, builder, body)
@@ -350,9 +350,22 @@ impl World {
 
     /// A phone answers a request.
     pub(crate) fn answer(&mut self, phone: usize, request: &Asked, status: u16, body: Option<&str>) {
+        self.answer_with(phone, request, status, &[], body);
+    }
+
+    /// The same with header lines of its own.
+    pub(crate) fn answer_with(
+        &mut self,
+        phone: usize,
+        request: &Asked,
+        status: u16,
+        lines: &[(HeaderName, &str)],
+        body: Option<&str>,
+    ) {
         let tag = format!("phone{phone}");
         let builder = MessageBuilder::response(&request.message, status, "", Some(&tag))
             .header(HeaderName::Contact, &contact(phone));
+        let builder = lines.iter().fold(builder, |builder, (name, value)| builder.header(*name, value));
         let now = self.now;
         self.phones[phone].endpoint.respond(request.txn, outgoing(builder, body), now);
         self.run();
@@ -466,10 +479,23 @@ impl World {
     }
 
     pub(crate) fn talk_between(&mut self, a: usize, b: usize) -> (Dialog, Dialog) {
-        self.invite(a, "1001", Some(&sdp(a)));
+        self.talk_with(a, b, &[], &[])
+    }
+
+    /// The same with header lines of either side in INVITE and 200.
+    pub(crate) fn talk_with(
+        &mut self,
+        a: usize,
+        b: usize,
+        asks: &[(HeaderName, &str)],
+        answers: &[(HeaderName, &str)],
+    ) -> (Dialog, Dialog) {
+        let builder = self.invite_builder(a, "1001");
+        let builder = asks.iter().fold(builder, |builder, (name, value)| builder.header(*name, value));
+        self.request(a, builder, Some(&sdp(a)));
         let asked = self.asked(b, Method::Invite);
         self.answer(b, &asked, 180, None);
-        self.answer(b, &asked, 200, Some(&sdp(b)));
+        self.answer_with(b, &asked, 200, answers, Some(&sdp(b)));
         self.acked(b);
         self.settle(b, &asked);
         let caller = self.caller(a);

@@ -8,6 +8,8 @@ mod lost;
 mod names;
 mod ring;
 mod talk;
+mod timers;
+mod update;
 
 pub(crate) use host::golden;
 

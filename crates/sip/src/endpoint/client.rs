@@ -409,6 +409,7 @@ fn input_of(timer: Timer) -> Option<Input> {
         | Timer::L
         | Timer::Trying
         | Timer::Success
+        | Timer::Slow
         | Timer::Late
         | Timer::Dial => return None,
     })

@@ -36,7 +36,7 @@ struct Server {
     flow: Flow,
     /// The port of sent-by, when answers may be taken there over a new connection; else 0 (RFC 3261 §18.2.2).
     port: u16,
-    /// An INVITE until its first answer.
+    /// The request until its first answer, for a 100.
     request: Bytes,
     /// The last answer, while it may be needed again.
     response: Bytes,
@@ -141,7 +141,7 @@ impl Servers {
             merge,
             flow: reply_flow(&via, flow, shared.config.force_rport),
             port: port_for_new_connection(&via, &flow),
-            request: if invite { message.bytes().clone() } else { Bytes::new() },
+            request: message.bytes().clone(),
             response: Bytes::new(),
             repeat: None,
             guard: None,
@@ -454,6 +454,7 @@ fn input_of(timer: Timer) -> Option<Input> {
         Timer::Trying => Input::Invite(invite_server::Event::TimerTrying),
         Timer::Success => Input::Invite(invite_server::Event::TimerSuccess),
         Timer::J => Input::Other(server::Event::TimerJ),
+        Timer::Slow => Input::Other(server::Event::TimerSlow),
         Timer::Late => Input::Other(server::Event::TimerLate),
         Timer::A | Timer::B | Timer::D | Timer::E | Timer::F | Timer::K | Timer::M | Timer::Cancelled | Timer::Dial => {
             return None;

@@ -31,22 +31,24 @@ pub enum Event {
     TransportFailed,
     /// Timer J.
     TimerJ,
+    /// The user takes long: the client is told once that its request is being worked on (RFC 4320 §4.1).
+    TimerSlow,
     /// The client has given up by now, so no answer may follow (RFC 4320 §4.2).
     TimerLate,
 }
 
-use Effect::{DropRequest, PassUp, ResendResponse, SendResponse, Start, StopGuard, TellServerFailed};
+use Effect::{DropRequest, PassUp, ResendResponse, SendResponse, SendTrying, Start, StopGuard, TellServerFailed};
 use State::{Completed, Proceeding, Terminated, Trying};
 
 /// The machine. `Start` is a move from Trying to itself: a transaction is born there.
 #[rustfmt::skip]
 pub const TABLE: &[Row<State, Event>] = &[
-    Row { from: Trying, event: Event::Start, to: Trying, effects: &[DropRequest, PassUp, Start(Timer::Late)] },
+    Row { from: Trying, event: Event::Start, to: Trying, effects: &[PassUp, Start(Timer::Slow)] },
     Row { from: Trying, event: Event::Retransmission, to: Trying, effects: &[] },
-    Row { from: Trying, event: Event::Provisional, to: Proceeding, effects: &[SendResponse] },
-    Row { from: Trying, event: Event::Final, to: Completed, effects: &[StopGuard, SendResponse, Start(Timer::J)] },
+    Row { from: Trying, event: Event::Provisional, to: Proceeding, effects: &[StopGuard, DropRequest, SendResponse, Start(Timer::Late)] },
+    Row { from: Trying, event: Event::TimerSlow, to: Proceeding, effects: &[SendTrying, DropRequest, Start(Timer::Late)] },
+    Row { from: Trying, event: Event::Final, to: Completed, effects: &[StopGuard, DropRequest, SendResponse, Start(Timer::J)] },
     Row { from: Trying, event: Event::TransportFailed, to: Terminated, effects: &[TellServerFailed] },
-    Row { from: Trying, event: Event::TimerLate, to: Terminated, effects: &[TellServerFailed] },
     Row { from: Proceeding, event: Event::Retransmission, to: Proceeding, effects: &[ResendResponse] },
     Row { from: Proceeding, event: Event::Provisional, to: Proceeding, effects: &[SendResponse] },
     Row { from: Proceeding, event: Event::Final, to: Completed, effects: &[StopGuard, SendResponse, Start(Timer::J)] },

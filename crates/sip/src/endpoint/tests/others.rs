@@ -84,10 +84,35 @@ fn an_answer_that_comes_too_late_is_not_sent() {
         Event::Request { txn, .. } => *txn,
         other => panic!("{other:?}"),
     };
-    assert_eq!(bed.told(), ["0 MESSAGE", "32000 server failed"]);
+    assert_eq!(
+        (bed.told(), bed.sent()),
+        (vec!["0 MESSAGE".into(), "32000 server failed".into()], vec!["3500 100".into()])
+    );
     bed.endpoint.respond(txn, MessageBuilder::request("X", "x:y").into(), bed.now);
     bed.pump();
     assert_eq!((bed.sent().len(), bed.endpoint.transactions()), (0, 0));
+}
+
+#[test]
+fn a_request_that_takes_long_is_told_so_once() {
+    let mut bed = Bed::new();
+    let request = text("MESSAGE", "z9hG4bK1", "Timestamp: 54\n");
+    bed.receive(udp(), &request).unwrap();
+    for ms in [500, 1_500, 3_499] {
+        bed.run_to(ms);
+        bed.receive(udp(), &request).unwrap();
+    }
+    assert_eq!(bed.sent(), [""; 0]);
+    bed.run_to(3_500);
+    let trying = bed.sent[0].2.clone();
+    assert_eq!((trying.to_tag(), trying.header(HeaderName::Timestamp)), (None, Some("54")));
+    bed.run_to(7_500);
+    bed.receive(udp(), &request).unwrap();
+    bed.run_to(31_000);
+    bed.respond(200);
+    assert_eq!(bed.sent(), ["3500 100", "7500 100", "31000 200"]);
+    bed.run_to(70_000);
+    assert_eq!((bed.told(), bed.endpoint.transactions()), (vec!["0 MESSAGE".into()], 0));
 }
 
 #[test]

@@ -1,0 +1,54 @@
+//! What a leg has beyond a plain call. Most legs have nothing of it, and pay nothing for it.
+
+use crate::leg::Leg;
+use crate::session::Session;
+use sip::ClientTxn;
+
+/// What a leg has beyond a plain call.
+#[derive(Debug, Default)]
+pub(crate) struct More {
+    /// What it was called with, until it answers: it may have to be called again.
+    pub(crate) dialled: Option<Dialled>,
+    /// Its session timer (RFC 4028).
+    pub(crate) session: Option<Session>,
+    /// Our UPDATE that refreshes it.
+    pub(crate) refreshing: Option<ClientTxn>,
+}
+
+/// What an INVITE of ours outside dialogs is made of.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    /// The Request-URI.
+    pub(crate) request_uri: String,
+    /// The URI in To.
+    pub(crate) to_uri: String,
+    /// Route values in order.
+    pub(crate) route: Vec<String>,
+    /// The session that it asks for and the shortest that it would take; 0: none. Units: seconds.
+    pub(crate) session_s: (u32, u32),
+    /// How often it asked for a longer one.
+    pub(crate) raised: u8,
+}
+
+impl More {
+    fn is_empty(&self) -> bool {
+        let More { dialled, session, refreshing } = self;
+        dialled.is_none() && session.is_none() && refreshing.is_none()
+    }
+}
+
+impl Leg {
+    /// What it has beyond a plain call; made when first needed.
+    pub(crate) fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// It answered: what it was called with is not needed any more. Gives the shortest session that it was offered.
+    pub(crate) fn forget_dialled(&mut self) -> u32 {
+        let Some(mut more) = self.more.take() else { return 0 };
+        let dialled = more.dialled.take();
+        // A call that is up keeps no room for what it does not have.
+        self.more = (!more.is_empty()).then_some(more);
+        dialled.map_or(0, |dialled| dialled.session_s.1)
+    }
+}

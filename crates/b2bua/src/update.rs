@@ -1,0 +1,98 @@
+//! UPDATE (RFC 3311): a refresh is answered here, an offer is carried to the other leg as an UPDATE of ours, or as an
+//! INVITE where the other side does not take UPDATE.
+
+use crate::call::{Call, SDP, read_body};
+use crate::desk::Desk;
+use crate::event::Output;
+use crate::exchange::{Exchange, Move};
+use crate::identity::contact_value;
+use crate::leg::LegState;
+use crate::session;
+use bytes::Bytes;
+use sip::{HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
+use words::Time;
+
+impl Call {
+    /// UPDATE inside the dialog of a leg.
+    pub(crate) fn handle_update(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: Message, now: Time) {
+        let offer = session::check(&message, desk.config.session).and_then(|()| read_body(&message));
+        let offer = match offer {
+            Ok(offer) => offer,
+            Err(refusal) => return self.refuse_with(desk, at, txn, &message, &refusal),
+        };
+        let Some(offer) = offer else { return self.answer_update(desk, at, txn, &message, None, now) };
+        let n = self.legs[at].n;
+        let other = self.other_of(n);
+        if let Some(status) = self.pending(n, other) {
+            return self.refuse_for_now(desk, at, txn, &message, status);
+        }
+        let carried = match other {
+            Some(other) => self.question(desk, other, Some(&offer)),
+            None => self.own_answer(desk, Some(&offer)),
+        };
+        let Some(carried) = carried else {
+            return self.refuse_request(desk, n, txn, &message, 488, "");
+        };
+        let by_update = other.and_then(|n| self.place(n)).is_some_and(|at| self.legs[at].takes.update);
+        let mut exchange = Exchange::new(n, other, Some(offer), Some(message));
+        (exchange.server, exchange.by_update) = (Some(txn), by_update);
+        self.exchange = Some(Box::new(exchange));
+        let event = if other.is_some() { Move::Ask } else { Move::AnswerAtOnce };
+        self.advance(desk, event, carried, now);
+    }
+
+    /// Why a leg's new offer cannot be taken now: 500 while an offer of its own has no answer, 491 while one that it was
+    /// made has none (RFC 3311 §5.2), or while the other leg is not ready.
+    fn pending(&self, n: u16, other: Option<u16>) -> Option<u16> {
+        let confirmed = |n: u16| self.place(n).is_some_and(|at| self.legs[at].state == LegState::Confirmed);
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.asker == n)
+            || self.place(n).is_some_and(|at| self.legs[at].state == LegState::Incoming)
+        {
+            return Some(500);
+        }
+        (self.exchange.is_some() || !confirmed(n) || !other.is_none_or(confirmed)).then_some(491)
+    }
+
+    /// 200 to an UPDATE.
+    pub(crate) fn answer_update(
+        &mut self,
+        desk: &mut Desk,
+        at: usize,
+        txn: ServerTxn,
+        request: &Message,
+        body: Option<Bytes>,
+        now: Time,
+    ) {
+        let mut builder = self.dialog_response(desk, at, request, 200);
+        let leg = &mut self.legs[at];
+        if let Some(dialog) = &mut leg.dialog {
+            dialog.refresh_target(request);
+        }
+        if matches!(leg.state, LegState::Accepted | LegState::Confirmed) {
+            self.grant_session(desk, at, request, &mut builder, now);
+        }
+        let response = Outgoing { builder, body: body.map(|body| (SDP, body)) };
+        desk.push(Output::Respond { txn, response, after_facts: false });
+    }
+
+    /// A request of ours that tells where we are, and what we take.
+    pub(crate) fn target_refresh(&mut self, desk: &mut Desk, at: usize, method: Method) -> Option<MessageBuilder> {
+        let leg = &mut self.legs[at];
+        let contact = contact_value(desk, &leg.flow, leg.tag, leg.secure);
+        let mut builder = leg.request(method)?;
+        builder.push_header(HeaderName::Contact, &contact);
+        builder.push_header(HeaderName::Allow, &desk.config.allow);
+        builder.push_header(HeaderName::UserAgent, &desk.config.server);
+        Some(builder)
+    }
+
+    /// 500 says when to come back, 491 has a rule of its own (RFC 3261 §14.1, RFC 3311 §5.2).
+    pub(crate) fn refuse_for_now(&self, desk: &mut Desk, at: usize, txn: ServerTxn, request: &Message, status: u16) {
+        let mut builder = self.response(desk, at, request, status, "");
+        if status == 500 {
+            let wait = desk.chance.below(11);
+            builder.push_header_fmt(HeaderName::RetryAfter, format_args!("{wait}"));
+        }
+        desk.respond(txn, builder);
+    }
+}
