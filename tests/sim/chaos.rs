@@ -2,10 +2,11 @@
 //! once, is on record once, and leaves nothing.
 
 use crate::flows::{millis, secs};
+use sip::Refresher;
 use std::cell::Cell;
 use switch::Command;
 use switch::account::RouteTarget;
-use tests::sim::{Do, Mood, NatKey, PhoneId, Site, Weather, World, for_seeds};
+use tests::sim::{Do, Mood, NatKey, PhoneId, Site, Timers, Weather, World, for_seeds};
 use words::{Chance, EndCause, Seed};
 
 struct Chaos {
@@ -20,7 +21,7 @@ impl Chaos {
         let mut dice = Chance::new(Seed::from_number(seed));
         let mut world = World::with(seed, |config| {
             config.calls = 4 + dice.below(8) as usize;
-            config.call_limit = secs(60 + dice.below(120));
+            config.call_limit = secs(60 + dice.below(180));
         });
         let nat = world.nat();
         let (peer, carrier) = world.peer("carrier");
@@ -74,6 +75,13 @@ impl Chaos {
         habits.acknowledges = self.dice.below(12) != 0;
         habits.refuses_changes = [None, None, None, Some(488), Some(500)][self.dice.below(5) as usize];
         habits.speaks = self.dice.below(10) != 0;
+        habits.takes_update = self.dice.below(2) == 0;
+        habits.changes_by_update = habits.takes_update && self.dice.below(2) == 0;
+        let refresher = [None, Some(Refresher::Uac), Some(Refresher::Uas)][self.dice.below(3) as usize];
+        let interval = [0, 30, 90, 200][self.dice.below(4) as usize];
+        let min = [90, 100, 2_000][self.dice.below(3) as usize];
+        let forgets = self.dice.below(4) == 0;
+        habits.timers = (self.dice.below(2) == 0).then_some(Timers { interval, min, refresher, forgets });
     }
 
     /// One thing happens.

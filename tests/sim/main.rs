@@ -12,4 +12,5 @@ mod registration;
 mod replay;
 mod ring;
 mod shell;
+mod timers;
 mod trouble;

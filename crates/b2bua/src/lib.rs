@@ -9,8 +9,8 @@
 //! send.
 //!
 //! RFCs: 3261 §12–§15 (dialogs, offers, ends of calls), §16.7 (the best of many failures), 3264 (offer and answer
-//! across), 3326 (`Reason`), 3398 and 3960 (early media: the first leg that speaks is heard), 6026, 6086 (INFO), 3311 (UPDATE), 4028
-//! (session timers).
+//! across), 3311 (UPDATE), 3326 (`Reason`), 3398 and 3960 (early media: the first leg that speaks is heard), 4028 (session
+//! timers), 6026, 6086 (INFO).
 //!
 //! ```
 //! use b2bua::{Calls, Config, Output};

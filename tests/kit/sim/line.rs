@@ -1,5 +1,6 @@
 //! A line of a phone: its side of one call.
 
+use crate::sim::phone::TimedSession;
 use crate::sim::script::Do;
 use crate::sim::session::Session;
 use bytes::Bytes;
@@ -63,6 +64,12 @@ pub struct Line {
     pub changes: Vec<u16>,
     /// How often the other side changed the media.
     pub asked: u32,
+    /// How often it refreshed its session.
+    pub refreshes: u32,
+    /// How often the other side did, without a description.
+    pub refreshed: u32,
+    /// Its session timer.
+    pub timer: Option<TimedSession>,
     /// The bodies of its INFOs that came.
     pub digits: Vec<String>,
     /// How it ended.
@@ -73,6 +80,10 @@ pub struct Line {
     pub invite: Option<Message>,
     pub(crate) sip: Side,
     pub(crate) without_offer: bool,
+    /// How often a session timer was set.
+    pub(crate) timers_set: u32,
+    /// The longest Min-SE that it was told.
+    pub(crate) min_se: Option<u32>,
     /// Its change that is under way or waits to be tried again.
     pub(crate) change: Option<Do>,
     /// A BYE is to follow the ACK.
@@ -90,6 +101,8 @@ pub(crate) struct Side {
     pub(crate) dialog: Option<Box<Dialog>>,
     /// Its INVITE that has no final answer.
     pub(crate) asking: Option<ClientTxn>,
+    /// Its UPDATE that has no final answer.
+    pub(crate) updating: Option<ClientTxn>,
     /// The other side's INVITE whose ACK (or whose answer) is missing.
     pub(crate) theirs: Option<Theirs>,
     /// The last ACK that it sent: CSeq and body.
@@ -109,6 +122,13 @@ pub(crate) struct Theirs {
     pub(crate) answered: bool,
 }
 
+impl Side {
+    /// Whether a change is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.asking.is_some() || self.updating.is_some() || self.theirs.is_some()
+    }
+}
+
 impl Line {
     pub(crate) fn new(state: LineState, number: String, call_id: String, tag: String, session: Session) -> Self {
         Line {
@@ -117,12 +137,17 @@ impl Line {
             statuses: Vec::new(),
             changes: Vec::new(),
             asked: 0,
+            refreshes: 0,
+            refreshed: 0,
+            timer: None,
             digits: Vec::new(),
             ending: None,
             session,
             invite: None,
-            sip: Side { call_id, tag, cseq: 1, dialog: None, asking: None, theirs: None, acked: None },
+            sip: Side { call_id, tag, cseq: 1, dialog: None, asking: None, updating: None, theirs: None, acked: None },
             without_offer: false,
+            timers_set: 0,
+            min_se: None,
             change: None,
             bye_owed: false,
             cancelled: false,

@@ -3,8 +3,10 @@
 mod called;
 mod calling;
 mod change;
+mod keep;
 mod register;
 
+pub use keep::Session as TimedSession;
 pub use register::Registration;
 
 use crate::sim::line::{Line, LineState};
@@ -77,6 +79,7 @@ pub(crate) enum Asked {
     Invite { line: usize, tries: u8 },
     Change { line: usize, tries: u8 },
     Bye { line: usize, tries: u8 },
+    Update { line: usize, tries: u8 },
     Info,
 }
 
@@ -140,6 +143,7 @@ impl Phone {
             Do::Refuse(status) => self.refuse(line, status, now),
             Do::HangUp => self.hang_up(line, now),
             Do::Hold | Do::Resume | Do::Refresh | Do::Move => self.change(line, what, now),
+            Do::Keep(nth) => self.keep(line, nth, now),
             Do::Digit(digit) => self.digit(line, digit, now),
         }
         self.settle(now);
@@ -214,6 +218,7 @@ impl Phone {
             Asked::Invite { line, tries } => self.call_answered(line, tries, message, now),
             Asked::Change { line, tries } => self.change_answered(line, tries, message, now),
             Asked::Bye { line, tries } => self.bye_answered(line, tries, message, now),
+            Asked::Update { line, tries } => self.update_answered(line, tries, message, now),
             Asked::Info => {}
         }
     }
@@ -225,6 +230,10 @@ impl Phone {
             // RFC 3261 §12.2.1.2: the dialog is over.
             Asked::Change { line, .. } => {
                 self.lines[line].sip.asking = None;
+                self.hang_up(line, now);
+            }
+            Asked::Update { line, .. } => {
+                self.lines[line].sip.updating = None;
                 self.hang_up(line, now);
             }
             Asked::Bye { line, .. } => self.lines[line].end(crate::sim::line::Ending::Own),

@@ -1,5 +1,6 @@
 //! What phones do: when they are told, and by themselves.
 
+use sip::Refresher;
 use std::time::Duration;
 
 /// Something for a phone to do.
@@ -32,6 +33,8 @@ pub enum Do {
     Resume,
     /// A re-INVITE that leaves the offer to the other side.
     Refresh,
+    /// Refresh the session, or give it up, unless it was refreshed since it was set for that time.
+    Keep(u32),
     /// An INFO with a digit.
     Digit(char),
     /// Speak from another port of its media address from now on, and say so.
@@ -50,6 +53,33 @@ impl Do {
     }
 }
 
+/// What a phone does about session timers (RFC 4028).
+#[derive(Clone, Copy, Debug)]
+pub struct Timers {
+    /// What it asks for when it calls; 0: nothing. Units: seconds.
+    pub interval: u32,
+    /// The shortest that it takes. Units: seconds.
+    pub min: u32,
+    /// Whom it wants to refresh, by their roles in the request.
+    pub refresher: Option<Refresher>,
+    /// It takes the part of refreshing and does not do it.
+    pub forgets: bool,
+}
+
+impl Timers {
+    /// A phone that asks for this interval and leaves the rest to the other side.
+    pub const fn of(interval: u32) -> Timers {
+        Timers { interval, min: 90, refresher: None, forgets: false }
+    }
+
+    /// The same, and wants this one to refresh.
+    #[must_use]
+    pub const fn by(mut self, refresher: Refresher) -> Timers {
+        self.refresher = Some(refresher);
+        self
+    }
+}
+
 /// How a phone behaves by itself.
 #[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
 #[derive(Clone, Debug)]
@@ -64,6 +94,12 @@ pub struct Habits {
     pub stubborn: bool,
     /// Refuses changes of media with this status.
     pub refuses_changes: Option<u16>,
+    /// Its session timers; `None`: it knows of none.
+    pub timers: Option<Timers>,
+    /// Takes UPDATE, and refreshes by it.
+    pub takes_update: bool,
+    /// Holds and resumes by UPDATE.
+    pub changes_by_update: bool,
     /// Sends media while it talks.
     pub speaks: bool,
     /// Registers again when half of its time is over.
@@ -78,6 +114,9 @@ impl Default for Habits {
             acknowledges: true,
             stubborn: false,
             refuses_changes: None,
+            timers: None,
+            takes_update: false,
+            changes_by_update: false,
             speaks: true,
             refreshes: false,
         }

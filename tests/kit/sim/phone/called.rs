@@ -13,6 +13,7 @@ impl Phone {
             return self.requested_inside(txn, &message, now);
         }
         match message.method() {
+            Method::Invite if self.too_short(txn, &message, now) => {}
             Method::Invite => self.ring(txn, message),
             Method::Options => self.plain(txn, &message, 200, now),
             _ => self.plain(txn, &message, 405, now),
@@ -34,6 +35,8 @@ impl Phone {
             return self.plain(txn, message, 500, now);
         }
         match message.method() {
+            Method::Update => self.update_asked(line, txn, message, now),
+            Method::Invite if self.too_short(txn, message, now) => {}
             Method::Invite => self.asked_to_change(line, txn, message, now),
             Method::Bye => {
                 let reason = message.header(HeaderName::Reason).map(str::to_owned);
@@ -93,6 +96,7 @@ impl Phone {
         let Some((txn, message)) = self.waiting(line) else { return };
         let body = self.describe(line, &message);
         let builder = self.response(line, &message, 200).header(HeaderName::Contact, &self.contact());
+        let builder = self.grant_timer(line, &message, builder);
         let found = &mut self.lines[line];
         found.state = LineState::Accepted;
         if let Some(theirs) = &mut found.sip.theirs {
@@ -145,7 +149,7 @@ impl Phone {
         let contact = self.contact();
         let found = &mut self.lines[line];
         let refusal = match found.state {
-            LineState::Talking if found.sip.asking.is_some() || found.sip.theirs.is_some() => Some(491),
+            LineState::Talking if found.sip.is_busy() => Some(491),
             LineState::Talking => self.habits.refuses_changes,
             LineState::Accepted => Some(491),
             LineState::Calling | LineState::Called | LineState::Leaving | LineState::Ended => Some(481),
@@ -162,6 +166,7 @@ impl Phone {
             Some(Theirs { txn, message: message.clone(), offered: false, described: None, answered: true });
         let body = self.describe(line, message);
         let builder = self.response(line, message, 200).header(HeaderName::Contact, &contact);
+        let builder = self.grant_timer(line, message, builder);
         self.respond(txn, builder, Some(body), now);
     }
 

@@ -29,6 +29,7 @@ impl Phone {
             .header_fmt(HeaderName::CSeq, format_args!("{} INVITE", found.sip.cseq))
             .header(HeaderName::Contact, &contact);
         let body = (!found.without_offer).then(|| (SDP, found.session.offer()));
+        let builder = self.with_timer(builder, line);
         let request = Outgoing { builder, body };
         let txn = self.send(Asked::Invite { line, tries }, Method::Invite, &uri, request, true, now);
         self.lines[line].sip.asking = Some(txn);
@@ -55,7 +56,9 @@ impl Phone {
             return;
         }
         found.sip.asking = None;
-        if status == 401 && !found.cancelled && tries < TRIES && self.learn(message) {
+        let goes_on = !found.cancelled && tries < TRIES;
+        let again = status == 422 && goes_on && self.raise(line, message);
+        if again || status == 401 && goes_on && self.learn(message) {
             self.lines[line].sip.cseq += 1;
             return self.invite(line, tries + 1, now);
         }
@@ -84,6 +87,7 @@ impl Phone {
         let cseq = found.sip.cseq;
         found.state = LineState::Talking;
         let gave_up = found.cancelled;
+        self.timer_granted(line, message);
         self.acknowledge(line, cseq, answer, now);
         if gave_up {
             return self.bye(line, 0, now);

@@ -13,7 +13,7 @@ use words::Time;
 impl Phone {
     pub(super) fn change(&mut self, line: usize, what: Do, now: Time) {
         let Some(found) = self.lines.get_mut(line).filter(|line| line.talks()) else { return };
-        if found.sip.asking.is_some() || found.sip.theirs.is_some() {
+        if found.sip.is_busy() {
             // One at a time (RFC 3261 §14.1).
             return self.later(BUSY, line, what);
         }
@@ -27,6 +27,9 @@ impl Phone {
             }
             _ => {}
         }
+        if self.habits.changes_by_update && !matches!(what, Do::Refresh | Do::Keep(_)) {
+            return self.update(line, Some(&what), 0, now);
+        }
         found.change = Some(what);
         self.reinvite(line, 0, now);
     }
@@ -39,6 +42,7 @@ impl Phone {
         let builder = dialog.request(Method::Invite).header(HeaderName::Contact, &contact);
         found.sip.cseq = dialog.local_cseq;
         let body = (found.change != Some(Do::Refresh)).then(|| (SDP, found.session.offer()));
+        let builder = self.with_timer(builder, line);
         let request = Outgoing { builder, body };
         let txn = self.send(Asked::Change { line, tries }, Method::Invite, &uri, request, tries > 0, now);
         self.lines[line].sip.asking = Some(txn);
@@ -54,12 +58,16 @@ impl Phone {
             return;
         }
         found.sip.asking = None;
-        if status == 401 && tries < TRIES && self.learn(message) {
+        let again = status == 422 && self.raise(line, message);
+        if tries < TRIES && (again || status == 401 && self.learn(message)) {
             return self.reinvite(line, tries + 1, now);
         }
         let found = &mut self.lines[line];
-        found.changes.push(status);
         let change = found.change.take();
+        match change {
+            Some(Do::Keep(_)) => found.refreshes += u32::from(status < 300),
+            _ => found.changes.push(status),
+        }
         match status {
             200..300 => {
                 if let Some(dialog) = &mut found.sip.dialog {
@@ -71,6 +79,7 @@ impl Phone {
                     found.session.take(message.body());
                     None
                 };
+                self.timer_granted(line, message);
                 self.acknowledge(line, cseq, answer, now);
             }
             491 => {
@@ -92,7 +101,7 @@ impl Phone {
     }
 
     /// How long it waits after a glare: whoever made the Call-ID 2.1 to 4 s, the other up to 2 s (RFC 3261 §14.1).
-    fn patience(&mut self, line: usize) -> Duration {
+    pub(super) fn patience(&mut self, line: usize) -> Duration {
         let tens =
             if self.lines[line].invite.is_none() { 210 + self.chance.below(191) } else { self.chance.below(201) };
         Duration::from_millis(tens * 10)
