@@ -14,9 +14,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{ClockId, clock_nanosleep_absolute};
 use rustix::time::{Timespec, clock_gettime};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// How many datagrams the kernel dropped because the socket's receive buffer was full.
 ///
@@ -40,6 +42,18 @@ pub(crate) fn drops(socket: &impl AsFd) -> io::Result<u32> {
         )
     };
     if said == 0 { Ok(words[MEMINFO_DROPS]) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has the runtime watch a socket for reading alone: one that is watched for writing too wakes its loop after each datagram
+/// that it sent.
+///
+/// # Errors
+/// What the kernel says.
+#[expect(unsafe_code, reason = "the runtime cannot know that the descriptor stays open")]
+pub(crate) fn readable(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
+    // SAFETY: the socket owns its descriptor, gives the same one each time it is asked, and lives as long as the
+    // registration that takes it.
+    unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }.map_err(|error| error.into_parts().1)
 }
 
 /// What `SO_MEMINFO` tells, and the place of the drops in it (`SK_MEMINFO_DROPS`).

@@ -7,9 +7,10 @@ use rustix::net::{SendFlags, sendto, sockopt};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::task::{Context, Poll};
-use tokio::net::UdpSocket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use words::{ConnectionId, Flow, Transport};
 
 /// The signalling sockets of one loop. Must be made and used inside its runtime.
@@ -43,7 +44,8 @@ pub struct Counters {
 
 #[derive(Debug)]
 struct Bound {
-    socket: UdpSocket,
+    /// Registered for reading alone: a socket registered for writing too wakes its loop after each datagram that it sent.
+    socket: AsyncFd<UdpSocket>,
     local: SocketAddr,
     listener: u16,
 }
@@ -114,7 +116,7 @@ impl Udp {
         for step in 0..count {
             let place = (first + step) % count;
             let bound = &self.sockets[place];
-            match bound.socket.try_recv_from(&mut buffer) {
+            match bound.socket.try_io(Interest::READABLE, |socket| socket.recv_from(&mut buffer)) {
                 Ok((length, remote)) => {
                     self.turn.set(place + 1);
                     self.count(|c| c.received += 1);
@@ -130,7 +132,7 @@ impl Udp {
     /// Ready when a socket may have a datagram.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         for bound in &self.sockets {
-            if bound.socket.poll_recv_ready(cx).is_ready() {
+            if bound.socket.poll_read_ready(cx).is_ready() {
                 return Poll::Ready(());
             }
         }
@@ -285,8 +287,9 @@ fn open(listener: u16, address: SocketAddr) -> io::Result<Bound> {
         socket.set_send_buffer_size(BUFFER_BYTES)?;
     }
     socket.bind(&address.into())?;
-    let socket = UdpSocket::from_std(socket.into())?;
+    let socket = UdpSocket::from(socket);
     let local = socket.local_addr()?;
+    let socket = crate::batch::readable(socket)?;
     Ok(Bound { socket, local, listener })
 }
 
