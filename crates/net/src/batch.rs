@@ -16,7 +16,7 @@ use rustix::time::{Timespec, clock_gettime};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -43,6 +43,20 @@ pub(crate) fn drops(socket: &impl AsFd) -> io::Result<u32> {
     };
     if said == 0 { Ok(words[MEMINFO_DROPS]) } else { Err(io::Error::last_os_error()) }
 }
+
+/// When the datagram that was received last came in, by the wall clock; `None` when the kernel did not note it.
+#[expect(unsafe_code, reason = "SIOCGSTAMPNS is not in rustix")]
+pub(crate) fn arrival(socket: &impl AsFd) -> Option<SystemTime> {
+    let mut came = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the descriptor is borrowed, so it is open for the call; the kernel writes one timespec, and any bytes make
+    // one.
+    let said = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), SIOCGSTAMPNS, &raw mut came) };
+    let whole = Duration::from_secs(u64::try_from(came.tv_sec).ok()?);
+    (said == 0).then(|| SystemTime::UNIX_EPOCH + whole + Duration::from_nanos(came.tv_nsec.unsigned_abs()))
+}
+
+/// `SIOCGSTAMPNS` with the machine's own timespec (Linux, asm-generic/sockios.h).
+const SIOCGSTAMPNS: libc::Ioctl = 0x8907;
 
 /// Has the runtime watch a socket for reading alone: one that is watched for writing too wakes its loop after each datagram
 /// that it sent.

@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use words::{ConnectionId, Flow, Transport};
@@ -207,6 +208,16 @@ impl Udp {
     /// of the kernel, so ask every few seconds at most; 0 where there is none.
     pub fn overflowed(&self) -> u64 {
         self.sockets.iter().filter_map(|bound| crate::batch::drops(&bound.socket).ok()).map(u64::from).sum()
+    }
+
+    /// How long the last datagram of [`Udp::try_recv`] had waited in its socket; zero when the kernel did not note when
+    /// it came. It begins to note with the first question.
+    pub fn waited(&self) -> Duration {
+        // `turn` is the place behind the socket that gave it.
+        let Some(bound) = self.turn.get().checked_sub(1).and_then(|place| self.sockets.get(place)) else {
+            return Duration::ZERO;
+        };
+        crate::batch::arrival(&bound.socket).and_then(|came| came.elapsed().ok()).unwrap_or_default()
     }
 
     /// What happened so far.

@@ -54,12 +54,35 @@ pub struct Endpoint {
     shared: Shared,
     clients: Clients,
     servers: Servers,
+    /// How new work is refused, while it is.
+    busy: Option<RetryAfter>,
+}
+
+/// What a refusal says about when to come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// [`EndpointLimits::retry_after_s`].
+    Told,
+    /// Nothing: a trunk would send no call at all for that long.
+    Withheld,
 }
 
 impl Endpoint {
     /// An endpoint without transactions.
     pub fn new(config: EndpointConfig, chance: Chance, now: Time) -> Self {
-        Endpoint { shared: Shared::new(config, chance, now), clients: Clients::new(), servers: Servers::new() }
+        Endpoint {
+            shared: Shared::new(config, chance, now),
+            clients: Clients::new(),
+            servers: Servers::new(),
+            busy: None,
+        }
+    }
+
+    /// From now on new requests that mean work (INVITE, REGISTER, SUBSCRIBE, PUBLISH and MESSAGE outside dialogs) are
+    /// answered 503 without a memory, or taken again with `None`. Everything that is under way goes on: a repeated
+    /// request is still known.
+    pub fn refuse_new(&mut self, how: Option<RetryAfter>) {
+        self.busy = how;
     }
 
     /// Takes one datagram or one frame.
@@ -281,8 +304,12 @@ impl Endpoint {
 
     /// What a new request must pass; gives the key under which it is found when it comes again on another way.
     fn admit(&self, message: &Message) -> Result<Option<u128>, Refused> {
-        message.check()?;
         let in_dialog = message.to_tag().is_some();
+        let work = [Method::Invite, Method::Register, Method::Subscribe, Method::Publish, Method::Message];
+        if self.busy.is_some() && !in_dialog && work.contains(&message.method()) {
+            return Err(Refused::Busy);
+        }
+        message.check()?;
         let most = self.shared.config.limits.transactions + if in_dialog { self.headroom() } else { 0 };
         if self.transactions() >= most {
             return Err(Refused::Full);
@@ -318,7 +345,8 @@ impl Endpoint {
         let reason = if let Refused::BadHeader(error) = refused { error.reason() } else { "" };
         let mut answer = self.stateless(request, status, reason, None);
         let retry_after_s = self.shared.config.limits.retry_after_s;
-        if matches!(refused, Refused::Full) && retry_after_s > 0 {
+        let told = self.busy != Some(RetryAfter::Withheld);
+        if matches!(refused, Refused::Full | Refused::Busy) && told && retry_after_s > 0 {
             answer = answer.header_number(HeaderName::RetryAfter, retry_after_s);
         }
         self.send_response_statelessly(request, flow, answer.into());

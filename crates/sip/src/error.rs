@@ -30,6 +30,9 @@ pub enum Refused {
     /// The table of transactions is full.
     #[error("too many transactions")]
     Full,
+    /// New work is not taken now, see [`crate::Endpoint::refuse_new`].
+    #[error("overloaded")]
+    Busy,
 }
 
 impl Refused {
@@ -42,7 +45,7 @@ impl Refused {
             Refused::NothingToCancel => Some(481),
             Refused::Merged => Some(482),
             Refused::TooManyHops => Some(483),
-            Refused::Full => Some(503),
+            Refused::Full | Refused::Busy => Some(503),
         }
     }
 }

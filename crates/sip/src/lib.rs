@@ -43,7 +43,9 @@ pub mod timer;
 pub mod txn;
 
 pub use dialog::Dialog;
-pub use endpoint::{Advertised, ClientTxn, Endpoint, EndpointConfig, EndpointLimits, Event, Output, ServerTxn, Target};
+pub use endpoint::{
+    Advertised, ClientTxn, Endpoint, EndpointConfig, EndpointLimits, Event, Output, RetryAfter, ServerTxn, Target,
+};
 pub use error::{DialogError, OutOfOrder, Refused};
 pub use framing::{Datagram, Frame, Framer, FramingError, classify_datagram};
 pub use msg::{

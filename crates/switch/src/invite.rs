@@ -76,7 +76,7 @@ impl Switch {
     }
 
     fn has_room(&self) -> bool {
-        !self.gate.draining && !self.gate.overloaded && !self.stream.is_full() && self.calls.len() < self.config.calls
+        !self.gate.draining && !self.stream.is_full() && self.calls.len() < self.config.calls
     }
 }
 

@@ -13,7 +13,7 @@ use b2bua::Calls;
 use bytes::Bytes;
 use media::command::{MediaCommand, MediaReport};
 use registrar::{Door, Registrar};
-use sip::{Endpoint, Message, Outgoing, ServerTxn};
+use sip::{Endpoint, Message, Outgoing, Refused, RetryAfter, ServerTxn};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use words::{AccountId, CallId, Chance, Clock, ConnectionId, Event, Fact, Flow, Seed, Seq, ShardId, Time, Transport};
@@ -243,7 +243,10 @@ impl Switch {
                 self.outputs.push_back(Output::Reply { id, reply });
             }
             Input::Clock(clock) => self.clock = clock,
-            Input::Overloaded(overloaded) => self.gate.overloaded = overloaded,
+            Input::Overloaded(overloaded) => {
+                self.gate.overloaded = overloaded;
+                self.endpoint.refuse_new(None);
+            }
         }
         self.settle(now);
     }
@@ -330,8 +333,14 @@ impl Switch {
 
     fn handle_message(&mut self, flow: Flow, bytes: Bytes, now: Time) {
         self.counters.messages += 1;
-        if self.endpoint.handle_message(flow, bytes, now).is_err() {
-            self.counters.refused_messages += 1;
+        if self.gate.overloaded {
+            let trunk = self.peers.at(flow.remote).is_some();
+            self.endpoint.refuse_new(Some(if trunk { RetryAfter::Withheld } else { RetryAfter::Told }));
+        }
+        match self.endpoint.handle_message(flow, bytes, now) {
+            Ok(()) => {}
+            Err(Refused::Busy) => self.counters.calls_refused += 1,
+            Err(_) => self.counters.refused_messages += 1,
         }
     }
 

@@ -78,9 +78,10 @@ pub(crate) struct Inbox {
 /// Whether the loop keeps up.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
-    /// Turns in a row that used their whole budget of datagrams.
-    full_turns: u32,
+    /// Whether the last turn left datagrams behind.
+    backlog: bool,
     shedding: bool,
+    next_warning: Time,
     next_clock: Time,
 }
 
@@ -141,19 +142,34 @@ impl Running {
     }
 
     fn datagrams(&mut self) {
-        let mut taken = 0;
-        while taken < DATAGRAMS_PER_TURN {
-            let Some((bytes, flow)) = self.wire.udp.try_recv() else { break };
-            taken += 1;
+        for taken in 1..=DATAGRAMS_PER_TURN {
+            let Some((bytes, flow)) = self.wire.udp.try_recv() else {
+                self.load.backlog = false;
+                return self.weigh(Duration::ZERO);
+            };
+            if taken % WEIGHED == 0 {
+                let waited = self.wire.udp.waited();
+                self.weigh(waited);
+            }
             self.datagram(bytes, flow);
         }
-        self.load.full_turns = if taken == DATAGRAMS_PER_TURN { self.load.full_turns + 1 } else { 0 };
-        let shedding = self.load.full_turns >= FULL_TURNS;
-        if shedding != self.load.shedding {
-            self.load.shedding = shedding;
-            tracing::warn!(shedding, "the loop is at its limit: new calls are refused until it keeps up");
-            self.input(Input::Overloaded(shedding));
+        self.load.backlog = true;
+    }
+
+    /// Sheds new work while what comes has waited too long. Refusing costs a tenth of a call, so a backlog of new calls
+    /// shrinks as soon as they are late, and what is under way is hardly held up.
+    fn weigh(&mut self, waited: Duration) {
+        let shedding = waited > PATIENCE;
+        if shedding == self.load.shedding {
+            return;
         }
+        self.load.shedding = shedding;
+        let now = self.clocks.now();
+        if shedding && now >= self.load.next_warning {
+            self.load.next_warning = now + CLOCK_EVERY;
+            tracing::warn!(?waited, "the loop is at its limit: calls that come too late are refused");
+        }
+        self.input(Input::Overloaded(shedding));
     }
 
     fn datagram(&mut self, bytes: Bytes, flow: Flow) {
@@ -302,7 +318,7 @@ impl Running {
 
     /// Waits for something to do; `false` when the loop is to end.
     async fn sleep(&mut self) -> bool {
-        if self.load.full_turns > 0 {
+        if self.load.backlog {
             // Connections are tasks of this thread: a flood of datagrams must not keep them waiting.
             tokio::task::yield_now().await;
             return self.inbox.stop.try_recv().is_err();
@@ -388,8 +404,10 @@ fn tell_tls_failure(remote: std::net::SocketAddr, diagnosis: Option<words::diagn
 const DATAGRAMS_PER_TURN: usize = 64;
 /// Stream events of one turn.
 const EVENTS_PER_TURN: usize = 64;
-/// So many full turns in a row mean that the loop does not keep up: about a tenth of a second of work at its peak.
-const FULL_TURNS: u32 = 64;
+/// Every so many datagrams of a turn the loop asks how long the one in hand has waited.
+const WEIGHED: usize = 8;
+/// A request that waited longer finds its sender about to repeat it (T1 is 500 ms): new work is refused from here on.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// How often both clocks are read together, so that a stepped wall clock is seen.
 const CLOCK_EVERY: Duration = Duration::from_secs(10);
 /// How long a stop waits for calls to end.

@@ -6,6 +6,7 @@ use net::SendError;
 use net::udp::Udp;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 use words::diagnosis::Diagnosis;
 use words::{ConnectionId, Flow, Transport};
 
@@ -123,5 +124,24 @@ fn a_taken_port_and_a_foreign_address_are_named() {
         let foreign = Udp::bind(&[(0, "192.0.2.1:5060".parse().unwrap())]).unwrap_err();
         assert_eq!(foreign.diagnosis(), None);
         assert_eq!(udp.send_to("192.0.2.1:5060".parse().unwrap(), first(&udp), b"x"), Err(SendError::Gone));
+    });
+}
+
+#[test]
+fn a_datagram_knows_how_long_it_waited() {
+    on_loop(async {
+        let ours = Udp::bind(&[(0, "127.0.0.1:0".parse().unwrap())]).unwrap();
+        let phone = Udp::bind(&[(0, "127.0.0.1:0".parse().unwrap())]).unwrap();
+        assert_eq!(ours.waited(), Duration::ZERO);
+        // The first question makes the kernel take notes.
+        phone.send_to(first(&phone), first(&ours), b"one").unwrap();
+        receive(&ours).await;
+        ours.waited();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        phone.send_to(first(&phone), first(&ours), b"two").unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        receive(&ours).await;
+        let waited = ours.waited();
+        assert!(waited >= Duration::from_millis(30) && waited < Duration::from_secs(5), "{waited:?}");
     });
 }
