@@ -151,6 +151,23 @@ impl Exchange {
         self.sent.clear();
     }
 
+    /// From now on new calls are refused, or taken again.
+    pub fn overload(&mut self, on: bool) {
+        self.switch.handle(Input::Overloaded(on), self.now);
+    }
+
+    /// A call that is refused: INVITE, 503 and ACK.
+    ///
+    /// # Panics
+    /// When the exchange does not refuse it.
+    pub fn refuse(&mut self) {
+        self.calls += 1;
+        self.input(CALLER, &request("INVITE", self.calls, "sip:9100@127.0.0.1:5060", TO, 1, OFFER));
+        let to = header(&self.take("SIP/2.0 503"), "To");
+        self.input(CALLER, &request("ACK", self.calls, "sip:9100@127.0.0.1:5060", &to, 1, ""));
+        self.sent.clear();
+    }
+
     /// How many calls are up.
     pub fn calls_up(&self) -> usize {
         self.switch.calls_up()

@@ -41,7 +41,7 @@ pub use event::{ClientTxn, Event, Output, ServerTxn, Target};
 
 use crate::error::Refused;
 use crate::msg::{HeaderName, Message, MessageBuilder, Method, Outgoing, ParseError};
-use crate::txn::key::Branch;
+use crate::txn::key::{Branch, ends_stateless};
 use bytes::Bytes;
 use client::Clients;
 use dial::{Reached, Waiting};
@@ -90,6 +90,9 @@ impl Endpoint {
     /// # Errors
     /// [`Refused`] says why it became no event; what has an answer was answered.
     pub fn handle_message(&mut self, flow: Flow, bytes: Bytes, now: Time) -> Result<(), Refused> {
+        if ends_stateless(&bytes) {
+            return Ok(());
+        }
         let message = Message::parse(bytes).map_err(|error| self.refuse_malformed(error, flow))?;
         if message.is_request() {
             self.handle_request(message, flow, now)

@@ -1,5 +1,5 @@
-//! Calls through a whole exchange in given time: `calls [COUNT] [COLD_KIB]` prints the time that the exchange takes
-//! per call. With `COLD_KIB` so much memory is written between any two messages: a loop that sleeps between messages
+//! Calls through a whole exchange in given time: `calls [COUNT] [COLD_KIB] [refuse]` prints the time that the exchange
+//! takes per call, with `refuse` per call that it refuses under overload. With `COLD_KIB` so much memory is written between any two messages: a loop that sleeps between messages
 //! finds its caches as empty. Instructions are counted by
 //! `valgrind --tool=callgrind --collect-atstart=no --toggle-collect=switch::switch::Switch::handle`.
 
@@ -28,7 +28,12 @@ fn main() {
         }
         Moment::After => sum.set(sum.get() + since.elapsed()),
     });
-    for _ in 0..count {
+    let refuse = std::env::args().any(|text| text == "refuse");
+    exchange.overload(refuse);
+    for _ in 0..if refuse { count } else { 0 } {
+        exchange.refuse();
+    }
+    for _ in 0..if refuse { 0 } else { count } {
         let up = exchange.set_up();
         exchange.end(&up);
         exchange.wait(Duration::from_millis(1));

@@ -54,17 +54,34 @@ impl Keyring {
     }
 
     /// A To tag that the same request always gets (RFC 3261 §8.2.7).
-    pub(crate) fn stateless_tag(&self, request: &Message) -> Hex<16> {
+    pub(crate) fn stateless_tag(&self, request: &Message) -> Hex<18> {
         let mut hash = Sip::new(!self.k0, self.k1);
         hash.part(value(request, HeaderName::Via));
         hash.part(value(request, HeaderName::CallId));
         hash.part(value(request, HeaderName::From));
         hash.word(u64::from(request.cseq().map_or(0, |cseq| cseq.number)));
-        let mut tag = Hex([0; 16]);
-        write_hex(&mut tag.0, hash.finish() as u64);
+        let mut tag = Hex([0; 18]);
+        tag.0[..2].copy_from_slice(STATELESS);
+        write_hex(&mut tag.0[2..], hash.finish() as u64);
         tag
     }
 }
+
+/// Whether these bytes are an ACK whose To has one of [`Keyring::stateless_tag`]: it ends a refusal that nobody
+/// remembers. Under overload there is one for each call, so it is not parsed.
+pub(crate) fn ends_stateless(bytes: &[u8]) -> bool {
+    if !bytes.starts_with(b"ACK ") {
+        return false;
+    }
+    memchr::memmem::find_iter(bytes, b";tag=s-").any(|at| {
+        let line = memchr::memrchr(b'\n', &bytes[..at]).map_or(0, |lf| lf + 1);
+        let name = bytes[line..at].split(|&byte| byte == b':').next().unwrap_or_default().trim_ascii_end();
+        name.eq_ignore_ascii_case(b"To") || name.eq_ignore_ascii_case(b"t")
+    })
+}
+
+/// No tag of a dialog of ours begins so.
+const STATELESS: &[u8] = b"s-";
 
 fn value(request: &Message, name: HeaderName) -> &[u8] {
     request.header_bytes(name).next().unwrap_or_default()
@@ -287,6 +304,16 @@ mod tests {
         assert_eq!(shard_of_branch(text.as_str()), Some(ShardId(7)));
         assert_eq!(Branch::parse("z9hG4bK000700ABCDEF0123456789abcdef"), None);
         assert_eq!(Branch::parse("z9hG4bK-1"), None);
+    }
+
+    #[test]
+    fn an_ack_to_a_stateless_answer_is_known_by_the_tag_in_its_to() {
+        let ack = |lines: &str| ends_stateless(format!("ACK sip:h SIP/2.0\r\n{lines}\r\n\r\n").as_bytes());
+        assert!(ack("From: <sip:a@h>;tag=1\r\nTo: <sip:b@h>;tag=s-0123456789abcdef"));
+        assert!(ack("From: <sip:a@h>;tag=s-1\r\nt : <sip:b@h>;tag=s-0123456789abcdef"));
+        // The same letters in a tag that the other side chose.
+        assert!(!ack("From: <sip:a@h>;tag=s-0123456789abcdef\r\nTo: <sip:b@h>;tag=7"));
+        assert!(!ends_stateless(b"BYE sip:h SIP/2.0\r\nTo: <sip:b@h>;tag=s-0123456789abcdef\r\n\r\n"));
     }
 
     #[test]
