@@ -6,7 +6,7 @@ use sip::Refresher;
 use std::cell::Cell;
 use switch::Command;
 use switch::account::RouteTarget;
-use tests::sim::{Do, Mood, NatKey, PhoneId, Site, Timers, Weather, World, for_seeds};
+use tests::sim::{Do, Mood, NatKey, Parts, PhoneId, Site, Timers, Weather, World, for_seeds};
 use words::{Chance, EndCause, Seed};
 
 struct Chaos {
@@ -51,7 +51,7 @@ impl Chaos {
 
     /// Something that a phone may do on a line.
     fn deed(&mut self) -> Do {
-        match self.dice.below(16) {
+        match self.dice.below(18) {
             0 | 1 => Do::Ring,
             2 => Do::Early,
             3..=5 => Do::Answer,
@@ -62,7 +62,18 @@ impl Chaos {
             12 => Do::Refresh,
             13 => Do::Move,
             14 => Do::Digit('5'),
+            15 | 16 => self.referral(),
             _ => Do::Register(60 + self.dice.below(300) as u32),
+        }
+    }
+
+    /// A transfer to somewhere, or to who is at the other end of another line.
+    fn referral(&mut self) -> Do {
+        let numbers = ["101", "102", "103", "104", "600", "*43", "9123", "999", "sip:1@elsewhere.example"];
+        Do::Refer {
+            to: numbers[self.dice.below(numbers.len() as u64) as usize].to_owned(),
+            instead_of: self.one_in(2).then(|| self.dice.below(6) as usize),
+            silently: self.one_in(5),
         }
     }
 
@@ -74,6 +85,7 @@ impl Chaos {
         habits.stubborn = self.dice.below(4) == 0;
         habits.acknowledges = self.dice.below(12) != 0;
         habits.refuses_changes = [None, None, None, Some(488), Some(500)][self.dice.below(5) as usize];
+        habits.parts = [Parts::AtOnce, Parts::AtSuccess, Parts::Never][self.dice.below(3) as usize];
         habits.speaks = self.dice.below(10) != 0;
         habits.takes_update = self.dice.below(2) == 0;
         habits.changes_by_update = habits.takes_update && self.dice.below(2) == 0;

@@ -13,4 +13,5 @@ mod replay;
 mod ring;
 mod shell;
 mod timers;
+mod transfer;
 mod trouble;

@@ -7,7 +7,7 @@ use crate::desk::{Desk, Due};
 use crate::end::Said;
 use crate::event::Output;
 use crate::exchange::{Effect, Exchange, Move, Stage};
-use crate::leg::{Acking, LegEvent, LegState, OurInvite};
+use crate::leg::{Acking, LegEvent, LegState};
 use crate::session;
 use bytes::Bytes;
 use media::codec::Codec;
@@ -56,7 +56,7 @@ impl Call {
         }
         let other = self.other_of(n);
         let free = |n: u16| self.place(n).is_some_and(|at| self.legs[at].state == LegState::Confirmed);
-        if open.is_some() || !free(n) || !other.is_none_or(free) {
+        if !self.is_party(n) || self.is_asking() || open.is_some() || !free(n) || !other.is_none_or(free) {
             return self.refuse_request(desk, n, txn, &message, 491, "");
         }
         let offer = session::check(&message, desk.config.session).and_then(|()| read_body(&message));
@@ -106,7 +106,9 @@ impl Call {
             let (event, carried) = refusal_of_change(status);
             return self.advance(desk, event, carried, now);
         }
-        let Some(asker_at) = self.place(asker) else { return };
+        let Some(asker_at) = self.place(asker).filter(|_| self.is_party(asker)) else {
+            return self.drop_exchange(desk, at, response);
+        };
         let n = self.legs[at].n;
         let body = read_body(response).ok().flatten();
         match (offer, body) {
@@ -141,6 +143,14 @@ impl Call {
                 }
                 self.advance(desk, Move::Failure, Carried { status: 500, ..Carried::default() }, now);
             }
+        }
+    }
+
+    /// Who asked has left meanwhile: the answer is taken all the same.
+    fn drop_exchange(&mut self, desk: &mut Desk, at: usize, response: &Message) {
+        self.clear_timer(desk, Due::Exchange);
+        if self.exchange.take().is_some_and(|exchange| !exchange.by_update) {
+            self.acknowledge_unwanted(desk, at, response);
         }
     }
 
@@ -179,8 +189,9 @@ impl Call {
         let Some((txn, cseq)) = leg.theirs else { return };
         let asker = leg.n;
         let stage = self.exchange.as_ref().filter(|exchange| exchange.asker == asker).map(|exchange| exchange.stage);
+        // Without an exchange it is one whose asker left the call.
         let answered = matches!(leg.state, LegState::Accepted | LegState::ByeOwed)
-            || matches!(stage, Some(Stage::Answered | Stage::AnswerOwed));
+            || matches!(stage, None | Some(Stage::Answered | Stage::AnswerOwed)) && leg.state != LegState::Incoming;
         if !answered || message.cseq().map(|cseq| cseq.number) != Ok(cseq) {
             return;
         }
@@ -232,6 +243,7 @@ impl Call {
 
     /// A leg thought too long about a change.
     pub(crate) fn handle_patience_over(&mut self, desk: &mut Desk, now: Time) {
+        self.cancel_joining(desk);
         let Some(mut exchange) = self.exchange.take() else { return };
         if exchange.server.is_some()
             && let Some(at) = self.place(exchange.asker)
@@ -244,6 +256,15 @@ impl Call {
         if asked {
             self.advance(desk, Move::Cancel, Carried::default(), now);
         }
+    }
+
+    /// Who asked leaves the call: its INVITE gets its final answer, and that of the other leg ends the exchange.
+    pub(crate) fn refuse_asker(&mut self, desk: &mut Desk) {
+        let Some(mut exchange) = self.exchange.take() else { return };
+        if let Some(at) = self.place(exchange.asker) {
+            self.refuse(desk, at, &mut exchange, 487);
+        }
+        self.exchange = Some(exchange);
     }
 
     /// Makes a move of the exchange and does what it asks.
@@ -347,7 +368,9 @@ impl Call {
             return self.advance(desk, Move::Ack, Carried { agreed, ..Carried::default() }, now);
         };
         let offer = self.exchange.as_mut().and_then(|exchange| exchange.offer.take());
-        let (Some(offer), Some(at)) = (offer, self.place(n)) else { return };
+        let (Some(offer), Some(at)) = (offer, self.place(n).filter(|_| self.is_party(n))) else {
+            return self.advance(desk, Move::End, Carried::default(), now);
+        };
         let for_other = self.answer_for(desk, at, &answer, &offer);
         let (offered, answered) = agreement(&offer, &answer);
         let agreed = Some(Agreed::Legs((n, offered), (asker, answered)));
@@ -364,11 +387,7 @@ impl Call {
         if exchange.by_update {
             exchange.asking = Some(txn);
         } else {
-            let cseq = leg.dialog.as_ref().map_or(0, |dialog| dialog.local_cseq);
-            let last = leg.ours.replace(OurInvite { txn, cseq, offers: body.is_some(), ack: Acking::Unneeded });
-            if last.as_ref().is_some_and(|last| matches!(last.ack, Acking::Sent(_))) {
-                leg.earlier = last;
-            }
+            leg.invites(txn, body.is_some());
         }
         let request = Outgoing { builder, body: body.map(|body| (SDP, body)) };
         desk.push(Output::Request { txn, request, target: leg.target });
@@ -459,7 +478,7 @@ fn refusal_of_change(status: u16) -> (Move, Carried) {
 pub(crate) const CODECS: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::TelephoneEvent];
 
 /// How long a leg may think about a change before it is cancelled.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The same when an UPDATE waits for it, whose transaction lasts for 64*T1 (RFC 3311 §5.2).
 const PATIENCE_OF_UPDATE: Duration = Duration::from_secs(20);

@@ -12,6 +12,7 @@ use crate::hold::{Side, settle};
 use crate::identity::contact_value;
 use crate::leg::{Acking, Leg, LegEffect, LegEvent, LegState};
 use crate::step::Step;
+use crate::transfer::Transfer;
 use crate::view::{CallState, CallView, LegLine};
 use bytes::Bytes;
 use media::command::Sound;
@@ -35,9 +36,13 @@ pub(crate) struct Call {
     pub(crate) legs: Vec<Leg>,
     pub(crate) next_leg: u16,
     pub(crate) ends: Vec<End>,
-    /// What is known until an answer.
+    /// What is known until an answer, of the caller's or of who is sought for a transfer.
     pub(crate) setup: Option<Box<Setup>>,
     pub(crate) exchange: Option<Box<Exchange>>,
+    /// Somebody comes in another's place.
+    pub(crate) transfer: Option<Box<Transfer>>,
+    /// How often that was so.
+    pub(crate) transfers: u8,
     /// INFO requests on their way to the other leg.
     pub(crate) relayed: Vec<Relayed>,
     /// The leg on the first side: the caller's, until a transfer takes it out.
@@ -67,8 +72,8 @@ pub(crate) struct Times {
 /// What a call needs until it is answered, and drops then.
 #[derive(Debug)]
 pub(crate) struct Setup {
-    pub(crate) txn: ServerTxn,
-    pub(crate) invite: Message,
+    /// The caller's INVITE; `None` when somebody is sought for a transfer.
+    pub(crate) asked: Option<(ServerTxn, Message)>,
     /// The caller's description; `None`: the callee is to offer.
     pub(crate) offer: Option<Description>,
     /// Max-Forwards for those who are rung.
@@ -83,10 +88,9 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    pub(crate) fn new(txn: ServerTxn, invite: Message, offer: Option<Description>, forwards: u8) -> Setup {
+    pub(crate) fn new(asked: Option<(ServerTxn, Message)>, offer: Option<Description>, forwards: u8) -> Setup {
         Setup {
-            txn,
-            invite,
+            asked,
             offer,
             forwards,
             ear: Ear::default(),
@@ -174,6 +178,7 @@ impl Call {
         self.state = CallState::Ended;
         desk.live -= 1;
         self.clear_timers(desk);
+        self.transfer = None;
         self.end_exchange(desk, now);
         for relayed in std::mem::take(&mut self.relayed) {
             self.refuse_request(desk, relayed.from, relayed.server, &relayed.request, 487, "");
@@ -235,7 +240,7 @@ impl Call {
 
     /// The final failure to a caller who had no answer.
     fn refuse_caller(&mut self, desk: &mut Desk, ending: &Ending) {
-        let Some(setup) = self.setup.take() else { return };
+        let Some((txn, invite)) = self.setup.take().and_then(|setup| setup.asked) else { return };
         let own;
         let failure = if let Some(failure) = &ending.failure {
             failure
@@ -243,7 +248,7 @@ impl Call {
             own = Failure::own(refusal_of(ending.cause), ending.cause);
             &own
         };
-        let mut builder = self.response(desk, 0, &setup.invite, failure.status, &failure.phrase);
+        let mut builder = self.response(desk, 0, &invite, failure.status, &failure.phrase);
         if let Some(reason) = &failure.reason {
             builder.push_header(HeaderName::Reason, reason);
         }
@@ -252,7 +257,7 @@ impl Call {
             builder.push_header(HeaderName::RetryAfter, RETRY_AFTER_S);
         }
         self.forget_theirs(desk, 0);
-        desk.respond(setup.txn, builder);
+        desk.respond(txn, builder);
     }
 
     /// BYE (RFC 3261 §15.1.1).

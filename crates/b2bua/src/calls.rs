@@ -8,12 +8,12 @@ use crate::event::{Invite, Output, Refusal};
 use crate::leg::LegState;
 use crate::step::{Step, StepError};
 use crate::tag::Tag;
-use crate::view::{CallState, CallView, LegView};
+use crate::view::{Asked, CallState, CallView, LegView};
 use media::command::{Family, MediaReport};
 use media::ports::PoolCounts;
 use sip::{ClientTxn, Event, Message};
 use slab::Slab;
-use words::{AccountId, CallId, Chance, Clock, ConnectionId, EndCause, OwnMap, Time};
+use words::{CallId, Chance, Clock, ConnectionId, EndCause, OwnMap, Time};
 
 /// The calls of one loop.
 #[derive(Debug)]
@@ -160,6 +160,7 @@ impl Calls {
                     Due::Delay => call.handle_delay(desk, now),
                     Due::Exchange => call.handle_patience_over(desk, now),
                     Due::Session => call.handle_session_due(desk, now),
+                    Due::Join => call.go_on(desk, now),
                     Due::Limit => call.end(desk, &Ending::new(EndCause::TooLong, None), now),
                     Due::Lost => call.handle_not_back(desk, now),
                     Due::Linger => call.abandon(),
@@ -194,10 +195,9 @@ impl Calls {
         self.slots.len() - self.desk.live
     }
 
-    /// Whose call asks what to do, and what was dialled; `None` when it is over.
-    pub fn asked(&self, call: CallId) -> Option<(AccountId, &str)> {
-        let call = self.get(call).filter(|call| call.state != CallState::Ended)?;
-        Some((call.account, call.who.to.number.as_str()))
+    /// What a call that asks for a plan is about; `None` when it is over.
+    pub fn asked(&self, call: CallId) -> Option<Asked<'_>> {
+        self.get(call).filter(|call| call.state != CallState::Ended).map(|call| call.asks())
     }
 
     /// One call.

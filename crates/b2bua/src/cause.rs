@@ -115,7 +115,8 @@ pub(crate) fn bye_reason(cause: EndCause) -> Option<&'static str> {
         | EndCause::NotFound
         | EndCause::Unavailable
         | EndCause::Failed(_)
-        | EndCause::Interrupted => None,
+        | EndCause::Interrupted
+        | EndCause::Transferred => None,
     }
 }
 
@@ -128,7 +129,8 @@ pub(crate) fn refusal_of(cause: EndCause) -> u16 {
         EndCause::MediaMismatch => 488,
         EndCause::Overload | EndCause::Interrupted => 503,
         EndCause::Internal => 500,
-        EndCause::Cancelled => 487,
+        // The place of a caller whose call still rings was taken, too: its INVITE is not wanted any more.
+        EndCause::Cancelled | EndCause::Transferred => 487,
         EndCause::Failed(status @ 400..=699) => status,
         EndCause::Normal
         | EndCause::NoAnswer
@@ -145,7 +147,8 @@ pub(crate) fn refusal_of(cause: EndCause) -> u16 {
 /// The `Reason` that tells losers of a fork not to list a missed call (RFC 3326 §3.1).
 pub(crate) const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 
-fn sip_reason(status: u16) -> String {
+/// The `Reason` that says which status it was.
+pub(crate) fn sip_reason(status: u16) -> String {
     let phrase = sip::reason_phrase(status);
     format!("SIP;cause={status};text=\"{phrase}\"")
 }

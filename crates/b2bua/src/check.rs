@@ -30,12 +30,11 @@ impl Call {
     }
 
     fn check_ringing(&self) -> Result<(), String> {
-        let waits = [Due::Plan, Due::Ring, Due::Delay].iter().any(|&due| self.runs(due));
         let caller = self.legs.first().is_some_and(|leg| leg.state == LegState::Incoming && leg.theirs.is_some());
         let rule = [
             ("has no setup", self.setup.is_some()),
             ("has no caller that waits", caller),
-            ("rings without an end", waits),
+            ("rings without an end", self.waits()),
             ("carries media changes before an answer", self.exchange.is_none()),
         ];
         first_broken(&rule)
@@ -45,12 +44,18 @@ impl Call {
         let caller = self.place(self.caller).is_some_and(|at| self.legs[at].state.is_live());
         let callee = self.talks_with.is_none_or(|n| self.place(n).is_some_and(|at| self.legs[at].state.is_live()));
         let rule = [
-            ("has a setup after the answer", self.setup.is_none()),
+            ("has a setup after the answer", self.setup.is_some() == self.is_seeking()),
             ("lost its caller", caller),
             ("lost its callee", callee),
             ("has no limit", self.runs(Due::Limit)),
-            ("rings", !self.legs.iter().any(|leg| leg.state.is_inviting())),
-            ("has neither callee nor service", self.talks_with.is_some() || self.service.is_some()),
+            ("rings", self.is_seeking() || !self.legs.iter().any(|leg| leg.state.is_inviting())),
+            ("seeks without an end", !self.is_seeking() || self.waits()),
+            ("joins without an end", self.transfer.is_none() || self.is_seeking() || self.joins()),
+            (
+                "talks without media ends",
+                self.legs.iter().all(|leg| !self.is_party(leg.n) || leg.end < self.ends.len()),
+            ),
+            ("has nobody to talk to", self.talks_with.is_some() || self.service.is_some() || self.is_seeking()),
         ];
         first_broken(&rule)
     }
@@ -62,9 +67,19 @@ impl Call {
             ("has media ends after its end", self.ends.is_empty()),
             ("has a setup after its end", self.setup.is_none()),
             ("has an exchange after its end", self.exchange.is_none() && self.relayed.is_empty()),
+            ("has a transfer after its end", self.transfer.is_none()),
             ("has timers after its end", only),
         ];
         first_broken(&rule)
+    }
+
+    fn waits(&self) -> bool {
+        [Due::Plan, Due::Ring, Due::Delay].iter().any(|&due| self.runs(due))
+    }
+
+    fn joins(&self) -> bool {
+        // A question ends with its transaction.
+        self.runs(Due::Join) || self.is_asking()
     }
 
     fn runs(&self, due: Due) -> bool {

@@ -44,6 +44,8 @@ pub(crate) enum Due {
     Delay,
     /// A leg does not answer a re-INVITE.
     Exchange,
+    /// Whether a leg is free to be asked for a transfer.
+    Join,
     /// The call lasts too long.
     Limit,
     /// A session is to be refreshed, or was not (RFC 4028).
@@ -55,7 +57,7 @@ pub(crate) enum Due {
 }
 
 /// How many kinds of [`Due`] there are.
-pub(crate) const DUES: usize = 9;
+pub(crate) const DUES: usize = Due::Linger as usize + 1;
 
 impl Desk {
     pub(crate) fn new(config: Config, mut chance: Chance, now: Time) -> Self {

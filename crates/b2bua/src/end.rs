@@ -119,6 +119,14 @@ impl End {
         }
     }
 
+    /// What comes from here goes nowhere, if it went to `to`.
+    pub(crate) fn unlink(&mut self, to: LegId, desk: &mut Desk) {
+        if self.linked.take_if(|linked| *linked == to).is_some() {
+            let generation = self.generation.step();
+            desk.media(MediaCommand::Unlink { from: self.name, generation });
+        }
+    }
+
     /// The leg hears a sound.
     pub(crate) fn play(&mut self, sound: Sound, desk: &mut Desk) {
         let Some(setting) = self.setting else { return };

@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, is_public};
 use crate::tag::Tag;
-use sip::{Message, Uri};
+use sip::{Dialog, HeaderName, Message, NameAddr, Uri};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use words::{CallId, Flow, Party, Transport};
@@ -12,17 +12,7 @@ use words::{CallId, Flow, Party, Transport};
 pub(crate) fn from_value(from: &Party, host: &str, tag: Tag) -> String {
     let mut value = String::with_capacity(96);
     let number = from.number.as_str();
-    let name = from.name.as_str();
-    if !name.is_empty() {
-        value.push('"');
-        for c in name.chars().filter(|c| !c.is_control()) {
-            if matches!(c, '"' | '\\') {
-                value.push('\\');
-            }
-            value.push(c);
-        }
-        value.push_str("\" ");
-    }
+    push_name(&mut value, from.name.as_str());
     value.push_str("<sip:");
     if number.is_empty() {
         // RFC 3261 §8.1.1.3 and RFC 3323 §4.1.1.3.
@@ -35,6 +25,28 @@ pub(crate) fn from_value(from: &Party, host: &str, tag: Tag) -> String {
     value.push_str(">;tag=");
     value.push_str(tag.text().as_str());
     value
+}
+
+/// `"Name" <sip:number@host>` as a header has it (RFC 3325 §9.1, RFC 3892 §2.1); `None` for nobody.
+pub(crate) fn uri_value(who: &Party, host: &str) -> Option<String> {
+    if who.number.as_str().is_empty() {
+        return None;
+    }
+    let mut value = String::with_capacity(64);
+    push_name(&mut value, who.name.as_str());
+    value.push_str("<sip:");
+    push_user(&mut value, who.number.as_str());
+    value.push('@');
+    value.push_str(host);
+    value.push('>');
+    Some(value)
+}
+
+/// The value of P-Asserted-Identity (RFC 3325) that tells the other side of a dialog who is there now: at the host that
+/// we have in it.
+pub(crate) fn asserted_value(who: &Party, dialog: &Dialog) -> Option<String> {
+    let ours = NameAddr::parse(HeaderName::From, &dialog.local).ok()?;
+    uri_value(who, Uri::parse(ours.uri).ok()?.host)
 }
 
 /// The value of Contact: our address on the leg's flow, and a token that finds the leg again.
@@ -99,6 +111,21 @@ pub(crate) fn is_behind_nat(message: &Message, flow: &Flow) -> bool {
 /// Whether an address of a description cannot be reached from here though its owner speaks from a public one.
 pub(crate) fn is_hidden(media: IpAddr, flow: &Flow) -> bool {
     media != flow.remote.ip().to_canonical() && !is_public(media) && is_public(flow.remote.ip().to_canonical())
+}
+
+/// A display name in quotes, and a blank; nothing for none.
+fn push_name(value: &mut String, name: &str) {
+    if name.is_empty() {
+        return;
+    }
+    value.push('"');
+    for c in name.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '"' | '\\') {
+            value.push('\\');
+        }
+        value.push(c);
+    }
+    value.push_str("\" ");
 }
 
 /// Escapes what may not stand in a user part (RFC 3261 §25.1).

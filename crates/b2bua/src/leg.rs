@@ -1,7 +1,7 @@
 //! One leg: a dialog side of a call, and the table of what may happen to it.
 
 use crate::end::Said;
-use crate::identity::is_hidden;
+use crate::identity::{is_behind_nat, is_hidden};
 use crate::more::More;
 use crate::tag::Tag;
 use bytes::Bytes;
@@ -221,6 +221,26 @@ impl Leg {
         }
     }
 
+    /// A leg that an INVITE from outside makes; its media end is the first.
+    pub(crate) fn incoming(
+        n: u16,
+        tag: Tag,
+        txn: ServerTxn,
+        invite: &Message,
+        flow: Flow,
+        dialog: Dialog,
+        party: Party,
+    ) -> Leg {
+        Leg {
+            dialog: Some(Box::new(dialog)),
+            theirs: Some((txn, invite.cseq().map_or(0, |cseq| cseq.number))),
+            takes: Takes::of(invite),
+            nat: is_behind_nat(invite, &flow),
+            secure: invite.request_uri().starts_with("sips:"),
+            ..Leg::new(n, LegState::Incoming, tag, Target::Flow(flow), flow, party)
+        }
+    }
+
     /// Whether a request with our tag is from the other side of this leg's dialog (RFC 3261 §12).
     pub(crate) fn owns(&self, request: &Message) -> bool {
         self.dialog.as_ref().is_some_and(|dialog| {
@@ -236,6 +256,15 @@ impl Leg {
         }
         let hidden = said.remote.is_some_and(|remote| is_hidden(remote.rtp.ip(), &self.flow));
         if self.nat || hidden { SourceRule::LearnOnce } else { SourceRule::Strict }
+    }
+
+    /// Another INVITE of ours inside its dialog is on its way.
+    pub(crate) fn invites(&mut self, txn: ClientTxn, offers: bool) {
+        let cseq = self.dialog.as_ref().map_or(0, |dialog| dialog.local_cseq);
+        let last = self.ours.replace(OurInvite { txn, cseq, offers, ack: Acking::Unneeded });
+        if last.as_ref().is_some_and(|last| matches!(last.ack, Acking::Sent(_))) {
+            self.earlier = last;
+        }
     }
 
     /// A request inside its dialog.

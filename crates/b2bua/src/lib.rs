@@ -9,8 +9,8 @@
 //! send.
 //!
 //! RFCs: 3261 §12–§15 (dialogs, offers, ends of calls), §16.7 (the best of many failures), 3264 (offer and answer
-//! across), 3311 (UPDATE), 3326 (`Reason`), 3398 and 3960 (early media: the first leg that speaks is heard), 4028 (session
-//! timers), 6026, 6086 (INFO).
+//! across), 3311 (UPDATE), 3326 (`Reason`), 3398 and 3960 (early media: the first leg that speaks is heard), 3515, 3892
+//! and 4488 (REFER), 4028 (session timers), 6026, 6086 (INFO).
 //!
 //! ```
 //! use b2bua::{Calls, Config, Output};
@@ -25,8 +25,8 @@
 //!
 //! Limits: [`Config::calls`]; [`MAX_TARGETS`] targets of a ring list, [`words::limit::FORK_WIDTH`] at a time;
 //! [`MAX_WAITING`] steps that wait; 4 INFO requests under way; one change of media at a time (others get 491); a call's
-//! length ([`Config::call_limit`]). Transfer, reliable provisional answers and ringing others after the exchange itself
-//! has answered are not here.
+//! length ([`Config::call_limit`]); 16 transfers of one call. Reliable provisional answers and ringing others after the
+//! exchange itself has answered are not here.
 
 mod bridge;
 mod call;
@@ -42,15 +42,19 @@ mod exchange;
 mod fork;
 mod hold;
 mod identity;
+mod join;
 mod leg;
 mod more;
+mod refer;
 mod refresh;
 mod ring;
+mod seek;
 mod session;
 mod setup;
 mod step;
 mod tag;
 mod talk;
+mod transfer;
 mod update;
 mod view;
 
@@ -63,4 +67,4 @@ pub use event::{Invite, Output, Refusal};
 pub use leg::LegState;
 pub use session::SessionConfig;
 pub use step::{DialTarget, MAX_TARGETS, MAX_WAITING, Step, StepError};
-pub use view::{CallState, CallView, LegLine, LegView};
+pub use view::{Asked, CallState, CallView, LegLine, LegView};

@@ -1,6 +1,7 @@
 //! What a leg has beyond a plain call. Most legs have nothing of it, and pay nothing for it.
 
 use crate::leg::Leg;
+use crate::refer::Referral;
 use crate::session::Session;
 use sip::ClientTxn;
 
@@ -13,6 +14,8 @@ pub(crate) struct More {
     pub(crate) session: Option<Session>,
     /// Our UPDATE that refreshes it.
     pub(crate) refreshing: Option<ClientTxn>,
+    /// What it is told about what it referred to.
+    pub(crate) referral: Option<Referral>,
 }
 
 /// What an INVITE of ours outside dialogs is made of.
@@ -32,8 +35,8 @@ pub(crate) struct Dialled {
 
 impl More {
     fn is_empty(&self) -> bool {
-        let More { dialled, session, refreshing } = self;
-        dialled.is_none() && session.is_none() && refreshing.is_none()
+        let More { dialled, session, refreshing, referral } = self;
+        dialled.is_none() && session.is_none() && refreshing.is_none() && referral.is_none()
     }
 }
 
@@ -41,6 +44,11 @@ impl Leg {
     /// What it has beyond a plain call; made when first needed.
     pub(crate) fn more(&mut self) -> &mut More {
         self.more.get_or_insert_default()
+    }
+
+    /// What it is told about what it referred to, once it did.
+    pub(crate) fn referral(&mut self) -> Option<&mut Referral> {
+        self.more.as_mut().and_then(|more| more.referral.as_mut())
     }
 
     /// It answered: what it was called with is not needed any more. Gives the shortest session that it was offered.

@@ -76,6 +76,10 @@ impl Call {
             let Some(mut session) = self.session(at).filter(|session| session.at <= now) else { continue };
             let n = self.legs[at].n;
             match session.overdue(now) {
+                Overdue::End if self.goes_on_without(n) => {
+                    self.legs[at].more().session = None;
+                    self.lose_leg(desk, at, now);
+                }
                 Overdue::End if self.legs[at].state.is_live() => {
                     return self.end(desk, &Ending::new(EndCause::SignallingLost, Some(n)), now);
                 }
@@ -96,7 +100,7 @@ impl Call {
         if ready && leg.takes.update {
             return self.refresh_by_update(desk, at);
         }
-        if !ready || self.exchange.is_some() {
+        if !ready || self.exchange.is_some() || self.is_asking() {
             return self.refresh_later(desk, at, BUSY, now);
         }
         let other = Some(leg.n);
@@ -155,6 +159,9 @@ impl Call {
         let wait = match status {
             408 | 481 => {
                 let n = self.legs[at].n;
+                if self.goes_on_without(n) {
+                    return self.lose_leg(desk, at, now);
+                }
                 return self.end(desk, &Ending::new(EndCause::SignallingLost, Some(n)), now);
             }
             // RFC 3261 §14.1: who owns the Call-ID waits longer. It is ours on each leg that we opened.

@@ -39,7 +39,9 @@ impl Call {
             desk.say(self.account, Fact::LegRang { leg: self.leg_id(n) });
         }
         let Some(setup) = &self.setup else { return };
-        let body = Some(response.body_bytes()).filter(|body| !body.is_empty() && setup.offer.is_some());
+        // Who stays talks with who refers, and hears nobody else before an answer.
+        let heard = setup.offer.is_some() && setup.asked.is_some();
+        let body = Some(response.body_bytes()).filter(|body| !body.is_empty() && heard);
         match setup.ear.decide(n, status, body.as_ref()) {
             Tell::Nothing => {}
             Tell::Status => self.tell(desk, status, None, now),
@@ -76,6 +78,9 @@ impl Call {
         if self.legs[at].state != LegState::Confirmed {
             self.acknowledge_unwanted(desk, at, response);
             return self.perform(desk, at, effect, &ending);
+        }
+        if self.is_seeking() {
+            return self.found(desk, at, response, now);
         }
         if let Some((body, said, owed)) = self.carry_answer_to_caller(desk, at, response) {
             self.learn_session(desk, at, response, min_s, now);
@@ -118,7 +123,7 @@ impl Call {
                 fork.failed(Failure::no_answer());
                 let _ = self.ring_next(desk, now);
             }
-            None => self.end(desk, &Ending { failure: Some(Failure::no_answer()), ..ending }, now),
+            None => self.nobody(desk, &Ending { failure: Some(Failure::no_answer()), ..ending }, now),
         }
     }
 
@@ -143,7 +148,7 @@ impl Call {
         if group.is_empty() {
             let failure = fork.outcome();
             let ending = Ending { failure: Some(failure.clone()), ..Ending::new(failure.cause, None) };
-            self.end(desk, &ending, now);
+            self.nobody(desk, &ending, now);
             return Ok(());
         }
         for target in group {
@@ -159,7 +164,10 @@ impl Call {
         let flow = flow_of(&target);
         let n = self.next_leg;
         self.next_leg += 1;
-        let end = self.callee_end(desk, n, Family::of(flow.local.ip()), now)?;
+        let family = Family::of(flow.local.ip());
+        let end =
+            if self.is_seeking() { self.far_end(desk, n, family, now) } else { self.callee_end(desk, n, family, now) };
+        let end = end?;
         let session_s = (desk.config.session.expires_s, desk.config.session.min_s);
         let secure = request_uri.starts_with("sips:");
         let dialled = Dialled { request_uri, to_uri, route, session_s, raised: 0 };
@@ -187,6 +195,10 @@ impl Call {
             setup.offer = offer;
         }
         let txn = desk.client_txn(self.slot);
+        let leg = &self.legs[at];
+        let host = identity::from_host(desk, to_uri, leg.party.user.is_some(), &leg.flow);
+        let from = identity::from_value(self.calling(), host, leg.tag);
+        let referred_by = self.referred_by(host, leg.party.user.is_some());
         let leg = &mut self.legs[at];
         let cseq = leg.ours.as_ref().map_or(1, |ours| ours.cseq + 1);
         leg.ours = Some(OurInvite { txn, cseq, offers: body.is_some(), ack: Acking::Unneeded });
@@ -195,8 +207,6 @@ impl Call {
             builder.push_header(HeaderName::Route, hop);
         }
         let forwards = self.setup.as_ref().map_or(0, |setup| setup.forwards);
-        let host = identity::from_host(desk, to_uri, leg.party.user.is_some(), &leg.flow);
-        let from = identity::from_value(&self.who.from, host, leg.tag);
         builder = builder.header_number(HeaderName::MaxForwards, u32::from(forwards));
         builder.push_header(HeaderName::From, &from);
         builder.push_header_fmt(HeaderName::To, format_args!("<{to_uri}>"));
@@ -211,6 +221,9 @@ impl Call {
             push_min(&mut builder, session_s.1);
         }
         builder.push_header(HeaderName::UserAgent, &desk.config.server);
+        if let Some(by) = referred_by {
+            builder.push_header(HeaderName::ReferredBy, &by);
+        }
         leg.more().dialled = Some(dialled);
         let request = Outgoing { builder, body: body.map(|body| (SDP, body)) };
         desk.push(Output::Request { txn, request, target: leg.target });
@@ -313,7 +326,7 @@ impl Call {
     }
 
     /// A leg is out: when it was the last that rang, the next ones ring.
-    fn lose(&mut self, desk: &mut Desk, at: usize, failure: Failure, now: Time) {
+    pub(crate) fn lose(&mut self, desk: &mut Desk, at: usize, failure: Failure, now: Time) {
         let n = self.legs[at].n;
         self.say_leg_ended(desk, n, failure.cause);
         let ringing = self.legs.iter().any(|leg| leg.state.is_inviting());

@@ -8,14 +8,14 @@ use crate::end::{End, Said};
 use crate::event::{Invite, Output, Refusal};
 use crate::exchange::{Exchange, Move};
 use crate::identity;
-use crate::leg::{Leg, LegState, Takes};
+use crate::leg::Leg;
 use crate::session;
 use crate::step::{MAX_WAITING, Step, StepError};
 use crate::view::CallState;
 use bytes::Bytes;
 use media::command::{Family, Sound};
 use media::sdp::{Description, Direction};
-use sip::{Dialog, Outgoing, Target};
+use sip::{Dialog, Outgoing};
 use std::time::Duration;
 use words::{CallId, EndCause, Fact, Party, Pii, Time};
 
@@ -45,19 +45,11 @@ impl Call {
                 source: flow.remote,
             },
         );
-        let cseq = message.cseq().map_or(0, |cseq| cseq.number);
-        let caller = Leg {
-            dialog: Some(Box::new(dialog)),
-            theirs: Some((txn, cseq)),
-            takes: Takes::of(&message),
-            nat: identity::is_behind_nat(&message, &flow),
-            secure: message.request_uri().starts_with("sips:"),
-            ..Leg::new(0, LegState::Incoming, tag, Target::Flow(flow), flow, from.clone())
-        };
+        let caller = Leg::incoming(0, tag, txn, &message, flow, dialog, from.clone());
         desk.watch(txn, slot, 0);
         desk.enter(flow.connection, slot);
         desk.push(Output::AskPlan { call: id });
-        let setup = Setup::new(txn, message, offer, forwards);
+        let setup = Setup::new(Some((txn, message)), offer, forwards);
         let mut legs = Vec::with_capacity(2);
         legs.push(caller);
         let mut call = Call {
@@ -73,6 +65,8 @@ impl Call {
             ends: Vec::with_capacity(2),
             setup: Some(Box::new(setup)),
             exchange: None,
+            transfer: None,
+            transfers: 0,
             relayed: Vec::new(),
             caller: 0,
             talks_with: None,
@@ -127,7 +121,7 @@ impl Call {
                 self.free_setup(true)?;
                 let status = if (300..700).contains(&status) { status } else { 500 };
                 let failure = Some(Failure { status, phrase: reason, cause, reason: None });
-                self.end(desk, &Ending { failure, ..Ending::new(cause, None) }, now);
+                self.nobody(desk, &Ending { failure, ..Ending::new(cause, None) }, now);
                 Ok(())
             }
             Step::Dial { targets, ring_for } => self.dial(desk, targets, ring_for, now),
@@ -160,7 +154,7 @@ impl Call {
 
     /// Nobody said what is to happen to the call.
     pub(crate) fn handle_no_plan(&mut self, desk: &mut Desk, now: Time) {
-        self.end(desk, &Ending::new(EndCause::Overload, None), now);
+        self.nobody(desk, &Ending::new(EndCause::Overload, None), now);
     }
 
     /// The setup, for a step that needs it: the call has no answer, and (unless `ringing` may be) rings nobody.
@@ -183,9 +177,11 @@ impl Call {
     pub(crate) fn tell(&mut self, desk: &mut Desk, status: u16, body: Option<Bytes>, now: Time) {
         let Some(setup) = &mut self.setup else { return };
         setup.ear.tell(status);
-        let txn = setup.txn;
-        let Some(setup) = &self.setup else { return };
-        let builder = self.dialog_response(desk, 0, &setup.invite, status);
+        let Some((txn, invite)) = self.setup.as_ref().and_then(|setup| setup.asked.as_ref()) else {
+            return self.tell_search(desk, status);
+        };
+        let txn = *txn;
+        let builder = self.dialog_response(desk, 0, invite, status);
         let response = Outgoing { builder, body: body.map(|body| (SDP, body)) };
         desk.push(Output::Respond { txn, response, after_facts: false });
         self.set_timer(desk, Due::Refresh, now + REFRESH);
@@ -195,6 +191,10 @@ impl Call {
     fn progress(&mut self, desk: &mut Desk, sound: Option<Sound>, now: Time) -> Result<(), StepError> {
         self.free_setup(false)?.sound = sound;
         self.start_ringing(desk, now);
+        if self.is_seeking() {
+            self.tell(desk, 183, None, now);
+            return Ok(());
+        }
         let Some(offer) = self.setup.as_ref().and_then(|setup| setup.offer.clone()) else {
             // Without an offer there is nothing that a provisional answer could agree to.
             self.tell(desk, 183, None, now);
@@ -206,7 +206,8 @@ impl Call {
         };
         self.serve(desk, Said::of(offer.audio()), false);
         if let Some(setup) = &mut self.setup {
-            setup.ear.hear(0, setup.invite.body_bytes(), body.clone());
+            let asked = setup.asked.as_ref().map(|(_, invite)| invite.body_bytes());
+            setup.ear.hear(0, asked.unwrap_or_default(), body.clone());
         }
         self.tell(desk, 183, Some(body), now);
         Ok(())
@@ -214,6 +215,9 @@ impl Call {
 
     /// The exchange answers, or changes what an answered caller hears.
     fn answer_here(&mut self, desk: &mut Desk, service: Service, now: Time) -> Result<(), StepError> {
+        if self.is_seeking() {
+            return self.found_here(desk, service, now);
+        }
         if self.setup.is_none() {
             if self.talks_with.is_some() {
                 return Err(StepError::Answered);
@@ -239,7 +243,7 @@ impl Call {
     }
 
     pub(crate) fn no_port(&mut self, desk: &mut Desk, now: Time) -> StepError {
-        self.end(desk, &Ending::new(EndCause::Overload, None), now);
+        self.nobody(desk, &Ending::new(EndCause::Overload, None), now);
         StepError::NoPort
     }
 
@@ -266,7 +270,7 @@ impl Call {
         owed: Option<Description>,
         now: Time,
     ) {
-        let Some(setup) = self.setup.take() else { return };
+        let Some((_, invite)) = self.setup.take().and_then(|setup| setup.asked) else { return };
         self.state = CallState::Answered;
         self.ends.iter_mut().for_each(End::trim);
         self.times.answered = Some(now);
@@ -280,7 +284,7 @@ impl Call {
         let event =
             if agreed.is_none() && (owed.is_some() || other.is_none()) { Move::AnswerWithOffer } else { Move::Answer };
         let heard = agreed.is_none() && owed.is_none();
-        let request = Some(setup.invite);
+        let request = Some(invite);
         self.exchange = Some(Box::new(Exchange::new(0, other, owed, request)));
         self.arm_sessions(desk);
         self.advance(desk, event, Carried { for_asker: Some(body), agreed, ..Carried::default() }, now);
@@ -301,10 +305,10 @@ impl Call {
 }
 
 /// How long a call waits to be told what to do.
-const PLAN: Duration = Duration::from_secs(5);
+pub(crate) const PLAN: Duration = Duration::from_secs(5);
 
 /// How often a provisional answer is repeated (RFC 3261 §13.3.1.1).
 const REFRESH: Duration = Duration::from_mins(1);
 
 /// What a request without Max-Forwards counts as (§16.6).
-const MAX_FORWARDS: u8 = 70;
+pub(crate) const MAX_FORWARDS: u8 = 70;

@@ -6,7 +6,7 @@ use crate::desk::Desk;
 use crate::event::Output;
 use crate::exchange::Stage;
 use crate::leg::{Acking, Leg, LegEvent, LegState};
-use crate::view::CallState;
+use crate::transfer::Move;
 use bytes::Bytes;
 use sip::{ClientTxn, HeaderName, Message, Method, Outgoing, ServerTxn, Target};
 use words::{EndCause, Flow, Time};
@@ -42,16 +42,14 @@ impl Call {
             Method::Notify if message.header(HeaderName::Event).is_some_and(|event| event == "keep-alive") => {
                 self.refuse_request(desk, n, txn, &message, 200, "");
             }
+            Method::Refer => self.handle_refer(desk, at, txn, &message, now),
+            Method::Subscribe => self.handle_subscribe(desk, at, txn, &message),
             Method::Notify | Method::Prack => self.refuse_request(desk, n, txn, &message, 481, ""),
             Method::Other => self.refuse_method(desk, at, txn, &message, 501),
             // ACK and CANCEL are no requests to answer: the endpoint gives them as events of their own.
-            Method::Ack
-            | Method::Cancel
-            | Method::Message
-            | Method::Publish
-            | Method::Refer
-            | Method::Register
-            | Method::Subscribe => self.refuse_method(desk, at, txn, &message, 405),
+            Method::Ack | Method::Cancel | Method::Message | Method::Publish | Method::Register => {
+                self.refuse_method(desk, at, txn, &message, 405);
+            }
         }
     }
 
@@ -80,6 +78,9 @@ impl Call {
             return;
         }
         let Some(at) = self.inviting(txn) else {
+            if self.handle_notified(desk, txn, response.status()) {
+                return;
+            }
             self.acknowledge_earlier(desk, txn);
             return self.handle_relayed(desk, txn, response);
         };
@@ -101,6 +102,8 @@ impl Call {
                     self.dismiss(desk, at, response);
                 } else if self.asked(self.legs[at].n) {
                     self.handle_answer(desk, at, response, now);
+                } else if self.is_joining(self.legs[at].n) {
+                    self.handle_joined(desk, at, response, now);
                 } else if status < 300 {
                     self.handle_late_success(desk, at, response);
                 }
@@ -129,9 +132,14 @@ impl Call {
         if let Some(at) = self.inviting(txn) {
             if self.asked(self.legs[at].n) {
                 self.handle_no_answer(desk, now);
+            } else if self.is_joining(self.legs[at].n) {
+                self.move_transfer(desk, Move::Gone, now);
             } else {
                 self.handle_failure(desk, at, Failure::unreachable(status), now);
             }
+            return;
+        }
+        if self.handle_notified(desk, txn, status) {
             return;
         }
         // After a time-out nobody waits for an answer any more, and none may be a 408 (RFC 4320 §4.2).
@@ -173,6 +181,9 @@ impl Call {
     pub(crate) fn handle_not_back(&mut self, desk: &mut Desk, now: Time) {
         if let Some(at) = self.legs.iter().position(|leg| leg.lost && leg.state.is_live()) {
             let n = self.legs[at].n;
+            if self.goes_on_without(n) {
+                return self.lose_leg(desk, at, now);
+            }
             let _ = self.legs[at].state.apply(LegEvent::Gone);
             self.forget_theirs(desk, at);
             self.end(desk, &Ending::new(EndCause::SignallingLost, Some(n)), now);
@@ -202,7 +213,11 @@ impl Call {
             // A caller may end its early dialog so (§15); its INVITE gets 487 as with CANCEL.
             self.handle_cancelled(desk, None, now);
         } else if self.legs[at].state.apply(LegEvent::Bye).is_ok() {
-            self.end(desk, &Ending::new(EndCause::Normal, Some(n)), now);
+            if self.goes_on_without(n) {
+                self.leave(desk, n, now);
+            } else {
+                self.end(desk, &Ending::new(EndCause::Normal, Some(n)), now);
+            }
             if let Some((invite, _)) = self.legs[at].theirs {
                 // Who says goodbye has had our 2xx: its ACK is lost, or comes later and finds nobody.
                 desk.push(Output::Acked(invite));
@@ -296,7 +311,7 @@ impl Call {
     /// A 2xx that nobody waits for: a repetition, or the answer to a change that crossed our BYE.
     fn handle_late_success(&mut self, desk: &mut Desk, at: usize, response: &Message) {
         let unanswered = matches!(self.legs[at].ours.as_ref().map(|ours| &ours.ack), Some(Acking::Unneeded));
-        if unanswered && self.state == CallState::Ended {
+        if unanswered {
             self.acknowledge_unwanted(desk, at, response);
         } else {
             self.acknowledge_again(desk, at);

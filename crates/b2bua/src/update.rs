@@ -50,7 +50,8 @@ impl Call {
         {
             return Some(500);
         }
-        (self.exchange.is_some() || !confirmed(n) || !other.is_none_or(confirmed)).then_some(491)
+        let moves = !self.is_party(n) || self.is_asking();
+        (moves || self.exchange.is_some() || !confirmed(n) || !other.is_none_or(confirmed)).then_some(491)
     }
 
     /// 200 to an UPDATE.

@@ -16,6 +16,19 @@ pub struct LegView {
     pub user: Option<UserId>,
 }
 
+/// What is to be planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// Whose call.
+    pub account: AccountId,
+    /// What was dialled, by the caller or by who transfers.
+    pub number: &'a str,
+    /// Who dialled it: it is his rights that count.
+    pub by: &'a Party,
+    /// The URI that was dialled, where it may name another host than ours: in a transfer.
+    pub uri: Option<&'a str>,
+}
+
 /// Where a call stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CallState {

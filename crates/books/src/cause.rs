@@ -23,6 +23,7 @@ pub fn cause_name(cause: EndCause) -> Cow<'static, str> {
         EndCause::Failed(status) => return Cow::Owned(format!("failed_{status}")),
         EndCause::Interrupted => "interrupted",
         EndCause::Internal => "internal",
+        EndCause::Transferred => "transferred",
     })
 }
 
@@ -35,7 +36,7 @@ pub fn cause_from_name(name: &str) -> Option<EndCause> {
 }
 
 /// All causes without a status.
-const PLAIN: [EndCause; 16] = [
+const PLAIN: [EndCause; 17] = [
     EndCause::Normal,
     EndCause::Cancelled,
     EndCause::Busy,
@@ -52,6 +53,7 @@ const PLAIN: [EndCause; 16] = [
     EndCause::Overload,
     EndCause::Interrupted,
     EndCause::Internal,
+    EndCause::Transferred,
 ];
 
 #[cfg(test)]

@@ -26,6 +26,12 @@ pub struct Cdr {
     pub rang: Option<Moment>,
     /// The answer, if there was one.
     pub answered: Option<Answer>,
+    /// Who took whose place, in order.
+    #[serde(default)]
+    pub transfers: Vec<Transfer>,
+    /// When the caller left, where the call went on without it.
+    #[serde(default)]
+    pub caller_left: Option<Moment>,
     /// The end; `None` while the call goes on.
     pub ended: Option<Ending>,
     /// Whom it rang, in order.
@@ -52,6 +58,21 @@ pub struct Answer {
     pub by: Option<LegId>,
     /// Who answered.
     pub who: Party,
+}
+
+/// How a leg's place was taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// When.
+    pub moment: Moment,
+    /// The number of the leg whose place it was; 0 is the caller's.
+    pub by: u16,
+    /// The leg that took it; `None` when the exchange itself did, or a leg of the other call.
+    pub to: Option<u16>,
+    /// Who that is.
+    pub who: Party,
+    /// The other call, where two were joined.
+    pub with: Option<CallId>,
 }
 
 /// How a call ended.
@@ -146,6 +167,8 @@ impl Cdr {
             opened: Moment::of(event),
             rang: None,
             answered: None,
+            transfers: Vec::new(),
+            caller_left: None,
             ended: None,
             legs: Vec::new(),
             legs_left_out: 0,
@@ -180,6 +203,9 @@ impl Cdr {
                 self.leg(*leg)?.rang.get_or_insert(moment);
                 self.rang.get_or_insert(moment);
             }
+            Fact::LegEnded { leg, .. } if leg.n == 0 => {
+                self.caller_left.get_or_insert(moment);
+            }
             Fact::LegEnded { leg, cause } => {
                 self.leg(*leg)?.ended.get_or_insert((moment, *cause));
             }
@@ -188,6 +214,12 @@ impl Cdr {
                     return Err(Misplaced::Repeated);
                 }
                 self.answered = Some(Answer { moment, by: *by, who: who.clone() });
+            }
+            Fact::CallTransferred { by, to, who, with, .. } => {
+                if self.transfers.len() < TRANSFERS_PER_CALL {
+                    let (by, to) = (by.n, to.map(|leg| leg.n));
+                    self.transfers.push(Transfer { moment, by, to, who: who.clone(), with: *with });
+                }
             }
             Fact::CallEnded { cause, by, .. } => self.ended = Some(Ending { moment, cause: *cause, by: *by }),
             Fact::Bound { .. } | Fact::Unbound { .. } => return Err(Misplaced::AnotherCall),
@@ -252,11 +284,17 @@ impl Moment {
 /// The call that a fact is about; `None` for registrations.
 pub const fn call_of(fact: &Fact) -> Option<CallId> {
     match fact {
-        Fact::CallOpened { call, .. } | Fact::CallAnswered { call, .. } | Fact::CallEnded { call, .. } => Some(*call),
+        Fact::CallOpened { call, .. }
+        | Fact::CallAnswered { call, .. }
+        | Fact::CallTransferred { call, .. }
+        | Fact::CallEnded { call, .. } => Some(*call),
         Fact::LegOpened { leg, .. } | Fact::LegRang { leg } | Fact::LegEnded { leg, .. } => Some(leg.call),
         Fact::Bound { .. } | Fact::Unbound { .. } => None,
     }
 }
+
+/// The most transfers that a record lists.
+pub const TRANSFERS_PER_CALL: usize = 32;
 
 /// The most legs that a record lists: ring lists and their retries over hours stay bounded.
 pub const LEGS_PER_CALL: usize = 128;
@@ -305,6 +343,28 @@ mod tests {
         assert_eq!(cdr.rang.unwrap().at, Time::from_millis(50));
         let ends: Vec<_> = cdr.legs.iter().map(|leg| (leg.n, leg.ended.unwrap().1)).collect();
         assert_eq!(ends, [(1, EndCause::Normal), (2, EndCause::AnsweredElsewhere)]);
+    }
+
+    #[test]
+    fn a_transfer_tells_who_spoke_with_whom() {
+        let mut cdr = Cdr::open(&opened(party("100"), party("101"))).unwrap();
+        let other = CallId(10);
+        for (ms, fact) in [
+            (10, Fact::LegOpened { leg: leg(1), to: party("101") }),
+            (1_000, Fact::CallAnswered { call: CALL, by: Some(leg(1)), who: party("101") }),
+            (2_000, Fact::LegOpened { leg: leg(2), to: party("102") }),
+            (3_000, Fact::CallTransferred { call: CALL, by: leg(1), to: Some(leg(2)), who: party("102"), with: None }),
+            (3_000, Fact::LegEnded { leg: leg(1), cause: EndCause::Transferred }),
+            (5_000, Fact::CallTransferred { call: CALL, by: leg(0), to: None, who: party("7"), with: Some(other) }),
+            (5_000, Fact::LegEnded { leg: leg(0), cause: EndCause::Transferred }),
+            (5_000, Fact::CallEnded { call: CALL, cause: EndCause::Transferred, by: None }),
+        ] {
+            cdr.apply(&event(ms, ms as i64, fact)).unwrap();
+        }
+        let told: Vec<_> = cdr.transfers.iter().map(|t| (t.by, t.to, t.who.number.as_str(), t.with)).collect();
+        assert_eq!(told, [(1, Some(2), "102", None), (0, None, "7", Some(other))]);
+        assert_eq!(cdr.legs[0].ended.unwrap().1, EndCause::Transferred);
+        assert_eq!((cdr.caller_left.unwrap().at, cdr.talk()), (Time::from_millis(5_000), Duration::from_secs(4)));
     }
 
     #[test]

@@ -31,10 +31,13 @@
 //! assert_eq!(cdr.direction(), Direction::Internal);
 //! ```
 //!
-//! Limits: a record keeps at most [`LEGS_PER_CALL`] legs; later ones are counted, not kept.
+//! Limits: a record keeps at most [`LEGS_PER_CALL`] legs, later ones are counted, not kept; and
+//! [`TRANSFERS_PER_CALL`] transfers.
 
 mod cause;
 mod cdr;
 
 pub use cause::{cause_from_name, cause_name};
-pub use cdr::{Answer, Cdr, Direction, Ending, LEGS_PER_CALL, LegRecord, Misplaced, Moment, call_of};
+pub use cdr::{
+    Answer, Cdr, Direction, Ending, LEGS_PER_CALL, LegRecord, Misplaced, Moment, TRANSFERS_PER_CALL, Transfer, call_of,
+};

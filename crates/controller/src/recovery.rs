@@ -107,6 +107,7 @@ pub(crate) fn take_registration(bindings: &mut Bindings, event: Event) {
         | Fact::LegRang { .. }
         | Fact::LegEnded { .. }
         | Fact::CallAnswered { .. }
+        | Fact::CallTransferred { .. }
         | Fact::CallEnded { .. } => {}
     }
 }

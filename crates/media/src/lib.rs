@@ -33,6 +33,7 @@ pub mod demux;
 pub mod dtmf;
 pub mod offer;
 pub mod ports;
+pub mod renew;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

@@ -1,13 +1,13 @@
 //! What we say that we can do, in one place: every answer and request takes it from here.
 
 /// The value of `Allow` (RFC 3261 §20.5).
-pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, NOTIFY, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, NOTIFY, UPDATE, REFER";
 
 /// The value of `Accept` (RFC 3261 §20.1).
 pub const ACCEPT: &str = "application/sdp";
 
 /// The option tags that a request may require of us (RFC 3261 §20.32): the registrar's, then those of calls.
-pub const SUPPORTED: [&str; 3] = ["path", "outbound", "timer"];
+pub const SUPPORTED: [&str; 4] = ["path", "outbound", "timer", "norefersub"];
 
 /// The value of `Supported` in our INVITEs (RFC 3261 §20.37).
 pub const SUPPORTED_IN_CALLS: &str = "timer";

@@ -8,6 +8,7 @@ mod name;
 mod parse;
 mod peek;
 mod print;
+mod refer;
 mod uri;
 
 pub use extension::{RAck, Refresher, SessionExpires};
@@ -17,6 +18,7 @@ pub use name::HeaderName;
 pub use parse::{Malformed, ParseError};
 pub use peek::{Peek, peek};
 pub use print::{MessageBuilder, Outgoing};
+pub use refer::{ReferTo, Replaces};
 pub use uri::{Scheme, Uri, UriError};
 
 use bytes::Bytes;

@@ -9,7 +9,8 @@ use crate::switch::{Switch, Waiter};
 use b2bua::{DialTarget, Step};
 use media::command::Sound;
 use registrar::Reach;
-use sip::Target;
+use sip::{Scheme, Target, Uri};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use words::{CallId, EndCause, Party, PeerId, Pii, Time};
@@ -31,10 +32,14 @@ impl Switch {
     }
 
     fn steps(&self, call: CallId, now: Time) -> Result<Vec<Step>, Need> {
-        let Some((account, dialled)) = self.calls.asked(call) else { return Ok(Vec::new()) };
-        let Some(account) = self.account(Need::Account(account), now)? else {
+        let Some(asked) = self.calls.asked(call) else { return Ok(Vec::new()) };
+        let Some(account) = self.account(Need::Account(asked.account), now)? else {
             return Ok(vec![reject(404, "Not Found: the account is gone", EndCause::NotFound)]);
         };
+        if asked.uri.is_some_and(|uri| !self.is_ours(uri, &account)) {
+            return Ok(vec![reject(403, "Forbidden: the URI names another server", EndCause::NotFound)]);
+        }
+        let dialled = asked.number;
         if dialled == ECHO_CODE {
             return Ok(service(Service::Echo, ""));
         }
@@ -57,6 +62,20 @@ impl Switch {
         {
             Some((_, route)) => self.lead(&account, route, dialled, now),
             None => Ok(vec![reject(404, "Not Found: no extension or route has this number", EndCause::NotFound)]),
+        }
+    }
+
+    /// Whether a URI that somebody named leads to us: only there do the account's routes say what may be called.
+    fn is_ours(&self, uri: &str, account: &Account) -> bool {
+        let Ok(uri) = Uri::parse(uri) else { return false };
+        let own = || self.config.own.iter().map(SocketAddr::ip).chain(self.config.advertised);
+        match uri.scheme {
+            Scheme::Tel => true,
+            Scheme::Other => false,
+            Scheme::Sip | Scheme::Sips => match uri.host_ip() {
+                Some(ip) => own().any(|ours| ours.to_canonical() == ip.to_canonical()),
+                None => uri.host.eq_ignore_ascii_case(&account.domain),
+            },
         }
     }
 

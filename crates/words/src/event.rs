@@ -66,7 +66,7 @@ pub enum Fact {
         /// The leg.
         leg: LegId,
     },
-    /// A leg ended before or after it answered.
+    /// A leg is out of a call that goes on: it failed, lost, or somebody else took its place.
     LegEnded {
         /// The leg.
         leg: LegId,
@@ -81,6 +81,20 @@ pub enum Fact {
         by: Option<LegId>,
         /// Who answered.
         who: Party,
+    },
+    /// Somebody took the place of a leg (RFC 3515, RFC 3891). Where two calls were joined, each of both says so: the one
+    /// that goes on, and the one that ends with [`EndCause::Transferred`].
+    CallTransferred {
+        /// The call.
+        call: CallId,
+        /// The leg whose place was taken: who transferred, as a rule.
+        by: LegId,
+        /// The leg of this call that took it; `None` when that is the exchange itself, or a leg of `with`.
+        to: Option<LegId>,
+        /// Who is there now.
+        who: Party,
+        /// The other call, where two were joined.
+        with: Option<CallId>,
     },
     /// The call is over: exactly one per [`Fact::CallOpened`].
     CallEnded {
@@ -184,4 +198,6 @@ pub enum EndCause {
     Interrupted,
     /// Our own fault.
     Internal,
+    /// Its two sides go on in another call, or a leg's place was taken by another one.
+    Transferred,
 }

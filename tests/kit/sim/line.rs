@@ -72,6 +72,12 @@ pub struct Line {
     pub timer: Option<TimedSession>,
     /// The bodies of its INFOs that came.
     pub digits: Vec<String>,
+    /// The final answers to its REFERs.
+    pub refers: Vec<u16>,
+    /// What it was told about them.
+    pub notified: Vec<String>,
+    /// The P-Asserted-Identity of the INVITEs in the middle of its call.
+    pub shows: Vec<String>,
     /// How it ended.
     pub ending: Option<Ending>,
     /// Its media.
@@ -86,6 +92,8 @@ pub struct Line {
     pub(crate) min_se: Option<u32>,
     /// Its change that is under way or waits to be tried again.
     pub(crate) change: Option<Do>,
+    /// Its REFER that has no answer.
+    pub(crate) refer: Option<Do>,
     /// A BYE is to follow the ACK.
     pub(crate) bye_owed: bool,
     /// A CANCEL was sent, or waits for a provisional answer.
@@ -141,6 +149,9 @@ impl Line {
             refreshed: 0,
             timer: None,
             digits: Vec::new(),
+            refers: Vec::new(),
+            notified: Vec::new(),
+            shows: Vec::new(),
             ending: None,
             session,
             invite: None,
@@ -149,6 +160,7 @@ impl Line {
             timers_set: 0,
             min_se: None,
             change: None,
+            refer: None,
             bye_owed: false,
             cancelled: false,
         }

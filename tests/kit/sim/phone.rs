@@ -4,6 +4,7 @@ mod called;
 mod calling;
 mod change;
 mod keep;
+mod refer;
 mod register;
 
 pub use keep::Session as TimedSession;
@@ -81,6 +82,7 @@ pub(crate) enum Asked {
     Bye { line: usize, tries: u8 },
     Update { line: usize, tries: u8 },
     Info,
+    Refer { line: usize, tries: u8 },
 }
 
 impl Phone {
@@ -145,6 +147,7 @@ impl Phone {
             Do::Hold | Do::Resume | Do::Refresh | Do::Move => self.change(line, what, now),
             Do::Keep(nth) => self.keep(line, nth, now),
             Do::Digit(digit) => self.digit(line, digit, now),
+            Do::Refer { .. } => self.refer(line, &what, 0, now),
         }
         self.settle(now);
     }
@@ -220,6 +223,7 @@ impl Phone {
             Asked::Bye { line, tries } => self.bye_answered(line, tries, message, now),
             Asked::Update { line, tries } => self.update_answered(line, tries, message, now),
             Asked::Info => {}
+            Asked::Refer { line, tries } => self.refer_answered(line, tries, message, now),
         }
     }
 
@@ -237,7 +241,7 @@ impl Phone {
                 self.hang_up(line, now);
             }
             Asked::Bye { line, .. } => self.lines[line].end(crate::sim::line::Ending::Own),
-            Asked::Info => {}
+            Asked::Info | Asked::Refer { .. } => {}
         }
     }
 

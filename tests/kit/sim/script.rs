@@ -37,6 +37,15 @@ pub enum Do {
     Keep(u32),
     /// An INFO with a digit.
     Digit(char),
+    /// Transfer the other side (RFC 3515).
+    Refer {
+        /// To whom: a number, or a whole URI.
+        to: String,
+        /// The line of this phone whose place is to be taken there: an attended transfer.
+        instead_of: Option<usize>,
+        /// It does not want to hear what becomes of it (RFC 4488).
+        silently: bool,
+    },
     /// Speak from another port of its media address from now on, and say so.
     Move,
 }
@@ -45,6 +54,16 @@ impl Do {
     /// A call with an offer.
     pub fn call(number: &str) -> Do {
         Do::Call { number: number.to_owned(), without_offer: false }
+    }
+
+    /// A blind transfer.
+    pub fn transfer(to: &str) -> Do {
+        Do::Refer { to: to.to_owned(), instead_of: None, silently: false }
+    }
+
+    /// An attended one, to who is at the other side of another line.
+    pub fn transfer_to_line(to: &str, line: usize) -> Do {
+        Do::Refer { to: to.to_owned(), instead_of: Some(line), silently: false }
     }
 
     /// A call without one.
@@ -80,6 +99,17 @@ impl Timers {
     }
 }
 
+/// When a phone hangs up by itself after a REFER.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// Once that was accepted.
+    AtOnce,
+    /// When it hears that it worked.
+    AtSuccess,
+    /// Never: it waits for a BYE.
+    Never,
+}
+
 /// How a phone behaves by itself.
 #[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
 #[derive(Clone, Debug)]
@@ -102,6 +132,8 @@ pub struct Habits {
     pub changes_by_update: bool,
     /// Sends media while it talks.
     pub speaks: bool,
+    /// When it hangs up after a REFER.
+    pub parts: Parts,
     /// Registers again when half of its time is over.
     pub refreshes: bool,
 }
@@ -118,6 +150,7 @@ impl Default for Habits {
             takes_update: false,
             changes_by_update: false,
             speaks: true,
+            parts: Parts::AtSuccess,
             refreshes: false,
         }
     }

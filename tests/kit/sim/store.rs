@@ -4,7 +4,7 @@ use books::{Cdr, Moment};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switch::Input;
-use words::{AccountId, CallId, Clock, EndCause, Event, Fact, Seq, StoredBinding, Time, UserId};
+use words::{AccountId, CallId, Clock, EndCause, Event, Fact, LegId, Seq, StoredBinding, Time, UserId};
 
 /// What became of a binding's fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Store {
     by_call_id: BTreeMap<String, CallId>,
     /// When each call ended, and the place of that fact.
     ended: BTreeMap<CallId, (Seq, Time)>,
+    /// When each leg left a call that went on, and the place of that fact.
+    left: BTreeMap<LegId, (Seq, Time)>,
     /// By Call-ID and CSeq of the REGISTER.
     registrations: BTreeMap<(String, u32), Fate>,
     bindings: BTreeMap<(UserId, String), (AccountId, StoredBinding)>,
@@ -44,6 +46,7 @@ impl Store {
             cdrs: BTreeMap::new(),
             by_call_id: BTreeMap::new(),
             ended: BTreeMap::new(),
+            left: BTreeMap::new(),
             registrations: BTreeMap::new(),
             bindings: BTreeMap::new(),
         }
@@ -72,10 +75,13 @@ impl Store {
                 assert_eq!(before, None, "call {call} ended twice");
             }
             Fact::Bound { binding, .. } => self.mark(binding, Fate::Waiting),
+            Fact::LegEnded { leg, .. } => {
+                self.left.insert(*leg, (event.seq, now));
+            }
             Fact::Unbound { .. }
             | Fact::LegOpened { .. }
             | Fact::LegRang { .. }
-            | Fact::LegEnded { .. }
+            | Fact::CallTransferred { .. }
             | Fact::CallAnswered { .. } => {}
         }
         self.waiting.push(event);
@@ -111,6 +117,7 @@ impl Store {
             | Fact::LegRang { .. }
             | Fact::LegEnded { .. }
             | Fact::CallAnswered { .. }
+            | Fact::CallTransferred { .. }
             | Fact::CallEnded { .. } => {
                 let call = books::call_of(&event.fact).expect("it is about a call");
                 let cdr = self.cdrs.get_mut(&call).expect("a call is opened first");
@@ -119,18 +126,22 @@ impl Store {
         }
     }
 
-    /// Whether a 200 to a BYE with this Call-ID may leave: its end is stored, or has waited for two seconds.
+    /// Whether a 200 to a BYE with this Call-ID may leave: the end of its call, or that its leg left a call that goes
+    /// on, is stored or has waited for two seconds.
     pub(crate) fn may_end(&self, call_id: &str, now: Time) -> Result<(), String> {
-        let ours = call_id.split_once('-').and_then(|(call, _)| call.parse().ok());
-        let Some(call) = ours.or_else(|| self.by_call_id.get(call_id).copied()) else {
+        let ours =
+            call_id.split_once('-').and_then(|(call, n)| Some(LegId { call: call.parse().ok()?, n: n.parse().ok()? }));
+        let caller = || self.by_call_id.get(call_id).map(|&call| LegId { call, n: 0 });
+        let Some(leg) = ours.or_else(caller) else {
             return Err(format!("200 to a BYE of an unknown call: {call_id}"));
         };
-        match self.ended.get(&call) {
-            None => Err(format!("200 to a BYE, and call {call} goes on")),
-            Some((seq, _)) if *seq <= self.told => Ok(()),
-            Some((_, since)) if now.since(*since) >= Duration::from_secs(2) => Ok(()),
-            Some(_) => Err(format!("200 to a BYE before the end of {call} is stored")),
+        let call = leg.call;
+        let said: Vec<_> = [self.ended.get(&call), self.left.get(&leg)].into_iter().flatten().collect();
+        if said.is_empty() {
+            return Err(format!("200 to a BYE, and call {call} goes on"));
         }
+        let promised = |(seq, since): &&(Seq, Time)| *seq <= self.told || now.since(*since) >= Duration::from_secs(2);
+        if said.iter().any(promised) { Ok(()) } else { Err(format!("200 to a BYE before the end of {call} is stored")) }
     }
 
     /// Whether a 200 to a REGISTER with this Call-ID and CSeq may leave: what it bound is stored.

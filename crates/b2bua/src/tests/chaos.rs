@@ -104,7 +104,7 @@ impl Chaos {
                     self.phones[phone].open.push(asked);
                 }
             }
-            Method::Bye | Method::Info | Method::Options => {
+            Method::Bye | Method::Info | Method::Options | Method::Notify => {
                 let status = [200, 200, 200, 481, 500][self.chance.below(5) as usize];
                 if !self.one_in(6) {
                     self.answer(phone, &asked, status);
@@ -168,7 +168,8 @@ impl Chaos {
     /// Something happens out of the blue.
     fn act(&mut self) {
         let phone = self.chance.below(PHONES as u64) as usize;
-        match self.chance.below(18) {
+        match self.chance.below(20) {
+            18 => self.send(phone, Method::Refer),
             0..=3 => self.call(phone),
             4..=6 => {
                 if let Some(asked) = self.phones[phone].open.pop() {
@@ -223,6 +224,13 @@ impl Chaos {
         if method == Method::Info {
             let builder: MessageBuilder = dialog.request(method);
             self.world.request_with(phone, builder, Some(("application/dtmf", "5")));
+        } else if method == Method::Refer {
+            self.world.plan = self.plan();
+            let mut builder = dialog.request(method).header(HeaderName::ReferTo, "<sip:1001@10.0.0.1>");
+            if self.one_in(4) {
+                builder.push_header(HeaderName::ReferSub, "false");
+            }
+            self.world.request(phone, builder, None);
         } else {
             let txn = self.world.send(phone, &mut dialog, method, body.as_deref());
             if method == Method::Invite {

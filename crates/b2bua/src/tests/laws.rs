@@ -12,11 +12,16 @@ pub(crate) fn facts(facts: &[Fact]) {
         let call = match fact {
             Fact::CallOpened { call, .. } => {
                 assert!(calls.insert(*call, (false, false)).is_none(), "{call} opens twice");
+                legs.insert(LegId { call: *call, n: 0 }, false);
                 *call
             }
             Fact::CallAnswered { call, .. } => {
                 let state = calls.get_mut(call).expect("opened before");
                 assert!(!std::mem::replace(&mut state.0, true), "{call} is answered twice");
+                *call
+            }
+            Fact::CallTransferred { call, by, .. } => {
+                assert!(legs.contains_key(by), "{by} is transferred and was never there");
                 *call
             }
             Fact::CallEnded { call, .. } => {

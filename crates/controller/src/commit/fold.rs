@@ -108,7 +108,11 @@ impl Folder {
                     self.ended.push(open);
                 }
             }
-            Fact::LegOpened { .. } | Fact::LegRang { .. } | Fact::LegEnded { .. } | Fact::CallAnswered { .. } => {
+            Fact::LegOpened { .. }
+            | Fact::LegRang { .. }
+            | Fact::LegEnded { .. }
+            | Fact::CallAnswered { .. }
+            | Fact::CallTransferred { .. } => {
                 if let Some(open) = self.open.get_mut(&call) {
                     open.events.extend_from_slice(bytes);
                     open.changed = true;

@@ -157,6 +157,7 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
                 | Fact::LegRang { .. }
                 | Fact::LegEnded { .. }
                 | Fact::CallAnswered { .. }
+                | Fact::CallTransferred { .. }
                 | Fact::Bound { .. }
                 | Fact::Unbound { .. } => {}
             }

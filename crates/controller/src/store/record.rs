@@ -58,6 +58,7 @@ const fn kind(fact: &Fact) -> u8 {
         Fact::CallEnded { .. } => 6,
         Fact::Bound { .. } => 7,
         Fact::Unbound { .. } => 8,
+        Fact::CallTransferred { .. } => 9,
     }
 }
 
@@ -88,6 +89,14 @@ fn put_fact(out: &mut Vec<u8>, fact: &Fact) {
             put_call(out, *call);
             put_cause(out, *cause);
             put_option(out, by.map(|leg| u64::from(leg.n)));
+        }
+        Fact::CallTransferred { call, by, to, who, with } => {
+            put_call(out, *call);
+            put(out, u64::from(by.n));
+            put_option(out, to.map(|leg| u64::from(leg.n)));
+            put_party(out, who);
+            out.push(u8::from(with.is_some()));
+            put_call(out, with.unwrap_or(*call));
         }
         Fact::Bound { user, binding } => {
             put(out, u64::from(user.0));
@@ -131,6 +140,13 @@ fn read_fact(kind: u8, reader: &mut Reader<'_>) -> Result<Option<Fact>, Damaged>
             Fact::CallEnded { call, cause: reader.cause()?, by: reader.leg_of(call)? }
         }
         7 => Fact::Bound { user: UserId(reader.id()?), binding: reader.binding()? },
+        9 => {
+            let call = reader.call()?;
+            let by = LegId { call, n: u16::try_from(reader.number()?)? };
+            let (to, who) = (reader.leg_of(call)?, reader.party()?);
+            let joined = reader.byte()? != 0;
+            Fact::CallTransferred { call, by, to, who, with: Some(reader.call()?).filter(|_| joined) }
+        }
         8 => Fact::Unbound { user: UserId(reader.id()?), key: reader.text()?.to_owned() },
         _ => return Ok(None),
     }))
@@ -234,6 +250,7 @@ fn put_cause(out: &mut Vec<u8>, cause: EndCause) {
         EndCause::Overload => 14,
         EndCause::Interrupted => 15,
         EndCause::Internal => 16,
+        EndCause::Transferred => 17,
         // A status has three digits, so the codes of all others lie below it.
         EndCause::Failed(status) => FAILED + u64::from(status),
     };
@@ -384,6 +401,7 @@ impl<'a> Reader<'a> {
             13 => EndCause::Administrative,
             14 => EndCause::Overload,
             15 => EndCause::Interrupted,
+            17 => EndCause::Transferred,
             failed if failed >= FAILED => EndCause::Failed(u16::try_from(failed - FAILED)?),
             // A cause of a later release, and our own fault.
             _ => EndCause::Internal,
@@ -431,14 +449,18 @@ pub(crate) mod tests {
             Fact::LegOpened { leg, to: party.clone() },
             Fact::LegRang { leg },
             Fact::CallAnswered { call, by: None, who: party.clone() },
-            Fact::CallAnswered { call, by: Some(leg), who: party },
+            Fact::CallAnswered { call, by: Some(leg), who: party.clone() },
+            Fact::CallTransferred { call, by: leg, to: None, who: party.clone(), with: Some(CallId(1)) },
+            Fact::CallTransferred { call, by: leg, to: Some(leg), who: party, with: None },
             Fact::CallEnded { call, cause: EndCause::Failed(606), by: Some(leg) },
             Fact::Bound { user: UserId(1), binding: binding("k", -5) },
             Fact::Unbound { user: UserId(u32::MAX), key: "k".into() },
         ];
         let names = ["normal", "cancelled", "busy", "no_answer", "declined", "answered_elsewhere", "not_found"];
         let more = ["unavailable", "media_mismatch", "media_lost", "signalling_lost", "too_long", "administrative"];
-        for name in names.into_iter().chain(more).chain(["overload", "interrupted", "internal", "failed_404"]) {
+        for name in
+            names.into_iter().chain(more).chain(["overload", "interrupted", "internal", "transferred", "failed_404"])
+        {
             facts.push(Fact::LegEnded { leg, cause: books::cause_from_name(name).unwrap() });
         }
         facts

@@ -138,6 +138,13 @@ impl<'a> Uri<'a> {
         self.params().get(name)
     }
 
+    /// The value of the first header of that name (any case) in it, its escapes resolved.
+    pub fn header(&self, name: &str) -> Option<Cow<'a, str>> {
+        let headers = self.headers_raw.split('&').take(PARAMS_COMPARED);
+        let mut pairs = headers.map(|header| header.split_once('=').unwrap_or((header, "")));
+        pairs.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| unescape_percent(value))
+    }
+
     /// The user part with its escapes resolved; what is not UTF-8 then stays escaped.
     pub fn user_unescaped(&self) -> Cow<'a, str> {
         unescape_percent(self.user)

@@ -58,6 +58,10 @@ impl Phone {
                 self.plain(txn, message, 200, now);
             }
             Method::Options => self.plain(txn, message, 200, now),
+            Method::Notify => {
+                self.plain(txn, message, 200, now);
+                self.notified(line, message, now);
+            }
             _ => self.plain(txn, message, 405, now),
         }
     }
@@ -159,6 +163,7 @@ impl Phone {
             return self.respond(txn, builder, None, now);
         }
         found.asked += 1;
+        found.shows.extend(message.header(HeaderName::PAssertedIdentity).map(str::to_owned));
         if let Some(dialog) = &mut found.sip.dialog {
             dialog.refresh_target(message);
         }

@@ -1,0 +1,174 @@
+//! REFER inside a call's dialog (RFC 3515, RFC 4488): whether it is taken, and what who refers is told about it.
+
+use crate::call::Call;
+use crate::desk::Desk;
+use crate::event::Output;
+use crate::leg::{Leg, LegState};
+use crate::transfer::{TRANSFERS, Wish};
+use crate::view::CallState;
+use bytes::Bytes;
+use sip::{ClientTxn, HeaderName, Message, Method, Outgoing, ReferTo, ServerTxn};
+use words::{EndCause, Time};
+
+/// The subscription that a REFER makes (RFC 3515 §2.4.4), for as long as its dialog lives.
+#[derive(Debug)]
+pub(crate) struct Referral {
+    /// The CSeq of the REFER, which names the subscription; none for the first in a dialog (RFC 3515 §2.4.6).
+    id: Option<u32>,
+    /// Nothing is told: the phone did not want it (RFC 4488), all was told, or it refused to hear more.
+    silent: bool,
+    /// The NOTIFY that has no answer yet.
+    notify: Option<ClientTxn>,
+    /// What is to be told when that is answered.
+    next: Option<(u16, String)>,
+    /// What was told last.
+    told: u16,
+    /// The leg is out of the call: a BYE follows the last NOTIFY.
+    leaves: bool,
+}
+
+impl Call {
+    /// REFER: answered here when it cannot be done; else it becomes a wish.
+    pub(crate) fn handle_refer(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: &Message, now: Time) {
+        let n = self.legs[at].n;
+        let refuse =
+            |call: &Call, desk: &mut Desk, status, phrase| call.refuse_request(desk, n, txn, message, status, phrase);
+        let target = match ReferTo::of(message) {
+            Ok(target) => target,
+            Err(error) => return refuse(self, desk, 400, error.reason()),
+        };
+        if !target.is_call() {
+            return refuse(self, desk, 403, "Forbidden: only calls can be transferred");
+        }
+        if self.state != CallState::Answered || !matches!(self.legs[at].state, LegState::Accepted | LegState::Confirmed)
+        {
+            return refuse(self, desk, 403, "Forbidden: the call is not answered");
+        }
+        if self.transfer.is_some() || !self.is_party(n) {
+            return refuse(self, desk, 491, "");
+        }
+        if self.other_of(n).is_none() {
+            return refuse(self, desk, 403, "Forbidden: there is nobody to transfer");
+        }
+        if self.transfers >= TRANSFERS {
+            return refuse(self, desk, 482, "Loop Detected: the call was transferred too often");
+        }
+        let wish = Wish {
+            n,
+            by: self.legs[at].party.clone(),
+            number: target.uri.user_unescaped().into_owned(),
+            uri: target.uri.raw().split('?').next().unwrap_or_default().to_owned(),
+        };
+        let silent = message.header(HeaderName::ReferSub).is_some_and(|wanted| wanted.eq_ignore_ascii_case("false"));
+        self.accept_refer(desk, at, txn, message, silent);
+        self.seek(desk, wish, now);
+    }
+
+    /// 202, and the first NOTIFY.
+    fn accept_refer(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: &Message, silent: bool) {
+        let mut builder = self.dialog_response(desk, at, message, 202);
+        if silent {
+            builder.push_header(HeaderName::ReferSub, "false");
+        }
+        desk.respond(txn, builder);
+        let leg = &mut self.legs[at];
+        if let Some(dialog) = &mut leg.dialog {
+            dialog.refresh_target(message);
+        }
+        let id = leg.referral().and_then(|_| message.cseq().ok()).map(|cseq| cseq.number);
+        // A NOTIFY of an earlier one whose answer is missing has nobody who waits for it any more.
+        leg.more().referral = Some(Referral { id, silent, notify: None, next: None, told: 0, leaves: false });
+        self.notify(desk, at, 100, "");
+    }
+
+    /// SUBSCRIBE to what a REFER began: refreshes or ends it (RFC 3515 §2.4.4, RFC 6665 §4.2.1).
+    pub(crate) fn handle_subscribe(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: &Message) {
+        let event = message.header(HeaderName::Event).unwrap_or_default();
+        let event = event.split(';').next().unwrap_or_default().trim();
+        let n = self.legs[at].n;
+        let Some(referral) = self.legs[at].referral().filter(|_| event == "refer") else {
+            let mut builder = self.response(desk, at, message, 489, "");
+            builder.push_header(HeaderName::AllowEvents, "refer");
+            return desk.respond(txn, builder);
+        };
+        if referral.silent {
+            return self.refuse_request(desk, n, txn, message, 481, "");
+        }
+        let (ends, told) = (message.expires() == Ok(Some(0)), referral.told);
+        let expires = if ends { 0 } else { SUBSCRIPTION_S };
+        let builder = self.dialog_response(desk, at, message, 200).header_number(HeaderName::Expires, expires);
+        desk.respond(txn, builder);
+        if ends {
+            self.send_notify(desk, at, told, "", "terminated;reason=timeout");
+        }
+    }
+
+    /// Tells who refers how it goes; one NOTIFY at a time, so that none overtakes another.
+    pub(crate) fn notify(&mut self, desk: &mut Desk, at: usize, status: u16, phrase: &str) {
+        let leg = &mut self.legs[at];
+        let speaks = matches!(leg.state, LegState::Accepted | LegState::Confirmed);
+        let Some(referral) = leg.referral().filter(|referral| speaks && !referral.silent) else { return };
+        if referral.notify.is_some() {
+            referral.next = Some((status, phrase.to_owned()));
+            return;
+        }
+        let state = if status < 200 { "active;expires=60" } else { "terminated;reason=noresource" };
+        self.send_notify(desk, at, status, phrase, state);
+    }
+
+    fn send_notify(&mut self, desk: &mut Desk, at: usize, status: u16, phrase: &str, state: &str) {
+        let txn = desk.client_txn(self.slot);
+        let Some(mut builder) = self.target_refresh(desk, at, Method::Notify) else { return };
+        let leg = &mut self.legs[at];
+        let Some(referral) = leg.referral() else { return };
+        referral.notify = Some(txn);
+        referral.told = status;
+        referral.silent = state.starts_with("terminated");
+        match referral.id {
+            Some(id) => builder.push_header_fmt(HeaderName::Event, format_args!("refer;id={id}")),
+            None => builder.push_header(HeaderName::Event, "refer"),
+        }
+        builder.push_header(HeaderName::SubscriptionState, state);
+        let phrase = if phrase.is_empty() { sip::reason_phrase(status) } else { phrase };
+        let body = Bytes::from(format!("SIP/2.0 {status} {phrase}\r\n"));
+        let request = Outgoing { builder, body: Some((SIPFRAG, body)) };
+        desk.push(Output::Request { txn, request, target: leg.target });
+    }
+
+    /// A NOTIFY was answered with this status, or will never be. Whether it was one.
+    pub(crate) fn handle_notified(&mut self, desk: &mut Desk, txn: ClientTxn, status: u16) -> bool {
+        let is_it = |leg: &mut Leg| leg.referral().is_some_and(|it| it.notify == Some(txn));
+        let Some(at) = self.legs.iter_mut().position(is_it) else { return false };
+        let Some(referral) = self.legs[at].referral() else { return false };
+        if status < 200 {
+            return true;
+        }
+        referral.notify = None;
+        // Who does not understand what it asked for is told no more (RFC 6665 §4.2.2).
+        referral.silent |= status >= 300;
+        let (next, leaves) = (referral.next.take(), referral.leaves);
+        if let Some((status, phrase)) = next {
+            self.notify(desk, at, status, &phrase);
+        }
+        if leaves {
+            self.part(desk, at);
+        }
+        true
+    }
+
+    /// A leg is out of the call: it gets its BYE once all is told.
+    pub(crate) fn part(&mut self, desk: &mut Desk, at: usize) {
+        let waits = self.legs[at].referral().is_some_and(|referral| {
+            referral.leaves = true;
+            referral.notify.is_some()
+        });
+        if !waits {
+            self.rid(desk, at, &crate::call::Ending::new(EndCause::Transferred, None));
+        }
+    }
+}
+
+const SIPFRAG: &str = "message/sipfrag;version=2.0";
+
+/// For how long a subscription that a REFER made is granted. Units: seconds. It ends with what it is about.
+const SUBSCRIPTION_S: u32 = 60;

@@ -1,0 +1,278 @@
+//! A transfer until somebody came: who refers is told how it goes, and the call goes on with him when nobody comes.
+
+use crate::call::{Call, Ending, Service, Setup, read_body};
+use crate::cause::{ELSEWHERE, Failure, refusal_of, sip_reason};
+use crate::desk::{Desk, Due};
+use crate::end::End;
+use crate::event::Output;
+use crate::exchange::{Move as ExchangeMove, Stage as ExchangeStage};
+use crate::identity::uri_value;
+use crate::leg::{Leg, LegEvent, LegState};
+use crate::setup::{MAX_FORWARDS, PLAN};
+use crate::step::StepError;
+use crate::transfer::{Move, Stage, Transfer, Wish};
+use crate::view::{Asked, CallState};
+use media::command::{Family, Sound};
+use media::renew::renew;
+use sip::Message;
+use words::{EndCause, Fact, Party, Time};
+
+impl Call {
+    /// Whether a leg is one of the two sides.
+    pub(crate) fn is_party(&self, n: u16) -> bool {
+        n == self.caller || self.talks_with == Some(n)
+    }
+
+    /// Whether somebody is sought who is to come into the call.
+    pub(crate) fn is_seeking(&self) -> bool {
+        self.transfer.as_ref().is_some_and(|transfer| transfer.stage == Stage::Seeking)
+    }
+
+    /// Whether the call goes on when a leg leaves it.
+    pub(crate) fn goes_on_without(&self, n: u16) -> bool {
+        let refers = self.is_seeking() && self.transfer.as_ref().is_some_and(|transfer| transfer.wish.n == n);
+        self.state == CallState::Answered && (refers || !self.is_party(n))
+    }
+
+    /// What is to be planned.
+    pub(crate) fn asks(&self) -> Asked<'_> {
+        let account = self.account;
+        match self.transfer.as_deref().filter(|_| self.is_seeking()) {
+            Some(Transfer { wish, .. }) => Asked { account, number: &wish.number, by: &wish.by, uri: Some(&wish.uri) },
+            None => Asked { account, number: self.who.to.number.as_str(), by: &self.who.from, uri: None },
+        }
+    }
+
+    /// Who calls those who are rung: the caller, or who is transferred.
+    pub(crate) fn calling(&self) -> &Party {
+        let near = self.transfer.as_ref().and_then(|transfer| self.place(transfer.near));
+        near.map_or(&self.who.from, |at| &self.legs[at].party)
+    }
+
+    /// The value of Referred-By (RFC 3892) for users who are called for a transfer; others need not know.
+    pub(crate) fn referred_by(&self, host: &str, internal: bool) -> Option<String> {
+        let wish = &self.transfer.as_ref().filter(|_| internal)?.wish;
+        uri_value(&wish.by, host)
+    }
+
+    /// Begins a transfer: asks what is to happen to it.
+    pub(crate) fn seek(&mut self, desk: &mut Desk, wish: Wish, now: Time) {
+        let Some(near) = self.other_of(wish.n) else { return };
+        let said = self.place(wish.n).and_then(|at| self.ends.get(self.legs[at].end)).and_then(|end| end.ours.last());
+        let words = said.and_then(renew);
+        self.transfers += 1;
+        let speechless = words.is_none();
+        let (stage, far) = (Stage::Seeking, None);
+        let transfer = Transfer { stage, wish, left: false, near, far, words: None, since: now };
+        self.transfer = Some(Box::new(transfer));
+        self.setup = Some(Box::new(Setup::new(None, words, MAX_FORWARDS)));
+        if speechless {
+            return self.fail_transfer(desk, &Failure::own(488, EndCause::MediaMismatch), now);
+        }
+        self.set_timer(desk, Due::Plan, now + PLAN);
+        desk.push(Output::AskPlan { call: self.id });
+    }
+
+    /// Nobody answered: a caller is refused, a transfer has failed.
+    pub(crate) fn nobody(&mut self, desk: &mut Desk, ending: &Ending, now: Time) {
+        if !self.is_seeking() {
+            return self.end(desk, ending, now);
+        }
+        let own = || Failure::own(refusal_of(ending.cause), ending.cause);
+        let failure = ending.failure.clone().unwrap_or_else(own);
+        self.fail_transfer(desk, &failure, now);
+    }
+
+    /// Nobody came: the call goes on with who refers, and without him it ends.
+    pub(crate) fn fail_transfer(&mut self, desk: &mut Desk, failure: &Failure, now: Time) {
+        let Some(transfer) = self.transfer.take() else { return };
+        self.end_search(desk, &Ending::new(failure.cause, None));
+        self.tidy_ends(desk, now);
+        if transfer.left {
+            let reason = Some(sip_reason(failure.status));
+            return self.end(desk, &Ending { reason, ..Ending::new(failure.cause, None) }, now);
+        }
+        if let Some(at) = self.place(transfer.wish.n) {
+            self.notify(desk, at, failure.status, &failure.phrase);
+        }
+    }
+
+    /// How far the search is, for who refers.
+    pub(crate) fn tell_search(&mut self, desk: &mut Desk, status: u16) {
+        if let Some(setup) = &mut self.setup {
+            setup.ear.tell(status);
+        }
+        let by = self.transfer.as_ref().map(|transfer| transfer.wish.n);
+        if let Some(at) = by.and_then(|n| self.place(n)) {
+            self.notify(desk, at, status, "");
+        }
+    }
+
+    /// Somebody who was called for a transfer answered.
+    pub(crate) fn found(&mut self, desk: &mut Desk, at: usize, response: &Message, now: Time) {
+        let words = read_body(response).ok().flatten();
+        let Some(words) = words.filter(|words| words.media().any(|media| media.is_relayable())) else {
+            self.acknowledge_unwanted(desk, at, response);
+            self.rid(desk, at, &Ending::new(EndCause::MediaMismatch, None));
+            return self.lose(desk, at, Failure::of_answer(488), now);
+        };
+        self.acknowledge(desk, at, None);
+        let (n, who) = (self.legs[at].n, self.legs[at].party.clone());
+        if let Some(transfer) = &mut self.transfer {
+            transfer.words = Some(words);
+        }
+        self.replace(desk, Some(n), who, now);
+        self.move_transfer(desk, Move::Found, now);
+    }
+
+    /// The exchange itself takes the place.
+    pub(crate) fn found_here(&mut self, desk: &mut Desk, service: Service, now: Time) -> Result<(), StepError> {
+        self.free_setup(false)?;
+        self.service = Some(service);
+        let number = self.transfer.as_ref().map(|transfer| transfer.wish.number.as_str()).unwrap_or_default();
+        let who = Party { number: number.into(), ..Party::default() };
+        self.replace(desk, None, who, now);
+        self.move_transfer(desk, Move::Found, now);
+        Ok(())
+    }
+
+    /// The place is taken: who refers is out.
+    fn replace(&mut self, desk: &mut Desk, far: Option<u16>, who: Party, now: Time) {
+        let Some(transfer) = &mut self.transfer else { return };
+        transfer.far = far;
+        transfer.since = now;
+        let (by, near, left) = (transfer.wish.n, transfer.near, transfer.left);
+        (self.caller, self.talks_with) = if by == self.caller { (near, far) } else { (self.caller, far) };
+        let reason = Some(ELSEWHERE.to_owned());
+        self.end_search(desk, &Ending { reason, ..Ending::new(EndCause::AnsweredElsewhere, None) });
+        let to = far.map(|n| self.leg_id(n));
+        desk.say(self.account, Fact::CallTransferred { call: self.id, by: self.leg_id(by), to, who, with: None });
+        if let Some(at) = self.place(near) {
+            let end = self.legs[at].end;
+            self.ends[end].stop(desk);
+        }
+        if !left && let Some(at) = self.place(by) {
+            self.say_leg_ended(desk, by, EndCause::Transferred);
+            self.withdraw(desk, by, now);
+            self.notify(desk, at, 200, "");
+            self.part(desk, at);
+        }
+        self.tidy_ends(desk, now);
+    }
+
+    /// The other side of a leg is gone, and the call goes on.
+    pub(crate) fn lose_leg(&mut self, desk: &mut Desk, at: usize, now: Time) {
+        let _ = self.legs[at].state.apply(LegEvent::Gone);
+        self.forget_theirs(desk, at);
+        self.leave(desk, self.legs[at].n, now);
+    }
+
+    /// A leg left a call that goes on.
+    pub(crate) fn leave(&mut self, desk: &mut Desk, n: u16, now: Time) {
+        let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.wish.n == n) else { return };
+        if transfer.stage != Stage::Seeking || std::mem::replace(&mut transfer.left, true) {
+            return;
+        }
+        let near = transfer.near;
+        (self.caller, self.talks_with) = (near, None);
+        self.say_leg_ended(desk, n, EndCause::Transferred);
+        self.withdraw(desk, n, now);
+        self.tidy_ends(desk, now);
+        // Who waits hears that somebody is rung.
+        if let Some(at) = self.place(near) {
+            let end = &mut self.ends[self.legs[at].end];
+            let hears = end.setting().is_some_and(|it| {
+                it.direction.sends() && (it.payload_types.contains(0) || it.payload_types.contains(8))
+            });
+            if hears {
+                end.play(Sound::Ringback, desk);
+            }
+        }
+    }
+
+    /// Nobody is rung any more.
+    fn end_search(&mut self, desk: &mut Desk, ending: &Ending) {
+        self.setup = None;
+        for due in [Due::Plan, Due::Ring, Due::Refresh, Due::Delay] {
+            self.clear_timer(desk, due);
+        }
+        for at in 0..self.legs.len() {
+            if self.legs[at].state.is_inviting() {
+                self.rid(desk, at, ending);
+                self.say_leg_ended(desk, self.legs[at].n, ending.cause);
+            }
+        }
+    }
+
+    /// A leg that leaves has no part in an exchange any more; what others wait for comes to its end.
+    fn withdraw(&mut self, desk: &mut Desk, n: u16, now: Time) {
+        let relayed = std::mem::take(&mut self.relayed);
+        for relayed in relayed {
+            if relayed.from == n {
+                self.refuse_request(desk, n, relayed.server, &relayed.request, 487, "");
+            } else {
+                self.relayed.push(relayed);
+            }
+        }
+        let Some(exchange) = &self.exchange else { return };
+        let (asker, stage) = (exchange.asker, exchange.stage);
+        match (asker == n, stage) {
+            (true, ExchangeStage::Asked) => self.refuse_asker(desk),
+            (true, ExchangeStage::Answered | ExchangeStage::AnswerOwed) => {
+                self.advance(desk, ExchangeMove::End, crate::bridge::Carried::default(), now);
+            }
+            (false, ExchangeStage::Asked) if exchange.other == Some(n) => {
+                let carried = crate::bridge::Carried { status: 491, ..crate::bridge::Carried::default() };
+                self.advance(desk, ExchangeMove::Failure, carried, now);
+            }
+            (_, ExchangeStage::Idle) | (false, _) => {}
+        }
+    }
+
+    /// A media end of its own for those who are called for a transfer, on the worker of who stays.
+    pub(crate) fn far_end(&mut self, desk: &mut Desk, n: u16, family: Family, now: Time) -> Result<usize, StepError> {
+        let shares = |leg: &&Leg| leg.state.is_inviting() && self.ends[leg.end].ports.family == family;
+        if let Some(leg) = self.legs.iter().find(shares) {
+            return Ok(leg.end);
+        }
+        let near = self.transfer.as_ref().and_then(|transfer| self.place(transfer.near));
+        let worker = near.map(|at| self.ends[self.legs[at].end].ports.worker);
+        let ports = desk.pool.take(family, worker, now);
+        desk.stock(family, now);
+        let Some(ports) = ports else { return Err(StepError::NoPort) };
+        self.ends.push(End::new(self.leg_id(n), ports, desk));
+        Ok(self.ends.len() - 1)
+    }
+
+    /// Gives back the ends that nobody uses any more.
+    pub(crate) fn tidy_ends(&mut self, desk: &mut Desk, now: Time) {
+        let mut at = 0;
+        while at < self.ends.len() {
+            if self.legs.iter().any(|leg| leg.end == at && self.has_media(leg)) {
+                at += 1;
+                continue;
+            }
+            let end = self.ends.remove(at);
+            for other in &mut self.ends {
+                other.unlink(end.name, desk);
+            }
+            end.close(desk, now);
+            for leg in &mut self.legs {
+                leg.end = match leg.end {
+                    gone if gone == at => NO_END,
+                    later if later > at && later != NO_END => later - 1,
+                    end => end,
+                };
+            }
+        }
+    }
+
+    fn has_media(&self, leg: &Leg) -> bool {
+        let exchanges = |exchange: &crate::exchange::Exchange| exchange.asker == leg.n || exchange.other == Some(leg.n);
+        let takes_part = self.is_party(leg.n) || self.exchange.as_deref().is_some_and(exchanges);
+        takes_part || leg.state == LegState::Incoming || leg.state.is_inviting()
+    }
+}
+
+/// The place of an end that was given back: its leg only waits for last answers.
+const NO_END: usize = usize::MAX;
