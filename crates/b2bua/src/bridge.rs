@@ -9,6 +9,7 @@ use crate::event::Output;
 use crate::exchange::{Effect, Exchange, Move, Stage};
 use crate::leg::{Acking, LegEvent, LegState};
 use crate::session;
+use crate::view::CallState;
 use bytes::Bytes;
 use media::codec::Codec;
 use media::offer::{answer_audio, carry_again, carry_answer, offer_audio};
@@ -103,10 +104,10 @@ impl Call {
         let (asker, offer) = (exchange.asker, exchange.offer.take());
         let (waits, owes_ack) = (exchange.request.is_some(), exchange.is_acknowledged());
         if status >= 300 {
-            let (event, carried) = refusal_of_change(status);
-            return self.advance(desk, event, carried, now);
+            return self.refuse_change(desk, status, now);
         }
-        let Some(asker_at) = self.place(asker).filter(|_| self.is_party(asker)) else {
+        let asks = self.state == CallState::Ringing || self.is_party(asker);
+        let Some(asker_at) = self.place(asker).filter(|_| asks) else {
             return self.drop_exchange(desk, at, response);
         };
         let n = self.legs[at].n;
@@ -114,6 +115,7 @@ impl Call {
         match (offer, body) {
             (Some(offer), Some(answer)) => {
                 let for_asker = if waits { self.answer_for(desk, asker_at, &answer, &offer) } else { None };
+                self.remember_early(asker, n, &offer, &answer);
                 let (offered, answered) = agreement(&offer, &answer);
                 let agreed = Some(Agreed::Legs((asker, offered), (n, answered)));
                 let carried = Carried { for_asker, agreed, ..Carried::default() };
@@ -179,7 +181,17 @@ impl Call {
 
     /// The other leg gave no final answer at all.
     pub(crate) fn handle_no_answer(&mut self, desk: &mut Desk, now: Time) {
-        let (event, carried) = refusal_of_change(408);
+        self.refuse_change(desk, 408, now);
+    }
+
+    /// The other leg refused a change, or is gone. Before the answer to the call its INVITE tells what becomes of it.
+    fn refuse_change(&mut self, desk: &mut Desk, status: u16, now: Time) {
+        let (event, carried) = match refusal_of_change(status) {
+            (Move::Gone, carried) if self.state == CallState::Ringing => {
+                (Move::Failure, Carried { status: 504, ..carried })
+            }
+            refusal => refusal,
+        };
         self.advance(desk, event, carried, now);
     }
 
@@ -210,6 +222,7 @@ impl Call {
             && let Some(at) = self.place(asker)
         {
             self.perform(desk, at, effect, &Ending::new(EndCause::Normal, None));
+            self.turn_after_ack(desk, now);
         }
     }
 
@@ -321,8 +334,9 @@ impl Call {
         }
         if ends {
             let cause = cause.unwrap_or(EndCause::SignallingLost);
-            self.end(desk, &Ending::new(cause, None), now);
+            return self.end(desk, &Ending::new(cause, None), now);
         }
+        self.go_on_ringing(desk, now);
     }
 
     /// What an INVITE to the other leg says; `None` when the offer has nothing that we carry.

@@ -11,6 +11,7 @@ use crate::fork::Fork;
 use crate::hold::{Side, settle};
 use crate::identity::contact_value;
 use crate::leg::{Acking, Leg, LegEffect, LegEvent, LegState};
+use crate::setup::Held;
 use crate::step::Step;
 use crate::transfer::Transfer;
 use crate::view::{CallState, CallView, LegLine};
@@ -83,6 +84,10 @@ pub(crate) struct Setup {
     /// Whether [`Step::AnswerAfter`] runs, and what waits for it.
     pub(crate) delayed: bool,
     pub(crate) waiting: VecDeque<Step>,
+    /// Whether who rings rings alone.
+    pub(crate) alone: bool,
+    /// An answer that waits for a PRACK, or for the end of a change.
+    pub(crate) held: Option<Box<Held>>,
     /// What the caller hears from the exchange itself.
     pub(crate) sound: Option<Sound>,
 }
@@ -97,6 +102,8 @@ impl Setup {
             fork: None,
             delayed: false,
             waiting: VecDeque::new(),
+            alone: false,
+            held: None,
             sound: None,
         }
     }

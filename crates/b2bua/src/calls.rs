@@ -159,6 +159,7 @@ impl Calls {
                     Due::Refresh => call.handle_refresh(desk, now),
                     Due::Delay => call.handle_delay(desk, now),
                     Due::Exchange => call.handle_patience_over(desk, now),
+                    Due::Reliable => call.handle_unacknowledged(desk, now),
                     Due::Session => call.handle_session_due(desk, now),
                     Due::Join => call.go_on(desk, now),
                     Due::Limit => call.end(desk, &Ending::new(EndCause::TooLong, None), now),

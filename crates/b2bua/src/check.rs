@@ -34,8 +34,9 @@ impl Call {
         let rule = [
             ("has no setup", self.setup.is_some()),
             ("has no caller that waits", caller),
-            ("rings without an end", self.waits()),
-            ("carries media changes before an answer", self.exchange.is_none()),
+            // A question to a leg ends with its transaction.
+            ("rings without an end", self.waits() || self.exchange.is_some()),
+            ("carries media changes before an answer", self.exchange.is_none() || self.told().is_some()),
         ];
         first_broken(&rule)
     }
@@ -74,7 +75,7 @@ impl Call {
     }
 
     fn waits(&self) -> bool {
-        [Due::Plan, Due::Ring, Due::Delay].iter().any(|&due| self.runs(due))
+        [Due::Plan, Due::Ring, Due::Delay, Due::Reliable].iter().any(|&due| self.runs(due))
     }
 
     fn joins(&self) -> bool {

@@ -48,6 +48,8 @@ pub(crate) enum Due {
     Join,
     /// The call lasts too long.
     Limit,
+    /// A provisional answer has no PRACK yet (RFC 3262 §3).
+    Reliable,
     /// A session is to be refreshed, or was not (RFC 4028).
     Session,
     /// A connection closed under an answered leg, and it did not come back.

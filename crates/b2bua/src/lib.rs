@@ -8,9 +8,9 @@
 //! sockets and clocks, and to look into audio. Transactions are the endpoint's: the room names them and says what to
 //! send.
 //!
-//! RFCs: 3261 §12–§15 (dialogs, offers, ends of calls), §16.7 (the best of many failures), 3264 (offer and answer
-//! across), 3311 (UPDATE), 3326 (`Reason`), 3398 and 3960 (early media: the first leg that speaks is heard), 3515, 3892
-//! and 4488 (REFER), 4028 (session timers), 6026, 6086 (INFO).
+//! RFCs: 3261 §12–§15 (dialogs, offers, ends of calls), §16.7 (the best of many failures), 3262 (100rel), 3264 (offer
+//! and answer across), 3311 (UPDATE), 3326 (`Reason`), 3398 and 3960 (early media: the first leg that speaks is heard),
+//! 3515, 3892 and 4488 (REFER), 4028 (session timers), 6026, 6086 (INFO).
 //!
 //! ```
 //! use b2bua::{Calls, Config, Output};
@@ -25,8 +25,8 @@
 //!
 //! Limits: [`Config::calls`]; [`MAX_TARGETS`] targets of a ring list, [`words::limit::FORK_WIDTH`] at a time;
 //! [`MAX_WAITING`] steps that wait; 4 INFO requests under way; one change of media at a time (others get 491); a call's
-//! length ([`Config::call_limit`]); 16 transfers of one call. Reliable provisional answers and ringing others after the
-//! exchange itself has answered are not here.
+//! length ([`Config::call_limit`]); 16 transfers of one call. Ringing others after the exchange itself has answered is
+//! not here.
 
 mod bridge;
 mod call;
@@ -45,8 +45,10 @@ mod identity;
 mod join;
 mod leg;
 mod more;
+mod prack;
 mod refer;
 mod refresh;
+mod reliable;
 mod ring;
 mod seek;
 mod session;
@@ -55,6 +57,7 @@ mod step;
 mod tag;
 mod talk;
 mod transfer;
+mod turn;
 mod update;
 mod view;
 

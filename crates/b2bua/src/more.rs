@@ -1,7 +1,9 @@
 //! What a leg has beyond a plain call. Most legs have nothing of it, and pay nothing for it.
 
 use crate::leg::Leg;
+use crate::prack::Heard;
 use crate::refer::Referral;
+use crate::reliable::Told;
 use crate::session::Session;
 use sip::ClientTxn;
 
@@ -16,6 +18,10 @@ pub(crate) struct More {
     pub(crate) refreshing: Option<ClientTxn>,
     /// What it is told about what it referred to.
     pub(crate) referral: Option<Referral>,
+    /// What it is told reliably before the answer (RFC 3262 §3).
+    pub(crate) told: Option<Box<Told>>,
+    /// What it says reliably before the answer (RFC 3262 §4).
+    pub(crate) heard: Option<Box<Heard>>,
 }
 
 /// What an INVITE of ours outside dialogs is made of.
@@ -35,8 +41,9 @@ pub(crate) struct Dialled {
 
 impl More {
     fn is_empty(&self) -> bool {
-        let More { dialled, session, refreshing, referral } = self;
-        dialled.is_none() && session.is_none() && refreshing.is_none() && referral.is_none()
+        let More { dialled, session, refreshing, referral, told, heard } = self;
+        let timed = session.is_some() || refreshing.is_some();
+        dialled.is_none() && !timed && referral.is_none() && told.is_none() && heard.is_none()
     }
 }
 
@@ -51,12 +58,22 @@ impl Leg {
         self.more.as_mut().and_then(|more| more.referral.as_mut())
     }
 
-    /// It answered: what it was called with is not needed any more. Gives the shortest session that it was offered.
+    /// It answered: what it was called with and what it said before are not needed any more. Gives the shortest session
+    /// that it was offered.
     pub(crate) fn forget_dialled(&mut self) -> u32 {
         let Some(mut more) = self.more.take() else { return 0 };
         let dialled = more.dialled.take();
+        more.heard = None;
         // A call that is up keeps no room for what it does not have.
         self.more = (!more.is_empty()).then_some(more);
         dialled.map_or(0, |dialled| dialled.session_s.1)
+    }
+
+    /// What it was told before the answer does not matter any more.
+    pub(crate) fn forget_told(&mut self) {
+        if let Some(more) = &mut self.more {
+            more.told = None;
+        }
+        self.more.take_if(|more| more.is_empty());
     }
 }

@@ -11,14 +11,15 @@ use crate::fork::Fork;
 use crate::identity;
 use crate::leg::{Acking, Leg, LegEvent, LegState, OurInvite, Takes};
 use crate::more::{Dialled, More};
+use crate::prack::Hears;
 use crate::refresh::{push_expires, push_min};
 use crate::step::{DialTarget, StepError};
 use bytes::Bytes;
 use media::command::Family;
 use media::offer::carry;
 use media::sdp::Description;
-use sip::advertise::SUPPORTED_IN_CALLS;
-use sip::{Dialog, HeaderName, Message, MessageBuilder, Outgoing, Refresher, Target};
+use sip::advertise::{SUPPORTED_IN_CALLS, SUPPORTED_LATE};
+use sip::{HeaderName, Message, MessageBuilder, Outgoing, Refresher, Target};
 use std::time::Duration;
 use words::{ConnectionId, EndCause, Fact, Flow, Time};
 
@@ -28,6 +29,16 @@ impl Call {
         let status = response.status();
         let leg = &mut self.legs[at];
         let n = leg.n;
+        let hears = leg.hear(response);
+        match hears {
+            Hears::Again => return,
+            Hears::Next | Hears::Aside => {
+                leg.takes = Takes::of(response);
+                self.acknowledge_early(desk, at, response, hears, now);
+            }
+            Hears::Plain => {}
+        }
+        let leg = &mut self.legs[at];
         if !(180..190).contains(&status) {
             return;
         }
@@ -40,38 +51,45 @@ impl Call {
         }
         let Some(setup) = &self.setup else { return };
         // Who stays talks with who refers, and hears nobody else before an answer.
-        let heard = setup.offer.is_some() && setup.asked.is_some();
+        let heard = setup.offer.is_some() && setup.asked.is_some() && hears != Hears::Aside;
         let body = Some(response.body_bytes()).filter(|body| !body.is_empty() && heard);
-        match setup.ear.decide(n, status, body.as_ref()) {
-            Tell::Nothing => {}
-            Tell::Status => self.tell(desk, status, None, now),
-            Tell::Description => match self.carry_to_caller(desk, response) {
-                Some((carried, offered, answered)) => {
-                    self.connect(desk, (0, offered), (n, answered));
-                    if let (Some(setup), Some(body)) = (&mut self.setup, body) {
-                        setup.ear.hear(n, body, carried.clone());
-                    }
-                    self.tell(desk, status, Some(carried), now);
-                }
-                // What cannot be read is not heard; that it rings is still true.
-                None => self.tell(desk, status, None, now),
-            },
+        match (setup.ear.decide(n, status, body.as_ref()), body) {
+            (Tell::Nothing, _) => {}
+            (Tell::Status | Tell::Description, None) | (Tell::Status, Some(_)) => self.tell(desk, status, None, now),
+            (Tell::Description, Some(body)) => {
+                let carried = self.tell_words(desk, n, body, response, now);
+                self.tell(desk, status, carried, now);
+            }
         }
+    }
+
+    /// A leg is heard before the answer: what the caller gets for its words, if it gets them in a provisional answer.
+    fn tell_words(&mut self, desk: &mut Desk, n: u16, words: Bytes, response: &Message, now: Time) -> Option<Bytes> {
+        // What cannot be read is not heard; that it rings is still true.
+        let answer = read_body(response).ok()??;
+        if self.caller_has_description() {
+            self.turn_early(desk, n, words, answer, now);
+            return None;
+        }
+        let (carried, offered, answered) = self.carry_to_caller(desk, &answer)?;
+        self.connect(desk, (0, offered), (n, answered));
+        if let Some(setup) = &mut self.setup {
+            setup.ear.hear(n, words, carried.clone());
+        }
+        if let Some(told) = self.told_mut() {
+            told.agreed_with = Some((n, answer.print()));
+        }
+        Some(carried)
     }
 
     /// A leg answered: it has the call, unless its words make no sense.
     pub(crate) fn handle_success(&mut self, desk: &mut Desk, at: usize, response: &Message, now: Time) {
-        let cseq = self.legs[at].ours.as_ref().map_or(0, |ours| ours.cseq);
-        let from = response.header(HeaderName::From).unwrap_or_default();
-        let call_id = response.call_id().unwrap_or_default();
-        let Ok(dialog) = Dialog::uac(from, call_id, cseq, response) else {
+        let leg = &mut self.legs[at];
+        if !leg.confirm(response) {
             // Without a Contact there is nowhere to send an ACK to.
             return self.handle_failure(desk, at, Failure::of_answer(502), now);
-        };
-        let leg = &mut self.legs[at];
-        leg.dialog = Some(Box::new(dialog));
+        }
         leg.takes = Takes::of(response);
-        let min_s = leg.forget_dialled();
         let effect =
             self.legs[at].state.apply(LegEvent::Success).expect("an INVITE without a final answer takes a 2xx");
         let ending = Ending::new(EndCause::AnsweredElsewhere, None);
@@ -80,9 +98,13 @@ impl Call {
             return self.perform(desk, at, effect, &ending);
         }
         if self.is_seeking() {
-            return self.found(desk, at, response, now);
+            let settled = self.legs[at].settled().cloned();
+            let min_s = self.legs[at].forget_dialled();
+            self.learn_session(desk, at, response, min_s, now);
+            return self.found(desk, at, response, settled, now);
         }
         if let Some((body, said, owed)) = self.carry_answer_to_caller(desk, at, response) {
+            let min_s = self.legs[at].forget_dialled();
             self.learn_session(desk, at, response, min_s, now);
             return self.win(desk, at, body, said, owed, now);
         }
@@ -114,6 +136,7 @@ impl Call {
             self.rid(desk, at, &ending);
             let n = self.legs[at].n;
             self.say_leg_ended(desk, n, EndCause::NoAnswer);
+            self.drop_early_change(desk, n, now);
             if let Some(setup) = &mut self.setup {
                 setup.ear.forget(n);
             }
@@ -150,6 +173,10 @@ impl Call {
             let ending = Ending { failure: Some(failure.clone()), ..Ending::new(failure.cause, None) };
             self.nobody(desk, &ending, now);
             return Ok(());
+        }
+        let alone = group.len() == 1;
+        if let Some(setup) = &mut self.setup {
+            setup.alone = alone;
         }
         for target in group {
             self.invite(desk, target, now)?;
@@ -194,6 +221,9 @@ impl Call {
         if let Some(setup) = &mut self.setup {
             setup.offer = offer;
         }
+        // An early offer is answered by the caller, and only by one that can (RFC 3262 §5).
+        let open = self.told().is_some_and(|told| !told.has_description());
+        let early = body.is_some() || open && self.setup.as_ref().is_some_and(|setup| setup.alone);
         let txn = desk.client_txn(self.slot);
         let leg = &self.legs[at];
         let host = identity::from_host(desk, to_uri, leg.party.user.is_some(), &leg.flow);
@@ -214,7 +244,7 @@ impl Call {
         builder = builder.cseq(cseq, "INVITE");
         builder.push_header(HeaderName::Contact, &identity::contact_value(desk, &leg.flow, leg.tag, leg.secure));
         builder.push_header(HeaderName::Allow, &desk.config.allow);
-        builder.push_header(HeaderName::Supported, SUPPORTED_IN_CALLS);
+        builder.push_header(HeaderName::Supported, if early { SUPPORTED_IN_CALLS } else { SUPPORTED_LATE });
         if session_s.0 > 0 {
             // Whoever may choose refreshes: that is we.
             push_expires(&mut builder, session_s.0.max(session_s.1), Refresher::Uac);
@@ -269,11 +299,10 @@ impl Call {
     }
 
     /// What a leg's answer says, as the caller gets it, and what was agreed.
-    fn carry_to_caller(&mut self, desk: &Desk, response: &Message) -> Option<(Bytes, Said, Said)> {
-        let answer = read_body(response).ok()??;
+    fn carry_to_caller(&mut self, desk: &Desk, answer: &Description) -> Option<(Bytes, Said, Said)> {
         let offer = self.setup.as_mut().and_then(|setup| setup.offer.take())?;
-        let carried = self.answer_for(desk, 0, &answer, &offer);
-        let (offered, answered) = agreement(&offer, &answer);
+        let carried = self.answer_for(desk, 0, answer, &offer);
+        let (offered, answered) = agreement(&offer, answer);
         if let Some(setup) = &mut self.setup {
             setup.offer = Some(offer);
         }
@@ -283,18 +312,31 @@ impl Call {
     /// What a leg's 2xx says, as the caller gets it: the body, what was agreed, or the offer whose answer is owed.
     fn carry_answer_to_caller(&mut self, desk: &mut Desk, at: usize, response: &Message) -> Option<Winning> {
         let n = self.legs[at].n;
+        // What it said reliably is its word: its 2xx says nothing new (RFC 3262 §5).
+        let settled = self.legs[at].settled().cloned();
+        let said = match &settled {
+            Some(words) => Description::parse(words).ok(),
+            None => read_body(response).ok()?,
+        };
+        if let Some(told) = self.told().filter(|told| told.has_description()) {
+            let with = told.agreed_with.as_ref().map(|(with, _)| *with);
+            return match said {
+                Some(answer) => Some((None, self.turn_to(n, answer), None)),
+                None => (with == Some(n)).then_some((None, None, None)),
+            };
+        }
         let setup = self.setup.as_ref()?;
         if setup.offer.is_none() {
-            let offer = read_body(response).ok()??;
+            let offer = said?;
             let body = self.describe(desk, 0, |local, _| carry(&offer, local)).ok()?;
-            return Some((body, None, Some(offer)));
+            return Some((Some(body), None, Some(offer)));
         }
-        let heard = setup.ear.carried(n, &response.body_bytes());
+        let heard = setup.ear.carried(n, &settled.unwrap_or_else(|| response.body_bytes()));
         if let Some(body) = heard {
-            return Some((body, None, None));
+            return Some((Some(body), None, None));
         }
-        let (body, offered, answered) = self.carry_to_caller(desk, response)?;
-        Some((body, Some(Agreed::Legs((0, offered), (n, answered))), None))
+        let (body, offered, answered) = self.carry_to_caller(desk, &said?)?;
+        Some((Some(body), Some(Agreed::Legs((0, offered), (n, answered))), None))
     }
 
     /// The first to answer has the call.
@@ -302,7 +344,7 @@ impl Call {
         &mut self,
         desk: &mut Desk,
         at: usize,
-        body: Bytes,
+        body: Option<Bytes>,
         agreed: Option<Agreed>,
         owed: Option<Description>,
         now: Time,
@@ -312,7 +354,9 @@ impl Call {
         for loser in 0..self.legs.len() {
             if self.legs[loser].state.is_inviting() {
                 self.rid(desk, loser, &ending);
-                self.say_leg_ended(desk, self.legs[loser].n, EndCause::AnsweredElsewhere);
+                let lost = self.legs[loser].n;
+                self.say_leg_ended(desk, lost, EndCause::AnsweredElsewhere);
+                self.drop_early_change(desk, lost, now);
             }
         }
         if owed.is_some() {
@@ -329,6 +373,7 @@ impl Call {
     pub(crate) fn lose(&mut self, desk: &mut Desk, at: usize, failure: Failure, now: Time) {
         let n = self.legs[at].n;
         self.say_leg_ended(desk, n, failure.cause);
+        self.drop_early_change(desk, n, now);
         let ringing = self.legs.iter().any(|leg| leg.state.is_inviting());
         let Some(setup) = &mut self.setup else { return };
         setup.ear.forget(n);
@@ -342,7 +387,7 @@ impl Call {
 }
 
 /// What a 2xx means to the caller: the body, what was agreed, the offer that waits for an answer.
-type Winning = (Bytes, Option<Agreed>, Option<Description>);
+type Winning = (Option<Bytes>, Option<Agreed>, Option<Description>);
 
 /// The flow that a target speaks through, as far as it is known before it answers.
 fn flow_of(target: &Target) -> Flow {

@@ -12,8 +12,10 @@ use crate::setup::{MAX_FORWARDS, PLAN};
 use crate::step::StepError;
 use crate::transfer::{Move, Stage, Transfer, Wish};
 use crate::view::{Asked, CallState};
+use bytes::Bytes;
 use media::command::{Family, Sound};
 use media::renew::renew;
+use media::sdp::Description;
 use sip::Message;
 use words::{EndCause, Fact, Party, Time};
 
@@ -108,9 +110,12 @@ impl Call {
         }
     }
 
-    /// Somebody who was called for a transfer answered.
-    pub(crate) fn found(&mut self, desk: &mut Desk, at: usize, response: &Message, now: Time) {
-        let words = read_body(response).ok().flatten();
+    /// Somebody who was called for a transfer answered; `settled` is what he said reliably before.
+    pub(crate) fn found(&mut self, desk: &mut Desk, at: usize, response: &Message, settled: Option<Bytes>, now: Time) {
+        let words = match settled {
+            Some(settled) => Description::parse(&settled).ok(),
+            None => read_body(response).ok().flatten(),
+        };
         let Some(words) = words.filter(|words| words.media().any(|media| media.is_relayable())) else {
             self.acknowledge_unwanted(desk, at, response);
             self.rid(desk, at, &Ending::new(EndCause::MediaMismatch, None));

@@ -9,6 +9,8 @@ use crate::event::{Invite, Output, Refusal};
 use crate::exchange::{Exchange, Move};
 use crate::identity;
 use crate::leg::Leg;
+use crate::more::More;
+use crate::reliable::Told;
 use crate::session;
 use crate::step::{MAX_WAITING, Step, StepError};
 use crate::view::CallState;
@@ -45,7 +47,9 @@ impl Call {
                 source: flow.remote,
             },
         );
-        let caller = Leg::incoming(0, tag, txn, &message, flow, dialog, from.clone());
+        let mut caller = Leg::incoming(0, tag, txn, &message, flow, dialog, from.clone());
+        caller.more = Told::new(&message, &mut desk.chance)
+            .map(|told| Box::new(More { told: Some(Box::new(told)), ..More::default() }));
         desk.watch(txn, slot, 0);
         desk.enter(flow.connection, slot);
         desk.push(Output::AskPlan { call: id });
@@ -161,6 +165,7 @@ impl Call {
     pub(crate) fn free_setup(&mut self, ringing: bool) -> Result<&mut Setup, StepError> {
         match self.setup.as_deref_mut() {
             None => Err(StepError::Answered),
+            Some(setup) if setup.held.is_some() => Err(StepError::Answered),
             Some(setup) if setup.fork.is_some() && !ringing => Err(StepError::Dialling),
             Some(setup) => Ok(setup),
         }
@@ -177,34 +182,52 @@ impl Call {
     pub(crate) fn tell(&mut self, desk: &mut Desk, status: u16, body: Option<Bytes>, now: Time) {
         let Some(setup) = &mut self.setup else { return };
         setup.ear.tell(status);
-        let Some((txn, invite)) = self.setup.as_ref().and_then(|setup| setup.asked.as_ref()) else {
+        if self.setup.as_ref().is_some_and(|setup| setup.asked.is_none()) {
             return self.tell_search(desk, status);
-        };
+        }
+        self.set_timer(desk, Due::Refresh, now + REFRESH);
+        if self.told().is_some() {
+            self.tell_reliably(desk, status, body, now);
+        } else {
+            self.tell_plainly(desk, status, body);
+        }
+    }
+
+    /// One that may be lost.
+    pub(crate) fn tell_plainly(&mut self, desk: &mut Desk, status: u16, body: Option<Bytes>) {
+        let Some((txn, invite)) = self.setup.as_ref().and_then(|setup| setup.asked.as_ref()) else { return };
         let txn = *txn;
         let builder = self.dialog_response(desk, 0, invite, status);
         let response = Outgoing { builder, body: body.map(|body| (SDP, body)) };
         desk.push(Output::Respond { txn, response, after_facts: false });
-        self.set_timer(desk, Due::Refresh, now + REFRESH);
     }
 
     /// Early media of our own.
     fn progress(&mut self, desk: &mut Desk, sound: Option<Sound>, now: Time) -> Result<(), StepError> {
         self.free_setup(false)?.sound = sound;
         self.start_ringing(desk, now);
-        if self.is_seeking() {
+        let offer = self.setup.as_ref().and_then(|setup| setup.offer.clone());
+        let hears = self.caller_has_description() && !self.is_seeking();
+        if hears || self.is_seeking() || offer.is_none() && self.told().is_none() {
+            if hears {
+                self.perform_service(desk);
+            }
+            // Otherwise there is nothing that a provisional answer could agree to.
             self.tell(desk, 183, None, now);
             return Ok(());
         }
-        let Some(offer) = self.setup.as_ref().and_then(|setup| setup.offer.clone()) else {
-            // Without an offer there is nothing that a provisional answer could agree to.
-            self.tell(desk, 183, None, now);
-            return Ok(());
-        };
         self.caller_end(desk, now)?;
-        let Some(Carried { for_asker: Some(body), .. }) = self.own_answer(desk, Some(&offer)) else {
+        let Some(Carried { for_asker: Some(body), .. }) = self.own_answer(desk, offer.as_ref()) else {
             return Err(self.no_common_codec(desk, now));
         };
-        self.serve(desk, Said::of(offer.audio()), false);
+        let said = self.ends[0].ours.last().cloned();
+        if let Some(told) = self.told_mut() {
+            told.agreed_with = Some((0, Bytes::new()));
+            told.offer = said.filter(|_| offer.is_none()).map(|said| (0, said));
+        }
+        if let Some(offer) = offer {
+            self.serve(desk, Said::of(offer.audio()), false);
+        }
         if let Some(setup) = &mut self.setup {
             let asked = setup.asked.as_ref().map(|(_, invite)| invite.body_bytes());
             setup.ear.hear(0, asked.unwrap_or_default(), body.clone());
@@ -226,14 +249,23 @@ impl Call {
             self.perform_service(desk);
             return Ok(());
         }
+        if self.setup.as_ref().is_some_and(|setup| setup.held.is_some()) && self.service.is_some() {
+            self.service = Some(service);
+            return Ok(());
+        }
         self.free_setup(false)?;
         self.caller_end(desk, now)?;
+        if self.caller_has_description() {
+            self.service = Some(service);
+            self.accept(desk, None, None, None, None, now);
+            return Ok(());
+        }
         let offer = self.setup.as_mut().and_then(|setup| setup.offer.take());
         let Some(Carried { for_asker: Some(body), agreed, .. }) = self.own_answer(desk, offer.as_ref()) else {
             return Err(self.no_common_codec(desk, now));
         };
         self.service = Some(service);
-        self.accept(desk, None, body, agreed, None, now);
+        self.accept(desk, None, Some(body), agreed, None, now);
         Ok(())
     }
 
@@ -260,16 +292,23 @@ impl Call {
         Ok(())
     }
 
-    /// 200 to the caller: talk begins.
+    /// 200 to the caller, with a description unless it has one: talk begins.
     pub(crate) fn accept(
         &mut self,
         desk: &mut Desk,
         other: Option<u16>,
-        body: Bytes,
+        body: Option<Bytes>,
         agreed: Option<Agreed>,
         owed: Option<Description>,
         now: Time,
     ) {
+        if self.must_wait() {
+            self.clear_timer(desk, Due::Ring);
+            if let Some(setup) = &mut self.setup {
+                setup.held = Some(Box::new(Held { other, body, agreed, owed }));
+            }
+            return;
+        }
         let Some((_, invite)) = self.setup.take().and_then(|setup| setup.asked) else { return };
         self.state = CallState::Answered;
         self.ends.iter_mut().for_each(End::trim);
@@ -281,15 +320,19 @@ impl Call {
         let who = winner.unwrap_or_else(|| self.who.to.clone());
         let by = other.map(|n| self.leg_id(n));
         desk.say(self.account, Fact::CallAnswered { call: self.id, by, who });
-        let event =
-            if agreed.is_none() && (owed.is_some() || other.is_none()) { Move::AnswerWithOffer } else { Move::Answer };
+        let offers = agreed.is_none() && (owed.is_some() || other.is_none()) && body.is_some();
+        let event = if offers { Move::AnswerWithOffer } else { Move::Answer };
         let heard = agreed.is_none() && owed.is_none();
+        let serves = other.is_none() && body.is_none();
         let request = Some(invite);
         self.exchange = Some(Box::new(Exchange::new(0, other, owed, request)));
         self.arm_sessions(desk);
-        self.advance(desk, event, Carried { for_asker: Some(body), agreed, ..Carried::default() }, now);
+        self.advance(desk, event, Carried { for_asker: body, agreed, ..Carried::default() }, now);
         if heard {
             self.count_silence(desk);
+        }
+        if serves {
+            self.perform_service(desk);
         }
     }
 
@@ -302,6 +345,15 @@ impl Call {
             }
         }
     }
+}
+
+/// An answer to the caller that waits.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) other: Option<u16>,
+    pub(crate) body: Option<Bytes>,
+    pub(crate) agreed: Option<Agreed>,
+    pub(crate) owed: Option<Description>,
 }
 
 /// How long a call waits to be told what to do.

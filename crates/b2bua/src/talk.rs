@@ -44,7 +44,8 @@ impl Call {
             }
             Method::Refer => self.handle_refer(desk, at, txn, &message, now),
             Method::Subscribe => self.handle_subscribe(desk, at, txn, &message),
-            Method::Notify | Method::Prack => self.refuse_request(desk, n, txn, &message, 481, ""),
+            Method::Prack => self.handle_prack(desk, at, txn, message, now),
+            Method::Notify => self.refuse_request(desk, n, txn, &message, 481, ""),
             Method::Other => self.refuse_method(desk, at, txn, &message, 501),
             // ACK and CANCEL are no requests to answer: the endpoint gives them as events of their own.
             Method::Ack | Method::Cancel | Method::Message | Method::Publish | Method::Register => {
@@ -208,6 +209,10 @@ impl Call {
     /// BYE (RFC 3261 §15.1.2): the call is over. Its 200 waits until that is stored.
     fn handle_bye(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: &Message, now: Time) {
         let n = self.legs[at].n;
+        if matches!(self.legs[at].state, LegState::Calling | LegState::Ringing | LegState::Cancelling) {
+            // A callee refuses; it does not end what it has not begun (§15).
+            return self.refuse_request(desk, n, txn, message, 481, "");
+        }
         let response = Outgoing { builder: self.response(desk, at, message, 200, ""), body: None };
         if self.legs[at].state == LegState::Incoming {
             // A caller may end its early dialog so (§15); its INVITE gets 487 as with CANCEL.

@@ -8,7 +8,9 @@ use crate::exchange::{Exchange, Move};
 use crate::identity::contact_value;
 use crate::leg::LegState;
 use crate::session;
+use crate::view::CallState;
 use bytes::Bytes;
+use media::sdp::Description;
 use sip::{HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
 use words::Time;
 
@@ -22,6 +24,12 @@ impl Call {
         };
         let Some(offer) = offer else { return self.answer_update(desk, at, txn, &message, None, now) };
         let n = self.legs[at].n;
+        if self.state == CallState::Ringing {
+            return match self.pending_early(at) {
+                Some(status) => self.refuse_for_now(desk, at, txn, &message, status),
+                None => self.change_early(desk, at, txn, message, offer, now),
+            };
+        }
         let other = self.other_of(n);
         if let Some(status) = self.pending(n, other) {
             return self.refuse_for_now(desk, at, txn, &message, status);
@@ -52,6 +60,68 @@ impl Call {
         }
         let moves = !self.is_party(n) || self.is_asking();
         (moves || self.exchange.is_some() || !confirmed(n) || !other.is_none_or(confirmed)).then_some(491)
+    }
+
+    /// The same before the answer to the call: what the INVITE offered must have its answer.
+    fn pending_early(&self, at: usize) -> Option<u16> {
+        let leg = &self.legs[at];
+        let own = self.exchange.as_ref().map(|exchange| exchange.asker == leg.n);
+        let held = self.setup.as_ref().is_some_and(|setup| setup.held.is_some());
+        match (own, leg.state) {
+            (Some(own), _) => Some(if own { 500 } else { 491 }),
+            (None, LegState::Incoming) => {
+                let settled = self.told().is_some_and(|told| told.settled && !told.describes());
+                (held || !settled).then_some(500)
+            }
+            (None, _) => (held || leg.settled().is_none()).then_some(491),
+        }
+    }
+
+    /// A new offer before the answer to the call, in an UPDATE or a PRACK: carried to whom it was agreed with.
+    pub(crate) fn change_early(
+        &mut self,
+        desk: &mut Desk,
+        at: usize,
+        txn: ServerTxn,
+        message: Message,
+        offer: Description,
+        now: Time,
+    ) {
+        let n = self.legs[at].n;
+        let other = match self.early_other(n) {
+            Ok(other) => other,
+            Err(status) => return self.refuse_request(desk, n, txn, &message, status, ""),
+        };
+        let carried = match other {
+            Some(other) => self.question(desk, other, Some(&offer)),
+            None => self.own_answer(desk, Some(&offer)),
+        };
+        let Some(carried) = carried else {
+            return self.refuse_request(desk, n, txn, &message, 488, "");
+        };
+        let event = if other.is_some() { Move::Ask } else { Move::AnswerAtOnce };
+        if let Some(setup) = self.setup.as_mut().filter(|_| other.is_none()) {
+            setup.offer = Some(offer.clone());
+        }
+        let mut exchange = Exchange::new(n, other, Some(offer), Some(message));
+        (exchange.server, exchange.by_update) = (Some(txn), true);
+        self.exchange = Some(Box::new(exchange));
+        self.advance(desk, event, carried, now);
+    }
+
+    /// The other side of a leg before the answer: the leg that the caller agreed with, the caller, or the exchange
+    /// itself. 504: there is nobody who could be asked at once (RFC 3311 §5.2).
+    fn early_other(&self, n: u16) -> Result<Option<u16>, u16> {
+        let agreed = self.told().filter(|told| told.settled && self.exchange.is_none());
+        let Some((with, _)) = agreed.and_then(|told| told.agreed_with.as_ref()) else { return Err(504) };
+        let takes = |n: u16| self.place(n).is_some_and(|at| self.legs[at].takes.update);
+        let settled = |n: u16| self.place(n).is_some_and(|at| self.legs[at].settled().is_some());
+        match (n, *with) {
+            (0, 0) => Ok(None),
+            (0, with) if takes(with) && settled(with) => Ok(Some(with)),
+            (n, with) if n == with && takes(0) => Ok(Some(0)),
+            _ => Err(504),
+        }
     }
 
     /// 200 to an UPDATE.

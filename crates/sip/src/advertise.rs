@@ -1,13 +1,16 @@
 //! What we say that we can do, in one place: every answer and request takes it from here.
 
 /// The value of `Allow` (RFC 3261 §20.5).
-pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, NOTIFY, UPDATE, REFER";
+pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, NOTIFY, UPDATE, PRACK, REFER";
 
 /// The value of `Accept` (RFC 3261 §20.1).
 pub const ACCEPT: &str = "application/sdp";
 
 /// The option tags that a request may require of us (RFC 3261 §20.32): the registrar's, then those of calls.
-pub const SUPPORTED: [&str; 4] = ["path", "outbound", "timer", "norefersub"];
+pub const SUPPORTED: [&str; 5] = ["path", "outbound", "100rel", "timer", "norefersub"];
 
 /// The value of `Supported` in our INVITEs (RFC 3261 §20.37).
-pub const SUPPORTED_IN_CALLS: &str = "timer";
+pub const SUPPORTED_IN_CALLS: &str = "100rel, timer";
+
+/// The same where an offer before the answer could not be answered (RFC 3262 §5).
+pub const SUPPORTED_LATE: &str = "timer";

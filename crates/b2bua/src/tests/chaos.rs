@@ -110,6 +110,12 @@ impl Chaos {
                     self.answer(phone, &asked, status);
                 }
             }
+            Method::Prack => {
+                let status = [200, 200, 200, 200, 481, 500][self.chance.below(6) as usize];
+                if !self.one_in(6) {
+                    self.answer(phone, &asked, status);
+                }
+            }
             Method::Update => {
                 let status = [200, 200, 200, 405, 422, 481, 488, 491, 500][self.chance.below(9) as usize];
                 if !self.one_in(6) {
@@ -124,7 +130,12 @@ impl Chaos {
         let body = (status == 183 || status == 200).then(|| self.body(phone)).flatten();
         let update = asked.message.method() == Method::Update && !asked.message.body().is_empty();
         let body = body.filter(|_| asked.message.method() == Method::Invite || update);
-        let lines = self.lines();
+        let mut lines = self.lines();
+        let numbers = ["1", "1", "2", "3", "7", "0", "x"];
+        if (101..200).contains(&status) && asked.message.knows("100rel") && !self.one_in(3) {
+            lines.push((HeaderName::Require, "100rel"));
+            lines.push((HeaderName::RSeq, numbers[self.chance.below(7) as usize]));
+        }
         self.world.answer_with(phone, asked, status, &lines, body.as_deref());
         if status == 200 && asked.message.method() == Method::Invite && asked.message.to_tag().is_none() {
             self.phones[phone].dialogs.extend(Dialog::uas(&asked.message, &format!("phone{phone}")));
@@ -137,6 +148,11 @@ impl Chaos {
         if self.one_in(2) {
             lines.push((HeaderName::Allow, "INVITE, UPDATE"));
         }
+        match self.chance.below(5) {
+            0 | 1 => lines.push((HeaderName::Supported, "100rel")),
+            2 => lines.push((HeaderName::Require, "100rel")),
+            _ => {}
+        }
         if self.one_in(2) {
             lines.push((HeaderName::Supported, "timer"));
             let session = ["90", "120;refresher=uac", "120;refresher=uas", "5", "nonsense", "4000000000"];
@@ -148,7 +164,13 @@ impl Chaos {
 
     fn answered(&mut self, phone: usize, txn: ClientTxn, message: &Message) {
         let invited = self.phones[phone].invites.iter().find(|invite| invite.0 == txn).copied();
-        let Some((_, offered)) = invited.filter(|_| (200..300).contains(&message.status())) else { return };
+        let Some((_, offered)) = invited else { return };
+        if message.rseq().is_some() && !self.one_in(5) {
+            self.acknowledge_early(phone, message, offered);
+        }
+        if !(200..300).contains(&message.status()) {
+            return;
+        }
         let cseq = message.cseq().unwrap().number;
         let known = self.phones[phone].dialogs.iter().position(|dialog| dialog.matches(message));
         if known.is_none() {
@@ -163,6 +185,22 @@ impl Chaos {
         let known = known.unwrap_or(self.phones[phone].dialogs.len() - 1);
         let builder = self.phones[phone].dialogs[known].ack(cseq);
         self.world.send_ack(phone, builder, body.as_deref());
+    }
+
+    /// PRACK, with a description where one is owed and sometimes where none is.
+    fn acknowledge_early(&mut self, phone: usize, message: &Message, offered: bool) {
+        let known = self.phones[phone].dialogs.iter().position(|dialog| dialog.matches(message));
+        let known = known.unwrap_or_else(|| {
+            let (from, cseq) = (message.header(HeaderName::From).unwrap(), message.cseq().unwrap().number);
+            let dialog = Dialog::uac(from, message.call_id().unwrap(), cseq, message).expect("an early one of ours");
+            self.phones[phone].dialogs.push(dialog);
+            self.phones[phone].dialogs.len() - 1
+        });
+        let describes = if offered { self.one_in(6) } else { !self.one_in(6) };
+        let body = if describes { self.body(phone) } else { None };
+        let mut dialog = self.phones[phone].dialogs[known].clone();
+        self.world.prack(phone, &mut dialog, message, body.as_deref());
+        self.phones[phone].dialogs[known] = dialog;
     }
 
     /// Something happens out of the blue.
@@ -268,5 +306,5 @@ fn whatever_happens_each_call_ends_once_and_nothing_leaks() {
     }
 }
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 500;
 const PHONES: usize = 5;

@@ -331,6 +331,19 @@ impl World {
         self.request(phone, builder, body)
     }
 
+    /// A phone acknowledges a reliable provisional answer.
+    pub(crate) fn prack(
+        &mut self,
+        phone: usize,
+        dialog: &mut Dialog,
+        answer: &Message,
+        body: Option<&str>,
+    ) -> ClientTxn {
+        let (rseq, cseq) = (answer.rseq().expect("it is reliable"), answer.cseq().unwrap().number);
+        let builder = dialog.request(Method::Prack);
+        self.request(phone, builder.header(HeaderName::RAck, &format!("{rseq} {cseq} INVITE")), body)
+    }
+
     pub(crate) fn cancel(&mut self, phone: usize, txn: ClientTxn) {
         let now = self.now;
         self.phones[phone].endpoint.cancel(txn, None, now);

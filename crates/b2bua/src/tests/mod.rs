@@ -6,6 +6,7 @@ mod kit;
 mod laws;
 mod lost;
 mod names;
+mod reliable;
 mod ring;
 mod talk;
 mod timers;
