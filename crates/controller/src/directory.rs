@@ -41,6 +41,11 @@ impl Directory {
         user::user_by_auth(&self.connection, auth_user)
     }
 
+    /// Up to `limit` users of an account from this one on, in the order in which they were made.
+    pub fn users_from(&self, first: &UserRecord, limit: usize) -> rusqlite::Result<Vec<UserRecord>> {
+        user::users_from(&self.connection, first, limit)
+    }
+
     /// The peers of an account, by name.
     pub fn peers(&self, account: AccountId) -> rusqlite::Result<Vec<PeerRecord>> {
         peer::peers(&self.connection, account)

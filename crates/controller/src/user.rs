@@ -242,6 +242,17 @@ pub(crate) fn user_by_auth(connection: &Connection, auth_user: &str) -> rusqlite
     connection.prepare_cached(&format!("{SELECT} WHERE auth_user = ?1"))?.query_row([auth_user], read).optional()
 }
 
+pub(crate) fn users_from(
+    connection: &Connection,
+    first: &UserRecord,
+    limit: usize,
+) -> rusqlite::Result<Vec<UserRecord>> {
+    let sql = format!("{SELECT} WHERE account = ?1 AND id >= ?2 ORDER BY id LIMIT ?3");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![first.account.0, first.id.0, limit as i64], read)?;
+    rows.collect()
+}
+
 pub(crate) fn insert(connection: &Connection, user: &UserRecord) -> rusqlite::Result<UserId> {
     connection
         .prepare_cached(

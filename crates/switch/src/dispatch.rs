@@ -4,13 +4,16 @@ use crate::answer::Stop;
 use crate::switch::{Incoming, Switch, Waiter};
 use sip::advertise::SUPPORTED;
 use sip::{HeaderName, Method};
+use std::cell::OnceCell;
 use words::Time;
 
 impl Switch {
     /// Takes what the transaction layer says.
     pub(crate) fn handle_sip(&mut self, event: sip::Event, now: Time) {
         match event {
-            sip::Event::Request { txn, message, flow } => self.dispatch(Incoming { txn, message, flow }, now),
+            sip::Event::Request { txn, message, flow } => {
+                self.dispatch(Incoming { txn, message, flow, named: OnceCell::new() }, now)
+            }
             sip::Event::Response { txn, .. } | sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn }
                 if self.pings.is_ours(txn) =>
             {

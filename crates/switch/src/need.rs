@@ -56,6 +56,8 @@ pub(crate) struct Directory<W> {
     asked: HashMap<Need, Asked<W>>,
     timers: TimerQueue<Need>,
     unasked: VecDeque<Need>,
+    /// When an answer was last forgotten: what the directory read before may still be on its way.
+    forgot: Option<Time>,
 }
 
 struct Asked<W> {
@@ -71,6 +73,7 @@ impl<W> Directory<W> {
             asked: HashMap::new(),
             timers: TimerQueue::new(now),
             unasked: VecDeque::new(),
+            forgot: None,
         }
     }
 
@@ -101,7 +104,33 @@ impl<W> Directory<W> {
     /// Takes the directory's answer in and gives back those who waited for it.
     pub(crate) fn answer(&mut self, need: &Need, known: Known, now: Time) -> Vec<W> {
         // Strangers may ask for endless names: what is absent is kept for a short time only.
-        let until = matches!(known, Known::Absent).then(|| now + ABSENT_KEPT);
+        let until = match known {
+            Known::Absent => Some(now + ABSENT_KEPT),
+            Known::Found(_) if self.is_settled(now) => None,
+            Known::Found(_) => Some(now + words::limit::NEED),
+        };
+        self.keep(need, known, until);
+        self.release(need)
+    }
+
+    /// Takes in what nobody asked for. What is known already stays, and so does what was just changed.
+    pub(crate) fn learn(&mut self, found: Vec<(Need, Found)>, now: Time) {
+        if !self.is_settled(now) {
+            return;
+        }
+        for (need, found) in found.into_iter().take(LEARNED) {
+            if !self.known.contains_key(&need) {
+                self.keep(&need, Known::Found(found), None);
+            }
+        }
+    }
+
+    /// Whether the directory's answers were read after the last change.
+    fn is_settled(&self, now: Time) -> bool {
+        self.forgot.is_none_or(|forgot| now.since(forgot) > words::limit::NEED)
+    }
+
+    fn keep(&mut self, need: &Need, known: Known, until: Option<Time>) {
         if self.known.insert(need.clone(), (known, until)).is_none() {
             self.order.push_back(need.clone());
         }
@@ -110,7 +139,6 @@ impl<W> Directory<W> {
                 self.known.remove(&oldest);
             }
         }
-        self.release(need)
     }
 
     /// The directory could not answer: gives back those who waited.
@@ -129,14 +157,16 @@ impl<W> Directory<W> {
     }
 
     /// Forgets an answer that is no longer true.
-    pub(crate) fn forget(&mut self, need: &Need) {
+    pub(crate) fn forget(&mut self, need: &Need, now: Time) {
+        self.forgot = Some(now);
         if self.known.remove(need).is_some() {
             self.order.retain(|other| other != need);
         }
     }
 
     /// Forgets everything of one account: its record, its users and its domain.
-    pub(crate) fn forget_account(&mut self, account: AccountId) {
+    pub(crate) fn forget_account(&mut self, account: AccountId, now: Time) {
+        self.forgot = Some(now);
         let known = &mut self.known;
         self.order.retain(|need| {
             let stays = match known.get(need) {
@@ -173,6 +203,8 @@ impl<W> Directory<W> {
 
 /// The most answers kept.
 const CACHE_ENTRIES: usize = 200_000;
+/// The most that is taken in at a time without a question.
+const LEARNED: usize = 4_000;
 /// The most that wait for one answer.
 const WAITING_PER_NEED: usize = 1_000;
 /// The most questions open at a time.
@@ -208,6 +240,28 @@ mod tests {
         assert_eq!(directory.overdue(Time::from_millis(1_999)), None);
         assert_eq!(directory.overdue(Time::from_millis(2_000)), Some(need("100")));
         assert_eq!(directory.release(&need("100")), vec![1]);
+    }
+
+    #[test]
+    fn what_was_learned_needs_no_question_unless_something_just_changed() {
+        let mut directory: Directory<()> = Directory::new(Time::ZERO);
+        let account = |n: u32| {
+            let (name, domain, realm) = Default::default();
+            let (routes, peers, ring_for) = (Vec::new(), Vec::new(), Duration::from_secs(30));
+            let account = Account { id: AccountId(n), name, domain, realm, ring_for, routes, peers };
+            vec![(need(&n.to_string()), Found::Account(Arc::new(account)))]
+        };
+        directory.learn(account(1), Time::ZERO);
+        assert!(directory.known(&need("1"), Time::ZERO).is_some());
+        directory.forget(&need("1"), Time::from_millis(5_000));
+        // It may have been read before the change.
+        directory.learn(account(1), Time::from_millis(6_000));
+        assert!(directory.known(&need("1"), Time::from_millis(6_000)).is_none());
+        directory.answer(&need("1"), Known::Found(account(1)[0].1.clone()), Time::from_millis(6_000));
+        assert!(directory.known(&need("1"), Time::from_millis(7_999)).is_some());
+        assert!(directory.known(&need("1"), Time::from_millis(8_000)).is_none());
+        directory.learn(account(2), Time::from_millis(8_000));
+        assert!(directory.known(&need("2"), Time::from_millis(9_000)).is_some());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::answer::Stop;
 use crate::need::Need;
 use crate::stream::Promise;
 use crate::switch::{Incoming, Output, Switch};
-use crate::whose::{Whose, user_name};
+use crate::whose::Whose;
 use registrar::{Admission, Outcome, User};
 use sip::{HeaderName, Method, Outgoing, Uri};
 use std::sync::Arc;
@@ -61,14 +61,14 @@ impl Switch {
         now: Time,
     ) -> Result<Arc<User>, Stop> {
         let source = incoming.flow.remote;
-        let name = user_name(incoming).unwrap_or_default();
-        let user = self.user(Need::AuthUser(name.clone()), now).map_err(Stop::Need)?;
+        let name = incoming.user_name().unwrap_or_default();
+        let user = self.user(Need::AuthUser(name.to_owned()), now).map_err(Stop::Need)?;
         // A user of another account is a stranger to this domain.
         let user = user.filter(|user| account.is_none_or(|account| account.id == user.account));
         // A first request names the extension only; the device may need a challenge of its own kind.
         let named = match (&user, account) {
             (None, Some(account)) => {
-                let need = Need::Extension { account: account.id, extension: name };
+                let need = Need::Extension { account: account.id, extension: name.to_owned() };
                 self.user(need, now).map_err(Stop::Need)?
             }
             (Some(_), _) | (None, None) => None,
@@ -97,11 +97,11 @@ impl Switch {
         stale: bool,
         now: Time,
     ) -> Stop {
-        let name = user_name(incoming).unwrap_or_default();
+        let name = incoming.user_name().unwrap_or_default();
         let realm = match (user, account) {
             (Some(user), _) => user.realm.as_str(),
             (None, Some(account)) => account.realm.as_str(),
-            (None, None) => self.peers.realm_for_stranger(&name),
+            (None, None) => self.peers.realm_for_stranger(name),
         };
         let policy = user.map(|user| user.algorithms).unwrap_or_default();
         let challenges = self.gate.door.challenge(realm, policy, stale, incoming.flow.remote.ip(), now);

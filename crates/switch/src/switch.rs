@@ -14,6 +14,7 @@ use bytes::Bytes;
 use media::command::{MediaCommand, MediaReport};
 use registrar::{Door, Registrar};
 use sip::{Endpoint, Message, Outgoing, Refused, RetryAfter, ServerTxn};
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use words::{AccountId, CallId, Chance, Clock, ConnectionId, Event, Fact, Flow, Seed, Seq, ShardId, Time, Transport};
@@ -65,6 +66,8 @@ pub enum Input {
         /// The answer.
         found: Found,
     },
+    /// The directory has these too: nobody asked yet, and somebody soon will.
+    Learned(Vec<(Need, Found)>),
     /// The directory has no such thing.
     Absent {
         /// What was asked.
@@ -141,6 +144,8 @@ pub(crate) struct Incoming {
     pub(crate) txn: ServerTxn,
     pub(crate) message: Message,
     pub(crate) flow: Flow,
+    /// See [`Incoming::user_name`].
+    pub(crate) named: OnceCell<Option<String>>,
 }
 
 /// Who waits for the directory.
@@ -232,6 +237,7 @@ impl Switch {
             Input::Stored { up_to } => self.stream.stored(up_to),
             Input::StoreFailed { up_to } => self.handle_store_failed(up_to, now),
             Input::Found { need, found } => self.handle_known(&need, Known::Found(found), now),
+            Input::Learned(found) => self.directory.learn(found, now),
             Input::Absent { need } => self.handle_known(&need, Known::Absent, now),
             Input::Unavailable { need } => {
                 let waiting = self.directory.release(&need);
@@ -496,16 +502,16 @@ impl Switch {
             Command::Bans => Reply::Bans(view::bans(&self.gate.door, now)),
             Command::Unban { source } => Reply::Done(self.gate.door.unban(source)),
             Command::Changed { need } => {
-                self.directory.forget(&need);
+                self.directory.forget(&need, now);
                 Reply::Done(true)
             }
             Command::AccountChanged { account } => {
-                self.directory.forget_account(account);
+                self.directory.forget_account(account, now);
                 Reply::Done(true)
             }
             Command::UserRevoked { account, user, auth_user } => {
-                self.directory.forget_account(account);
-                self.directory.forget(&Need::AuthUser(auth_user));
+                self.directory.forget_account(account, now);
+                self.directory.forget(&Need::AuthUser(auth_user), now);
                 self.gate.door.forget_user(user);
                 let facts = self.registrar.drop_user(user);
                 let any = !facts.is_empty();
@@ -514,7 +520,7 @@ impl Switch {
                 }
                 Reply::Done(any)
             }
-            Command::Peers { peers } => Reply::Done(self.set_peers(peers)),
+            Command::Peers { peers } => Reply::Done(self.set_peers(peers, now)),
             Command::Realms { realms, sole } => {
                 self.peers.set_realms(realms, sole);
                 Reply::Done(true)
@@ -527,12 +533,12 @@ impl Switch {
         }
     }
 
-    fn set_peers(&mut self, peers: Vec<Peer>) -> bool {
+    fn set_peers(&mut self, peers: Vec<Peer>, now: Time) -> bool {
         let accounts: Vec<AccountId> = peers.iter().map(|peer| peer.account).collect();
         self.registrar.set_peers(peers.iter().flat_map(|peer| peer.addresses.iter().copied()));
         self.peers.set(peers);
         for account in accounts {
-            self.directory.forget_account(account);
+            self.directory.forget_account(account, now);
         }
         true
     }

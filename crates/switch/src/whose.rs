@@ -87,8 +87,8 @@ impl Switch {
         {
             return Ok(Whose::Account(account));
         }
-        let named = match user_name(incoming) {
-            Some(name) => self.user(Need::AuthUser(name), now)?.map(|user| user.account),
+        let named = match incoming.user_name() {
+            Some(name) => self.user(Need::AuthUser(name.to_owned()), now)?.map(|user| user.account),
             None => None,
         };
         let Some(id) = named.or(self.peers.sole) else { return Ok(Whose::Stranger) };
@@ -123,9 +123,14 @@ fn domain_of(uri: &str) -> Option<String> {
     Some(uri.host.to_ascii_lowercase())
 }
 
-/// The user name that a request comes with: of its credentials, else of its To (REGISTER) or From.
-pub(crate) fn user_name(incoming: &Incoming) -> Option<String> {
-    let message = &incoming.message;
+impl Incoming {
+    /// The user name that a request comes with: of its credentials, else of its To (REGISTER) or From. Read once.
+    pub(crate) fn user_name(&self) -> Option<&str> {
+        self.named.get_or_init(|| user_name(&self.message)).as_deref()
+    }
+}
+
+fn user_name(message: &sip::Message) -> Option<String> {
     for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
         if let Some(Ok(credentials)) = message.header(name).map(sip::digest::Credentials::parse) {
             return Some(credentials.username.to_owned());
