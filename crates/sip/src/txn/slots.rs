@@ -1,57 +1,76 @@
 //! Slots that are used again: a place is an index, and its generation tells users of the same place apart.
 
-/// Values by place.
+/// Values by place, in chunks that never move: a table that doubles copies itself and leaves its old memory behind.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
-    entries: Vec<(u32, Option<T>)>,
+    chunks: Vec<Box<[Entry<T>; CHUNK]>>,
+    /// Places that were ever taken.
+    used: u32,
     free: Vec<u32>,
 }
 
+/// A generation and who holds the place.
+type Entry<T> = (u32, Option<T>);
+
 impl<T> Slots<T> {
     pub(crate) const fn new() -> Self {
-        Slots { entries: Vec::new(), free: Vec::new() }
+        Slots { chunks: Vec::new(), used: 0, free: Vec::new() }
     }
 
     /// The place that the next [`Slots::insert`] takes.
     pub(crate) fn next(&self) -> u32 {
-        self.free.last().copied().unwrap_or(self.entries.len() as u32)
+        self.free.last().copied().unwrap_or(self.used)
     }
 
     /// Takes a place; gives it with its generation.
     pub(crate) fn insert(&mut self, value: T) -> (u32, u32) {
-        if let Some(slot) = self.free.pop() {
-            let entry = &mut self.entries[slot as usize];
-            entry.0 = entry.0.wrapping_add(1);
-            entry.1 = Some(value);
-            return (slot, entry.0);
+        let slot = self.next();
+        if self.free.pop().is_none() {
+            self.used += 1;
+            if slot as usize / CHUNK == self.chunks.len() {
+                self.chunks.push(Box::new(std::array::from_fn(|_| (0, None))));
+            }
         }
-        self.entries.push((1, Some(value)));
-        (self.entries.len() as u32 - 1, 1)
+        let entry = &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK];
+        entry.0 = entry.0.wrapping_add(1);
+        entry.1 = Some(value);
+        (slot, entry.0)
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> Option<T> {
-        let value = self.entries.get_mut(slot as usize)?.1.take()?;
+        let value = self.entry_mut(slot)?.1.take()?;
         self.free.push(slot);
         Some(value)
     }
 
     pub(crate) fn at(&self, slot: u32) -> Option<&T> {
-        self.entries.get(slot as usize)?.1.as_ref()
+        self.entry(slot)?.1.as_ref()
     }
 
     pub(crate) fn at_mut(&mut self, slot: u32) -> Option<&mut T> {
-        self.entries.get_mut(slot as usize)?.1.as_mut()
+        self.entry_mut(slot)?.1.as_mut()
     }
 
     /// The generation of whoever holds the place.
     pub(crate) fn generation(&self, slot: u32) -> u32 {
-        self.entries.get(slot as usize).map_or(0, |entry| entry.0)
+        self.entry(slot).map_or(0, |entry| entry.0)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.used as usize - self.free.len()
+    }
+
+    fn entry(&self, slot: u32) -> Option<&Entry<T>> {
+        self.chunks.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)
+    }
+
+    fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry<T>> {
+        self.chunks.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)
     }
 }
+
+/// Places of a chunk.
+const CHUNK: usize = 64;
 
 #[cfg(test)]
 mod tests {
