@@ -41,7 +41,7 @@ pub use line::{Ending, Line, LineState};
 pub use net::{Nat, Network, Weather};
 pub use phone::{Identity, Phone, Registration, TimedSession};
 pub use relay::Relay;
-pub use script::{Do, Habits, Parts, Timers};
+pub use script::{Do, Habits, Parts, Rel, Timers};
 pub use seed::{for_seeds, seeds};
 pub use session::Session;
 pub use store::Store;

@@ -6,7 +6,7 @@ use sip::Refresher;
 use std::cell::Cell;
 use switch::Command;
 use switch::account::RouteTarget;
-use tests::sim::{Do, Mood, NatKey, Parts, PhoneId, Site, Timers, Weather, World, for_seeds};
+use tests::sim::{Do, Mood, NatKey, Parts, PhoneId, Rel, Site, Timers, Weather, World, for_seeds};
 use words::{Chance, EndCause, Seed};
 
 struct Chaos {
@@ -87,6 +87,7 @@ impl Chaos {
         habits.refuses_changes = [None, None, None, Some(488), Some(500)][self.dice.below(5) as usize];
         habits.parts = [Parts::AtOnce, Parts::AtSuccess, Parts::Never][self.dice.below(3) as usize];
         habits.speaks = self.dice.below(10) != 0;
+        habits.rel = [Rel::No, Rel::Supports, Rel::Requires][self.dice.below(3) as usize];
         habits.takes_update = self.dice.below(2) == 0;
         habits.changes_by_update = habits.takes_update && self.dice.below(2) == 0;
         let refresher = [None, Some(Refresher::Uac), Some(Refresher::Uas)][self.dice.below(3) as usize];

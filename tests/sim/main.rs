@@ -5,6 +5,7 @@ mod call;
 mod cancel;
 mod change;
 mod chaos;
+mod early;
 mod flows;
 mod loss;
 mod peers;

@@ -1,10 +1,10 @@
 //! A line of a phone: its side of one call.
 
 use crate::sim::phone::TimedSession;
-use crate::sim::script::Do;
+use crate::sim::script::{Do, Rel};
 use crate::sim::session::Session;
 use bytes::Bytes;
-use sip::{ClientTxn, Dialog, Message, ServerTxn};
+use sip::{ClientTxn, Dialog, Message, MessageBuilder, ServerTxn};
 
 /// Where a line stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,10 +111,36 @@ pub(crate) struct Side {
     pub(crate) asking: Option<ClientTxn>,
     /// Its UPDATE that has no final answer.
     pub(crate) updating: Option<ClientTxn>,
+    /// What was said reliably before the answer.
+    pub(crate) early: Early,
     /// The other side's INVITE whose ACK (or whose answer) is missing.
     pub(crate) theirs: Option<Theirs>,
     /// The last ACK that it sent: CSeq and body.
     pub(crate) acked: Option<(u32, Option<Bytes>)>,
+}
+
+/// What was said reliably before an answer (RFC 3262).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Early {
+    /// What its INVITE said about it.
+    pub(crate) rel: Rel,
+    /// The number of the last provisional answer, heard or said.
+    pub(crate) rseq: u32,
+    /// The one of its own whose PRACK is missing.
+    pub(crate) waits: Option<Waits>,
+    /// Offer and answer are complete.
+    pub(crate) settled: bool,
+    /// It answers when that PRACK comes.
+    pub(crate) answer_owed: bool,
+}
+
+/// A provisional answer whose PRACK is missing.
+#[derive(Clone, Debug)]
+pub(crate) struct Waits {
+    pub(crate) rseq: u32,
+    pub(crate) builder: MessageBuilder,
+    pub(crate) body: Option<Bytes>,
+    pub(crate) sent: u8,
 }
 
 /// An INVITE of the other side.
@@ -155,7 +181,17 @@ impl Line {
             ending: None,
             session,
             invite: None,
-            sip: Side { call_id, tag, cseq: 1, dialog: None, asking: None, updating: None, theirs: None, acked: None },
+            sip: Side {
+                call_id,
+                tag,
+                cseq: 1,
+                dialog: None,
+                asking: None,
+                updating: None,
+                early: Early::default(),
+                theirs: None,
+                acked: None,
+            },
             without_offer: false,
             timers_set: 0,
             min_se: None,

@@ -3,6 +3,7 @@
 mod called;
 mod calling;
 mod change;
+mod early;
 mod keep;
 mod refer;
 mod register;
@@ -81,6 +82,7 @@ pub(crate) enum Asked {
     Change { line: usize, tries: u8 },
     Bye { line: usize, tries: u8 },
     Update { line: usize, tries: u8 },
+    Prack,
     Info,
     Refer { line: usize, tries: u8 },
 }
@@ -146,6 +148,7 @@ impl Phone {
             Do::HangUp => self.hang_up(line, now),
             Do::Hold | Do::Resume | Do::Refresh | Do::Move => self.change(line, what, now),
             Do::Keep(nth) => self.keep(line, nth, now),
+            Do::Repeat(rseq) => self.repeat(line, rseq, now),
             Do::Digit(digit) => self.digit(line, digit, now),
             Do::Refer { .. } => self.refer(line, &what, 0, now),
         }
@@ -222,7 +225,7 @@ impl Phone {
             Asked::Change { line, tries } => self.change_answered(line, tries, message, now),
             Asked::Bye { line, tries } => self.bye_answered(line, tries, message, now),
             Asked::Update { line, tries } => self.update_answered(line, tries, message, now),
-            Asked::Info => {}
+            Asked::Info | Asked::Prack => {}
             Asked::Refer { line, tries } => self.refer_answered(line, tries, message, now),
         }
     }
@@ -241,7 +244,7 @@ impl Phone {
                 self.hang_up(line, now);
             }
             Asked::Bye { line, .. } => self.lines[line].end(crate::sim::line::Ending::Own),
-            Asked::Info | Asked::Refer { .. } => {}
+            Asked::Info | Asked::Prack | Asked::Refer { .. } => {}
         }
     }
 

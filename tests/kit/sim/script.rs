@@ -35,6 +35,8 @@ pub enum Do {
     Refresh,
     /// Refresh the session, or give it up, unless it was refreshed since it was set for that time.
     Keep(u32),
+    /// Send a provisional answer again, unless its PRACK came.
+    Repeat(u32),
     /// An INFO with a digit.
     Digit(char),
     /// Transfer the other side (RFC 3515).
@@ -110,6 +112,18 @@ pub enum Parts {
     Never,
 }
 
+/// What a phone does about reliable provisional answers (RFC 3262).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rel {
+    /// Nothing.
+    #[default]
+    No,
+    /// It knows them.
+    Supports,
+    /// It takes no others when it calls.
+    Requires,
+}
+
 /// How a phone behaves by itself.
 #[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
 #[derive(Clone, Debug)]
@@ -124,6 +138,8 @@ pub struct Habits {
     pub stubborn: bool,
     /// Refuses changes of media with this status.
     pub refuses_changes: Option<u16>,
+    /// Reliable provisional answers.
+    pub rel: Rel,
     /// Its session timers; `None`: it knows of none.
     pub timers: Option<Timers>,
     /// Takes UPDATE, and refreshes by it.
@@ -146,6 +162,7 @@ impl Default for Habits {
             acknowledges: true,
             stubborn: false,
             refuses_changes: None,
+            rel: Rel::No,
             timers: None,
             takes_update: false,
             changes_by_update: false,

@@ -36,6 +36,7 @@ impl Phone {
         }
         match message.method() {
             Method::Update => self.update_asked(line, txn, message, now),
+            Method::Prack => self.prack_asked(line, txn, message, now),
             Method::Invite if self.too_short(txn, message, now) => {}
             Method::Invite => self.asked_to_change(line, txn, message, now),
             Method::Bye => {
@@ -83,22 +84,18 @@ impl Phone {
     }
 
     /// The INVITE that the line was called with, while it has no final answer.
-    fn waiting(&self, line: usize) -> Option<(ServerTxn, Message)> {
+    pub(super) fn waiting(&self, line: usize) -> Option<(ServerTxn, Message)> {
         let found = self.lines.get(line).filter(|line| line.state == LineState::Called)?;
         let theirs = found.sip.theirs.as_ref().filter(|theirs| !theirs.answered)?;
         Some((theirs.txn, theirs.message.clone()))
     }
 
-    pub(super) fn provisional(&mut self, line: usize, status: u16, early: bool, now: Time) {
-        let Some((txn, message)) = self.waiting(line) else { return };
-        let body = (early && !message.body().is_empty()).then(|| self.describe(line, &message));
-        let builder = self.response(line, &message, status).header(HeaderName::Contact, &self.contact());
-        self.respond(txn, builder, body, now);
-    }
-
     pub(super) fn answer(&mut self, line: usize, now: Time) {
         let Some((txn, message)) = self.waiting(line) else { return };
-        let body = self.describe(line, &message);
+        if self.owes_answer(line) {
+            return;
+        }
+        let body = (!self.lines[line].sip.early.settled).then(|| self.describe(line, &message));
         let builder = self.response(line, &message, 200).header(HeaderName::Contact, &self.contact());
         let builder = self.grant_timer(line, &message, builder);
         let found = &mut self.lines[line];
@@ -106,7 +103,7 @@ impl Phone {
         if let Some(theirs) = &mut found.sip.theirs {
             theirs.answered = true;
         }
-        self.respond(txn, builder, Some(body), now);
+        self.respond(txn, builder, body, now);
     }
 
     pub(super) fn refuse(&mut self, line: usize, status: u16, now: Time) {
@@ -117,7 +114,7 @@ impl Phone {
     }
 
     /// What it says to an INVITE: an answer, or an offer when there is none; the same each time it is asked.
-    fn describe(&mut self, line: usize, message: &Message) -> Bytes {
+    pub(super) fn describe(&mut self, line: usize, message: &Message) -> Bytes {
         let found = &mut self.lines[line];
         let (session, theirs) = (&mut found.session, &mut found.sip.theirs);
         let Some(theirs) = theirs else { return session.offer() };

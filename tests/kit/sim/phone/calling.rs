@@ -30,27 +30,31 @@ impl Phone {
             .header(HeaderName::Contact, &contact);
         let body = (!found.without_offer).then(|| (SDP, found.session.offer()));
         let builder = self.with_timer(builder, line);
+        let builder = self.with_rel(builder, line);
         let request = Outgoing { builder, body };
         let txn = self.send(Asked::Invite { line, tries }, Method::Invite, &uri, request, true, now);
         self.lines[line].sip.asking = Some(txn);
     }
 
     /// The value of From of its call.
-    fn local(&self, line: usize) -> String {
+    pub(super) fn local(&self, line: usize) -> String {
         format!("<sip:{}@{}>;tag={}", self.identity.number, self.identity.host, self.lines[line].sip.tag)
     }
 
     pub(super) fn call_answered(&mut self, line: usize, tries: u8, message: &Message, now: Time) {
         let status = message.status();
-        let found = &mut self.lines[line];
         if (200..300).contains(&status) {
             return self.call_accepted(line, message, now);
         }
+        if (101..200).contains(&status) && !self.hear(line, message, now) {
+            return;
+        }
+        let found = &mut self.lines[line];
         if status > 100 {
             found.statuses.push(status);
         }
         if status < 200 {
-            if !message.body().is_empty() && !found.without_offer {
+            if !message.body().is_empty() && !found.without_offer && message.rseq().is_none() {
                 found.session.take(message.body());
             }
             return;
@@ -75,14 +79,21 @@ impl Phone {
         }
         found.statuses.push(message.status());
         found.sip.asking = None;
-        let dialog =
-            Dialog::uac(&own, &found.sip.call_id, found.sip.cseq, message).expect("a 200 of the exchange is complete");
-        found.sip.dialog = Some(Box::new(dialog));
-        let answer = if found.without_offer {
-            Some(found.session.answer(message.body()))
+        if let Some(dialog) = &mut found.sip.dialog {
+            assert!(dialog.matches(message), "one dialog per call");
+            dialog.confirm(message).expect("a 200 of the exchange is complete");
         } else {
-            found.session.take(message.body());
-            None
+            let dialog = Dialog::uac(&own, &found.sip.call_id, found.sip.cseq, message);
+            found.sip.dialog = Some(Box::new(dialog.expect("a 200 of the exchange is complete")));
+        }
+        assert_eq!(found.sip.early.settled, message.body().is_empty(), "each description once");
+        let answer = match found.without_offer {
+            _ if found.sip.early.settled => None,
+            true => Some(found.session.answer(message.body())),
+            false => {
+                found.session.take(message.body());
+                None
+            }
         };
         let cseq = found.sip.cseq;
         found.state = LineState::Talking;

@@ -12,8 +12,12 @@ use words::Time;
 
 impl Phone {
     pub(super) fn change(&mut self, line: usize, what: Do, now: Time) {
-        let Some(found) = self.lines.get_mut(line).filter(|line| line.talks()) else { return };
-        if found.sip.is_busy() {
+        if !self.may_change(line, &what) {
+            return;
+        }
+        let found = &mut self.lines[line];
+        let busy = if found.talks() { found.sip.is_busy() } else { found.sip.updating.is_some() };
+        if busy {
             // One at a time (RFC 3261 §14.1).
             return self.later(BUSY, line, what);
         }

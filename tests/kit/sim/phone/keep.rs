@@ -163,7 +163,9 @@ impl Phone {
                     self.later(wait, line, what);
                 }
             }
-            408 | 481 if !found.is_over() => found.end(Ending::Lost),
+            408 | 481 if found.talks() => found.end(Ending::Lost),
+            // Its INVITE still waits for an answer.
+            408 | 481 => self.hang_up(line, now),
             _ => found.session.restore(),
         }
     }
@@ -180,6 +182,9 @@ impl Phone {
         let found = &mut self.lines[line];
         let refusal = match found.state {
             _ if !offers => None,
+            LineState::Calling | LineState::Called if found.sip.early.settled && found.sip.updating.is_none() => {
+                self.habits.refuses_changes
+            }
             _ if found.sip.is_busy() => Some(491),
             LineState::Talking => self.habits.refuses_changes,
             LineState::Calling | LineState::Called | LineState::Accepted | LineState::Leaving | LineState::Ended => {
@@ -205,7 +210,7 @@ impl Phone {
 }
 
 /// What a phone with UPDATE takes.
-const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, PRACK";
+pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, PRACK";
 
 /// How long before the end of a session it is given up, at most (RFC 4028 §10).
 const MARGIN: Duration = Duration::from_secs(32);

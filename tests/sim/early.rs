@@ -1,0 +1,149 @@
+//! Reliable provisional answers (RFC 3262), and what is agreed before the answer to a call.
+
+use crate::flows::{SEEDS, millis, office, secs, wait};
+use media::sdp::Direction;
+use tests::sim::{Do, PhoneId, Rel, Weather, World, for_seeds};
+use words::EndCause;
+
+/// Two phones with these habits, the second of which is early heard before it answers; they talk.
+fn heard_early(world: &mut World, ann: PhoneId, bob: PhoneId, offers: bool) {
+    world.tell(ann, if offers { Do::call("102") } else { Do::call_without_offer("102") });
+    wait(world, 5, |world| world.rings(bob));
+    world.tell_in(millis(300), bob, Do::Early);
+    world.tell_in(millis(900), bob, Do::Answer);
+    wait(world, 10, |world| world.talk(ann, bob));
+    world.pass(millis(500));
+}
+
+#[test]
+fn each_leg_by_itself_knows_them_or_not() {
+    for_seeds(SEEDS, |seed| {
+        for (caller, callee) in [
+            (Rel::No, Rel::Supports),
+            (Rel::Supports, Rel::No),
+            (Rel::Supports, Rel::Supports),
+            (Rel::Requires, Rel::No),
+            (Rel::Requires, Rel::Supports),
+        ] {
+            for offers in [true, false] {
+                let (mut world, [ann, bob]) = office(seed);
+                world.phone_mut(ann).habits.rel = caller;
+                world.phone_mut(bob).habits.rel = callee;
+                heard_early(&mut world, ann, bob, offers);
+                let rang = world.line(ann).statuses.contains(&180);
+                assert!(rang || caller == Rel::Requires && !offers, "{:?}", world.line(ann).statuses);
+                // And the call is one as any other.
+                world.tell(bob, Do::Hold);
+                wait(&mut world, 3, |world| world.hears(ann, bob) && !world.hears(bob, ann));
+                assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Normal);
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_lost_is_said_again() {
+    for_seeds(4 * SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        world.phone_mut(ann).habits.rel = [Rel::Supports, Rel::Requires][seed as usize % 2];
+        world.phone_mut(bob).habits.rel = [Rel::No, Rel::Supports, Rel::Supports][seed as usize % 3];
+        world.net.weather = Weather::rough(200);
+        world.tell(ann, Do::call("102"));
+        wait(&mut world, 35, |world| world.rings(bob));
+        world.tell_in(millis(300), bob, Do::Early);
+        world.tell_in(secs(2), bob, Do::Answer);
+        wait(&mut world, 35, |world| world.talk(ann, bob));
+        world.finish();
+    });
+}
+
+#[test]
+fn a_caller_that_acknowledges_nothing_is_refused_after_its_time() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        let habits = &mut world.phone_mut(ann).habits;
+        (habits.rel, habits.acknowledges) = (Rel::Requires, false);
+        world.ring_list("600", &["102"], secs(60), false);
+        world.tell(ann, Do::call("600"));
+        wait(&mut world, 3, |world| world.rings(bob));
+        world.pass(secs(30));
+        assert!(world.rings(bob));
+        wait(&mut world, 5, |world| world.is_over(ann) && world.is_over(bob));
+        assert_eq!(world.line(ann).status(), Some(504));
+        assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::SignallingLost);
+    });
+}
+
+#[test]
+fn of_two_in_order_the_second_is_heard_by_who_agreed_with_the_first() {
+    for_seeds(SEEDS, |seed| {
+        for takes_update in [true, false] {
+            let (mut world, [ann, bob, carl]) = office(seed);
+            world.ring_list("600", &["102", "103"], secs(8), true);
+            let habits = &mut world.phone_mut(ann).habits;
+            (habits.rel, habits.takes_update) = (Rel::Requires, takes_update);
+            world.phone_mut(carl).habits.rel = Rel::Supports;
+            world.tell(ann, Do::call("600"));
+            wait(&mut world, 3, |world| world.rings(bob));
+            world.tell(bob, Do::Early);
+            wait(&mut world, 2, |world| world.hears(ann, bob));
+            world.tell(bob, Do::Refuse(486));
+            wait(&mut world, 3, |world| world.rings(carl));
+            world.tell_in(millis(500), carl, Do::Early);
+            wait(&mut world, 3, |world| world.hears(ann, carl));
+            world.tell_in(millis(500), carl, Do::Answer);
+            wait(&mut world, 3, |world| world.talk(ann, carl));
+            world.pass(secs(5));
+            assert!(world.talk(ann, carl));
+            world.finish();
+        }
+    });
+}
+
+#[test]
+fn a_hold_before_the_answer_holds_after_it() {
+    for_seeds(SEEDS, |seed| {
+        for by_caller in [true, false] {
+            let (mut world, [ann, bob]) = office(seed);
+            for phone in [ann, bob] {
+                let habits = &mut world.phone_mut(phone).habits;
+                (habits.rel, habits.takes_update, habits.changes_by_update) = (Rel::Supports, true, true);
+            }
+            world.tell(ann, Do::call("102"));
+            wait(&mut world, 3, |world| world.rings(bob));
+            world.tell_in(millis(200), bob, Do::Early);
+            world.pass(secs(1));
+            let who = if by_caller { ann } else { bob };
+            world.tell(who, Do::Hold);
+            wait(&mut world, 2, |world| world.line(who).changes == [200]);
+            world.tell(bob, Do::Answer);
+            wait(&mut world, 2, |world| world.line(ann).talks() && world.line(bob).talks());
+            let other = if by_caller { bob } else { ann };
+            assert!(world.hears(other, who) && !world.hears(who, other));
+            assert_eq!(world.line(who).session.wish, Direction::SendOnly);
+            world.tell_in(millis(300), who, Do::Resume);
+            wait(&mut world, 3, |world| world.talk(ann, bob));
+            world.finish();
+        }
+    });
+}
+
+#[test]
+fn a_caller_that_gives_up_and_a_callee_that_declines() {
+    for_seeds(SEEDS, |seed| {
+        for (who, status) in [(0, 487), (1, 486)] {
+            let (mut world, phones) = office::<2>(seed);
+            for phone in phones {
+                world.phone_mut(phone).habits.rel = Rel::Supports;
+            }
+            world.tell(phones[0], Do::call("102"));
+            wait(&mut world, 3, |world| world.rings(phones[1]));
+            world.tell_in(millis(200), phones[1], Do::Early);
+            world.pass(millis(200 + seed * 3));
+            world.tell(phones[who], Do::HangUp);
+            wait(&mut world, 3, |world| phones.iter().all(|&phone| world.is_over(phone)));
+            assert_eq!(world.line(phones[0]).status(), Some(status));
+            world.finish();
+        }
+    });
+}
