@@ -44,6 +44,16 @@ pub enum Ask {
         /// Its address.
         source: IpAddr,
     },
+    /// Tells a user's devices to read their settings anew.
+    CheckSync {
+        /// The account's name; may be left out where the user is the only one of that name.
+        account: Option<String>,
+        /// The extension, or the user name of the credentials.
+        user: String,
+        /// Start anew even when nothing changed.
+        #[serde(default)]
+        reboot: bool,
+    },
     /// Makes an account.
     AccountCreate {
         /// Its short name.

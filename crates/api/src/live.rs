@@ -5,7 +5,7 @@ use crate::exchange::{AskError, Exchange};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use switch::{Command, Reply};
-use words::{AccountId, CallId, EndCause};
+use words::{AccountId, CallId, EndCause, UserId};
 
 pub(crate) async fn answer(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
     let command = match ask {
@@ -16,12 +16,16 @@ pub(crate) async fn answer(exchange: &Exchange, ask: Ask) -> Result<Value, AskEr
         Ask::HangUp { call } => Command::HangUp { call, cause: EndCause::Administrative },
         Ask::Bans => Command::Bans,
         Ask::Unban { source } => Command::Unban { source },
+        Ask::CheckSync { account, user, reboot } => {
+            Command::CheckSync { user: user_named(exchange, account, user).await?, reboot }
+        }
         Ask::Drain { on } => Command::Drain { on },
         other => return Err(AskError::Wrong(format!("{other:?} is not about what goes on now"))),
     };
     let missing = match &command {
         Command::HangUp { call, .. } => format!("no call {call} is up"),
         Command::Unban { source } => format!("{source} is not shut out"),
+        Command::CheckSync { .. } => "no device of this user is registered that can be reached".to_owned(),
         _ => String::new(),
     };
     let reply = exchange.command(command).await?;
@@ -34,6 +38,28 @@ pub(crate) async fn answer(exchange: &Exchange, ask: Ask) -> Result<Value, AskEr
 async fn named(exchange: &Exchange, account: Option<String>) -> Result<Option<AccountId>, AskError> {
     let Some(name) = account else { return Ok(None) };
     exchange.with_store(move |store| crate::admin::account(store, &name).map(|account| Some(account.id))).await
+}
+
+/// The user whom people call so: by extension or by the name of its credentials.
+async fn user_named(exchange: &Exchange, account: Option<String>, name: String) -> Result<UserId, AskError> {
+    exchange
+        .with_store(move |store| {
+            let accounts = match account {
+                Some(name) => vec![crate::admin::account(store, &name)?],
+                None => store.accounts()?,
+            };
+            let mut found = Vec::new();
+            for account in accounts {
+                let users = store.users(account.id)?.into_iter();
+                found.extend(users.filter(|user| user.extension == name || user.auth_user == name).map(|user| user.id));
+            }
+            match found[..] {
+                [user] => Ok(user),
+                [] => Err(AskError::Wrong(format!("there is no user {name}"))),
+                [..] => Err(AskError::Wrong(format!("several accounts have a user {name}: name one with --account"))),
+            }
+        })
+        .await
 }
 
 /// A call that is up comes from the loop, one that ended from the records.
@@ -84,7 +110,7 @@ async fn account_names(exchange: &Exchange) -> Result<BTreeMap<AccountId, String
         .await
 }
 
-async fn user_names(exchange: &Exchange) -> Result<BTreeMap<words::UserId, String>, AskError> {
+async fn user_names(exchange: &Exchange) -> Result<BTreeMap<UserId, String>, AskError> {
     exchange
         .with_store(|store| {
             let mut names = BTreeMap::new();

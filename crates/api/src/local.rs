@@ -108,6 +108,7 @@ async fn answer(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
         | Ask::Phones { .. }
         | Ask::Bans
         | Ask::Unban { .. }
+        | Ask::CheckSync { .. }
         | Ask::Drain { .. } => live::answer(exchange, ask).await,
         Ask::AccountCreate { .. }
         | Ask::AccountList

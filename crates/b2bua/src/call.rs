@@ -90,6 +90,8 @@ pub(crate) struct Setup {
     pub(crate) held: Option<Box<Held>>,
     /// What the caller hears from the exchange itself.
     pub(crate) sound: Option<Sound>,
+    /// The tags of legs that ring, kept while somebody observes calls: whoever picks one up names its tag.
+    pub(crate) tags: Vec<(u16, Box<str>)>,
 }
 
 impl Setup {
@@ -105,7 +107,19 @@ impl Setup {
             alone: false,
             held: None,
             sound: None,
+            tags: Vec::new(),
         }
+    }
+
+    /// A leg said its tag. A leg behind a proxy that forks may say several; the first is kept.
+    pub(crate) fn keep_tag(&mut self, leg: u16, tag: &str) {
+        if self.tag_of(leg).is_none() {
+            self.tags.push((leg, tag.into()));
+        }
+    }
+
+    pub(crate) fn tag_of(&self, leg: u16) -> Option<&str> {
+        self.tags.iter().find(|(n, _)| *n == leg).map(|(_, tag)| &**tag)
     }
 }
 
@@ -493,11 +507,28 @@ impl Call {
             state: self.state,
             began: self.times.began,
             answered: self.times.answered,
-            legs: self
-                .legs
-                .iter()
-                .map(|leg| LegLine { n: leg.n, party: &leg.party, state: leg.state, flow: leg.flow })
-                .collect(),
+            legs: self.legs.iter().map(|leg| self.line(leg)).collect(),
+        }
+    }
+}
+
+impl Call {
+    fn line<'a>(&'a self, leg: &'a Leg) -> LegLine<'a> {
+        let talks_to = self.other_of(leg.n).and_then(|n| self.place(n)).map(|at| &self.legs[at]);
+        let planned = if leg.n == self.caller { &self.who.to } else { &self.who.from };
+        let setting_of = |leg: &Leg| self.ends.get(leg.end).and_then(End::setting);
+        let holds = |leg: &Leg| setting_of(leg).is_some_and(|setting| !setting.direction.sends());
+        LegLine {
+            n: leg.n,
+            party: &leg.party,
+            other: talks_to.map_or(planned, |other| &other.party),
+            state: leg.state,
+            flow: leg.flow,
+            holds: holds(leg),
+            held: talks_to.is_some_and(holds),
+            call: self.id,
+            leg,
+            early_tag: self.setup.as_ref().and_then(|setup| setup.tag_of(leg.n)).unwrap_or_default(),
         }
     }
 }

@@ -13,7 +13,8 @@ use media::command::{Family, MediaReport};
 use media::ports::PoolCounts;
 use sip::{ClientTxn, Event, Message};
 use slab::Slab;
-use words::{CallId, Chance, Clock, ConnectionId, EndCause, OwnMap, Time};
+use std::collections::VecDeque;
+use words::{CallId, Chance, Clock, ConnectionId, EndCause, Flow, OwnMap, Time};
 
 /// The calls of one loop.
 #[derive(Debug)]
@@ -23,13 +24,15 @@ pub struct Calls {
     by_id: OwnMap<CallId, u32>,
     /// The call that an input touches, to know whom to drop when that panics.
     touched: Option<CallId>,
+    /// Calls that were worked on, for whoever observes them.
+    changed: VecDeque<CallId>,
 }
 
 impl Calls {
     /// No calls yet.
     pub fn new(config: Config, chance: Chance, now: Time) -> Self {
         let desk = Desk::new(config, chance, now);
-        Calls { desk, slots: Slab::new(), by_id: OwnMap::default(), touched: None }
+        Calls { desk, slots: Slab::new(), by_id: OwnMap::default(), touched: None, changed: VecDeque::new() }
     }
 
     /// Takes in an INVITE without a To tag, from somebody who may call. [`Output::AskPlan`] follows.
@@ -43,7 +46,25 @@ impl Calls {
         let call = Call::open(&mut self.desk, slot as u32, id, invite, now)?;
         self.slots.insert(Box::new(call));
         self.by_id.insert(id, slot as u32);
+        self.note(id);
         Ok(id)
+    }
+
+    /// Whether somebody looks at calls as they change, by [`Calls::next_changed`]. Unobserved, that costs nothing.
+    pub fn observe(&mut self, on: bool) {
+        self.desk.observed = on;
+        self.changed.clear();
+    }
+
+    /// A call whose view may differ from before, in the order of the changes; it may be gone. Call until `None` after
+    /// each input.
+    pub fn next_changed(&mut self) -> Option<CallId> {
+        self.changed.pop_front()
+    }
+
+    /// `host:port` of our side of a flow, as the other side should be told it.
+    pub fn host_port(&mut self, flow: &Flow) -> &str {
+        self.desk.host_port(flow)
     }
 
     /// Tells a call what to do.
@@ -223,6 +244,7 @@ impl Calls {
             && let Some(mut call) = self.slots.try_remove(slot as usize)
         {
             call.discard(&mut self.desk, now);
+            self.note(call.id);
         }
     }
 
@@ -281,14 +303,23 @@ impl Calls {
     /// Works on a call, then tidies up after it.
     fn with<T>(&mut self, slot: u32, work: impl FnOnce(&mut Call, &mut Desk) -> T) -> Option<T> {
         let call = self.slots.get_mut(slot as usize)?;
-        self.touched = Some(call.id);
+        let id = call.id;
+        self.touched = Some(id);
         let result = work(call, &mut self.desk);
         call.sweep(&mut self.desk);
         if call.is_over() {
             self.by_id.remove(&call.id);
             self.slots.remove(slot as usize);
         }
+        self.note(id);
         Some(result)
+    }
+
+    /// Notes for whoever observes that a call was worked on.
+    fn note(&mut self, call: CallId) {
+        if self.desk.observed && self.changed.back() != Some(&call) {
+            self.changed.push_back(call);
+        }
     }
 
     fn at_leg(&mut self, slot: u32, n: u16, work: impl FnOnce(&mut Call, &mut Desk, usize)) {

@@ -20,6 +20,8 @@ pub(crate) struct Desk {
     pub(crate) live: usize,
     /// Ends that were closed and whose ports are not free yet.
     pub(crate) closing: OwnMap<LegId, PortPair>,
+    /// Whether somebody looks at calls as they change.
+    pub(crate) observed: bool,
     outputs: VecDeque<Output>,
     timers: TimerQueue<(u32, Due)>,
     /// INVITEs that wait for our final answer or for the ACK to it: slot and leg.
@@ -70,6 +72,7 @@ impl Desk {
             pool,
             live: 0,
             closing: OwnMap::default(),
+            observed: false,
             outputs: VecDeque::new(),
             timers: TimerQueue::new(now),
             invites: OwnMap::default(),

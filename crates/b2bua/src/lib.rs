@@ -70,4 +70,4 @@ pub use event::{Invite, Output, Refusal};
 pub use leg::LegState;
 pub use session::SessionConfig;
 pub use step::{DialTarget, MAX_TARGETS, MAX_WAITING, Step, StepError};
-pub use view::{Asked, CallState, CallView, LegLine, LegView};
+pub use view::{Asked, CallState, CallView, DialogIds, LegLine, LegView};

@@ -46,6 +46,11 @@ impl Call {
         if leg.state.apply(LegEvent::Provisional).is_err() || !leg.state.is_inviting() {
             return;
         }
+        if desk.observed
+            && let (Some(setup), Some(tag)) = (&mut self.setup, response.to_tag())
+        {
+            setup.keep_tag(n, tag);
+        }
         if first {
             desk.say(self.account, Fact::LegRang { leg: self.leg_id(n) });
         }

@@ -1,6 +1,7 @@
 //! The read-only picture of calls.
 
-use crate::leg::LegState;
+use crate::identity::call_id_value;
+use crate::leg::{Leg, LegState};
 use words::{AccountId, CallId, Flow, LegId, Party, Time, UserId};
 
 /// Whose dialog a message belongs to, and from where that side may speak.
@@ -79,8 +80,42 @@ pub struct LegLine<'a> {
     pub n: u16,
     /// Who is there.
     pub party: &'a Party,
+    /// With whom: who was dialled, until somebody answers.
+    pub other: &'a Party,
     /// Where it stands.
     pub state: LegState,
     /// The flow that it speaks through.
     pub flow: Flow,
+    /// Whether it does not listen: it holds the other.
+    pub holds: bool,
+    /// Whether the other does not listen.
+    pub held: bool,
+    pub(crate) call: CallId,
+    pub(crate) leg: &'a Leg,
+    pub(crate) early_tag: &'a str,
+}
+
+/// What a leg's dialog is known by (RFC 3261 §12).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialogIds {
+    /// Call-ID.
+    pub call_id: String,
+    /// Our tag.
+    pub ours: String,
+    /// The other side's; empty while it has none, or nobody observed calls when it told it.
+    pub theirs: String,
+    /// Whether it began with an INVITE of ours.
+    pub is_ours: bool,
+}
+
+impl LegLine<'_> {
+    /// What its dialog is known by.
+    pub fn ids(&self) -> DialogIds {
+        let (call_id, theirs) = match &self.leg.dialog {
+            Some(dialog) => (dialog.call_id.clone(), dialog.remote_tag.clone()),
+            None => (call_id_value(self.call, self.n), self.early_tag.to_owned()),
+        };
+        let is_ours = call_id.split_once('-').is_some_and(|(call, _)| call.parse::<CallId>().is_ok());
+        DialogIds { call_id, ours: self.leg.tag.text().as_str().to_owned(), theirs, is_ours }
+    }
 }

@@ -222,7 +222,9 @@ impl Cdr {
                 }
             }
             Fact::CallEnded { cause, by, .. } => self.ended = Some(Ending { moment, cause: *cause, by: *by }),
-            Fact::Bound { .. } | Fact::Unbound { .. } => return Err(Misplaced::AnotherCall),
+            Fact::Bound { .. } | Fact::Unbound { .. } | Fact::Subscribed { .. } | Fact::Unsubscribed { .. } => {
+                return Err(Misplaced::AnotherCall);
+            }
         }
         Ok(())
     }
@@ -281,7 +283,7 @@ impl Moment {
     }
 }
 
-/// The call that a fact is about; `None` for registrations.
+/// The call that a fact is about; `None` for registrations and subscriptions.
 pub const fn call_of(fact: &Fact) -> Option<CallId> {
     match fact {
         Fact::CallOpened { call, .. }
@@ -289,7 +291,7 @@ pub const fn call_of(fact: &Fact) -> Option<CallId> {
         | Fact::CallTransferred { call, .. }
         | Fact::CallEnded { call, .. } => Some(*call),
         Fact::LegOpened { leg, .. } | Fact::LegRang { leg } | Fact::LegEnded { leg, .. } => Some(leg.call),
-        Fact::Bound { .. } | Fact::Unbound { .. } => None,
+        Fact::Bound { .. } | Fact::Unbound { .. } | Fact::Subscribed { .. } | Fact::Unsubscribed { .. } => None,
     }
 }
 

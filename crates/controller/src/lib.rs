@@ -48,7 +48,7 @@ pub use directory::Directory;
 pub use error::{AdminError, StoreError};
 pub use peer::{NewPeer, PeerRecord};
 pub use profile::BenchProfile;
-pub use recovery::{LiveBinding, Recovered};
+pub use recovery::{LiveBinding, LiveSubscription, Recovered};
 pub use route::{Pattern, RouteRecord, RouteTarget, Service, Strategy};
 pub use store::{Durability, Store};
 pub use user::{AlgorithmPolicy, Credentials, NewPassword, NewUser, UserRecord};

@@ -6,8 +6,9 @@ use crate::store::journal::Frame;
 use crate::store::{Store, record};
 use books::{Moment, call_of};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use serde::Serialize;
 use std::collections::BTreeMap;
-use words::{AccountId, CallId, EndCause, Event, Fact, Seq, ShardId, StoredBinding, UserId, Wall};
+use words::{AccountId, CallId, EndCause, Event, Fact, Seq, ShardId, StoredBinding, StoredSubscription, UserId, Wall};
 
 /// What the last process left behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,33 @@ impl Store {
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+
+    /// The subscriptions that the last process left and that are still good at `now`, by the same rules.
+    pub fn live_subscriptions(&self, now: Wall) -> Result<Vec<LiveSubscription>, AdminError> {
+        self.connection.execute("DELETE FROM subscription WHERE expires < ?1", [now.0.saturating_sub(DAY_MS)])?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT subscription.account, subscription.user, subscription.body FROM subscription JOIN user
+             ON user.id = subscription.user AND user.account = subscription.account
+             WHERE subscription.expires > ?1 AND user.enabled AND subscription.since >= user.revoked
+             ORDER BY subscription.user, subscription.key",
+        )?;
+        let rows = statement.query_map([now.0], |row| {
+            let subscription = crate::account::from_json(row, 2)?;
+            Ok(LiveSubscription { account: AccountId(row.get(0)?), user: UserId(row.get(1)?), subscription })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// A subscription that outlived the process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveSubscription {
+    /// Whose account.
+    pub account: AccountId,
+    /// Who watches.
+    pub user: UserId,
+    /// The subscription.
+    pub subscription: StoredSubscription,
 }
 
 /// Brings the tables up to the journal, in one transaction. Returns the last frame that is in them.
@@ -60,8 +88,11 @@ pub(crate) fn recover(connection: &mut Connection, frames: Vec<Frame>) -> rusqli
         fold.take(&transaction, &frame, folded)?;
     }
     let interrupted = fold.close_calls(&transaction)?;
-    write_bindings(&transaction, fold.bindings.iter())?;
-    transaction.execute_batch("DELETE FROM open_call; DELETE FROM binding WHERE user NOT IN (SELECT id FROM user)")?;
+    fold.kept.write(&transaction)?;
+    transaction.execute_batch(
+        "DELETE FROM open_call; DELETE FROM binding WHERE user NOT IN (SELECT id FROM user);
+         DELETE FROM subscription WHERE user NOT IN (SELECT id FROM user)",
+    )?;
     set_folded(&transaction, last)?;
     transaction.commit()?;
     Ok((Recovered { interrupted, frames: fold.frames }, last))
@@ -81,53 +112,77 @@ pub(crate) fn set_folded(connection: &Connection, frame: u64) -> rusqlite::Resul
     Ok(())
 }
 
-/// Registrations by user and key; `None` is one that ended.
-pub(crate) type Bindings = BTreeMap<(UserId, String), Option<Bound>>;
-
-/// A registration as its row has it.
-pub(crate) struct Bound {
-    pub(crate) account: AccountId,
-    /// When it was bound or refreshed.
-    pub(crate) since: Wall,
-    pub(crate) binding: StoredBinding,
+/// Registrations and subscriptions that changed, by user and key; `None` is one that ended.
+#[derive(Default)]
+pub(crate) struct Kept {
+    bindings: BTreeMap<(UserId, String), Option<Row<StoredBinding>>>,
+    subscriptions: BTreeMap<(UserId, String), Option<Row<StoredSubscription>>>,
 }
 
-/// Takes a fact about a registration in; others change nothing.
-pub(crate) fn take_registration(bindings: &mut Bindings, event: Event) {
-    match event.fact {
-        Fact::Bound { user, binding } => {
-            let bound = Bound { account: event.account, since: event.wall, binding };
-            bindings.insert((user, bound.binding.key.clone()), Some(bound));
+/// Something as its row has it.
+struct Row<T> {
+    account: AccountId,
+    /// When it was made or refreshed.
+    since: Wall,
+    what: T,
+}
+
+impl Kept {
+    /// Takes a fact about a registration or a subscription in; others change nothing.
+    pub(crate) fn take(&mut self, event: Event) {
+        let (account, since) = (event.account, event.wall);
+        match event.fact {
+            Fact::Bound { user, binding } => {
+                self.bindings.insert((user, binding.key.clone()), Some(Row { account, since, what: binding }));
+            }
+            Fact::Unbound { user, key } => {
+                self.bindings.insert((user, key), None);
+            }
+            Fact::Subscribed { user, subscription } => {
+                let key = (user, subscription.key.clone());
+                self.subscriptions.insert(key, Some(Row { account, since, what: *subscription }));
+            }
+            Fact::Unsubscribed { user, key } => {
+                self.subscriptions.insert((user, key), None);
+            }
+            Fact::CallOpened { .. }
+            | Fact::LegOpened { .. }
+            | Fact::LegRang { .. }
+            | Fact::LegEnded { .. }
+            | Fact::CallAnswered { .. }
+            | Fact::CallTransferred { .. }
+            | Fact::CallEnded { .. } => {}
         }
-        Fact::Unbound { user, key } => {
-            bindings.insert((user, key), None);
-        }
-        Fact::CallOpened { .. }
-        | Fact::LegOpened { .. }
-        | Fact::LegRang { .. }
-        | Fact::LegEnded { .. }
-        | Fact::CallAnswered { .. }
-        | Fact::CallTransferred { .. }
-        | Fact::CallEnded { .. } => {}
+    }
+
+    /// Brings the tables up to them.
+    pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let bindings = self.bindings.iter().map(|(key, one)| (key, one.as_ref().map(|one| (one, one.what.expires))));
+        write_rows(connection, "binding", "bound", bindings)?;
+        let subscriptions =
+            self.subscriptions.iter().map(|(key, one)| (key, one.as_ref().map(|one| (one, one.what.expires))));
+        write_rows(connection, "subscription", "since", subscriptions)
     }
 }
 
-/// Brings the table of registrations up to `bindings`.
-pub(crate) fn write_bindings<'a>(
+/// Brings one table up to what changed: each row with the wall time when it ends, or gone.
+fn write_rows<'a, T: Serialize + 'a>(
     connection: &Connection,
-    bindings: impl Iterator<Item = (&'a (UserId, String), &'a Option<Bound>)>,
+    table: &str,
+    since_column: &str,
+    rows: impl Iterator<Item = (&'a (UserId, String), Option<(&'a Row<T>, Wall)>)>,
 ) -> rusqlite::Result<()> {
-    let mut upsert = connection.prepare_cached(
-        "INSERT INTO binding (user, key, account, bound, expires, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (user, key) DO UPDATE SET account = excluded.account, bound = excluded.bound,
+    let mut upsert = connection.prepare_cached(&format!(
+        "INSERT INTO {table} (user, key, account, {since_column}, expires, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (user, key) DO UPDATE SET account = excluded.account, {since_column} = excluded.{since_column},
          expires = excluded.expires, body = excluded.body",
-    )?;
-    let mut delete = connection.prepare_cached("DELETE FROM binding WHERE user = ?1 AND key = ?2")?;
-    for ((user, key), bound) in bindings {
-        match bound {
-            Some(Bound { account, since, binding }) => {
-                let body = crate::account::to_json(binding);
-                upsert.execute(params![user.0, key, account.0, since.0, binding.expires.0, body])?
+    ))?;
+    let mut delete = connection.prepare_cached(&format!("DELETE FROM {table} WHERE user = ?1 AND key = ?2"))?;
+    for ((user, key), one) in rows {
+        match one {
+            Some((Row { account, since, what }, expires)) => {
+                let body = crate::account::to_json(what);
+                upsert.execute(params![user.0, key, account.0, since.0, expires.0, body])?
             }
             None => delete.execute(params![user.0, key])?,
         };
@@ -138,7 +193,7 @@ pub(crate) fn write_bindings<'a>(
 #[derive(Default)]
 struct Fold {
     open: BTreeMap<CallId, Open>,
-    bindings: Bindings,
+    kept: Kept,
     seen: BTreeMap<ShardId, Seq>,
     /// The last time that the process is known to have lived.
     alive: Option<Moment>,
@@ -178,7 +233,7 @@ impl Fold {
             self.lived(Moment::of(&event));
             match call_of(&event.fact) {
                 Some(call) => self.take_call_fact(connection, call, &event, bytes, frame.number)?,
-                None => take_registration(&mut self.bindings, event),
+                None => self.kept.take(event),
             }
         }
         Ok(())

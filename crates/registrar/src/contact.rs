@@ -40,12 +40,15 @@ pub(crate) struct AskedContact<'a> {
     pub(crate) reg_id: Option<u32>,
 }
 
-/// Why a REGISTER is refused.
+/// Why a request is refused: what is to be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) status: u16,
-    pub(crate) reason: &'static str,
-    pub(crate) header: Option<(HeaderName, String)>,
+pub struct Refusal {
+    /// The status.
+    pub status: u16,
+    /// The reason phrase; empty for the usual one.
+    pub reason: &'static str,
+    /// What goes with it, such as Min-Expires.
+    pub header: Option<(HeaderName, String)>,
 }
 
 impl Refusal {

@@ -110,3 +110,33 @@ pub(crate) fn answer(challenge: &str, name: &str, password: &str, count: u32) ->
     let challenge = Challenge::parse(challenge).unwrap();
     challenge.answer(&Account { user: name, password }, "REGISTER", URI, count, "0a4f113b")
 }
+
+// What the tests take from their host stands apart: nothing else here may.
+pub(crate) use host::golden;
+
+#[cfg(test)]
+mod host {
+    use std::fmt::{Debug, Write};
+
+    /// Compares a machine's table with its graph on file; `UPDATE_GOLDEN=1` rewrites that.
+    pub(crate) fn golden<R, S: Debug + PartialEq, E: Debug + PartialEq, F: Debug>(
+        name: &str,
+        title: &str,
+        table: &[R],
+        row: impl Fn(&R) -> (S, E, S, F),
+    ) {
+        let mut text = format!("{title}\n\n");
+        for (n, line) in table.iter().enumerate() {
+            let (from, event, to, effect) = row(line);
+            let again = table[..n].iter().map(&row).any(|other| other.0 == from && other.1 == event);
+            assert!(!again, "two rows for {event:?} in {from:?}");
+            writeln!(text, "{from:?} --{event:?}--> {to:?}\n    {effect:?}").unwrap();
+        }
+        let path = format!("{}/../../tests/golden/graphs/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(golden == text, "{path} differs from the table; UPDATE_GOLDEN=1 rewrites it:\n{text}");
+    }
+}

@@ -1,15 +1,17 @@
-//! Who may register and where they are reachable.
+//! Who may register, where they are reachable, and who watches them.
 //!
 //! [`Door`] says whether a request comes from whom it claims: digest with nonces that cost nothing to give out, and a
 //! count of wrong passwords that stops guessers and never the owner. [`Registrar`] keeps the Contacts of users: it
 //! carries out REGISTER, forgets what expires, wishes for pings to devices behind NAT and says by which flow each device is
-//! called.
+//! called. [`watch::Watch`] keeps subscriptions to lamps, presence, mailboxes and registrations, and says what is to be
+//! told to whom.
 //!
 //! The crate refuses to open sockets, to read clocks, to resolve names and to send: whoever owns it stores the facts before
 //! it answers 200, and sends the pings. It never sends to where a Contact claims to be unless the REGISTER came from there.
 //!
 //! RFCs: 3261 §10 (registration), §22 (authentication), 3327 (Path), 5626 (flows, instance and reg-id, keep-alive),
-//! 7616 and 8760 (digest).
+//! 7616 and 8760 (digest); 6665 (events), 4235 (dialog), 3856, 3863, 3903 and 4480 (presence), 3842 (message-summary),
+//! 3680 (reg).
 //!
 //! ```
 //! use registrar::{AlgorithmPolicy, NatPolicy, Outcome, Reach, Registrar, RegistrarConfig, User};
@@ -71,9 +73,11 @@ mod recent;
 mod registrar;
 mod table;
 mod throttle;
+pub mod watch;
 
 pub use binding::{Device, Reach};
 pub use challenge::{Challenger, Verdict};
+pub use contact::Refusal;
 pub use directory::{AlgorithmPolicy, NatPolicy, User};
 pub use door::{Admission, Door};
 pub use outbound::{Ping, PingId, PingKind};

@@ -1,10 +1,14 @@
 //! What we say that we can do, in one place: every answer and request takes it from here.
 
 /// The value of `Allow` (RFC 3261 §20.5).
-pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, NOTIFY, UPDATE, PRACK, REFER";
+pub const ALLOW: &str =
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, NOTIFY, UPDATE, PRACK, REFER, SUBSCRIBE, PUBLISH";
 
 /// The value of `Accept` (RFC 3261 §20.1).
-pub const ACCEPT: &str = "application/sdp";
+pub const ACCEPT: &str = "application/sdp, application/pidf+xml";
+
+/// The value of `Allow-Events` (RFC 6665 §8.2.2): what can be watched here.
+pub const ALLOW_EVENTS: &str = "dialog, message-summary, presence, reg";
 
 /// The option tags that a request may require of us (RFC 3261 §20.32): the registrar's, then those of calls.
 pub const SUPPORTED: [&str; 5] = ["path", "outbound", "100rel", "timer", "norefersub"];

@@ -3,6 +3,7 @@
 use crate::account::Peer;
 use crate::need::Need;
 use crate::view::{BanView, CallView, PhoneView, Status};
+use registrar::watch::Messages;
 use words::{AccountId, CallId, EndCause, UserId};
 
 /// A question or an order. Each gets one [`Reply`].
@@ -55,6 +56,20 @@ pub enum Command {
         user: UserId,
         /// The user name of its credentials.
         auth_user: String,
+    },
+    /// Tells the devices of a user to read their settings anew.
+    CheckSync {
+        /// Who.
+        user: UserId,
+        /// Whether they are to start anew even when nothing changed.
+        reboot: bool,
+    },
+    /// A mailbox has so many messages from now on.
+    Messages {
+        /// Whose.
+        user: UserId,
+        /// How many.
+        messages: Messages,
     },
     /// The static peers, all of them.
     Peers {

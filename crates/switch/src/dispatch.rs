@@ -5,19 +5,24 @@ use crate::switch::{Incoming, Switch, Waiter};
 use sip::advertise::SUPPORTED;
 use sip::{HeaderName, Method};
 use std::cell::OnceCell;
-use words::Time;
+use words::{Flow, Time, UserId};
 
 impl Switch {
     /// Takes what the transaction layer says.
     pub(crate) fn handle_sip(&mut self, event: sip::Event, now: Time) {
         match event {
             sip::Event::Request { txn, message, flow } => {
-                self.dispatch(Incoming { txn, message, flow, named: OnceCell::new() }, now)
+                self.dispatch(Incoming { txn, message, flow, named: OnceCell::new() }, now);
             }
             sip::Event::Response { txn, .. } | sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn }
                 if self.pings.is_ours(txn) =>
             {
                 self.handle_pong(&event, now);
+            }
+            sip::Event::Response { txn, .. } | sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn }
+                if self.lamps.is_ours(txn) =>
+            {
+                self.handle_notified(&event, now);
             }
             sip::Event::Cancelled { txn, .. } if self.cancel_parked(txn, now) => {}
             sip::Event::Ack { .. }
@@ -70,31 +75,49 @@ impl Switch {
                 Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist"))
             }
             Method::Ack | Method::Cancel => Ok(()),
-            Method::Subscribe | Method::Publish | Method::Info | Method::Refer | Method::Message | Method::Other => {
+            Method::Subscribe => self.subscribe(incoming, now),
+            Method::Publish => self.publish(incoming, now),
+            Method::Info | Method::Refer | Method::Message | Method::Other => {
                 Err(Stop::Answer(self.answers.not_allowed(&incoming.message)))
             }
         }
     }
 
     fn take_in_dialog(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
+        if let Some(view) = self.lamps.room.find(&incoming.message) {
+            return self.take_in_subscription(incoming, view, now);
+        }
         let Some(leg) = self.calls.leg_of(&incoming.message) else {
             return Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist"));
         };
-        let same_connection = incoming.flow.connection == leg.flow.connection;
-        let same_source = incoming.flow.remote.ip() == leg.flow.remote.ip();
-        if !(same_source && (same_connection || incoming.flow.transport.is_reliable())) {
-            // A phone that moved proves who it is; anybody else is not a party of this dialog.
-            let Some(user) = leg.user else {
-                return Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another address"));
-            };
-            let proven = self.authenticate(incoming, None, now)?;
-            if proven.id != user {
-                return Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another user"));
-            }
-        }
+        self.check_source(incoming, &leg.flow, leg.user, now)?;
         let event = sip::Event::Request { txn: incoming.txn, message: incoming.message.clone(), flow: incoming.flow };
         if self.calls.handle(event, now).is_some() {
             return Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist"));
+        }
+        Ok(())
+    }
+
+    /// Whether a request inside a dialog comes from where the other side of that dialog speaks, or from the same user.
+    pub(crate) fn check_source(
+        &mut self,
+        incoming: &Incoming,
+        flow: &Flow,
+        user: Option<UserId>,
+        now: Time,
+    ) -> Result<(), Stop> {
+        let same_connection = incoming.flow.connection == flow.connection;
+        let same_source = incoming.flow.remote.ip() == flow.remote.ip();
+        if same_source && (same_connection || incoming.flow.transport.is_reliable()) {
+            return Ok(());
+        }
+        // A phone that moved proves who it is; anybody else is not a party of this dialog.
+        let Some(user) = user else {
+            return Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another address"));
+        };
+        let proven = self.authenticate(incoming, None, now)?;
+        if proven.id != user {
+            return Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another user"));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 //!
 //! It refuses to know how a message is carried, where a record lies on disk and how a packet of audio is forwarded.
 //!
-//! RFCs: 3261 (§8, §10, §22 as its rooms have them), 3581, 5626 in part.
+//! RFCs: 3261 (§8, §10, §22 as its rooms have them), 3581, 5626 in part, 6665 and 3903 (who watches whom).
 //!
 //! ```
 //! use switch::{Config, Output, Switch};
@@ -31,6 +31,7 @@ mod route;
 mod stream;
 mod switch;
 pub mod view;
+mod watch;
 mod whose;
 
 pub use command::{Command, Reply};

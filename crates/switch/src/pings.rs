@@ -17,6 +17,12 @@ pub(crate) struct Pings {
 }
 
 impl Pings {
+    /// A name for a request whose answer nobody waits for.
+    pub(crate) fn unasked(&mut self) -> ClientTxn {
+        self.last += 1;
+        ClientTxn(OURS | self.last)
+    }
+
     /// Whether a client transaction is a ping. Calls count up from zero and never reach our half.
     #[expect(clippy::unused_self, reason = "asked of the room that owns these transactions")]
     pub(crate) fn is_ours(&self, txn: ClientTxn) -> bool {
@@ -30,8 +36,7 @@ impl Switch {
             self.outputs.push_back(Output::Transmit { flow: ping.flow, bytes: Bytes::from_static(b"\r\n\r\n") });
             return;
         }
-        self.pings.last += 1;
-        let txn = ClientTxn(OURS | self.pings.last);
+        let txn = self.pings.unasked();
         let host = ping.flow.local;
         let builder = MessageBuilder::request("OPTIONS", &ping.contact)
             .header(HeaderName::MaxForwards, "70")
@@ -58,6 +63,7 @@ impl Switch {
         };
         if let Some(id) = self.pings.waiting.remove(&txn.0) {
             self.registrar.pinged(id, alive, now);
+            self.tell_bound(id.user, now);
         }
     }
 }

@@ -35,6 +35,7 @@ impl Switch {
                 for fact in facts {
                     self.say(user.account, fact, now);
                 }
+                self.follow_registration(user.id, incoming, now);
                 (200, "OK", headers)
             }
             Outcome::Refused { status, reason, headers } => (status, reason, headers),

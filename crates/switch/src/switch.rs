@@ -8,6 +8,7 @@ use crate::need::{Directory, Found, Known, Need};
 use crate::pings::Pings;
 use crate::stream::{Promise, Stream};
 use crate::view;
+use crate::watch::Lamps;
 use crate::whose::Peers;
 use b2bua::Calls;
 use bytes::Bytes;
@@ -170,6 +171,7 @@ pub struct Switch {
     pub(crate) peers: Peers,
     pub(crate) stream: Stream,
     pub(crate) pings: Pings,
+    pub(crate) lamps: Lamps,
     pub(crate) answers: Answers,
     pub(crate) counters: Counters,
     pub(crate) wakes: Wakes,
@@ -182,6 +184,7 @@ pub(crate) struct Wakes {
     endpoint: Option<Time>,
     calls: Option<Time>,
     registrar: Option<Time>,
+    pub(crate) lamps: Option<Time>,
 }
 
 /// Who may come in: passwords, tries, and whether anybody new may.
@@ -217,6 +220,7 @@ impl Switch {
             peers: Peers::new(chance.u64()),
             stream: Stream::new(ShardId(0)),
             pings: Pings::default(),
+            lamps: Lamps::new(&config.server, chance.fork(), now),
             answers: Answers::new(&config.server, chance.fork()),
             counters: Counters::default(),
             wakes: Wakes::default(),
@@ -262,6 +266,7 @@ impl Switch {
         self.endpoint.handle_timeout(now);
         self.calls.handle_timeout(now);
         self.registrar.handle_timeout(now);
+        self.lamps.room.handle_timeout(now);
         while let Some(need) = self.directory.overdue(now) {
             let waiting = self.directory.release(&need);
             self.send_away(waiting, now);
@@ -281,6 +286,7 @@ impl Switch {
             self.wakes.endpoint,
             self.wakes.calls,
             self.wakes.registrar,
+            self.wakes.lamps,
             self.directory.next_at(),
             self.stream.next_at(),
         ];
@@ -313,6 +319,7 @@ impl Switch {
         self.calls.check()?;
         self.endpoint.check()?;
         self.registrar.check()?;
+        self.lamps.check()?;
         if self.stream.held() > 0 && self.stream.is_settled() {
             return Err(format!("{} answers wait although everything is stored", self.stream.held()));
         }
@@ -361,7 +368,10 @@ impl Switch {
             self.endpoint.respond_once(incoming.txn, response);
         }
         // What was bound over it stays bound, and unreachable, until it expires or comes back.
-        self.registrar.flow_closed(connection);
+        self.lamps.room.flow_closed(connection, now);
+        for user in self.registrar.flow_closed(connection) {
+            self.tell_bound(user, now);
+        }
     }
 
     fn handle_store_failed(&mut self, up_to: Seq, now: Time) {
@@ -414,6 +424,7 @@ impl Switch {
     fn settle(&mut self, now: Time) {
         loop {
             let mut moved = self.settle_endpoint(now) | self.settle_calls(now) | self.settle_registrar(now);
+            moved |= self.settle_lamps(now);
             while let Some(held) = self.stream.release() {
                 self.endpoint.respond(held.txn, held.response, now);
                 moved = true;
@@ -483,7 +494,13 @@ impl Switch {
         loop {
             match self.registrar.poll() {
                 registrar::Output::Ping(ping) => self.ping(&ping, now),
-                registrar::Output::Fact { account, fact } => self.say(account, fact, now),
+                registrar::Output::Fact { account, fact } => {
+                    let unbound = if let Fact::Unbound { user, .. } = &fact { Some(*user) } else { None };
+                    self.say(account, fact, now);
+                    if let Some(user) = unbound {
+                        self.tell_bound(user, now);
+                    }
+                }
                 registrar::Output::Timeout(at) => {
                     self.wakes.registrar = at;
                     return moved;
@@ -518,8 +535,12 @@ impl Switch {
                 for fact in facts {
                     self.say(account, fact, now);
                 }
+                self.lamps.room.drop_user(user, now);
+                self.tell_bound(user, now);
                 Reply::Done(any)
             }
+            Command::CheckSync { user, reboot } => Reply::Done(self.check_sync(user, reboot, now)),
+            Command::Messages { user, messages } => Reply::Done(self.lamps.room.set_messages(user, messages, now)),
             Command::Peers { peers } => Reply::Done(self.set_peers(peers, now)),
             Command::Realms { realms, sole } => {
                 self.peers.set_realms(realms, sole);
@@ -550,6 +571,8 @@ impl Switch {
             calls: self.calls.len(),
             transactions: self.endpoint.transactions(),
             registrations: self.registrar.len(),
+            subscriptions: self.lamps.room.len(),
+            publications: self.lamps.room.published(),
             needs: self.directory.waiting(),
             held: self.stream.held(),
             store_failing: self.stream.is_failing(),

@@ -86,6 +86,10 @@ pub struct Status {
     pub transactions: usize,
     /// Bindings.
     pub registrations: usize,
+    /// Who watches whom: lamps, presence, mailboxes, registrations.
+    pub subscriptions: usize,
+    /// Documents that users publish about themselves.
+    pub publications: usize,
     /// Questions to the directory that wait.
     pub needs: usize,
     /// Answers that wait for the store.

@@ -119,6 +119,20 @@ pub enum Fact {
         /// The key of the binding, see [`StoredBinding::key`].
         key: String,
     },
+    /// Somebody watches something, or goes on doing so (RFC 6665 §4.2.1).
+    Subscribed {
+        /// Who watches.
+        user: UserId,
+        /// The subscription, whole: it replaces the one with the same key.
+        subscription: Box<StoredSubscription>,
+    },
+    /// A subscription is over.
+    Unsubscribed {
+        /// Who watched.
+        user: UserId,
+        /// The key of the subscription, see [`StoredSubscription::key`].
+        key: String,
+    },
 }
 
 /// A registration's Contact as the store keeps it.
@@ -156,6 +170,52 @@ pub struct StoredBinding {
     pub agent: String,
     /// Whether the source differs from the Contact: the device sits behind NAT.
     pub nat: bool,
+    /// When it ends.
+    pub expires: Wall,
+}
+
+/// A subscription as the store keeps it: its dialog, and where its NOTIFYs go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredSubscription {
+    /// Our tag in its dialog, which tells it apart from all others.
+    pub key: String,
+    /// The event package (RFC 6665 §8.2.1).
+    pub package: String,
+    /// The id of the event.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Who is watched.
+    pub subject: UserId,
+    /// The subject as others call it: `sip:extension@domain`.
+    pub entity: String,
+    /// Call-ID.
+    pub call_id: String,
+    /// We, as From of our requests.
+    pub local: String,
+    /// The subscriber, as To of our requests.
+    pub remote: String,
+    /// The subscriber's tag.
+    pub remote_tag: String,
+    /// The subscriber's Contact.
+    pub target: String,
+    /// The route set, nearest first; empty when none.
+    #[serde(default)]
+    pub route: Vec<String>,
+    /// Whether its dialog is `sips` (RFC 3261 §12.1.1).
+    #[serde(default)]
+    pub secure: bool,
+    /// The highest CSeq of the subscriber.
+    pub cseq: u32,
+    /// The transport of its flow.
+    pub transport: Transport,
+    /// The listener of its flow.
+    pub listener: u16,
+    /// Our address on its flow.
+    pub local_address: SocketAddr,
+    /// The address that it speaks from: NOTIFYs go there.
+    pub source: SocketAddr,
+    /// When it began.
+    pub began: Wall,
     /// When it ends.
     pub expires: Wall,
 }

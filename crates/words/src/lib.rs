@@ -28,7 +28,7 @@ mod time;
 mod timers;
 
 pub use chance::{Chance, Seed};
-pub use event::{EndCause, Event, Fact, Party, StoredBinding};
+pub use event::{EndCause, Event, Fact, Party, StoredBinding, StoredSubscription};
 pub use flow::{ConnectionId, Flow, Transport};
 pub use hash::{OwnHasher, OwnMap};
 pub use id::{AccountId, CallId, LegId, PeerId, Seq, ShardId, UserId};

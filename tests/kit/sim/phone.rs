@@ -7,9 +7,11 @@ mod early;
 mod keep;
 mod refer;
 mod register;
+mod watching;
 
 pub use keep::Session as TimedSession;
 pub use register::Registration;
+pub use watching::{Publication, Watching};
 
 use crate::sim::line::{Line, LineState};
 use crate::sim::script::{Do, Habits};
@@ -48,6 +50,12 @@ pub struct Phone {
     pub registration: Registration,
     /// Its calls, the oldest first.
     pub lines: Vec<Line>,
+    /// What it watches, the oldest first.
+    pub watchings: Vec<Watching>,
+    /// What it publishes.
+    pub publication: Publication,
+    /// The events of NOTIFYs that it did not ask for.
+    pub unasked: Vec<String>,
     /// Whether it has power. Without, nothing comes in or goes out.
     pub plugged: bool,
     /// Its own address, which its Contact names.
@@ -85,6 +93,8 @@ pub(crate) enum Asked {
     Prack,
     Info,
     Refer { line: usize, tries: u8 },
+    Subscribe { watch: usize, expires: u32, tries: u8 },
+    Publish { tries: u8 },
 }
 
 impl Phone {
@@ -101,6 +111,9 @@ impl Phone {
             identity,
             habits: Habits::default(),
             lines: Vec::new(),
+            watchings: Vec::new(),
+            publication: Publication::default(),
+            unasked: Vec::new(),
             plugged: true,
             address,
             transport,
@@ -151,6 +164,9 @@ impl Phone {
             Do::Repeat(rseq) => self.repeat(line, rseq, now),
             Do::Digit(digit) => self.digit(line, digit, now),
             Do::Refer { .. } => self.refer(line, &what, 0, now),
+            Do::Watch { number, event, expires } => self.watch(number, event, expires, now),
+            Do::WatchOn { number, expires } => self.watch_on(&number, expires, now),
+            Do::Publish { note, expires } => self.publish(note, expires, 0, now),
         }
         self.settle(now);
     }
@@ -225,6 +241,8 @@ impl Phone {
             Asked::Change { line, tries } => self.change_answered(line, tries, message, now),
             Asked::Bye { line, tries } => self.bye_answered(line, tries, message, now),
             Asked::Update { line, tries } => self.update_answered(line, tries, message, now),
+            Asked::Subscribe { watch, expires, tries } => self.subscribed(watch, expires, tries, message, now),
+            Asked::Publish { tries } => self.published(tries, message, now),
             Asked::Info | Asked::Prack => {}
             Asked::Refer { line, tries } => self.refer_answered(line, tries, message, now),
         }
@@ -244,7 +262,7 @@ impl Phone {
                 self.hang_up(line, now);
             }
             Asked::Bye { line, .. } => self.lines[line].end(crate::sim::line::Ending::Own),
-            Asked::Info | Asked::Prack | Asked::Refer { .. } => {}
+            Asked::Info | Asked::Prack | Asked::Refer { .. } | Asked::Subscribe { .. } | Asked::Publish { .. } => {}
         }
     }
 

@@ -50,6 +50,30 @@ pub enum Do {
     },
     /// Speak from another port of its media address from now on, and say so.
     Move,
+    /// Watch a number.
+    Watch {
+        /// Whom.
+        number: String,
+        /// The event package, with parameters.
+        event: &'static str,
+        /// For so many seconds.
+        expires: u32,
+    },
+    /// Go on watching a number, or stop with a time of zero.
+    WatchOn {
+        /// Whom.
+        number: String,
+        /// For so many seconds.
+        expires: u32,
+    },
+    /// Publish that it is open, with a note; without a note only refresh what was published, or end it with a time of
+    /// zero.
+    Publish {
+        /// What to say.
+        note: String,
+        /// For so many seconds.
+        expires: u32,
+    },
 }
 
 impl Do {
@@ -66,6 +90,26 @@ impl Do {
     /// An attended one, to who is at the other side of another line.
     pub fn transfer_to_line(to: &str, line: usize) -> Do {
         Do::Refer { to: to.to_owned(), instead_of: Some(line), silently: false }
+    }
+
+    /// Watch the calls of a number for ten minutes.
+    pub fn watch(number: &str) -> Do {
+        Do::Watch { number: number.to_owned(), event: "dialog", expires: 600 }
+    }
+
+    /// Watch something else of a number, or for another time.
+    pub fn watch_event(number: &str, event: &'static str, expires: u32) -> Do {
+        Do::Watch { number: number.to_owned(), event, expires }
+    }
+
+    /// Go on watching a number.
+    pub fn watch_on(number: &str, expires: u32) -> Do {
+        Do::WatchOn { number: number.to_owned(), expires }
+    }
+
+    /// Publish a note.
+    pub fn publish(note: &str, expires: u32) -> Do {
+        Do::Publish { note: note.to_owned(), expires }
     }
 
     /// A call without one.
@@ -150,8 +194,12 @@ pub struct Habits {
     pub speaks: bool,
     /// When it hangs up after a REFER.
     pub parts: Parts,
-    /// Registers again when half of its time is over.
+    /// Registers and subscribes again when half of the time is over.
     pub refreshes: bool,
+    /// The value of Accept in its SUBSCRIBEs.
+    pub accepts: Option<&'static str>,
+    /// Refuses NOTIFYs with this status.
+    pub refuses_notifies: Option<u16>,
 }
 
 impl Default for Habits {
@@ -169,6 +217,8 @@ impl Default for Habits {
             speaks: true,
             parts: Parts::AtSuccess,
             refreshes: false,
+            accepts: None,
+            refuses_notifies: None,
         }
     }
 }

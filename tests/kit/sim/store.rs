@@ -4,7 +4,9 @@ use books::{Cdr, Moment};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switch::Input;
-use words::{AccountId, CallId, Clock, EndCause, Event, Fact, LegId, Seq, StoredBinding, Time, UserId};
+use words::{
+    AccountId, CallId, Clock, EndCause, Event, Fact, LegId, Seq, StoredBinding, StoredSubscription, Time, UserId,
+};
 
 /// What became of a binding's fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,7 @@ pub struct Store {
     /// By Call-ID and CSeq of the REGISTER.
     registrations: BTreeMap<(String, u32), Fate>,
     bindings: BTreeMap<(UserId, String), (AccountId, StoredBinding)>,
+    subscriptions: BTreeMap<(UserId, String), (AccountId, StoredSubscription)>,
 }
 
 impl Store {
@@ -49,6 +52,7 @@ impl Store {
             left: BTreeMap::new(),
             registrations: BTreeMap::new(),
             bindings: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
         }
     }
 
@@ -60,6 +64,11 @@ impl Store {
     /// The bindings as the store has them.
     pub fn bindings(&self) -> impl Iterator<Item = (AccountId, UserId, &StoredBinding)> {
         self.bindings.iter().map(|((user, _), (account, binding))| (*account, *user, binding))
+    }
+
+    /// The subscriptions as the store has them.
+    pub fn subscriptions(&self) -> impl Iterator<Item = (AccountId, UserId, &StoredSubscription)> {
+        self.subscriptions.iter().map(|((user, _), (account, one))| (*account, *user, one))
     }
 
     /// A fact is handed over. Gives whether a commit is to be begun for it.
@@ -79,6 +88,8 @@ impl Store {
                 self.left.insert(*leg, (event.seq, now));
             }
             Fact::Unbound { .. }
+            | Fact::Subscribed { .. }
+            | Fact::Unsubscribed { .. }
             | Fact::LegOpened { .. }
             | Fact::LegRang { .. }
             | Fact::CallTransferred { .. }
@@ -111,8 +122,15 @@ impl Store {
             Fact::Unbound { user, key } if !failing => {
                 self.bindings.remove(&(*user, key.clone()));
             }
+            Fact::Subscribed { user, subscription } if !failing => {
+                let one = (event.account, StoredSubscription::clone(subscription));
+                self.subscriptions.insert((*user, subscription.key.clone()), one);
+            }
+            Fact::Unsubscribed { user, key } if !failing => {
+                self.subscriptions.remove(&(*user, key.clone()));
+            }
             Fact::Bound { binding, .. } => self.mark(binding, Fate::Refused),
-            Fact::Unbound { .. } => {}
+            Fact::Unbound { .. } | Fact::Subscribed { .. } | Fact::Unsubscribed { .. } => {}
             Fact::LegOpened { .. }
             | Fact::LegRang { .. }
             | Fact::LegEnded { .. }

@@ -219,6 +219,10 @@ impl World {
         for (account, user, binding) in bindings {
             self.switch.restore_binding(account, user, binding, Time::ZERO);
         }
+        let subscriptions: Vec<_> = self.store.subscriptions().map(|(a, user, one)| (a, user, one.clone())).collect();
+        for (account, user, subscription) in subscriptions {
+            self.switch.restore_subscription(account, user, subscription, Time::ZERO);
+        }
         self.boot();
     }
 

@@ -41,7 +41,9 @@ pub(crate) fn facts(facts: &[Fact]) {
                 assert_eq!(legs.insert(*leg, true), Some(false), "{leg} ends once, after it opened");
                 leg.call
             }
-            Fact::Bound { .. } | Fact::Unbound { .. } => panic!("{fact:?} is none of ours"),
+            Fact::Bound { .. } | Fact::Unbound { .. } | Fact::Subscribed { .. } | Fact::Unsubscribed { .. } => {
+                panic!("{fact:?} is none of ours")
+            }
         };
         assert!(!calls[&call].1, "{fact:?} after the end of its call");
     }

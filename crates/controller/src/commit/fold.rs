@@ -1,6 +1,6 @@
 //! The folding thread: brings the database up to the journal, some hundred calls at a time.
 //!
-//! A record of a call is written when the call has ended. Registrations and calls that are still open stay in the
+//! A record of a call is written when the call has ended. Registrations, subscriptions and calls that are still open stay in the
 //! journal alone until their segment of it is wanted again, so one that is refreshed often is written once per round,
 //! and a call shorter than a round never touches the table of open calls.
 
@@ -8,7 +8,7 @@ use super::Shared;
 use super::handover::{Ask, Handover, Stored};
 use crate::calls::insert_cdr;
 use crate::limit;
-use crate::recovery::{Bindings, set_folded, take_registration, write_bindings};
+use crate::recovery::{Kept, set_folded};
 use crate::store::record;
 use books::call_of;
 use rusqlite::{Connection, params};
@@ -25,8 +25,8 @@ pub(crate) struct Folder {
     open: BTreeMap<CallId, OpenCall>,
     /// Calls that ended and have no record in the table yet.
     ended: Vec<OpenCall>,
-    /// Registrations that changed since the table was last brought up to them.
-    bindings: Bindings,
+    /// Registrations and subscriptions that changed since the tables were last brought up to them.
+    kept: Kept,
     asks: Vec<Ask>,
     /// The last frame that was taken in.
     taken: u64,
@@ -52,7 +52,7 @@ impl Folder {
             shared,
             open: BTreeMap::new(),
             ended: Vec::new(),
-            bindings: Bindings::new(),
+            kept: Kept::default(),
             asks: Vec::new(),
             taken: 0,
             free_to: 0,
@@ -89,7 +89,7 @@ impl Folder {
             let bytes = records.next().unwrap_or_default();
             match call_of(&event.fact) {
                 Some(call) => self.take_call_fact(call, &event, bytes, stored.frame),
-                None => take_registration(&mut self.bindings, event),
+                None => self.kept.take(event),
             }
         }
     }
@@ -118,7 +118,7 @@ impl Folder {
                     open.changed = true;
                 }
             }
-            Fact::Bound { .. } | Fact::Unbound { .. } => {}
+            Fact::Bound { .. } | Fact::Unbound { .. } | Fact::Subscribed { .. } | Fact::Unsubscribed { .. } => {}
         }
     }
 
@@ -163,7 +163,7 @@ impl Folder {
             for open in self.open.values().filter(|open| self.must_be_kept(open)) {
                 keep.execute(params![open.call.0.to_be_bytes(), self.taken as i64, open.events])?;
             }
-            write_bindings(connection, self.bindings.iter())?;
+            self.kept.write(connection)?;
             set_folded(connection, self.free_to)?;
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
@@ -179,7 +179,7 @@ impl Folder {
         self.shared.folds.fetch_add(1, Ordering::Relaxed);
         self.ended.clear();
         if frees {
-            self.bindings.clear();
+            self.kept = Kept::default();
             let free_to = self.free_to;
             for open in self.open.values_mut().filter(|open| open.changed && open.first_frame <= free_to) {
                 (open.in_table, open.changed) = (true, false);

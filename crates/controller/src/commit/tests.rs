@@ -6,7 +6,7 @@ use crate::{CdrFilter, Durability, NewAccount, NewPassword, NewUser};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
-use words::{AccountId, CallId, EndCause, Fact, LegId, Party, Secret, Time, UserId, Wall};
+use words::{AccountId, CallId, EndCause, Fact, LegId, Party, Secret, StoredSubscription, Time, UserId, Wall};
 
 /// A store with one account and one user, its commit loop, and what the loop told.
 struct Bench {
@@ -216,6 +216,42 @@ fn revoked_and_disabled_users_come_back_without_registrations() {
     assert!(store.live_bindings(clock_at(9_000).wall).unwrap().is_empty());
     store.enable_user(ACCOUNT, "101", false, now).unwrap();
     assert!(store.live_bindings(Wall(0)).unwrap().is_empty());
+}
+
+#[test]
+fn subscriptions_survive_as_registrations_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(dir.path());
+    let subscribed = |key: &str, cseq: u32, expires: i64| {
+        let subscription = Box::new(StoredSubscription { cseq, ..record::tests::subscription(key, expires) });
+        Fact::Subscribed { user: USER, subscription }
+    };
+    let until = clock_at(9_000).wall.0;
+    bench.store(1_000, vec![subscribed("w1", 1, until), subscribed("w2", 1, until), subscribed("w3", 1, until)]);
+    bench.store(2_000, vec![subscribed("w1", 2, until), Fact::Unsubscribed { user: USER, key: "w2".into() }]);
+    for from_table in [false, true] {
+        if from_table {
+            // So much that the journal goes round and its frames are freed.
+            for n in 0..40 {
+                let mut binding = record::tests::binding("other", i64::MAX);
+                binding.agent = "x".repeat(60_000);
+                bench.store(2_100 + n, vec![Fact::Bound { user: USER, binding }; 10]);
+                bench.store.bring_up(None);
+            }
+            let rows = bench.store.connection.query_row("SELECT count(*) FROM subscription", [], |row| row.get(0));
+            assert_eq!(rows, Ok(2));
+        }
+        let copy = Bench::crash(dir.path());
+        let store = Store::open(copy.path(), Durability::Process).unwrap();
+        let live = store.live_subscriptions(clock_at(8_999).wall).unwrap();
+        let live: Vec<_> = live.iter().map(|one| (one.user, &*one.subscription.key, one.subscription.cseq)).collect();
+        assert_eq!(live, [(USER, "w1", 2), (USER, "w3", 1)]);
+        assert!(store.live_subscriptions(clock_at(9_000).wall).unwrap().is_empty());
+    }
+    let password = NewPassword::Given(Secret::new("another horse"));
+    bench.store.reset_user(ACCOUNT, "101", password, clock_at(3_000).wall).unwrap();
+    let copy = Bench::crash(dir.path());
+    assert!(Store::open(copy.path(), Durability::Process).unwrap().live_subscriptions(Wall(0)).unwrap().is_empty());
 }
 
 #[test]

@@ -159,7 +159,9 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
                 | Fact::CallAnswered { .. }
                 | Fact::CallTransferred { .. }
                 | Fact::Bound { .. }
-                | Fact::Unbound { .. } => {}
+                | Fact::Unbound { .. }
+                | Fact::Subscribed { .. }
+                | Fact::Unsubscribed { .. } => {}
             }
             // What is left of the journal is for calls that are up; who registers hears that it failed.
             if self.failing && call_of(&event.fact).is_none() {

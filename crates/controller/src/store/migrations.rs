@@ -62,7 +62,11 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), MigrationError>
 /// The schema that this release writes.
 const KNOWN: u32 = STEPS.len() as u32;
 
-const STEPS: [Step; 2] = [Step { sql: ACCOUNTS, readable_from: 1 }, Step { sql: RECORDS, readable_from: 1 }];
+const STEPS: [Step; 3] = [
+    Step { sql: ACCOUNTS, readable_from: 1 },
+    Step { sql: RECORDS, readable_from: 1 },
+    Step { sql: SUBSCRIPTIONS, readable_from: 1 },
+];
 
 /// Accounts and what belongs to them.
 const ACCOUNTS: &str = "
@@ -146,6 +150,19 @@ CREATE TABLE cdr (
 );
 -- A call id begins with its time, so this is the order of time too. It is unique: a call has one record.
 CREATE UNIQUE INDEX cdr_call ON cdr (account, call);
+";
+
+/// Who watches whom. A release that does not know the table leaves it as it is; what is in it expires.
+const SUBSCRIPTIONS: &str = "
+CREATE TABLE subscription (
+    user INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    account INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (user, key)
+) WITHOUT ROWID;
 ";
 
 #[cfg(test)]

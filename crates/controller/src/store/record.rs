@@ -7,8 +7,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 use words::{
-    AccountId, CallId, EndCause, Event, Fact, LegId, Party, PeerId, Pii, Seq, ShardId, StoredBinding, Time, Transport,
-    UserId, Wall,
+    AccountId, CallId, EndCause, Event, Fact, LegId, Party, PeerId, Pii, Seq, ShardId, StoredBinding,
+    StoredSubscription, Time, Transport, UserId, Wall,
 };
 
 /// Appends `event` to `out`. `scratch` is working space that keeps its memory between calls.
@@ -59,6 +59,8 @@ const fn kind(fact: &Fact) -> u8 {
         Fact::Bound { .. } => 7,
         Fact::Unbound { .. } => 8,
         Fact::CallTransferred { .. } => 9,
+        Fact::Subscribed { .. } => 10,
+        Fact::Unsubscribed { .. } => 11,
     }
 }
 
@@ -102,7 +104,11 @@ fn put_fact(out: &mut Vec<u8>, fact: &Fact) {
             put(out, u64::from(user.0));
             put_binding(out, binding);
         }
-        Fact::Unbound { user, key } => {
+        Fact::Subscribed { user, subscription } => {
+            put(out, u64::from(user.0));
+            put_subscription(out, subscription);
+        }
+        Fact::Unbound { user, key } | Fact::Unsubscribed { user, key } => {
             put(out, u64::from(user.0));
             put_text(out, key);
         }
@@ -148,6 +154,8 @@ fn read_fact(kind: u8, reader: &mut Reader<'_>) -> Result<Option<Fact>, Damaged>
             Fact::CallTransferred { call, by, to, who, with: Some(reader.call()?).filter(|_| joined) }
         }
         8 => Fact::Unbound { user: UserId(reader.id()?), key: reader.text()?.to_owned() },
+        10 => Fact::Subscribed { user: UserId(reader.id()?), subscription: Box::new(reader.subscription()?) },
+        11 => Fact::Unsubscribed { user: UserId(reader.id()?), key: reader.text()?.to_owned() },
         _ => return Ok(None),
     }))
 }
@@ -204,28 +212,62 @@ fn put_address(out: &mut Vec<u8>, address: SocketAddr) {
     put(out, u64::from(address.port()));
 }
 
-fn put_binding(out: &mut Vec<u8>, binding: &StoredBinding) {
-    put_text(out, &binding.key);
-    put_text(out, &binding.contact);
-    out.push(match binding.transport {
+fn put_transport(out: &mut Vec<u8>, transport: Transport) {
+    out.push(match transport {
         Transport::Udp => 1,
         Transport::Tcp => 2,
         Transport::Tls => 3,
         Transport::Ws => 4,
         Transport::Wss => 5,
     });
+}
+
+fn put_texts(out: &mut Vec<u8>, texts: &[String]) {
+    put(out, texts.len() as u64);
+    for text in texts {
+        put_text(out, text);
+    }
+}
+
+fn put_optional_text(out: &mut Vec<u8>, text: Option<&str>) {
+    out.push(u8::from(text.is_some()));
+    put_text(out, text.unwrap_or_default());
+}
+
+fn put_subscription(out: &mut Vec<u8>, subscription: &StoredSubscription) {
+    put_text(out, &subscription.key);
+    put_text(out, &subscription.package);
+    put_optional_text(out, subscription.id.as_deref());
+    put(out, u64::from(subscription.subject.0));
+    put_text(out, &subscription.entity);
+    put_text(out, &subscription.call_id);
+    put_text(out, &subscription.local);
+    put_text(out, &subscription.remote);
+    put_text(out, &subscription.remote_tag);
+    put_text(out, &subscription.target);
+    put_texts(out, &subscription.route);
+    out.push(u8::from(subscription.secure));
+    put(out, u64::from(subscription.cseq));
+    put_transport(out, subscription.transport);
+    put(out, u64::from(subscription.listener));
+    put_address(out, subscription.local_address);
+    put_address(out, subscription.source);
+    put_signed(out, subscription.began.0);
+    put_signed(out, subscription.expires.0);
+}
+
+fn put_binding(out: &mut Vec<u8>, binding: &StoredBinding) {
+    put_text(out, &binding.key);
+    put_text(out, &binding.contact);
+    put_transport(out, binding.transport);
     put(out, u64::from(binding.listener));
     put_address(out, binding.local);
     put_address(out, binding.source);
-    put(out, binding.path.len() as u64);
-    for path in &binding.path {
-        put_text(out, path);
-    }
+    put_texts(out, &binding.path);
     put(out, u64::from(binding.q));
     put_text(out, &binding.call_id);
     put(out, u64::from(binding.cseq));
-    out.push(u8::from(binding.instance.is_some()));
-    put_text(out, binding.instance.as_deref().unwrap_or_default());
+    put_optional_text(out, binding.instance.as_deref());
     put_option(out, binding.reg_id.map(u64::from));
     put_text(out, &binding.agent);
     out.push(u8::from(binding.nat));
@@ -354,29 +396,68 @@ impl<'a> Reader<'a> {
         Ok(SocketAddr::new(ip, u16::try_from(self.number()?)?))
     }
 
+    fn transport(&mut self) -> Result<Transport, Damaged> {
+        Ok(match self.byte()? {
+            1 => Transport::Udp,
+            2 => Transport::Tcp,
+            3 => Transport::Tls,
+            4 => Transport::Ws,
+            5 => Transport::Wss,
+            _ => return Err(Damaged),
+        })
+    }
+
+    fn owned(&mut self) -> Result<String, Damaged> {
+        self.text().map(str::to_owned)
+    }
+
+    fn texts(&mut self) -> Result<Vec<String>, Damaged> {
+        (0..self.number()?).map(|_| self.owned()).collect()
+    }
+
+    fn optional_text(&mut self) -> Result<Option<String>, Damaged> {
+        let is_there = self.byte()? != 0;
+        let text = self.owned()?;
+        Ok(is_there.then_some(text))
+    }
+
+    fn subscription(&mut self) -> Result<StoredSubscription, Damaged> {
+        Ok(StoredSubscription {
+            key: self.owned()?,
+            package: self.owned()?,
+            id: self.optional_text()?,
+            subject: UserId(self.id()?),
+            entity: self.owned()?,
+            call_id: self.owned()?,
+            local: self.owned()?,
+            remote: self.owned()?,
+            remote_tag: self.owned()?,
+            target: self.owned()?,
+            route: self.texts()?,
+            secure: self.byte()? != 0,
+            cseq: self.id()?,
+            transport: self.transport()?,
+            listener: u16::try_from(self.number()?)?,
+            local_address: self.address()?,
+            source: self.address()?,
+            began: Wall(self.signed()?),
+            expires: Wall(self.signed()?),
+        })
+    }
+
     fn binding(&mut self) -> Result<StoredBinding, Damaged> {
         Ok(StoredBinding {
             key: self.text()?.to_owned(),
             contact: self.text()?.to_owned(),
-            transport: match self.byte()? {
-                1 => Transport::Udp,
-                2 => Transport::Tcp,
-                3 => Transport::Tls,
-                4 => Transport::Ws,
-                5 => Transport::Wss,
-                _ => return Err(Damaged),
-            },
+            transport: self.transport()?,
             listener: u16::try_from(self.number()?)?,
             local: self.address()?,
             source: self.address()?,
-            path: (0..self.number()?).map(|_| self.text().map(str::to_owned)).collect::<Result<_, _>>()?,
+            path: self.texts()?,
             q: u16::try_from(self.number()?)?,
             call_id: self.text()?.to_owned(),
             cseq: self.id()?,
-            instance: match (self.byte()?, self.text()?) {
-                (0, _) => None,
-                (_, instance) => Some(instance.to_owned()),
-            },
+            instance: self.optional_text()?,
             reg_id: self.option()?.map(|id| id as u32),
             agent: self.text()?.to_owned(),
             nat: self.byte()? != 0,
@@ -436,6 +517,30 @@ pub(crate) mod tests {
         }
     }
 
+    pub(crate) fn subscription(key: &str, expires: i64) -> StoredSubscription {
+        StoredSubscription {
+            key: key.into(),
+            package: "dialog".into(),
+            id: Some("7".into()),
+            subject: UserId(2),
+            entity: "sip:102@office.example".into(),
+            call_id: "c@d".into(),
+            local: "<sip:102@office.example>;tag=w1".into(),
+            remote: "<sip:101@office.example>;tag=a".into(),
+            remote_tag: "a".into(),
+            target: "sip:101@192.0.2.1:5060".into(),
+            route: vec!["<sip:p;lr>".into(), "<sip:q;lr>".into()],
+            secure: true,
+            cseq: 3,
+            transport: Transport::Wss,
+            listener: 2,
+            local_address: "[2001:db8::9]:443".parse().unwrap(),
+            source: "192.0.2.1:5060".parse().unwrap(),
+            began: Wall(-1),
+            expires: Wall(expires),
+        }
+    }
+
     fn facts() -> Vec<Fact> {
         let call = CallId(u128::MAX / 3);
         let leg = LegId { call, n: 300 };
@@ -455,6 +560,8 @@ pub(crate) mod tests {
             Fact::CallEnded { call, cause: EndCause::Failed(606), by: Some(leg) },
             Fact::Bound { user: UserId(1), binding: binding("k", -5) },
             Fact::Unbound { user: UserId(u32::MAX), key: "k".into() },
+            Fact::Subscribed { user: UserId(3), subscription: Box::new(subscription("w1", i64::MAX)) },
+            Fact::Unsubscribed { user: UserId(3), key: "w1".into() },
         ];
         let names = ["normal", "cancelled", "busy", "no_answer", "declined", "answered_elsewhere", "not_found"];
         let more = ["unavailable", "media_mismatch", "media_lost", "signalling_lost", "too_long", "administrative"];

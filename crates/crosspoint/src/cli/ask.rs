@@ -146,6 +146,17 @@ pub(crate) enum PhonesVerb {
         /// Its address.
         source: IpAddr,
     },
+    /// Tells a user's devices to read their settings anew.
+    CheckSync {
+        /// The extension, or the user name of the credentials.
+        user: String,
+        /// The account, where several have such a user.
+        #[arg(long)]
+        account: Option<String>,
+        /// They start anew even when nothing changed.
+        #[arg(long)]
+        reboot: bool,
+    },
 }
 
 impl AccountVerb {
@@ -201,6 +212,7 @@ impl PhonesVerb {
         match self {
             PhonesVerb::Bans => Ask::Bans,
             PhonesVerb::Unban { source } => Ask::Unban { source },
+            PhonesVerb::CheckSync { user, account, reboot } => Ask::CheckSync { account, user, reboot },
         }
     }
 }

@@ -45,6 +45,9 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     for live in store.live_bindings(net::clock::wall()).map_err(|e| StartError::new(e.to_string()))? {
         switch.restore_binding(live.account, live.user, live.binding, clocks.now());
     }
+    for live in store.live_subscriptions(net::clock::wall()).map_err(|e| StartError::new(e.to_string()))? {
+        switch.restore_subscription(live.account, live.user, live.subscription, clocks.now());
+    }
 
     let (inputs_in, inputs) = mpsc::channel(INPUTS);
     let promises = Promises::default();

@@ -9,6 +9,10 @@ use words::Time;
 
 impl Phone {
     pub(super) fn requested(&mut self, txn: ServerTxn, message: Message, now: Time) {
+        let about = message.header(HeaderName::Event).unwrap_or_default();
+        if message.method() == Method::Notify && !about.starts_with("refer") {
+            return self.told(txn, &message, now);
+        }
         if message.to_tag().is_some() {
             return self.requested_inside(txn, &message, now);
         }
@@ -20,7 +24,7 @@ impl Phone {
         }
     }
 
-    fn plain(&mut self, txn: ServerTxn, message: &Message, status: u16, now: Time) {
+    pub(super) fn plain(&mut self, txn: ServerTxn, message: &Message, status: u16, now: Time) {
         let tag = format!("{:08x}", self.chance.u32());
         self.respond(txn, MessageBuilder::response(message, status, "", Some(&tag)), None, now);
     }

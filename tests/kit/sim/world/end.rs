@@ -76,6 +76,8 @@ impl World {
         assert_eq!(status.needs, 0, "questions wait for the directory");
         assert_eq!(status.transactions, 0, "transactions of the exchange are left");
         assert_eq!(status.registrations, 0, "bindings are left");
+        assert_eq!(status.subscriptions, 0, "subscriptions are left");
+        assert_eq!(status.publications, 0, "published documents are left");
         assert_eq!(self.switch.ports_taken(FAMILY), 0, "media ports are left in use");
         assert_eq!(self.process.wake, None, "the exchange does not sleep");
         self.relay.check_quiet();

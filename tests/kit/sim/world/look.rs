@@ -60,6 +60,15 @@ impl World {
         end.is_some_and(|(_, end)| end.sound.is_some() && end.direction.sends())
     }
 
+    /// What the newest lamp of a phone for that number shows.
+    ///
+    /// # Panics
+    /// When it has none.
+    pub fn lamp(&self, phone: PhoneId, number: &str) -> &'static str {
+        let found = self.at_phone(phone).watchings.iter().rev().find(|watching| watching.number == number);
+        found.expect("the phone watches that number").lamp()
+    }
+
     /// Counts of the exchange.
     pub fn status(&mut self) -> Status {
         match self.command(Command::Status) {

@@ -112,6 +112,12 @@ impl World {
         self.put(identity, site.transport, SocketAddr::new(ip.into(), 5060), site.nat)
     }
 
+    /// A new user of the office without a phone.
+    pub fn user(&mut self, extension: &str) -> UserId {
+        let auth_user = format!("office-{extension}");
+        self.directory.add_user(self.office, extension, &auth_user, "nobody knows")
+    }
+
     /// A static peer of the office, which is a phone that does not register.
     pub fn peer(&mut self, name: &str) -> (PeerId, PhoneId) {
         let n = self.phones.len() as u8 + 1;
