@@ -210,7 +210,7 @@ fn user(record: UserRecord) -> Arc<registrar::User> {
 /// The most users that are read together.
 const USERS_AHEAD: usize = 1_000;
 /// After so long the users of an account are read together again: some may have been forgotten.
-const AHEAD_AGAIN: Duration = Duration::from_secs(60);
+const AHEAD_AGAIN: Duration = Duration::from_mins(1);
 /// The most accounts of which is known how far they were read.
 const ACCOUNTS_AHEAD: usize = 100_000;
 /// How long an extension rings where its account says nothing.
