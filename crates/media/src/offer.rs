@@ -237,8 +237,9 @@ fn goes_through(value: &str) -> bool {
     }
 }
 
-/// Attributes that belong to one leg only: ways for packets, keys, feedback, grouping, and who wrote it.
-const STAYS: [&str; 27] = [
+/// Attributes that belong to one leg only: ways for packets, what was reserved for them (RFC 3312), keys, feedback,
+/// grouping, and who wrote it.
+const STAYS: [&str; 30] = [
     "acap",
     "acfg",
     "alt",
@@ -246,10 +247,13 @@ const STAYS: [&str; 27] = [
     "bundle-only",
     "candidate",
     "ccap",
+    "conf",
     "connection",
     "creq",
     "crypto",
     "csup",
+    "curr",
+    "des",
     "direction",
     "dtls-id",
     "end-of-candidates",
