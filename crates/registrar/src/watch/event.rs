@@ -68,7 +68,7 @@ pub enum Notified<'a> {
 /// What the room wants.
 #[derive(Debug)]
 pub enum Output {
-    /// Send this NOTIFY and say [`Watch::notified`].
+    /// Send this NOTIFY and say [`super::Watch::notified`].
     Notify {
         /// Its name.
         id: NotifyId,
