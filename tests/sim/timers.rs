@@ -100,6 +100,23 @@ fn a_hold_with_both_phones_dead_ends() {
 }
 
 #[test]
+fn a_hold_of_phones_without_timers_ends_when_they_die() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        connect(&mut world, ann, bob, "102");
+        world.tell(ann, Do::Hold);
+        wait(&mut world, 3, |world| world.line(ann).changes == [200]);
+        world.pass(secs(3_600));
+        assert_eq!(world.calls().len(), 1);
+        world.unplug(ann);
+        world.unplug(bob);
+        world.pass(secs(940));
+        assert!(world.calls().is_empty());
+        assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::SignallingLost);
+    });
+}
+
+#[test]
 fn a_phone_that_forgets_its_part_loses_its_call() {
     for_seeds(SEEDS, |seed| {
         let (mut world, [ann, bob]) = office(seed);

@@ -288,6 +288,7 @@ impl Call {
             return;
         };
         let Carried { mut for_asker, mut for_other, mut agreed, status, cause } = carried;
+        let connects = agreed.is_some() && self.state == CallState::Answered;
         let (asker, other) = (self.place(exchange.asker), exchange.other.and_then(|n| self.place(n)));
         let mut ends = false;
         for effect in effects {
@@ -328,6 +329,9 @@ impl Call {
         }
         if exchange.stage != Stage::Asked {
             self.clear_timer(desk, Due::Exchange);
+        }
+        if connects {
+            self.watch_holds(desk, now);
         }
         if exchange.stage != Stage::Idle {
             self.exchange = Some(exchange);

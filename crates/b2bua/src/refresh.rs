@@ -3,11 +3,13 @@
 use crate::bridge::Carried;
 use crate::call::{Call, Ending};
 use crate::desk::{Desk, Due};
+use crate::end::End;
 use crate::event::Output;
 use crate::exchange::{Exchange, Move, Stage};
 use crate::leg::LegState;
 use crate::session::{self, Overdue, Session};
 use crate::view::CallState;
+use media::sdp::{Description, Direction};
 use sip::{ClientTxn, HeaderName, Message, MessageBuilder, Method, Outgoing, Refresher};
 use std::time::Duration;
 use words::{EndCause, Time};
@@ -22,7 +24,7 @@ impl Call {
         builder: &mut MessageBuilder,
         now: Time,
     ) {
-        let known = self.session(at);
+        let known = self.session(at).filter(|session| !session.watches);
         let granted = session::grant(request, known, desk.config.session, now);
         if let Some((session, refresher)) = granted {
             push_expires(builder, session.interval_s, refresher);
@@ -43,7 +45,7 @@ impl Call {
 
     /// What a request of ours inside a session says about it.
     pub(crate) fn push_session(&self, at: usize, builder: &mut MessageBuilder) {
-        let Some(session) = self.session(at) else { return };
+        let Some(session) = self.session(at).filter(|session| !session.watches) else { return };
         let (interval_s, refresher) = session.in_request();
         builder.push_header(HeaderName::Supported, session::OPTION);
         push_expires(builder, interval_s, refresher);
@@ -97,6 +99,9 @@ impl Call {
     fn refresh(&mut self, desk: &mut Desk, at: usize, now: Time) {
         let leg = &self.legs[at];
         let ready = leg.state == LegState::Confirmed && !leg.lost;
+        if ready && self.session(at).is_some_and(|session| session.watches) {
+            return self.look(desk, at);
+        }
         if ready && leg.takes.update {
             return self.refresh_by_update(desk, at);
         }
@@ -107,7 +112,7 @@ impl Call {
         let mut exchange = Exchange::new(NOBODY, other, None, None);
         exchange.refreshes = true;
         let end = self.ends.get(leg.end);
-        let for_other = end.and_then(|end| end.ours.last()).map(media::sdp::Description::print);
+        let for_other = end.and_then(|end| end.ours.last()).map(Description::print);
         self.exchange = Some(Box::new(exchange));
         self.advance(desk, Move::Ask, Carried { for_other, ..Carried::default() }, now);
     }
@@ -122,7 +127,34 @@ impl Call {
         desk.push(Output::Request { txn, request: Outgoing::new(builder), target });
     }
 
-    /// The leg whose session an UPDATE of ours refreshes.
+    /// An OPTIONS inside the dialog of a leg without a timer: any answer but 481 is a sign of life (RFC 3261 §11.2).
+    fn look(&mut self, desk: &mut Desk, at: usize) {
+        let txn = desk.client_txn(self.slot);
+        let leg = &mut self.legs[at];
+        let Some(mut builder) = leg.request(Method::Options) else { return };
+        builder.push_header(HeaderName::UserAgent, &desk.config.server);
+        leg.more().refreshing = Some(txn);
+        desk.push(Output::Request { txn, request: Outgoing::new(builder), target: leg.target });
+    }
+
+    /// Legs on hold are watched, as nobody misses their media; those that talk are not.
+    pub(crate) fn watch_holds(&mut self, desk: &mut Desk, now: Time) {
+        for at in 0..self.legs.len() {
+            let setting = self.ends.get(self.legs[at].end).and_then(End::setting);
+            let held = setting.is_some_and(|setting| setting.direction != Direction::SendRecv);
+            let watched = self.session(at).map(|session| session.watches);
+            match watched {
+                None if held && self.is_party(self.legs[at].n) => {
+                    let session = Session::watch(desk.config.session, now);
+                    self.set_session(desk, at, Some(session));
+                }
+                Some(true) if !held => self.set_session(desk, at, None),
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    /// The leg whose session an UPDATE of ours refreshes, or that was looked after.
     pub(crate) fn refreshing(&self, txn: ClientTxn) -> Option<usize> {
         let is_it = |more: &crate::more::More| more.refreshing == Some(txn);
         self.legs.iter().position(|leg| leg.more.as_deref().is_some_and(is_it))
@@ -135,7 +167,16 @@ impl Call {
             return;
         }
         self.legs[at].more().refreshing = None;
+        let watched = self.session(at).filter(|session| session.watches);
         match status {
+            408 | 481 => self.refresh_refused(desk, at, status, true, now),
+            _ if watched.is_some() => {
+                let session = watched.map(|mut session| {
+                    session.refreshed(now);
+                    session
+                });
+                self.set_session(desk, at, session);
+            }
             200..300 => {
                 if let Some(dialog) = &mut self.legs[at].dialog {
                     dialog.refresh_target(response);

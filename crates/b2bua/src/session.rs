@@ -32,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) min_s: u32,
     /// Whether we refresh.
     pub(crate) ours: bool,
+    /// It was not agreed on: we only look whether the other side is still there.
+    pub(crate) watches: bool,
     /// When it was refreshed last.
     last: Time,
     /// When we are to do something.
@@ -49,14 +51,20 @@ pub(crate) enum Overdue {
 
 impl Session {
     fn new(interval_s: u32, min_s: u32, ours: bool, now: Time) -> Session {
-        let mut session = Session { interval_s, min_s, ours, last: now, at: now };
+        let mut session = Session { interval_s, min_s, ours, watches: false, last: now, at: now };
         session.refreshed(now);
         session
     }
 
+    /// For a leg without a timer whose silence does not count, as it is on hold.
+    pub(crate) fn watch(config: SessionConfig, now: Time) -> Session {
+        let interval_s = if config.expires_s == 0 { WATCH_S } else { config.expires_s };
+        Session { watches: true, ..Session::new(interval_s, SHORTEST_S, true, now) }
+    }
+
     /// It was refreshed: we refresh again at half of the interval; who waits gives up a moment before its end (RFC
     /// 4028 §10).
-    fn refreshed(&mut self, now: Time) {
+    pub(crate) fn refreshed(&mut self, now: Time) {
         let interval = self.interval();
         self.last = now;
         self.at = now + if self.ours { interval / 2 } else { interval.saturating_sub((interval / 3).min(MARGIN)) };
@@ -141,6 +149,9 @@ pub(crate) const OPTION: &str = "timer";
 
 /// The shortest interval that there is, and what no Min-SE means (RFC 4028 §5). Units: seconds.
 pub(crate) const SHORTEST_S: u32 = 90;
+
+/// The interval at which a leg on hold is watched where no interval is set. Units: seconds.
+const WATCH_S: u32 = 1_800;
 
 /// How long before the end of a session who waits for a refresh gives up, at most (RFC 4028 §10).
 const MARGIN: Duration = Duration::from_secs(32);

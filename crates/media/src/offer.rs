@@ -42,6 +42,10 @@ pub fn carry(description: &Description, ours: &Local<'_>) -> Result<Description,
     if !description.media().any(|media| media.is_relayable()) {
         return Err(CarryError::NoAudio);
     }
+    Ok(carry_all(description, ours))
+}
+
+fn carry_all(description: &Description, ours: &Local<'_>) -> Description {
     let mut made = begin(description, ours);
     let mut ports = ours.ports.iter().copied();
     for media in description.media() {
@@ -49,21 +53,30 @@ pub fn carry(description: &Description, ours: &Local<'_>) -> Result<Description,
         if port == 0 {
             decline(&mut made, &media);
         } else {
-            relay(&mut made, &media, port, "RTP/AVP");
+            relay(&mut made, &media, port, "RTP/AVP", media.direction());
         }
     }
-    Ok(made)
+    made
+}
+
+/// Whether a description has media and wants none of it: all of its ports are 0 (RFC 3264 §8.2). In the middle of a
+/// call that switches the audio off.
+pub fn is_switched_off(description: &Description) -> bool {
+    description.media_count() > 0 && description.media().all(|media| media.port == 0)
 }
 
 /// An offer like [`carry`] for a leg that has seen more media before: an offer never has fewer `m=` lines than the one
 /// before it in the same dialog (RFC 3264 §8), so those that `previous` (the last that we said there) has beyond are
-/// repeated, declined.
+/// repeated, declined. One that switches all media off is carried, too.
 pub fn carry_again(
     description: &Description,
     previous: &Description,
     ours: &Local<'_>,
 ) -> Result<Description, CarryError> {
-    let mut made = carry(description, ours)?;
+    let mut made = match carry(description, ours) {
+        Err(CarryError::NoAudio) if is_switched_off(description) => carry_all(description, ours),
+        carried => carried?,
+    };
     for media in previous.media().skip(made.media_count()) {
         decline(&mut made, &media);
     }
@@ -73,14 +86,17 @@ pub fn carry_again(
 /// The answer for the leg that made `offer`, out of the answer that the other leg gave to what [`carry`] made of it.
 ///
 /// It has the `m=` lines of the offer in their order, with its protocols (RFC 3264 §6). What the other leg declined or left out is declined;
-/// what it has too much is left out.
+/// what it has too much is left out, and so is a direction that the offer does not allow (§6.1).
 pub fn carry_answer(answer: &Description, offer: &Description, ours: &Local<'_>) -> Description {
     let mut made = begin(answer, ours);
     let mut ports = ours.ports.iter().copied();
     for media in offer.media() {
         let port = if media.is_relayable() { ports.next().unwrap_or(0) } else { 0 };
         match answer.media_at(media.index).filter(|answered| port != 0 && answered.is_relayable()) {
-            Some(answered) => relay(&mut made, &answered, port, media.protocol),
+            Some(answered) => {
+                let direction = answered.direction().and(media.direction().reversed());
+                relay(&mut made, &answered, port, media.protocol, direction);
+            }
             None => decline(&mut made, &media),
         }
     }
@@ -88,8 +104,12 @@ pub fn carry_answer(answer: &Description, offer: &Description, ours: &Local<'_>)
 }
 
 /// An answer that the exchange gives itself: the first codec of the offer that is among `supported`, and telephone
-/// events when both have them. PCMU and PCMA count by their static payload types.
+/// events when both have them. PCMU and PCMA count by their static payload types. An offer that switches the audio off
+/// needs no codec.
 pub fn answer_audio(offer: &Description, ours: &Local<'_>, supported: &[Codec]) -> Result<Description, NoCommonCodec> {
+    if is_switched_off(offer) {
+        return Ok(carry_all(offer, ours));
+    }
     let audio = offer.audio().filter(|audio| audio.is_accepted).ok_or(NoCommonCodec)?;
     let (codec, payload_type) = common_codec(&audio, supported).ok_or(NoCommonCodec)?;
     let port = ours.ports.first().copied().unwrap_or(0);
@@ -179,7 +199,7 @@ fn decline(made: &mut Description, media: &MediaView<'_>) {
     made.media_line(media.kind, 0, media.protocol, media.formats().chain(none));
 }
 
-fn relay(made: &mut Description, media: &MediaView<'_>, port: u16, protocol: &str) {
+fn relay(made: &mut Description, media: &MediaView<'_>, port: u16, protocol: &str, direction: Direction) {
     let formats = media.formats().filter(|format| format.parse::<u8>().is_ok_and(|n| n < 128));
     made.media_line(media.kind, port, protocol, formats);
     for (letter, value) in media.lines() {
@@ -189,7 +209,7 @@ fn relay(made: &mut Description, media: &MediaView<'_>, port: u16, protocol: &st
             _ => {}
         }
     }
-    made.line(b'a', &[media.direction().as_str()]);
+    made.line(b'a', &[direction.as_str()]);
 }
 
 fn audio_lines(made: &mut Description, port: u16, protocol: &str, codecs: &[(Codec, u8)], direction: Direction) {
@@ -322,6 +342,49 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_allows_no_more_than_its_offer() {
+        use Direction::{Inactive, RecvOnly, SendOnly, SendRecv};
+        for (offered, answered, carried) in [
+            (SendRecv, SendRecv, SendRecv),
+            (SendRecv, RecvOnly, RecvOnly),
+            (SendOnly, SendRecv, RecvOnly),
+            (SendOnly, SendOnly, Inactive),
+            (RecvOnly, SendRecv, SendOnly),
+            (RecvOnly, Inactive, Inactive),
+            (Inactive, SendRecv, Inactive),
+        ] {
+            let audio = |direction: Direction| sdp(&format!("m=audio 5000 RTP/AVP 0\r\na={}\r\n", direction.as_str()));
+            let made = carry_answer(&audio(answered), &audio(offered), &ours(&[10_000]));
+            assert_eq!(made.audio().unwrap().direction, carried, "{offered:?} {answered:?}");
+        }
+    }
+
+    #[test]
+    fn a_later_offer_may_switch_everything_off() {
+        let off = sdp("m=audio 0 RTP/AVP 0 8\r\nm=video 0 RTP/AVP 96\r\n");
+        let before = carry(&sdp("m=audio 5000 RTP/AVP 0\r\n"), &ours(&[10_000])).unwrap();
+        assert_eq!(carry(&off, &ours(&[10_000])), Err(CarryError::NoAudio));
+        let carried = carry_again(&off, &before, &ours(&[10_000])).unwrap();
+        assert!(is_switched_off(&carried) && ports(&carried) == [0, 0]);
+        let answer = carry_answer(&carried, &off, &ours(&[10_000]));
+        assert_eq!(ports(&answer), [0, 0]);
+        assert_eq!(ports(&answer_audio(&off, &ours(&[10_000]), &[Codec::Pcmu]).unwrap()), [0, 0]);
+        // What wants something that we do not have is refused as ever.
+        for media in ["m=video 5000 RTP/AVP 96\r\n", "m=audio 0 RTP/AVP 0\r\nm=video 5000 RTP/AVP 96\r\n", ""] {
+            assert_eq!(carry_again(&sdp(media), &before, &ours(&[10_000])), Err(CarryError::NoAudio));
+        }
+    }
+
+    #[test]
+    fn the_audio_that_is_relayed_may_move_to_another_line() {
+        let offer = sdp("m=audio 0 RTP/AVP 0\r\nm=audio 7000 RTP/AVP 8\r\n");
+        let before = carry(&sdp("m=audio 5000 RTP/AVP 0\r\n"), &ours(&[10_000])).unwrap();
+        assert_eq!(ports(&carry_again(&offer, &before, &ours(&[10_000])).unwrap()), [0, 10_000]);
+        let answer = sdp("m=audio 0 RTP/AVP 0\r\nm=audio 9000 RTP/AVP 8\r\n");
+        assert_eq!(ports(&carry_answer(&answer, &offer, &ours(&[10_002]))), [0, 10_002]);
+    }
+
+    #[test]
     fn a_later_offer_repeats_the_media_that_the_leg_has_seen() {
         let before = carry(&sdp("m=audio 5000 RTP/AVP 0\r\nm=video 5002 RTP/AVP 96\r\n"), &ours(&[10_000])).unwrap();
         let next = carry_again(&sdp("m=audio 7000 RTP/AVP 0\r\n"), &before, &ours(&[10_000])).unwrap();
@@ -354,7 +417,6 @@ mod tests {
         for media in [
             "",
             "m=video 5000 RTP/AVP 96\r\n",
-            "m=audio 0 RTP/AVP 0\r\n",
             "m=audio 5000 RTP/SAVP 0\r\n",
             "m=audio 5000 RTP/AVP 128 999 x\r\n",
             "m=audio 5000 RTP/AVP\r\n",

@@ -308,6 +308,44 @@ fn who_refuses_every_refresh_is_given_up_at_the_end() {
 }
 
 #[test]
+fn legs_on_hold_without_a_timer_are_looked_after() {
+    for dead in [None, Some(A), Some(B)] {
+        let mut w = World::new().rings(&[B]);
+        let (mut caller, _) = w.talk();
+        w.send(A, &mut caller, Method::Invite, Some(&sdp_with(A, "sendonly")));
+        let asked = w.asked(B, Method::Invite);
+        w.answer(B, &asked, 200, Some(&sdp_with(B, "recvonly")));
+        w.settle(B, &asked);
+        w.got(A, 200);
+        w.ack(A, &caller, None);
+        for _ in 0..2 {
+            w.pass(secs(901));
+            for (phone, status) in [(A, 200), (B, 501)] {
+                let asked = w.asked(phone, Method::Options);
+                assert!(said(&asked.message).is_none());
+                w.answer(phone, &asked, status, None);
+            }
+        }
+        if let Some(dead) = dead {
+            w.phone(dead).dead = true;
+            w.pass(secs(935));
+            assert_eq!(w.ends(), [EndCause::SignallingLost]);
+            continue;
+        }
+        // Who talks is heard by the relay.
+        w.send(A, &mut caller, Method::Invite, Some(&sdp(A)));
+        let asked = w.asked(B, Method::Invite);
+        w.answer(B, &asked, 200, Some(&sdp(B)));
+        w.settle(B, &asked);
+        w.got(A, 200);
+        w.ack(A, &caller, None);
+        w.pass(secs(3_600));
+        assert!(w.try_asked(A, Method::Options).is_none() && w.try_asked(B, Method::Options).is_none());
+        assert_eq!(w.calls.len(), 1);
+    }
+}
+
+#[test]
 fn a_change_that_is_carried_refreshes_both_legs() {
     let mut w = World::new().rings(&[B]);
     let (mut caller, _) = w.talk_with(A, B, &[KNOWS, ALLOWS], &[ALLOWS, expires("1800;refresher=uac")]);
