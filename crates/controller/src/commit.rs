@@ -134,7 +134,11 @@ impl CommitLoop {
                 self.shared.queued.fetch_sub(count, Ordering::Relaxed);
                 Err(QueueFull(events))
             }
-            Ok(()) | Err(TrySendError::Full(Work::Stop) | TrySendError::Disconnected(Work::Stop)) => Ok(()),
+            Ok(()) => {
+                self.handover.expect(count);
+                Ok(())
+            }
+            Err(TrySendError::Full(Work::Stop) | TrySendError::Disconnected(Work::Stop)) => Ok(()),
         }
     }
 

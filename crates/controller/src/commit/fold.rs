@@ -67,6 +67,7 @@ impl Folder {
             } else {
                 self.handover.wait(None);
                 self.handover.gather(limit::FOLD);
+                self.handover.catch_up();
             }
             let waiting = self.handover.take();
             self.asks.extend(waiting.asks);

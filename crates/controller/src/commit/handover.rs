@@ -2,6 +2,8 @@
 //!
 //! Limits: frames that wait are frames of the journal, so [`crate::limit::JOURNAL_BYTES`] bounds them.
 
+use crate::limit;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +14,8 @@ use words::{CallId, Event};
 pub(crate) struct Handover {
     waiting: Mutex<Waiting>,
     woken: Condvar,
+    /// Facts that were said so far.
+    said: AtomicU64,
 }
 
 /// What the folding thread has to do.
@@ -25,6 +29,10 @@ pub(crate) struct Waiting {
     pub(crate) asks: Vec<Ask>,
     /// Whether this is all.
     pub(crate) stop: bool,
+    /// Facts that were handed over so far, or given up.
+    handed: u64,
+    /// The facts that had been said when somebody asked last.
+    asked_at: u64,
 }
 
 /// The facts of one frame.
@@ -51,7 +59,8 @@ impl Handover {
     pub(crate) fn push(&self, stored: Stored, free_to: u64) {
         let mut waiting = self.lock();
         // One that has frames is awake, or will look before it sleeps.
-        let asleep = waiting.frames.is_empty();
+        let asleep = waiting.frames.is_empty() || !waiting.asks.is_empty();
+        waiting.handed += stored.events.len() as u64;
         waiting.frames.push(stored);
         waiting.free_to = free_to;
         drop(waiting);
@@ -66,10 +75,27 @@ impl Handover {
         let mut waiting = self.lock();
         if waiting.asks.len() < ASKS && !waiting.stop {
             waiting.asks.push(Ask { call, answer });
+            waiting.asked_at = self.said.load(Ordering::Acquire);
         }
         drop(waiting);
         self.woken.notify_one();
         answered
+    }
+
+    /// So many facts were said; they will be handed over or given up.
+    pub(crate) fn expect(&self, facts: usize) {
+        self.said.fetch_add(facts as u64, Ordering::AcqRel);
+    }
+
+    /// So many facts will not be handed over.
+    pub(crate) fn give_up(&self, facts: usize) {
+        self.lock().handed += facts as u64;
+    }
+
+    /// Lets what was said before somebody asked come in, for a moment: it may still wait for its sync.
+    pub(crate) fn catch_up(&self) {
+        let behind = |waiting: &mut Waiting| !waiting.stop && waiting.handed < waiting.asked_at;
+        drop(self.woken.wait_timeout_while(self.lock(), CATCH_UP, behind));
     }
 
     /// Nothing more will be handed over.
@@ -96,8 +122,8 @@ impl Handover {
     /// Takes what there is to do.
     pub(crate) fn take(&self) -> Waiting {
         let mut waiting = self.lock();
-        let (free_to, stop) = (waiting.free_to, waiting.stop);
-        std::mem::replace(&mut *waiting, Waiting { free_to, stop, ..Waiting::default() })
+        let Waiting { free_to, stop, handed, asked_at, .. } = *waiting;
+        std::mem::replace(&mut *waiting, Waiting { free_to, stop, handed, asked_at, ..Waiting::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -112,5 +138,7 @@ impl Waiting {
     }
 }
 
+/// A few syncs: longer only when the journal fails, and then the question is answered with what there is.
+const CATCH_UP: Duration = Duration::from_millis(4 * limit::SYNC.as_millis() as u64);
 /// Questions that wait at a time; more are answered with what the database has.
 const ASKS: usize = 1_000;

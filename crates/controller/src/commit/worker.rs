@@ -165,6 +165,7 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
             }
             // What is left of the journal is for calls that are up; who registers hears that it failed.
             if self.failing && call_of(&event.fact).is_none() {
+                self.handover.give_up(1);
                 continue;
             }
             record::write(&event, &mut self.scratch, &mut self.records);
@@ -262,7 +263,9 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
     fn refuse_registrations(&mut self) {
         self.pending_bytes = 0;
         for Frame { bytes, events, .. } in &mut self.pending {
+            let before = events.len();
             events.retain(|event| call_of(&event.fact).is_some());
+            self.handover.give_up(before - events.len());
             bytes.clear();
             for event in events {
                 record::write(event, &mut self.scratch, bytes);
