@@ -102,12 +102,19 @@ impl Chaos {
         let phone = self.any_phone();
         match self.dice.below(40) {
             0..=9 => {
-                let numbers = ["101", "102", "103", "104", "600", "601", "*43", "9123", "999", "105"];
+                let numbers = ["101", "102", "103", "104", "600", "601", "*43", "9123", "999", "105", "**102", "**103"];
                 let number = numbers[self.dice.below(numbers.len() as u64) as usize];
                 let what = if self.one_in(6) { Do::call_without_offer(number) } else { Do::call(number) };
                 self.world.tell(phone, what);
             }
-            10..=29 => {
+            10 => {
+                let other = self.any_phone();
+                let line = self.dice.below(6) as usize;
+                if let Some(replaces) = self.world.at_phone(other).replaces(line) {
+                    self.world.tell(phone, Do::CallInstead { number: "102".into(), replaces });
+                }
+            }
+            11..=29 => {
                 let lines = self.world.at_phone(phone).lines.len() as u64;
                 if lines > 0 {
                     // The newest few are the interesting ones.

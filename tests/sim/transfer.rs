@@ -181,3 +181,243 @@ fn a_call_goes_from_hand_to_hand_and_not_for_ever() {
         assert_eq!(world.finish()[0].transfers.len(), 16);
     });
 }
+
+/// Bob holds Ann and calls Carl on a line of his own.
+fn consult(world: &mut World, bob: PhoneId, carl: PhoneId, answers: bool) {
+    hold(world, bob);
+    world.tell(bob, Do::call("103"));
+    wait(world, 3, |world| world.rings(carl));
+    world.pass(millis(300));
+    if answers {
+        world.tell(carl, Do::Answer);
+        wait(world, 3, |world| world.talk(bob, carl));
+        world.pass(millis(200));
+    }
+}
+
+/// Whether all lines of a phone are over.
+fn is_rid(world: &World, phone: PhoneId) -> bool {
+    world.at_phone(phone).lines.iter().all(tests::sim::Line::is_over)
+}
+
+/// RFC 5359 §2.5: who transfers has talked to the third before.
+#[test]
+fn transfer_attended() {
+    for_seeds(2 * SEEDS, |seed| {
+        for (line, parts) in [(0, Parts::AtSuccess), (1, Parts::AtSuccess), (0, Parts::Never), (1, Parts::Never)] {
+            let (mut world, ann, bob, carl) = trio(seed);
+            world.phone_mut(bob).habits.parts = parts;
+            consult(&mut world, bob, carl, true);
+            if line == 0 {
+                hold(&mut world, bob);
+            }
+            let other = 1 - line;
+            world.tell_line(bob, line, Do::transfer_to_line(if other == 0 { "101" } else { "103" }, other));
+            wait(&mut world, 4, |world| world.talk(ann, carl));
+            wait(&mut world, 3, |world| is_rid(world, bob));
+            assert_eq!(world.at_phone(bob).lines[line].refers, [202]);
+            assert!(world.line(ann).shows.last().is_some_and(|shown| shown.contains("sip:103@")));
+            assert!(world.line(carl).shows.last().is_some_and(|shown| shown.contains("sip:101@")));
+            world.pass(secs(40));
+            assert!(world.talk(ann, carl));
+            world.tell(ann, Do::Hold);
+            wait(&mut world, 3, |world| !world.hears(ann, carl) && world.hears(carl, ann));
+            world.tell_in(secs(2), carl, Do::HangUp);
+            wait(&mut world, 4, |world| world.is_over(ann));
+            let cdrs = world.finish();
+            // The call in which REFER was sent goes on, the other one ends in it.
+            let (on, gone) = (&cdrs[line], &cdrs[other]);
+            assert_eq!((on.ended.unwrap().cause, gone.ended.unwrap().cause), (EndCause::Normal, EndCause::Transferred));
+            assert_eq!((on.transfers[0].with, gone.transfers[0].with), (Some(gone.call), Some(on.call)));
+            let who = [&on.transfers[0], &gone.transfers[0]].map(|transfer| transfer.who.number.as_str());
+            assert_eq!(who, if line == 0 { ["103", "101"] } else { ["101", "103"] });
+        }
+    });
+}
+
+/// The third one still rings: who is transferred waits for him.
+#[test]
+fn transfer_semi_attended() {
+    for_seeds(2 * SEEDS, |seed| {
+        for parts in [Parts::AtOnce, Parts::AtSuccess, Parts::Never] {
+            let (mut world, ann, bob, carl) = trio(seed);
+            world.phone_mut(bob).habits.parts = parts;
+            consult(&mut world, bob, carl, false);
+            world.tell_line(bob, 0, Do::transfer_to_line("103", 1));
+            // His own call to the third one is not his any more.
+            wait(&mut world, 3, |world| world.is_over(bob));
+            assert_eq!(world.line(bob).status(), Some(487));
+            world.tell_in(secs(2), carl, Do::Answer);
+            wait(&mut world, 6, |world| world.talk(ann, carl));
+            wait(&mut world, 3, |world| is_rid(world, bob));
+            if parts != Parts::AtOnce {
+                assert_eq!(world.at_phone(bob).lines[0].notified.last().map(|body| &body[8..11]), Some("200"));
+            }
+            assert!(world.line(ann).shows.last().is_some_and(|shown| shown.contains("sip:103@")));
+            world.tell(carl, Do::HangUp);
+            wait(&mut world, 3, |world| world.is_over(ann));
+            let cdrs = world.finish();
+            assert_eq!(cdrs[1].ended.unwrap().cause, EndCause::Transferred);
+            assert!(cdrs[1].answered.is_none() && cdrs[0].transfers[0].with == Some(cdrs[1].call));
+        }
+    });
+}
+
+#[test]
+fn the_third_one_of_a_semi_attended_transfer_refuses() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, ann, bob, carl) = trio(seed);
+        consult(&mut world, bob, carl, false);
+        world.tell_line(bob, 0, Do::transfer_to_line("103", 1));
+        world.tell_in(secs(2), carl, Do::Refuse(486));
+        let told =
+            |world: &World| world.at_phone(bob).lines[0].notified.last().is_some_and(|body| body.contains("486"));
+        wait(&mut world, 6, told);
+        world.tell_line(bob, 0, Do::Resume);
+        wait(&mut world, 3, |world| world.line(ann).talks() && world.at_phone(bob).lines[0].session.sends());
+        world.pass(secs(2));
+        assert!(world.at_phone(bob).lines[0].talks() && world.line(ann).session.hears());
+        world.finish();
+    });
+}
+
+#[test]
+fn a_dialog_that_is_not_of_the_account_is_not_there() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, ann, bob, _) = trio(seed);
+        let shop = world.account("shop");
+        let [eve, fred] = ["101", "102"].map(|extension| world.add(tests::sim::Site::new(extension).of(shop)));
+        world.register(&[eve, fred]);
+        connect(&mut world, eve, fred, "102");
+        let replaces = world.at_phone(bob).replaces(0).unwrap();
+        let to = format!("sip:102@office.example?Replaces={}", replaces.replace(';', "%3B").replace('=', "%3D"));
+        for victim in [&to, "sip:x@shop.example?Replaces=none%3Bto-tag%3Da%3Bfrom-tag%3Db"] {
+            let before = world.line(eve).refers.len();
+            world.tell(eve, Do::transfer(victim));
+            wait(&mut world, 3, |world| world.line(eve).refers.len() > before);
+            assert_eq!(world.line(eve).refers.last(), Some(&481));
+        }
+        world.tell(eve, Do::CallInstead { number: "102".into(), replaces });
+        wait(&mut world, 3, |world| world.is_over(eve));
+        assert_eq!(world.line(eve).status(), Some(481));
+        assert!(world.talk(ann, bob));
+        world.finish();
+    });
+}
+
+/// RFC 3891 §3, RFC 5359 §2.5: a phone comes in the place of another one by itself.
+#[test]
+fn an_invite_takes_the_place_of_who_talks() {
+    for_seeds(2 * SEEDS, |seed| {
+        for victim in 0..2 {
+            let (mut world, ann, bob, carl) = trio(seed);
+            let (gone, stays) = if victim == 0 { (ann, bob) } else { (bob, ann) };
+            let replaces = world.at_phone(gone).replaces(0).unwrap();
+            world.tell(carl, Do::CallInstead { number: "102".into(), replaces: format!("{replaces};early-only") });
+            wait(&mut world, 3, |world| world.is_over(carl));
+            assert_eq!(world.line(carl).status(), Some(486));
+            world.tell(carl, Do::CallInstead { number: "102".into(), replaces });
+            wait(&mut world, 4, |world| world.talk(stays, carl) && world.is_over(gone));
+            assert!(world.line(stays).shows.last().is_some_and(|shown| shown.contains("sip:103@")));
+            world.pass(secs(40));
+            assert!(world.talk(stays, carl));
+            world.tell(stays, Do::HangUp);
+            wait(&mut world, 3, |world| world.is_over(carl));
+            let cdr = world.finish().remove(0);
+            assert_eq!((cdr.transfers[0].by, cdr.transfers[0].who.number.as_str()), (victim, "103"));
+        }
+    });
+}
+
+#[test]
+fn who_stays_may_refuse_who_comes() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, ann, bob, carl) = trio(seed);
+        world.phone_mut(ann).habits.refuses_changes = Some(488);
+        let replaces = world.at_phone(bob).replaces(0).unwrap();
+        world.tell(carl, Do::CallInstead { number: "102".into(), replaces });
+        wait(&mut world, 3, |world| world.is_over(carl));
+        assert_eq!(world.line(carl).status(), Some(488));
+        assert!(world.talk(ann, bob));
+        assert!(world.finish()[0].transfers.is_empty());
+    });
+}
+
+/// RFC 5359 §2.13, by the dialog that a lamp told of; seen from either side.
+#[test]
+fn call_pickup_by_replaces() {
+    for_seeds(2 * SEEDS, |seed| {
+        for turned in [false, true] {
+            let (mut world, [ann, bob, carl]) = office(seed);
+            world.tell(ann, Do::call("102"));
+            wait(&mut world, 3, |world| world.rings(bob));
+            world.pass(millis(300));
+            let mut replaces = world.at_phone(bob).replaces(0).unwrap();
+            if turned {
+                replaces = replaces.replace("to-tag", "x").replace("from-tag", "to-tag").replace(";x", ";from-tag");
+            }
+            world.tell(carl, Do::CallInstead { number: "102".into(), replaces: format!("{replaces};early-only") });
+            picked_up(world, ann, bob, carl);
+        }
+    });
+}
+
+#[test]
+fn call_pickup_by_code() {
+    for_seeds(2 * SEEDS, |seed| {
+        let (mut world, [ann, bob, carl]) = office(seed);
+        world.tell(carl, Do::call("**102"));
+        wait(&mut world, 3, |world| world.is_over(carl));
+        assert_eq!(world.line(carl).status(), Some(404));
+        world.tell(ann, Do::call("102"));
+        wait(&mut world, 3, |world| world.rings(bob));
+        world.pass(millis(300));
+        world.tell(carl, Do::call("**102"));
+        picked_up(world, ann, bob, carl);
+    });
+}
+
+/// Carl has answered the call of Ann that rang at Bob.
+fn picked_up(mut world: World, ann: PhoneId, bob: PhoneId, carl: PhoneId) {
+    wait(&mut world, 3, |world| world.talk(ann, carl) && world.is_over(bob));
+    assert!(world.line(bob).reason().is_some_and(|reason| reason.contains("elsewhere")));
+    assert!(world.line(ann).shows.last().is_some_and(|shown| shown.contains("sip:103@")));
+    world.pass(secs(40));
+    assert!(world.talk(ann, carl));
+    world.tell(carl, Do::HangUp);
+    wait(&mut world, 3, |world| world.is_over(ann));
+    let cdr = world.finish().remove(0);
+    assert_eq!(cdr.answered.map(|answer| answer.who.number.as_str().to_owned()).as_deref(), Some("103"));
+}
+
+#[test]
+fn a_transfer_that_rings_is_picked_up() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob, carl, dora]) = office(seed);
+        connect(&mut world, ann, bob, "102");
+        hold(&mut world, bob);
+        world.tell(bob, Do::transfer("103"));
+        wait(&mut world, 3, |world| world.rings(carl));
+        world.pass(millis(300));
+        world.tell(dora, Do::call("**103"));
+        wait(&mut world, 4, |world| world.talk(ann, dora) && world.is_over(bob) && world.is_over(carl));
+        assert_eq!(told(&world, bob).last(), Some(&"200"));
+        world.finish();
+    });
+}
+
+#[test]
+fn a_caller_that_waits_keeps_its_place() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob, carl]) = office(seed);
+        world.tell(ann, Do::call("102"));
+        wait(&mut world, 3, |world| world.line(ann).statuses.contains(&180));
+        let replaces = world.at_phone(ann).replaces(0).unwrap();
+        world.tell(carl, Do::CallInstead { number: "102".into(), replaces });
+        wait(&mut world, 3, |world| world.is_over(carl));
+        assert_eq!(world.line(carl).status(), Some(481));
+        world.tell(bob, Do::Answer);
+        wait(&mut world, 3, |world| world.talk(ann, bob));
+        world.finish();
+    });
+}

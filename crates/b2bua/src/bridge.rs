@@ -14,7 +14,7 @@ use bytes::Bytes;
 use media::codec::Codec;
 use media::offer::{answer_audio, carry_again, carry_answer, offer_audio};
 use media::sdp::Description;
-use sip::{Message, MessageBuilder, Method, Outgoing, ServerTxn};
+use sip::{HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
 use std::convert::Infallible;
 use std::time::Duration;
 use words::{EndCause, Time};
@@ -106,7 +106,7 @@ impl Call {
         if status >= 300 {
             return self.refuse_change(desk, status, now);
         }
-        let asks = self.state == CallState::Ringing || self.is_party(asker);
+        let asks = self.state == CallState::Ringing || self.takes_part(asker);
         let Some(asker_at) = self.place(asker).filter(|_| asks) else {
             return self.drop_exchange(desk, at, response);
         };
@@ -232,15 +232,21 @@ impl Call {
         let leg = &mut self.legs[at];
         let n = leg.n;
         let ending = Ending::new(EndCause::SignallingLost, Some(n));
+        if leg.state == LegState::Incoming && self.state == CallState::Answered {
+            // A newcomer that cannot even be refused; what was asked for it comes to its end by itself.
+            let _ = leg.state.apply(LegEvent::Gone);
+            return;
+        }
         if leg.state == LegState::Incoming {
             let _ = leg.state.apply(LegEvent::Gone);
             self.setup = None;
             return self.end(desk, &ending, now);
         }
-        if let Ok(effect) = leg.state.apply(LegEvent::NoAck) {
+        let gone = leg.state.apply(LegEvent::NoAck);
+        if let Ok(effect) = gone {
             self.perform(desk, at, effect, &ending);
         }
-        if self.exchange.as_ref().is_some_and(|exchange| exchange.asker == n) {
+        if gone.is_ok() && self.is_party(n) || self.exchange.as_ref().is_some_and(|exchange| exchange.asker == n) {
             self.end(desk, &ending, now);
         }
     }
@@ -272,10 +278,10 @@ impl Call {
     }
 
     /// Who asked leaves the call: its INVITE gets its final answer, and that of the other leg ends the exchange.
-    pub(crate) fn refuse_asker(&mut self, desk: &mut Desk) {
+    pub(crate) fn refuse_asker(&mut self, desk: &mut Desk, status: u16) {
         let Some(mut exchange) = self.exchange.take() else { return };
         if let Some(at) = self.place(exchange.asker) {
-            self.refuse(desk, at, &mut exchange, 487);
+            self.refuse(desk, at, &mut exchange, status);
         }
         self.exchange = Some(exchange);
     }
@@ -290,7 +296,7 @@ impl Call {
         let Carried { mut for_asker, mut for_other, mut agreed, status, cause } = carried;
         let connects = agreed.is_some() && self.state == CallState::Answered;
         let (asker, other) = (self.place(exchange.asker), exchange.other.and_then(|n| self.place(n)));
-        let mut ends = false;
+        let (mut ends, mut came) = (false, None);
         for effect in effects {
             match (effect, asker, other) {
                 (Effect::Ask, _, Some(at)) => self.ask(desk, at, &mut exchange, for_other.take(), now),
@@ -307,7 +313,10 @@ impl Call {
                 (Effect::Refuse, Some(at), _) => self.refuse(desk, at, &mut exchange, status),
                 (Effect::Terminate, Some(at), _) => self.refuse(desk, at, &mut exchange, 487),
                 (Effect::Connect, _, _) => match agreed.take() {
-                    Some(Agreed::Legs(offer, answer)) => self.connect(desk, offer, answer),
+                    Some(Agreed::Legs(offer, answer)) => {
+                        self.connect(desk, offer, answer);
+                        came = exchange.instead_of.take().map(|by| (by, exchange.asker));
+                    }
                     Some(Agreed::Here(said, answer)) => self.serve(desk, said, answer),
                     Some(Agreed::Moved(n, said)) => self.follow_media(desk, n, &said),
                     None => {}
@@ -335,6 +344,9 @@ impl Call {
         }
         if exchange.stage != Stage::Idle {
             self.exchange = Some(exchange);
+        }
+        if let Some((by, n)) = came {
+            self.take_over(desk, by, n, now);
         }
         if ends {
             let cause = cause.unwrap_or(EndCause::SignallingLost);
@@ -401,6 +413,10 @@ impl Call {
         let method = if exchange.by_update { Method::Update } else { Method::Invite };
         let Some(mut builder) = self.target_refresh(desk, at, method) else { return };
         self.push_session(at, &mut builder);
+        let newcomer = exchange.instead_of.and_then(|_| self.place(exchange.asker));
+        if let Some(shown) = newcomer.and_then(|newcomer| self.shown_to(at, newcomer)) {
+            builder.push_header(HeaderName::PAssertedIdentity, &shown);
+        }
         let leg = &mut self.legs[at];
         if exchange.by_update {
             exchange.asking = Some(txn);
@@ -422,6 +438,9 @@ impl Call {
         let Some((txn, _)) = self.legs[at].theirs else { return };
         let mut builder = self.dialog_response(desk, at, &request, 200);
         self.grant_session(desk, at, &request, &mut builder, now);
+        if let Some(shown) = self.shown_in_answer(at, exchange.other) {
+            builder.push_header(HeaderName::PAssertedIdentity, &shown);
+        }
         let leg = &mut self.legs[at];
         if leg.state == LegState::Incoming {
             leg.state.apply(LegEvent::Accept).expect("an INVITE without a final answer can be accepted");
@@ -442,6 +461,11 @@ impl Call {
         let builder: MessageBuilder = self.response(desk, at, &request, status, "");
         self.forget_theirs(desk, at);
         desk.respond(txn, builder);
+        if self.legs[at].state == LegState::Incoming {
+            let n = self.legs[at].n;
+            self.say_leg_ended(desk, n, EndCause::Failed(status));
+            let _ = self.legs[at].state.apply(LegEvent::Gone);
+        }
     }
 
     /// The ACK that declines an offer: what cannot be answered must be answered all the same (RFC 3261 §13.2.2.4).

@@ -469,6 +469,7 @@ impl Call {
             let keep = leg.state != LegState::Ended;
             if !keep {
                 desk.leave(leg.flow.connection, slot);
+                desk.forget_moved(leg);
                 if let Some((txn, _)) = leg.theirs {
                     desk.unwatch(txn);
                 }

@@ -5,13 +5,13 @@ use crate::cause::Failure;
 use crate::config::{CALLS_MAX, Config};
 use crate::desk::{Desk, Due};
 use crate::event::{Invite, Output, Refusal};
-use crate::leg::LegState;
 use crate::step::{Step, StepError};
 use crate::tag::Tag;
+use crate::talk::Inside;
 use crate::view::{Asked, CallState, CallView, LegView};
 use media::command::{Family, MediaReport};
 use media::ports::PoolCounts;
-use sip::{ClientTxn, Event, Message};
+use sip::{ClientTxn, Event, Message, Method};
 use slab::Slab;
 use std::collections::VecDeque;
 use words::{CallId, Chance, Clock, ConnectionId, EndCause, Flow, OwnMap, Time};
@@ -19,9 +19,9 @@ use words::{CallId, Chance, Clock, ConnectionId, EndCause, Flow, OwnMap, Time};
 /// The calls of one loop.
 #[derive(Debug)]
 pub struct Calls {
-    desk: Desk,
-    slots: Slab<Box<Call>>,
-    by_id: OwnMap<CallId, u32>,
+    pub(crate) desk: Desk,
+    pub(crate) slots: Slab<Box<Call>>,
+    pub(crate) by_id: OwnMap<CallId, u32>,
     /// The call that an input touches, to know whom to drop when that panics.
     touched: Option<CallId>,
     /// Calls that were worked on, for whoever observes them.
@@ -88,12 +88,21 @@ impl Calls {
     /// Takes what the transaction layer says; gives back what belongs to no call. Requests must have been checked to
     /// come from the source of the leg that [`Calls::leg_of`] tells.
     pub fn handle(&mut self, event: Event, now: Time) -> Option<Event> {
+        let left = self.take(event, now);
+        self.run_errands(now);
+        left
+    }
+
+    fn take(&mut self, event: Event, now: Time) -> Option<Event> {
         match event {
             Event::Request { txn, message, flow } => {
                 let Some((slot, n)) = self.find(&message).filter(|&place| self.listens(place, &message)) else {
                     return Some(Event::Request { txn, message, flow });
                 };
-                self.at_leg(slot, n, |call, desk, at| call.handle_request(desk, at, txn, message, flow, now));
+                let named = if message.method() == Method::Refer { self.named_by(slot, &message) } else { None };
+                self.at_leg(slot, n, |call, desk, at| {
+                    call.handle_request(desk, at, Inside { txn, message, flow, named }, now);
+                });
             }
             Event::Ack { message, flow } => {
                 let Some((slot, n)) = self.find(&message) else { return Some(Event::Ack { message, flow }) };
@@ -104,7 +113,7 @@ impl Calls {
                     return Some(Event::Cancelled { txn, message, flow });
                 };
                 self.at_leg(slot, n, |call, desk, at| {
-                    if call.legs[at].state == LegState::Incoming {
+                    if call.is_waiting(at) {
                         call.handle_cancelled(desk, Some(&message), now);
                     } else {
                         call.handle_cancelled_change(desk, n, now);
@@ -116,7 +125,7 @@ impl Calls {
                 self.at_leg(slot, n, |call, desk, at| call.handle_no_ack(desk, at, now));
             }
             Event::Response { txn, message, flow } => {
-                self.with(Desk::slot_of(txn), |call, desk| call.handle_response(desk, txn, &message, flow, now));
+                self.with(self.desk.slot_of(txn), |call, desk| call.handle_response(desk, txn, &message, flow, now));
             }
             Event::Timeout { txn } => self.no_response(txn, 408, now),
             Event::TransportFailed { txn } => self.no_response(txn, 503, now),
@@ -189,7 +198,15 @@ impl Calls {
                 }
             });
         }
+        self.run_errands(now);
         self.desk.pool.handle_timeout(now);
+    }
+
+    /// What calls want of each other.
+    fn run_errands(&mut self, now: Time) {
+        while let Some(slot) = self.desk.errands.pop() {
+            self.claim(slot, now);
+        }
     }
 
     /// What leaves next. Call until [`Output::Timeout`], after each input.
@@ -264,12 +281,14 @@ impl Calls {
             sums.live += usize::from(call.state != CallState::Ended);
             sums.timers += call.timers.iter().flatten().count();
             sums.watched += call.legs.iter().filter(|leg| leg.theirs.is_some()).count();
+            sums.moved += call.legs.iter().filter(|leg| leg.is_moved()).count();
             sums.ends += call.ends.len();
         }
         let taken = [Family::V4, Family::V6].map(|family| self.desk.pool.counts(family).taken as usize);
         let pairs = [
             ("calls by id", self.by_id.len(), self.slots.len()),
             ("live calls", self.desk.live, sums.live),
+            ("legs that moved", self.desk.moved(), sums.moved),
             ("timers", self.desk.timers(), sums.timers),
             ("INVITEs waited for", self.desk.watching(), sums.watched),
             ("ports in use", taken[0] + taken[1], sums.ends + self.desk.closing.len()),
@@ -288,10 +307,18 @@ impl Calls {
 
     /// The leg that a message inside a dialog belongs to: our tag says which, the rest must fit.
     fn find(&self, message: &Message) -> Option<(u32, u16)> {
-        let tag = Tag::parse(message.to_tag()?)?;
-        let call = self.slots.get(tag.slot as usize)?;
-        let leg = call.legs.iter().find(|leg| leg.tag == tag)?;
-        leg.owns(message).then_some((tag.slot, tag.leg))
+        let (slot, n) = self.at_tag(Tag::parse(message.to_tag()?)?)?;
+        let call = self.slots.get(slot as usize)?;
+        call.legs[call.place(n)?].owns(message).then_some((slot, n))
+    }
+
+    /// The leg that has a tag of ours: in the call that the tag tells, unless it moved.
+    pub(crate) fn at_tag(&self, tag: Tag) -> Option<(u32, u16)> {
+        let at = |slot: u32| {
+            let call = self.slots.get(slot as usize)?;
+            call.legs.iter().find(|leg| leg.tag == tag).map(|leg| (slot, leg.n))
+        };
+        at(tag.slot).or_else(|| at(self.desk.moved_to(tag)?))
     }
 
     /// Whether a leg still takes a request: one of an ended call takes BYE only.
@@ -301,7 +328,7 @@ impl Calls {
     }
 
     /// Works on a call, then tidies up after it.
-    fn with<T>(&mut self, slot: u32, work: impl FnOnce(&mut Call, &mut Desk) -> T) -> Option<T> {
+    pub(crate) fn with<T>(&mut self, slot: u32, work: impl FnOnce(&mut Call, &mut Desk) -> T) -> Option<T> {
         let call = self.slots.get_mut(slot as usize)?;
         let id = call.id;
         self.touched = Some(id);
@@ -331,7 +358,7 @@ impl Calls {
     }
 
     fn no_response(&mut self, txn: ClientTxn, status: u16, now: Time) {
-        self.with(Desk::slot_of(txn), |call, desk| call.handle_no_response(desk, txn, status, now));
+        self.with(self.desk.slot_of(txn), |call, desk| call.handle_no_response(desk, txn, status, now));
     }
 
     fn end_by_media(&mut self, call: CallId, cause: EndCause, now: Time) {
@@ -372,5 +399,6 @@ struct Sums {
     live: usize,
     timers: usize,
     watched: usize,
+    moved: usize,
     ends: usize,
 }

@@ -12,7 +12,8 @@ impl Call {
             return Err(format!("lies in slot {slot}, believes in {}", self.slot));
         }
         for (at, leg) in self.legs.iter().enumerate() {
-            if (leg.tag.slot, leg.tag.leg) != (slot, leg.n) || leg.n >= self.next_leg || self.place(leg.n) != Some(at) {
+            let at_home = (leg.tag.slot, leg.tag.leg) == (slot, leg.n);
+            if !(at_home || leg.is_moved()) || leg.n >= self.next_leg || self.place(leg.n) != Some(at) {
                 return Err(format!("leg {} has a wrong tag or number", leg.n));
             }
             if leg.state == LegState::Ended {
@@ -44,6 +45,7 @@ impl Call {
     fn check_answered(&self) -> Result<(), String> {
         let caller = self.place(self.caller).is_some_and(|at| self.legs[at].state.is_live());
         let callee = self.talks_with.is_none_or(|n| self.place(n).is_some_and(|at| self.legs[at].state.is_live()));
+        let seeks = self.transfer.as_ref().is_some_and(|transfer| transfer.is_open());
         let rule = [
             ("has a setup after the answer", self.setup.is_some() == self.is_seeking()),
             ("lost its caller", caller),
@@ -56,7 +58,7 @@ impl Call {
                 "talks without media ends",
                 self.legs.iter().all(|leg| !self.is_party(leg.n) || leg.end < self.ends.len()),
             ),
-            ("has nobody to talk to", self.talks_with.is_some() || self.service.is_some() || self.is_seeking()),
+            ("has nobody to talk to", self.talks_with.is_some() || self.service.is_some() || seeks),
         ];
         first_broken(&rule)
     }

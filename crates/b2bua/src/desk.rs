@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::event::Output;
+use crate::leg::Leg;
 use crate::tag::Tag;
 use media::command::{Family, MediaCommand, PortPair};
 use media::ports::PortPool;
@@ -22,6 +23,12 @@ pub(crate) struct Desk {
     pub(crate) closing: OwnMap<LegId, PortPair>,
     /// Whether somebody looks at calls as they change.
     pub(crate) observed: bool,
+    /// Calls whose transfer wants something of another call.
+    pub(crate) errands: Vec<u32>,
+    /// Where legs are that came from another call, by the chance in their tags.
+    moved: OwnMap<u64, Moved>,
+    /// Where the answers to their INVITEs go.
+    moved_txns: OwnMap<ClientTxn, u32>,
     outputs: VecDeque<Output>,
     timers: TimerQueue<(u32, Due)>,
     /// INVITEs that wait for our final answer or for the ACK to it: slot and leg.
@@ -31,6 +38,15 @@ pub(crate) struct Desk {
     /// Our addresses as text: few, and needed in each message that makes a dialog.
     hosts: Vec<(SocketAddr, String)>,
     next_txn: u64,
+}
+
+/// A leg that came from another call.
+#[derive(Debug)]
+struct Moved {
+    /// Where it is.
+    slot: u32,
+    /// Its INVITEs from before.
+    txns: [Option<ClientTxn>; 2],
 }
 
 /// A timer of a call: at most one of each runs.
@@ -73,6 +89,9 @@ impl Desk {
             live: 0,
             closing: OwnMap::default(),
             observed: false,
+            errands: Vec::new(),
+            moved: OwnMap::default(),
+            moved_txns: OwnMap::default(),
             outputs: VecDeque::new(),
             timers: TimerQueue::new(now),
             invites: OwnMap::default(),
@@ -143,8 +162,45 @@ impl Desk {
     }
 
     /// The slot of the call that a transaction of ours belongs to.
-    pub(crate) fn slot_of(txn: ClientTxn) -> u32 {
+    pub(crate) fn slot_of(&self, txn: ClientTxn) -> u32 {
+        if !self.moved_txns.is_empty()
+            && let Some(&slot) = self.moved_txns.get(&txn)
+        {
+            return slot;
+        }
         (txn.0 >> TXN_BITS) as u32
+    }
+
+    /// A leg is in another call from now on: its tag and the INVITEs that it was sent there say otherwise.
+    pub(crate) fn move_leg(&mut self, leg: &mut Leg, slot: u32) {
+        self.forget_moved(leg);
+        leg.more().moved = true;
+        let txns = [leg.ours.as_ref().map(|ours| ours.txn), leg.earlier.as_ref().map(|earlier| earlier.txn)];
+        for txn in txns.into_iter().flatten() {
+            self.moved_txns.insert(txn, slot);
+        }
+        self.moved.insert(leg.tag.chance, Moved { slot, txns });
+    }
+
+    /// It is gone, or moves on.
+    pub(crate) fn forget_moved(&mut self, leg: &Leg) {
+        if !leg.is_moved() {
+            return;
+        }
+        let moved = self.moved.remove(&leg.tag.chance);
+        for txn in moved.into_iter().flat_map(|moved| moved.txns).flatten() {
+            self.moved_txns.remove(&txn);
+        }
+    }
+
+    /// The slot of the call that a leg with this tag moved to.
+    pub(crate) fn moved_to(&self, tag: Tag) -> Option<u32> {
+        self.moved.get(&tag.chance).map(|moved| moved.slot)
+    }
+
+    /// How many legs moved.
+    pub(crate) fn moved(&self) -> usize {
+        self.moved.len()
     }
 
     pub(crate) fn tag(&mut self, slot: u32, leg: u16) -> Tag {
@@ -251,7 +307,7 @@ mod tests {
         let mut desk = Desk::new(Config::default(), Chance::new(Seed::from_number(1)), Time::ZERO);
         let slot = crate::config::CALLS_MAX as u32 * 2 - 1;
         let (a, b) = (desk.client_txn(slot), desk.client_txn(0));
-        assert_eq!((Desk::slot_of(a), Desk::slot_of(b)), (slot, 0));
+        assert_eq!((desk.slot_of(a), desk.slot_of(b)), (slot, 0));
         assert!(a.0 >> 63 == 0 && a != b);
     }
 

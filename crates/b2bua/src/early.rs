@@ -55,6 +55,11 @@ impl Ear {
         self.heard = Some(Heard { leg, body, carried });
     }
 
+    /// Whether the caller was told nothing yet.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.told == 0
+    }
+
     /// The status told last, 0 when none, and the description that goes with it.
     pub(crate) fn last(&self) -> (u16, Option<Bytes>) {
         (self.told, self.heard.as_ref().map(|heard| heard.carried.clone()))

@@ -111,6 +111,8 @@ pub(crate) struct Exchange {
     pub(crate) by_update: bool,
     /// That UPDATE.
     pub(crate) asking: Option<ClientTxn>,
+    /// The asking leg is a newcomer that takes the place of this one.
+    pub(crate) instead_of: Option<u16>,
     /// It only refreshes the other leg's session (RFC 4028).
     pub(crate) refreshes: bool,
 }
@@ -119,7 +121,18 @@ impl Exchange {
     /// One that has not begun.
     pub(crate) fn new(asker: u16, other: Option<u16>, offer: Option<Description>, request: Option<Message>) -> Self {
         let stage = Stage::Idle;
-        Exchange { stage, asker, other, offer, request, server: None, by_update: false, asking: None, refreshes: false }
+        Exchange {
+            stage,
+            asker,
+            other,
+            offer,
+            request,
+            server: None,
+            by_update: false,
+            asking: None,
+            instead_of: None,
+            refreshes: false,
+        }
     }
 
     /// Whether the asking leg acknowledges our 2xx.

@@ -7,7 +7,7 @@ use crate::desk::{Desk, Due};
 use crate::end::Said;
 use crate::event::Output;
 use crate::identity::asserted_value;
-use crate::leg::LegState;
+use crate::leg::{Leg, LegState};
 use crate::session;
 use crate::transfer::{Effect, Move, Stage};
 use media::offer::{carry_again, offer_audio};
@@ -25,15 +25,20 @@ impl Call {
         self.clear_timer(desk, Due::Join);
         self.clear_timer(desk, Due::Exchange);
         match effect {
+            Effect::Nothing => {}
             Effect::Wait if event == Move::Glare => {
                 let wait = self.glare_wait(desk, if self.is_asking_near() { Some(near) } else { far });
                 self.set_timer(desk, Due::Join, now + wait);
             }
+            Effect::Pause => self.set_timer(desk, Due::Join, now + BEAT),
             Effect::Wait => self.go_on(desk, now),
             Effect::AskFar => self.ask_next(desk, far, Some(near), now),
             Effect::AskNear => self.ask_next(desk, Some(near), far, now),
             // What was agreed on is connected by whoever read it.
-            Effect::Connect => self.transfer = None,
+            Effect::Connect => {
+                self.transfer = None;
+                self.tidy_ends(desk, now);
+            }
             Effect::ConnectAsBefore => self.connect_as_before(desk, now),
             Effect::EndCall => {
                 let cause = if event == Move::Gone { EndCause::SignallingLost } else { EndCause::MediaMismatch };
@@ -48,10 +53,11 @@ impl Call {
         let next = match transfer.stage {
             Stage::FarNext => transfer.far,
             Stage::NearNext => Some(transfer.near),
+            Stage::Claiming => return desk.errands.push(self.slot),
             Stage::Seeking | Stage::FarAsked | Stage::NearAsked | Stage::Joined => return,
         };
         let leg = next.and_then(|n| self.place(n)).map(|at| &self.legs[at]);
-        let free = leg.is_some_and(|leg| leg.state == LegState::Confirmed && leg.theirs.is_none());
+        let free = leg.is_some_and(Leg::is_quiet);
         if free && self.exchange.is_none() {
             self.move_transfer(desk, Move::Free, now);
         } else if now.since(transfer.since) >= JOIN {
@@ -66,7 +72,7 @@ impl Call {
         self.transfer.as_ref().is_some_and(|transfer| match transfer.stage {
             Stage::FarAsked => transfer.far == Some(n),
             Stage::NearAsked => transfer.near == n,
-            Stage::Seeking | Stage::FarNext | Stage::NearNext | Stage::Joined => false,
+            Stage::Claiming | Stage::Seeking | Stage::FarNext | Stage::NearNext | Stage::Joined => false,
         })
     }
 
@@ -136,8 +142,7 @@ impl Call {
             transfer.words = words;
         }
         let Some(body) = body else { return self.move_transfer(desk, Move::Refused, now) };
-        let shown = shown.and_then(|n| self.place(n)).map(|at| &self.legs[at].party);
-        let shown = shown.zip(self.legs[at].dialog.as_deref()).and_then(|(who, dialog)| asserted_value(who, dialog));
+        let shown = shown.and_then(|n| self.place(n)).and_then(|shown| self.shown_to(at, shown));
         let txn = desk.client_txn(self.slot);
         let Some(mut builder) = self.target_refresh(desk, at, Method::Invite) else { return };
         self.push_session(at, &mut builder);
@@ -149,6 +154,19 @@ impl Call {
         let request = Outgoing { builder, body: Some((SDP, body)) };
         desk.push(Output::Request { txn, request, target: leg.target });
         self.set_timer(desk, Due::Exchange, now + PATIENCE);
+    }
+
+    /// How a leg's party is named to another leg, whose display shows it then (RFC 3325).
+    pub(crate) fn shown_to(&self, at: usize, shown: usize) -> Option<String> {
+        let dialog = self.legs[at].dialog.as_deref().filter(|_| self.legs[at].party.peer.is_none())?;
+        asserted_value(&self.legs[shown].party, dialog)
+    }
+
+    /// Who answered, for a caller who dialled somebody else; mostly it is who was dialled, and nothing need be said.
+    pub(crate) fn shown_in_answer(&self, at: usize, other: Option<u16>) -> Option<String> {
+        let other = other.filter(|_| self.legs[at].state == LegState::Incoming).and_then(|n| self.place(n))?;
+        let differs = self.legs[at].n != 0 || self.legs[other].party.number != self.who.to.number;
+        self.shown_to(at, other).filter(|_| differs)
     }
 
     /// The near leg keeps what it had, and hears the far one all the same.
@@ -168,6 +186,7 @@ impl Call {
             direction: setting.direction.reversed(),
         };
         self.connect(desk, (far, Said::of(words.audio())), (transfer.near, near));
+        self.tidy_ends(desk, now);
     }
 
     /// How long we wait after a glare: 2.1 to 4 s where the dialog's Call-ID is ours, up to 2 s where it is not, in
@@ -183,7 +202,7 @@ impl Call {
 }
 
 /// How often it is looked whether a leg is free.
-const BEAT: Duration = Duration::from_millis(100);
+pub(crate) const BEAT: Duration = Duration::from_millis(100);
 
 /// How long the legs may be busy with something else.
-const JOIN: Duration = Duration::from_secs(20);
+pub(crate) const JOIN: Duration = Duration::from_secs(20);

@@ -1,13 +1,13 @@
 //! One leg: a dialog side of a call, and the table of what may happen to it.
 
 use crate::end::Said;
-use crate::identity::{is_behind_nat, is_hidden};
+use crate::identity::{call_id_value, is_behind_nat, is_hidden};
 use crate::more::More;
 use crate::tag::Tag;
 use bytes::Bytes;
 use media::command::SourceRule;
 use sip::{ClientTxn, Dialog, HeaderName, Message, MessageBuilder, Method, ServerTxn, Target};
-use words::{Flow, Party};
+use words::{CallId, Flow, Party};
 
 /// Where a leg stands. The first three rows are the answering side of an INVITE, the next three the asking side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -256,6 +256,19 @@ impl Leg {
         }
         let hidden = said.remote.is_some_and(|remote| is_hidden(remote.rtp.ip(), &self.flow));
         if self.nat || hidden { SourceRule::LearnOnce } else { SourceRule::Strict }
+    }
+
+    /// Whether it can be asked to change something: nothing of that kind is under way on it.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.state == LegState::Confirmed && self.theirs.is_none() && !self.lost
+    }
+
+    /// Whether its dialog has this Call-ID and this tag of the other side; what an early one has there is not known.
+    pub(crate) fn is_dialog(&self, call: CallId, call_id: &str, remote_tag: &str) -> bool {
+        match &self.dialog {
+            Some(dialog) => dialog.call_id == call_id && dialog.remote_tag == remote_tag,
+            None => call_id_value(call, self.n) == call_id,
+        }
     }
 
     /// Another INVITE of ours inside its dialog is on its way.

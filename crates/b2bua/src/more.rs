@@ -22,6 +22,8 @@ pub(crate) struct More {
     pub(crate) told: Option<Box<Told>>,
     /// What it says reliably before the answer (RFC 3262 §4).
     pub(crate) heard: Option<Box<Heard>>,
+    /// It came from another call, as its tag tells.
+    pub(crate) moved: bool,
 }
 
 /// What an INVITE of ours outside dialogs is made of.
@@ -41,9 +43,10 @@ pub(crate) struct Dialled {
 
 impl More {
     fn is_empty(&self) -> bool {
-        let More { dialled, session, refreshing, referral, told, heard } = self;
+        let More { dialled, session, refreshing, referral, told, heard, moved } = self;
         let timed = session.is_some() || refreshing.is_some();
-        dialled.is_none() && !timed && referral.is_none() && told.is_none() && heard.is_none()
+        let early = told.is_some() || heard.is_some();
+        dialled.is_none() && !timed && referral.is_none() && !early && !moved
     }
 }
 
@@ -51,6 +54,11 @@ impl Leg {
     /// What it has beyond a plain call; made when first needed.
     pub(crate) fn more(&mut self) -> &mut More {
         self.more.get_or_insert_default()
+    }
+
+    /// Whether it came from another call.
+    pub(crate) fn is_moved(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.moved)
     }
 
     /// What it is told about what it referred to, once it did.

@@ -1,6 +1,7 @@
 //! REFER inside a call's dialog (RFC 3515, RFC 4488): whether it is taken, and what who refers is told about it.
 
 use crate::call::Call;
+use crate::claim::Unnamed;
 use crate::desk::Desk;
 use crate::event::Output;
 use crate::leg::{Leg, LegState};
@@ -8,7 +9,7 @@ use crate::transfer::{TRANSFERS, Wish};
 use crate::view::CallState;
 use bytes::Bytes;
 use sip::{ClientTxn, HeaderName, Message, Method, Outgoing, ReferTo, ServerTxn};
-use words::{EndCause, Time};
+use words::{EndCause, LegId, Time};
 
 /// The subscription that a REFER makes (RFC 3515 §2.4.4), for as long as its dialog lives.
 #[derive(Debug)]
@@ -29,7 +30,15 @@ pub(crate) struct Referral {
 
 impl Call {
     /// REFER: answered here when it cannot be done; else it becomes a wish.
-    pub(crate) fn handle_refer(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: &Message, now: Time) {
+    pub(crate) fn handle_refer(
+        &mut self,
+        desk: &mut Desk,
+        at: usize,
+        txn: ServerTxn,
+        message: &Message,
+        named: Option<Result<LegId, Unnamed>>,
+        now: Time,
+    ) {
         let n = self.legs[at].n;
         let refuse =
             |call: &Call, desk: &mut Desk, status, phrase| call.refuse_request(desk, n, txn, message, status, phrase);
@@ -53,6 +62,10 @@ impl Call {
         if self.transfers >= TRANSFERS {
             return refuse(self, desk, 482, "Loop Detected: the call was transferred too often");
         }
+        let instead_of = match named.transpose() {
+            Ok(place) => place,
+            Err((status, phrase)) => return refuse(self, desk, status, phrase),
+        };
         let wish = Wish {
             n,
             by: self.legs[at].party.clone(),
@@ -61,7 +74,7 @@ impl Call {
         };
         let silent = message.header(HeaderName::ReferSub).is_some_and(|wanted| wanted.eq_ignore_ascii_case("false"));
         self.accept_refer(desk, at, txn, message, silent);
-        self.seek(desk, wish, now);
+        self.seek(desk, wish, instead_of, now);
     }
 
     /// 202, and the first NOTIFY.

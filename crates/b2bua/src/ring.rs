@@ -199,7 +199,7 @@ impl Call {
         let family = Family::of(flow.local.ip());
         let end =
             if self.is_seeking() { self.far_end(desk, n, family, now) } else { self.callee_end(desk, n, family, now) };
-        let end = end?;
+        let Some(end) = end else { return Err(self.no_port(desk, now)) };
         let session_s = (desk.config.session.expires_s, desk.config.session.min_s);
         let secure = request_uri.starts_with("sips:");
         let dialled = Dialled { request_uri, to_uri, route, session_s, raised: 0 };
@@ -282,9 +282,9 @@ impl Call {
     }
 
     /// The media end of those who are rung in one family, on the caller's worker.
-    fn callee_end(&mut self, desk: &mut Desk, n: u16, family: Family, now: Time) -> Result<usize, StepError> {
+    pub(crate) fn callee_end(&mut self, desk: &mut Desk, n: u16, family: Family, now: Time) -> Option<usize> {
         if let Some(at) = (1..self.ends.len()).find(|&at| self.ends[at].ports.family == family) {
-            return Ok(at);
+            return Some(at);
         }
         let ports = if let Some(caller) = self.ends.first() {
             desk.pool.take(family, Some(caller.ports.worker), now)
@@ -298,9 +298,8 @@ impl Call {
             })
         };
         desk.stock(family, now);
-        let Some(ports) = ports else { return Err(self.no_port(desk, now)) };
-        self.ends.push(End::new(self.leg_id(n), ports, desk));
-        Ok(self.ends.len() - 1)
+        self.ends.push(End::new(self.leg_id(n), ports?, desk));
+        Some(self.ends.len() - 1)
     }
 
     /// What a leg's answer says, as the caller gets it, and what was agreed.
@@ -355,15 +354,7 @@ impl Call {
         now: Time,
     ) {
         let n = self.legs[at].n;
-        let ending = Ending { reason: Some(ELSEWHERE.to_owned()), ..Ending::new(EndCause::AnsweredElsewhere, None) };
-        for loser in 0..self.legs.len() {
-            if self.legs[loser].state.is_inviting() {
-                self.rid(desk, loser, &ending);
-                let lost = self.legs[loser].n;
-                self.say_leg_ended(desk, lost, EndCause::AnsweredElsewhere);
-                self.drop_early_change(desk, lost, now);
-            }
-        }
+        self.dismiss_ringing(desk, &elsewhere(), now);
         if owed.is_some() {
             if let Some(ours) = &mut self.legs[at].ours {
                 ours.ack = Acking::Owed;
@@ -372,6 +363,18 @@ impl Call {
             self.acknowledge(desk, at, None);
         }
         self.accept(desk, Some(n), body, agreed, owed, now);
+    }
+
+    /// Nobody else is wanted any more.
+    pub(crate) fn dismiss_ringing(&mut self, desk: &mut Desk, ending: &Ending, now: Time) {
+        for at in 0..self.legs.len() {
+            if self.legs[at].state.is_inviting() {
+                let n = self.legs[at].n;
+                self.rid(desk, at, ending);
+                self.say_leg_ended(desk, n, ending.cause);
+                self.drop_early_change(desk, n, now);
+            }
+        }
     }
 
     /// A leg is out: when it was the last that rang, the next ones ring.
@@ -389,6 +392,11 @@ impl Call {
             let _ = self.ring_next(desk, now);
         }
     }
+}
+
+/// Somebody else answered.
+pub(crate) fn elsewhere() -> Ending {
+    Ending { reason: Some(ELSEWHERE.to_owned()), ..Ending::new(EndCause::AnsweredElsewhere, None) }
 }
 
 /// What a 2xx means to the caller: the body, what was agreed, the offer that waits for an answer.

@@ -1,13 +1,15 @@
 //! A transfer until somebody came: who refers is told how it goes, and the call goes on with him when nobody comes.
 
 use crate::call::{Call, Ending, Service, Setup, read_body};
-use crate::cause::{ELSEWHERE, Failure, refusal_of, sip_reason};
+use crate::cause::{Failure, refusal_of, sip_reason};
 use crate::desk::{Desk, Due};
 use crate::end::End;
 use crate::event::Output;
-use crate::exchange::{Move as ExchangeMove, Stage as ExchangeStage};
+use crate::exchange::{Exchange, Move as ExchangeMove, Stage as ExchangeStage};
+use crate::fork::Fork;
 use crate::identity::uri_value;
 use crate::leg::{Leg, LegEvent, LegState};
+use crate::ring::elsewhere;
 use crate::setup::{MAX_FORWARDS, PLAN};
 use crate::step::StepError;
 use crate::transfer::{Move, Stage, Transfer, Wish};
@@ -17,12 +19,23 @@ use media::command::{Family, Sound};
 use media::renew::renew;
 use media::sdp::Description;
 use sip::Message;
-use words::{EndCause, Fact, Party, Time};
+use words::{EndCause, Fact, LegId, Party, Time};
 
 impl Call {
     /// Whether a leg is one of the two sides.
     pub(crate) fn is_party(&self, n: u16) -> bool {
         n == self.caller || self.talks_with == Some(n)
+    }
+
+    /// Whether a leg is a side of the call, or about to become one.
+    pub(crate) fn takes_part(&self, n: u16) -> bool {
+        let comes = |exchange: &Exchange| exchange.asker == n && exchange.instead_of.is_some();
+        self.is_party(n) || self.exchange.as_deref().is_some_and(comes)
+    }
+
+    /// Whether a leg is a caller whose call has no answer yet.
+    pub(crate) fn is_waiting(&self, at: usize) -> bool {
+        self.state == CallState::Ringing && self.legs[at].state == LegState::Incoming
     }
 
     /// Whether somebody is sought who is to come into the call.
@@ -32,7 +45,7 @@ impl Call {
 
     /// Whether the call goes on when a leg leaves it.
     pub(crate) fn goes_on_without(&self, n: u16) -> bool {
-        let refers = self.is_seeking() && self.transfer.as_ref().is_some_and(|transfer| transfer.wish.n == n);
+        let refers = self.transfer.as_ref().is_some_and(|transfer| transfer.is_open() && transfer.wish.n == n);
         self.state == CallState::Answered && (refers || !self.is_party(n))
     }
 
@@ -57,27 +70,48 @@ impl Call {
         uri_value(&wish.by, host)
     }
 
-    /// Begins a transfer: asks what is to happen to it.
-    pub(crate) fn seek(&mut self, desk: &mut Desk, wish: Wish, now: Time) {
+    /// Begins a transfer: asks what is to happen to it, or claims somebody who is in another call.
+    pub(crate) fn seek(&mut self, desk: &mut Desk, wish: Wish, instead_of: Option<LegId>, now: Time) {
         let Some(near) = self.other_of(wish.n) else { return };
         let said = self.place(wish.n).and_then(|at| self.ends.get(self.legs[at].end)).and_then(|end| end.ours.last());
         let words = said.and_then(renew);
         self.transfers += 1;
         let speechless = words.is_none();
-        let (stage, far) = (Stage::Seeking, None);
-        let transfer = Transfer { stage, wish, left: false, near, far, words: None, since: now };
-        self.transfer = Some(Box::new(transfer));
-        self.setup = Some(Box::new(Setup::new(None, words, MAX_FORWARDS)));
+        let stage = if instead_of.is_some() { Stage::Claiming } else { Stage::Seeking };
+        let transfer = Transfer { stage, wish, instead_of, left: false, near, far: None, words: None, since: now };
+        let transfer = self.transfer.insert(Box::new(transfer));
+        if instead_of.is_some() {
+            transfer.words = words;
+            desk.errands.push(self.slot);
+        } else {
+            self.setup = Some(Box::new(Setup::new(None, words, MAX_FORWARDS)));
+        }
         if speechless {
             return self.fail_transfer(desk, &Failure::own(488, EndCause::MediaMismatch), now);
         }
-        self.set_timer(desk, Due::Plan, now + PLAN);
-        desk.push(Output::AskPlan { call: self.id });
+        if instead_of.is_none() {
+            self.set_timer(desk, Due::Plan, now + PLAN);
+            desk.push(Output::AskPlan { call: self.id });
+        }
+    }
+
+    /// Who was claimed rings: he, and those after him, are waited for here.
+    pub(crate) fn seek_on(&mut self, desk: &mut Desk, fork: Option<Fork>, now: Time) {
+        let Some(transfer) = &mut self.transfer else { return };
+        let ring_for = fork.as_ref().map_or(desk.config.ring_limit, Fork::ring_for);
+        let mut setup = Setup::new(None, transfer.words.take(), MAX_FORWARDS);
+        setup.fork = fork;
+        self.setup = Some(Box::new(setup));
+        self.set_timer(desk, Due::Ring, now + ring_for);
+        self.move_transfer(desk, Move::Rings, now);
+        if self.legs.iter().any(|leg| leg.state == LegState::Ringing) {
+            self.tell_search(desk, 180);
+        }
     }
 
     /// Nobody answered: a caller is refused, a transfer has failed.
     pub(crate) fn nobody(&mut self, desk: &mut Desk, ending: &Ending, now: Time) {
-        if !self.is_seeking() {
+        if !self.transfer.as_ref().is_some_and(|transfer| transfer.is_open()) {
             return self.end(desk, ending, now);
         }
         let own = || Failure::own(refusal_of(ending.cause), ending.cause);
@@ -88,7 +122,7 @@ impl Call {
     /// Nobody came: the call goes on with who refers, and without him it ends.
     pub(crate) fn fail_transfer(&mut self, desk: &mut Desk, failure: &Failure, now: Time) {
         let Some(transfer) = self.transfer.take() else { return };
-        self.end_search(desk, &Ending::new(failure.cause, None));
+        self.end_search(desk, &Ending::new(failure.cause, None), now);
         self.tidy_ends(desk, now);
         if transfer.left {
             let reason = Some(sip_reason(failure.status));
@@ -113,6 +147,8 @@ impl Call {
     /// Somebody who was called for a transfer answered; `settled` is what he said reliably before.
     pub(crate) fn found(&mut self, desk: &mut Desk, at: usize, response: &Message, settled: Option<Bytes>, now: Time) {
         let words = match settled {
+            // It answered to what somebody else had said: it is asked anew.
+            _ if self.legs[at].is_moved() => self.setup.as_mut().and_then(|setup| setup.offer.take()),
             Some(settled) => Description::parse(&settled).ok(),
             None => read_body(response).ok().flatten(),
         };
@@ -122,12 +158,17 @@ impl Call {
             return self.lose(desk, at, Failure::of_answer(488), now);
         };
         self.acknowledge(desk, at, None);
+        // A newcomer who was about to pick up comes too late.
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.instead_of.is_some()) {
+            self.refuse_asker(desk, 486);
+        }
         let (n, who) = (self.legs[at].n, self.legs[at].party.clone());
+        let event = if self.legs[at].is_moved() { Move::FoundElsewhere } else { Move::Found };
         if let Some(transfer) = &mut self.transfer {
             transfer.words = Some(words);
         }
         self.replace(desk, Some(n), who, now);
-        self.move_transfer(desk, Move::Found, now);
+        self.move_transfer(desk, event, now);
     }
 
     /// The exchange itself takes the place.
@@ -142,16 +183,15 @@ impl Call {
     }
 
     /// The place is taken: who refers is out.
-    fn replace(&mut self, desk: &mut Desk, far: Option<u16>, who: Party, now: Time) {
+    pub(crate) fn replace(&mut self, desk: &mut Desk, far: Option<u16>, who: Party, now: Time) {
         let Some(transfer) = &mut self.transfer else { return };
         transfer.far = far;
         transfer.since = now;
-        let (by, near, left) = (transfer.wish.n, transfer.near, transfer.left);
+        let (by, near, left, with) = (transfer.wish.n, transfer.near, transfer.left, transfer.instead_of);
         (self.caller, self.talks_with) = if by == self.caller { (near, far) } else { (self.caller, far) };
-        let reason = Some(ELSEWHERE.to_owned());
-        self.end_search(desk, &Ending { reason, ..Ending::new(EndCause::AnsweredElsewhere, None) });
-        let to = far.map(|n| self.leg_id(n));
-        desk.say(self.account, Fact::CallTransferred { call: self.id, by: self.leg_id(by), to, who, with: None });
+        self.end_search(desk, &elsewhere(), now);
+        let (to, with) = (far.map(|n| self.leg_id(n)), with.map(|other| other.call));
+        desk.say(self.account, Fact::CallTransferred { call: self.id, by: self.leg_id(by), to, who, with });
         if let Some(at) = self.place(near) {
             let end = self.legs[at].end;
             self.ends[end].stop(desk);
@@ -175,7 +215,7 @@ impl Call {
     /// A leg left a call that goes on.
     pub(crate) fn leave(&mut self, desk: &mut Desk, n: u16, now: Time) {
         let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.wish.n == n) else { return };
-        if transfer.stage != Stage::Seeking || std::mem::replace(&mut transfer.left, true) {
+        if !transfer.is_open() || std::mem::replace(&mut transfer.left, true) {
             return;
         }
         let near = transfer.near;
@@ -196,21 +236,16 @@ impl Call {
     }
 
     /// Nobody is rung any more.
-    fn end_search(&mut self, desk: &mut Desk, ending: &Ending) {
+    fn end_search(&mut self, desk: &mut Desk, ending: &Ending, now: Time) {
         self.setup = None;
-        for due in [Due::Plan, Due::Ring, Due::Refresh, Due::Delay] {
+        for due in [Due::Plan, Due::Ring, Due::Refresh, Due::Delay, Due::Join] {
             self.clear_timer(desk, due);
         }
-        for at in 0..self.legs.len() {
-            if self.legs[at].state.is_inviting() {
-                self.rid(desk, at, ending);
-                self.say_leg_ended(desk, self.legs[at].n, ending.cause);
-            }
-        }
+        self.dismiss_ringing(desk, ending, now);
     }
 
     /// A leg that leaves has no part in an exchange any more; what others wait for comes to its end.
-    fn withdraw(&mut self, desk: &mut Desk, n: u16, now: Time) {
+    pub(crate) fn withdraw(&mut self, desk: &mut Desk, n: u16, now: Time) {
         let relayed = std::mem::take(&mut self.relayed);
         for relayed in relayed {
             if relayed.from == n {
@@ -222,7 +257,7 @@ impl Call {
         let Some(exchange) = &self.exchange else { return };
         let (asker, stage) = (exchange.asker, exchange.stage);
         match (asker == n, stage) {
-            (true, ExchangeStage::Asked) => self.refuse_asker(desk),
+            (true, ExchangeStage::Asked) => self.refuse_asker(desk, 487),
             (true, ExchangeStage::Answered | ExchangeStage::AnswerOwed) => {
                 self.advance(desk, ExchangeMove::End, crate::bridge::Carried::default(), now);
             }
@@ -235,18 +270,29 @@ impl Call {
     }
 
     /// A media end of its own for those who are called for a transfer, on the worker of who stays.
-    pub(crate) fn far_end(&mut self, desk: &mut Desk, n: u16, family: Family, now: Time) -> Result<usize, StepError> {
+    pub(crate) fn far_end(&mut self, desk: &mut Desk, n: u16, family: Family, now: Time) -> Option<usize> {
         let shares = |leg: &&Leg| leg.state.is_inviting() && self.ends[leg.end].ports.family == family;
         if let Some(leg) = self.legs.iter().find(shares) {
-            return Ok(leg.end);
+            return Some(leg.end);
         }
-        let near = self.transfer.as_ref().and_then(|transfer| self.place(transfer.near));
-        let worker = near.map(|at| self.ends[self.legs[at].end].ports.worker);
-        let ports = desk.pool.take(family, worker, now);
+        let near = self.place(self.transfer.as_ref()?.near)?;
+        self.fresh_end(desk, n, family, near, now)
+    }
+
+    /// A media end on the worker of another leg.
+    pub(crate) fn fresh_end(
+        &mut self,
+        desk: &mut Desk,
+        n: u16,
+        family: Family,
+        near: usize,
+        now: Time,
+    ) -> Option<usize> {
+        let worker = self.ends.get(self.legs[near].end)?.ports.worker;
+        let ports = desk.pool.take(family, Some(worker), now);
         desk.stock(family, now);
-        let Some(ports) = ports else { return Err(StepError::NoPort) };
-        self.ends.push(End::new(self.leg_id(n), ports, desk));
-        Ok(self.ends.len() - 1)
+        self.ends.push(End::new(self.leg_id(n), ports?, desk));
+        Some(self.ends.len() - 1)
     }
 
     /// Gives back the ends that nobody uses any more.
@@ -273,7 +319,7 @@ impl Call {
     }
 
     fn has_media(&self, leg: &Leg) -> bool {
-        let exchanges = |exchange: &crate::exchange::Exchange| exchange.asker == leg.n || exchange.other == Some(leg.n);
+        let exchanges = |exchange: &Exchange| exchange.asker == leg.n || exchange.other == Some(leg.n);
         let takes_part = self.is_party(leg.n) || self.exchange.as_deref().is_some_and(exchanges);
         takes_part || leg.state == LegState::Incoming || leg.state.is_inviting()
     }

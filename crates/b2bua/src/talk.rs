@@ -2,6 +2,7 @@
 
 use crate::call::{Call, Ending, Relayed, SDP};
 use crate::cause::Failure;
+use crate::claim::Unnamed;
 use crate::desk::Desk;
 use crate::event::Output;
 use crate::exchange::Stage;
@@ -9,19 +10,22 @@ use crate::leg::{Acking, Leg, LegEvent, LegState};
 use crate::transfer::Move;
 use bytes::Bytes;
 use sip::{ClientTxn, HeaderName, Message, Method, Outgoing, ServerTxn, Target};
-use words::{EndCause, Flow, Time};
+use words::{EndCause, Flow, LegId, Time};
+
+/// A request inside a dialog.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    pub(crate) txn: ServerTxn,
+    pub(crate) message: Message,
+    pub(crate) flow: Flow,
+    /// The dialog whose place a REFER names, if it names one.
+    pub(crate) named: Option<Result<LegId, Unnamed>>,
+}
 
 impl Call {
     /// A request inside the dialog of a leg. Whoever asked has checked that it comes from the leg's own source.
-    pub(crate) fn handle_request(
-        &mut self,
-        desk: &mut Desk,
-        at: usize,
-        txn: ServerTxn,
-        message: Message,
-        flow: Flow,
-        now: Time,
-    ) {
+    pub(crate) fn handle_request(&mut self, desk: &mut Desk, at: usize, inside: Inside, now: Time) {
+        let Inside { txn, message, flow, named } = inside;
         self.follow(desk, at, flow);
         let in_order = self.legs[at].dialog.as_mut().is_some_and(|dialog| dialog.accept(&message).is_ok());
         let n = self.legs[at].n;
@@ -42,7 +46,7 @@ impl Call {
             Method::Notify if message.header(HeaderName::Event).is_some_and(|event| event == "keep-alive") => {
                 self.refuse_request(desk, n, txn, &message, 200, "");
             }
-            Method::Refer => self.handle_refer(desk, at, txn, &message, now),
+            Method::Refer => self.handle_refer(desk, at, txn, &message, named, now),
             Method::Subscribe => self.handle_subscribe(desk, at, txn, &message),
             Method::Prack => self.handle_prack(desk, at, txn, message, now),
             Method::Notify => self.refuse_request(desk, n, txn, &message, 481, ""),
@@ -151,6 +155,7 @@ impl Call {
 
     /// The connection of a leg closed.
     pub(crate) fn handle_lost(&mut self, desk: &mut Desk, at: usize, now: Time) {
+        let waits = self.is_waiting(at);
         let leg = &mut self.legs[at];
         if matches!(leg.target, Target::Dial { .. }) {
             // It is opened anew for the next request.
@@ -158,6 +163,7 @@ impl Call {
         }
         match leg.state {
             // Its INVITE is answered all the same: nothing else ends the transaction, and §18.2.2 knows another way.
+            LegState::Incoming if !waits => self.refuse_asker(desk, 480),
             LegState::Incoming => {
                 let n = leg.n;
                 self.end(desk, &Ending::new(EndCause::SignallingLost, Some(n)), now);
@@ -214,7 +220,9 @@ impl Call {
             return self.refuse_request(desk, n, txn, message, 481, "");
         }
         let response = Outgoing { builder: self.response(desk, at, message, 200, ""), body: None };
-        if self.legs[at].state == LegState::Incoming {
+        if self.legs[at].state == LegState::Incoming && !self.is_waiting(at) {
+            self.handle_cancelled_change(desk, n, now);
+        } else if self.legs[at].state == LegState::Incoming {
             // A caller may end its early dialog so (§15); its INVITE gets 487 as with CANCEL.
             self.handle_cancelled(desk, None, now);
         } else if self.legs[at].state.apply(LegEvent::Bye).is_ok() {

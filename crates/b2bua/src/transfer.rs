@@ -5,7 +5,7 @@
 //! called for the purpose has the first of both in its INVITE already.
 
 use media::sdp::Description;
-use words::{Party, Time};
+use words::{LegId, Party, Time};
 
 /// What somebody wants who refers.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Transfer {
     pub(crate) stage: Stage,
     /// Whose place is taken, and by whom.
     pub(crate) wish: Wish,
+    /// The leg of another call whose place is taken there, too: the two calls become one.
+    pub(crate) instead_of: Option<LegId>,
     /// That leg left before anybody came.
     pub(crate) left: bool,
     /// Who stays.
@@ -40,6 +42,8 @@ pub(crate) struct Transfer {
 /// Where a transfer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
+    /// Who is to come is in another call, which must be ready for it.
+    Claiming,
     /// Who is to come is called.
     Seeking,
     /// The far leg is to be asked, once it is free.
@@ -57,9 +61,13 @@ pub(crate) enum Stage {
 /// What happens to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Move {
+    /// Who is to come still rings.
+    Rings,
     /// Somebody answered to what the near leg said.
     Found,
-    /// Somebody came who agreed on something else with somebody else.
+    /// Somebody answered to what somebody else had said.
+    FoundElsewhere,
+    /// Somebody came who talked with somebody else.
     Taken,
     /// The leg that is to be asked can be.
     Free,
@@ -78,8 +86,12 @@ pub(crate) enum Move {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
+    /// Nothing.
+    Nothing,
     /// Ask the next leg when it is free.
     Wait,
+    /// The same after a moment: nothing should overtake our ACK.
+    Pause,
     /// Ask the far leg.
     AskFar,
     /// Ask the near leg.
@@ -100,6 +112,13 @@ pub(crate) struct IllegalTransfer {
     pub(crate) stage: Stage,
     /// What happened.
     pub(crate) event: Move,
+}
+
+impl Transfer {
+    /// Whether nobody came yet.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Claiming | Stage::Seeking)
+    }
 }
 
 impl Stage {
@@ -123,8 +142,10 @@ use Stage as S;
 /// Event, from, to, effect.
 #[rustfmt::skip]
 const MOVES: &[(Move, Stage, Stage, Effect)] = &[
+    (M::Rings, S::Claiming, S::Seeking, F::Nothing),
+    (M::Taken, S::Claiming, S::FarNext, F::Wait),
     (M::Found, S::Seeking, S::NearNext, F::Wait),
-    (M::Taken, S::Seeking, S::FarNext, F::Wait),
+    (M::FoundElsewhere, S::Seeking, S::FarNext, F::Pause),
     (M::Free, S::FarNext, S::FarAsked, F::AskFar),
     (M::Gone, S::FarNext, S::Joined, F::EndCall),
     (M::Agreed, S::FarAsked, S::NearNext, F::Wait),

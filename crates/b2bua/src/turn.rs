@@ -57,7 +57,8 @@ impl Call {
         if !self.told().is_some_and(Told::is_waiting) {
             self.legs[0].forget_told();
         }
-        if let Some((n, answer)) = turn.filter(|_| self.state == CallState::Answered && self.exchange.is_none()) {
+        let free = self.exchange.is_none() && self.transfer.is_none();
+        if let Some((n, answer)) = turn.filter(|_| self.state == CallState::Answered && free) {
             self.offer_turn(desk, n, answer, now);
         }
     }

@@ -11,10 +11,10 @@ pub const ACCEPT: &str = "application/sdp, application/pidf+xml";
 pub const ALLOW_EVENTS: &str = "dialog, message-summary, presence, reg";
 
 /// The option tags that a request may require of us (RFC 3261 §20.32): the registrar's, then those of calls.
-pub const SUPPORTED: [&str; 5] = ["path", "outbound", "100rel", "timer", "norefersub"];
+pub const SUPPORTED: [&str; 6] = ["path", "outbound", "100rel", "timer", "norefersub", "replaces"];
 
 /// The value of `Supported` in our INVITEs (RFC 3261 §20.37).
-pub const SUPPORTED_IN_CALLS: &str = "100rel, timer";
+pub const SUPPORTED_IN_CALLS: &str = "100rel, timer, replaces";
 
 /// The same where an offer before the answer could not be answered (RFC 3262 §5).
-pub const SUPPORTED_LATE: &str = "timer";
+pub const SUPPORTED_LATE: &str = "timer, replaces";

@@ -2,6 +2,7 @@
 
 use crate::account::Account;
 use crate::answer::Stop;
+use crate::pickup::Entrance;
 use crate::switch::{Incoming, Switch};
 use crate::whose::Whose;
 use b2bua::Invite;
@@ -27,6 +28,7 @@ impl Switch {
             self.counters.calls_refused += 1;
             return Err(Stop::Answer(self.answers.overloaded(&incoming.message, to_phone)));
         }
+        let entrance = self.entrance(incoming, &account, &from, now)?;
         let invite = Invite {
             txn: incoming.txn,
             message: incoming.message.clone(),
@@ -35,11 +37,13 @@ impl Switch {
             from,
             silence: self.config.silence,
         };
-        match self.calls.open(invite, &self.clock, now) {
-            Ok(_) => {
-                self.counters.calls += 1;
-                Ok(())
-            }
+        let entered = match entrance {
+            Entrance::Call => self.calls.open(invite, &self.clock, now).inspect(|_| self.counters.calls += 1),
+            Entrance::Replace(replaces) => self.calls.replace(invite, &replaces, now),
+            Entrance::PickUp(leg) => self.calls.pick_up(invite, leg, now),
+        };
+        match entered {
+            Ok(_) => Ok(()),
             Err(refusal) => {
                 self.counters.calls_refused += 1;
                 let mut builder = self.answers.builder(&incoming.message, refusal.status, refusal.reason);

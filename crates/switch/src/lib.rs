@@ -25,6 +25,7 @@ mod config;
 mod dispatch;
 mod invite;
 pub mod need;
+mod pickup;
 mod pings;
 mod register;
 mod route;

@@ -86,6 +86,10 @@ pub struct Line {
     pub invite: Option<Message>,
     pub(crate) sip: Side,
     pub(crate) without_offer: bool,
+    /// The tag of who rings.
+    pub(crate) early_tag: Option<String>,
+    /// The Replaces of its INVITE.
+    pub(crate) replaces: Option<String>,
     /// How often a session timer was set.
     pub(crate) timers_set: u32,
     /// The longest Min-SE that it was told.
@@ -193,6 +197,8 @@ impl Line {
                 acked: None,
             },
             without_offer: false,
+            early_tag: None,
+            replaces: None,
             timers_set: 0,
             min_se: None,
             change: None,

@@ -153,7 +153,8 @@ impl Phone {
         match what {
             Do::Register(expires) => self.register(expires, 0, now),
             Do::Unregister => self.register(0, 0, now),
-            Do::Call { number, without_offer } => self.call(number, without_offer, now),
+            Do::Call { number, without_offer } => self.call(number, without_offer, None, now),
+            Do::CallInstead { number, replaces } => self.call(number, false, Some(replaces), now),
             Do::Ring => self.provisional(line, 180, false, now),
             Do::Early => self.provisional(line, 183, true, now),
             Do::Answer => self.answer(line, now),

@@ -17,6 +17,13 @@ pub enum Do {
         /// Leave the offer to the callee.
         without_offer: bool,
     },
+    /// Call in the place of a dialog (RFC 3891).
+    CallInstead {
+        /// What is dialled.
+        number: String,
+        /// The value of Replaces.
+        replaces: String,
+    },
     /// 180.
     Ring,
     /// 183 with a description.

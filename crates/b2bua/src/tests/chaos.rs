@@ -264,7 +264,15 @@ impl Chaos {
             self.world.request_with(phone, builder, Some(("application/dtmf", "5")));
         } else if method == Method::Refer {
             self.world.plan = self.plan();
-            let mut builder = dialog.request(method).header(HeaderName::ReferTo, "<sip:1001@10.0.0.1>");
+            let other = self.chance.below(many) as usize;
+            let attended = self.one_in(2);
+            let named = self.phones[phone].dialogs.get(other).filter(|_| attended);
+            let replaces = named.map(|d| {
+                let (call_id, to, from) = (&d.call_id, &d.remote_tag, &d.local_tag);
+                format!("?Replaces={call_id}%3Bto-tag%3D{to}%3Bfrom-tag%3D{from}")
+            });
+            let target = format!("<sip:1001@10.0.0.1{}>", replaces.unwrap_or_default());
+            let mut builder = dialog.request(method).header(HeaderName::ReferTo, &target);
             if self.one_in(4) {
                 builder.push_header(HeaderName::ReferSub, "false");
             }

@@ -8,10 +8,11 @@ use sip::{Dialog, HeaderName, Message, MessageBuilder, Method, Outgoing};
 use words::Time;
 
 impl Phone {
-    pub(super) fn call(&mut self, number: String, without_offer: bool, now: Time) {
+    pub(super) fn call(&mut self, number: String, without_offer: bool, replaces: Option<String>, now: Time) {
         let call_id = format!("{:016x}", self.chance.u64());
         let line = self.new_line(LineState::Calling, number, call_id);
         self.lines[line].without_offer = without_offer;
+        self.lines[line].replaces = replaces;
         self.invite(line, 0, now);
     }
 
@@ -28,6 +29,10 @@ impl Phone {
             .header(HeaderName::CallId, &found.sip.call_id)
             .header_fmt(HeaderName::CSeq, format_args!("{} INVITE", found.sip.cseq))
             .header(HeaderName::Contact, &contact);
+        let builder = match &found.replaces {
+            Some(replaces) => builder.header(HeaderName::Replaces, replaces).header(HeaderName::Require, "replaces"),
+            None => builder,
+        };
         let body = (!found.without_offer).then(|| (SDP, found.session.offer()));
         let builder = self.with_timer(builder, line);
         let builder = self.with_rel(builder, line);
@@ -54,6 +59,7 @@ impl Phone {
             found.statuses.push(status);
         }
         if status < 200 {
+            found.early_tag = message.to_tag().map(str::to_owned).or(found.early_tag.take());
             if !message.body().is_empty() && !found.without_offer && message.rseq().is_none() {
                 found.session.take(message.body());
             }
@@ -78,6 +84,7 @@ impl Phone {
             return self.acknowledge_again(line, now);
         }
         found.statuses.push(message.status());
+        found.shows.extend(message.header(HeaderName::PAssertedIdentity).map(str::to_owned));
         found.sip.asking = None;
         if let Some(dialog) = &mut found.sip.dialog {
             assert!(dialog.matches(message), "one dialog per call");

@@ -61,9 +61,12 @@ impl Phone {
     }
 
     /// The value of Replaces that names a line's dialog to the other side of it (RFC 3891 §4).
-    pub(super) fn replaces(&self, line: usize) -> Option<String> {
+    pub fn replaces(&self, line: usize) -> Option<String> {
         let found = self.lines.get(line)?;
-        let dialog = found.sip.dialog.as_ref()?;
+        let Some(dialog) = &found.sip.dialog else {
+            let (call_id, early_tag) = (&found.sip.call_id, found.early_tag.as_ref()?);
+            return Some(format!("{call_id};to-tag={early_tag};from-tag={}", found.sip.tag));
+        };
         Some(format!("{};to-tag={};from-tag={}", dialog.call_id, dialog.remote_tag, dialog.local_tag))
     }
 }

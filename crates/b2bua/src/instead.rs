@@ -1,0 +1,195 @@
+//! An INVITE that comes in another's place (RFC 3891): of who talks, or of who is rung, which is a pickup (RFC 5359
+//! §2.13).
+
+use crate::bridge::Agreed;
+use crate::call::{Call, SDP, read_body};
+use crate::calls::Calls;
+use crate::desk::Desk;
+use crate::end::Said;
+use crate::event::{Invite, Output, Refusal};
+use crate::exchange::{Exchange, Move};
+use crate::leg::{Leg, LegEvent};
+use crate::ring::elsewhere;
+use crate::transfer::TRANSFERS;
+use crate::view::CallState;
+use media::command::Family;
+use media::renew::{common, meet};
+use media::sdp::Description;
+use sip::{Dialog, HeaderName, Outgoing, Replaces};
+use words::{AccountId, CallId, EndCause, Fact, LegId, Time, UserId};
+
+impl Calls {
+    /// Takes in an INVITE that is to take the place of the dialog it names, which must be of its account. Nothing is
+    /// asked: the call that it comes into is there already.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the answer to the INVITE, as RFC 3891 §3 has it.
+    pub fn replace(&mut self, invite: Invite, replaces: &Replaces, now: Time) -> Result<CallId, Refusal> {
+        let named = self.named(replaces, invite.account);
+        let (slot, n) = named.map_err(|(status, reason)| Refusal { status, reason, header: None })?;
+        self.enter(slot, n, invite, now)
+    }
+
+    /// Takes in an INVITE from somebody who answers the call that rings elsewhere.
+    ///
+    /// # Errors
+    /// [`Refusal`]: 481 when it rings no more.
+    pub fn pick_up(&mut self, invite: Invite, ringing: LegId, now: Time) -> Result<CallId, Refusal> {
+        let gone = Refusal { status: 481, reason: "It rings no more", header: None };
+        let &slot = self.by_id.get(&ringing.call).ok_or(gone.clone())?;
+        self.enter(slot, ringing.n, invite, now)
+    }
+
+    /// The leg that rings at a user, of the call that waits longest. Looks at every call: for a person who asks, not
+    /// for what every call does.
+    pub fn ringing_at(&self, account: AccountId, user: UserId) -> Option<LegId> {
+        let of_account = self.slots.iter().filter(|(_, call)| call.account == account);
+        let rings = |leg: &&Leg| leg.state.is_inviting() && leg.party.user == Some(user);
+        let ringing =
+            of_account.filter_map(|(_, call)| Some((call.times.began, call.id, call.legs.iter().find(rings)?.n)));
+        ringing.min().map(|(_, call, n)| LegId { call, n })
+    }
+
+    fn enter(&mut self, slot: u32, n: u16, invite: Invite, now: Time) -> Result<CallId, Refusal> {
+        let gone = Refusal { status: 481, reason: "", header: None };
+        let entered = self.with(slot, |call, desk| call.enter(desk, n, invite, now).map(|()| call.id));
+        entered.unwrap_or(Err(gone))
+    }
+}
+
+impl Call {
+    /// Somebody comes in the place of a leg.
+    fn enter(&mut self, desk: &mut Desk, n: u16, invite: Invite, now: Time) -> Result<(), Refusal> {
+        let refusal = |status, reason| Refusal { status, reason, header: None };
+        let at = self.place(n).ok_or(refusal(481, ""))?;
+        let rings = self.legs[at].state.is_inviting();
+        if self.account != invite.account || !(rings || self.state == CallState::Answered && self.is_party(n)) {
+            // A caller's own early dialog is none that others may take (RFC 3891 §3).
+            return Err(refusal(481, ""));
+        }
+        if self.transfers >= TRANSFERS {
+            return Err(refusal(482, "Loop Detected: the call was transferred too often"));
+        }
+        let offer = read_body(&invite.message)?;
+        match (self.state, rings) {
+            (CallState::Ringing, _) => self.answer_elsewhere(desk, &invite, offer, now),
+            (CallState::Answered | CallState::Ended, true) => {
+                let by = self.transfer.as_ref().map(|transfer| (transfer.wish.n, transfer.near));
+                let (by, near) = by.ok_or(refusal(481, ""))?;
+                self.come_in(desk, by, near, invite, offer, now)
+            }
+            (CallState::Answered | CallState::Ended, false) => {
+                let other = self.other_of(n).filter(|_| self.transfer.is_none());
+                self.come_in(desk, n, other.ok_or(refusal(481, ""))?, invite, offer, now)
+            }
+        }
+    }
+
+    /// The leg of a newcomer; its end is at `end`.
+    fn newcomer(&mut self, desk: &mut Desk, invite: &Invite, end: usize) -> Result<u16, Refusal> {
+        let n = self.next_leg;
+        let tag = desk.tag(self.slot, n);
+        let dialog = Dialog::uas(&invite.message, tag.text().as_str());
+        let bad = Refusal { status: 400, reason: "Bad Contact or Record-Route", header: None };
+        let dialog = dialog.map_err(|_| bad)?;
+        self.next_leg += 1;
+        let Invite { txn, message, flow, from, .. } = invite;
+        let leg = Leg::incoming(n, tag, *txn, message, *flow, dialog, from.clone());
+        self.legs.push(Leg { end, ..leg });
+        desk.watch(*txn, self.slot, n);
+        desk.enter(flow.connection, self.slot);
+        desk.say(self.account, Fact::LegOpened { leg: self.leg_id(n), to: from.clone() });
+        Ok(n)
+    }
+
+    /// Whoever comes answers the caller: both described what they want, and each gets the other's words as an answer.
+    fn answer_elsewhere(
+        &mut self,
+        desk: &mut Desk,
+        invite: &Invite,
+        offer: Option<Description>,
+        now: Time,
+    ) -> Result<(), Refusal> {
+        let refusal = |status| Refusal { status, reason: "", header: None };
+        let asked = self.setup.as_ref().and_then(|setup| setup.offer.clone());
+        // Without two offers somebody's answer would have to be waited for before the other one can be given.
+        let (asked, offer) = asked.zip(offer).ok_or(refusal(488))?;
+        if common(&asked, &offer).is_none() {
+            return Err(refusal(488));
+        }
+        let family = Family::of(invite.flow.local.ip());
+        let end = self.callee_end(desk, self.next_leg, family, now).ok_or(refusal(503))?;
+        let n = self.newcomer(desk, invite, end)?;
+        let (Some(caller), Some(at)) = (self.place(self.caller), self.place(n)) else { return Err(refusal(481)) };
+        let for_newcomer = self.describe(desk, at, |local, _| meet(&offer, &asked, local).ok_or(()));
+        let for_newcomer = for_newcomer.map_err(|()| refusal(488))?;
+        // What the caller agreed to before the answer holds until it is offered this.
+        let for_caller = if self.caller_has_description() {
+            None
+        } else {
+            self.describe(desk, caller, |local, _| meet(&asked, &offer, local).ok_or(())).ok()
+        };
+        self.dismiss_ringing(desk, &elsewhere(), now);
+        let mut builder = self.dialog_response(desk, at, &invite.message, 200);
+        self.grant_session(desk, at, &invite.message, &mut builder, now);
+        if let Some(shown) = self.shown_to(at, caller) {
+            builder.push_header(HeaderName::PAssertedIdentity, &shown);
+        }
+        self.legs[at].state.apply(LegEvent::Accept).expect("an INVITE without a final answer can be accepted");
+        let response = Outgoing { builder, body: Some((SDP, for_newcomer)) };
+        desk.push(Output::Respond { txn: invite.txn, response, after_facts: false });
+        let agreed = match for_caller {
+            Some(_) => Some(Agreed::Legs((self.caller, Said::of(asked.audio())), (n, Said::of(offer.audio())))),
+            None => self.turn_to(n, offer),
+        };
+        self.accept(desk, Some(n), for_caller, agreed, None, now);
+        Ok(())
+    }
+
+    /// Whoever comes talks to who stays, if that one agrees; until then nothing changes.
+    fn come_in(
+        &mut self,
+        desk: &mut Desk,
+        by: u16,
+        near: u16,
+        invite: Invite,
+        offer: Option<Description>,
+        now: Time,
+    ) -> Result<(), Refusal> {
+        let refusal = |status, reason| Refusal { status, reason, header: None };
+        let near_at = self.place(near).ok_or(refusal(481, ""))?;
+        if self.exchange.is_some() || self.is_asking() || !self.legs[near_at].is_quiet() {
+            return Err(refusal(491, ""));
+        }
+        let family = Family::of(invite.flow.local.ip());
+        let carried = self.question(desk, near, offer.as_ref()).ok_or(refusal(488, ""))?;
+        let end = self.fresh_end(desk, self.next_leg, family, near_at, now).ok_or(refusal(503, ""))?;
+        let made = self.newcomer(desk, &invite, end);
+        let n = made.inspect_err(|_| self.tidy_ends(desk, now))?;
+        let mut exchange = Exchange::new(n, Some(near), offer, Some(invite.message));
+        exchange.instead_of = Some(by);
+        self.exchange = Some(Box::new(exchange));
+        self.advance(desk, Move::Ask, carried, now);
+        Ok(())
+    }
+
+    /// A newcomer talks: whose place it took is out.
+    pub(crate) fn take_over(&mut self, desk: &mut Desk, by: u16, n: u16, now: Time) {
+        let Some(who) = self.place(n).map(|at| self.legs[at].party.clone()) else { return };
+        if self.transfer.as_ref().is_some_and(|transfer| transfer.is_open() && transfer.wish.n == by) {
+            self.replace(desk, Some(n), who, now);
+            self.transfer = None;
+            return;
+        }
+        self.transfers += 1;
+        (self.caller, self.talks_with) = if by == self.caller { (n, self.talks_with) } else { (self.caller, Some(n)) };
+        let (by_leg, to) = (self.leg_id(by), Some(self.leg_id(n)));
+        desk.say(self.account, Fact::CallTransferred { call: self.id, by: by_leg, to, who, with: None });
+        self.say_leg_ended(desk, by, EndCause::Transferred);
+        self.withdraw(desk, by, now);
+        if let Some(at) = self.place(by) {
+            self.part(desk, at);
+        }
+        self.tidy_ends(desk, now);
+    }
+}

@@ -1,0 +1,51 @@
+//! INVITEs that come into a call which is there already: in the place of a dialog they name (RFC 3891), or as a pickup
+//! by feature code (RFC 5359 §2.13).
+
+use crate::account::Account;
+use crate::answer::Stop;
+use crate::need::Need;
+use crate::switch::{Incoming, Switch};
+use sip::{Replaces, Uri};
+use words::{LegId, Party, Time};
+
+/// Where an INVITE outside dialogs leads.
+pub(crate) enum Entrance {
+    /// To a call of its own.
+    Call,
+    /// In the place of this dialog.
+    Replace(Replaces),
+    /// To the call that rings on this leg.
+    PickUp(LegId),
+}
+
+impl Switch {
+    /// Where an INVITE of `from` leads.
+    pub(crate) fn entrance(
+        &mut self,
+        incoming: &Incoming,
+        account: &Account,
+        from: &Party,
+        now: Time,
+    ) -> Result<Entrance, Stop> {
+        match Replaces::of(&incoming.message) {
+            Ok(Some(replaces)) => return Ok(Entrance::Replace(replaces)),
+            Ok(None) => {}
+            Err(error) => return Err(self.plain(incoming, 400, error.reason())),
+        }
+        let dialled = Uri::parse(incoming.message.request_uri());
+        let extension = dialled.as_ref().ok().and_then(|uri| uri.user.strip_prefix(PICKUP_CODE));
+        // A peer's people are not of the account.
+        let Some(extension) = extension.filter(|text| !text.is_empty() && from.peer.is_none()) else {
+            return Ok(Entrance::Call);
+        };
+        let need = Need::Extension { account: account.id, extension: extension.to_owned() };
+        let user = self.user(need, now).map_err(Stop::Need)?;
+        match user.and_then(|user| self.calls.ringing_at(account.id, user.id)) {
+            Some(leg) => Ok(Entrance::PickUp(leg)),
+            None => Err(self.plain(incoming, 404, "Not Found: no call rings at this extension")),
+        }
+    }
+}
+
+/// The feature code that answers, followed by an extension, the call that rings there.
+const PICKUP_CODE: &str = "**";
