@@ -17,6 +17,7 @@ use crate::step::{DialTarget, StepError};
 use bytes::Bytes;
 use media::command::Family;
 use media::offer::carry;
+use media::renew::meet;
 use media::sdp::Description;
 use sip::advertise::{SUPPORTED_IN_CALLS, SUPPORTED_LATE};
 use sip::{HeaderName, Message, MessageBuilder, Outgoing, Refresher, Target};
@@ -108,10 +109,10 @@ impl Call {
             self.learn_session(desk, at, response, min_s, now);
             return self.found(desk, at, response, settled, now);
         }
-        if let Some((body, said, owed)) = self.carry_answer_to_caller(desk, at, response) {
+        if let Some(winning) = self.carry_answer_to_caller(desk, at, response) {
             let min_s = self.legs[at].forget_dialled();
             self.learn_session(desk, at, response, min_s, now);
-            return self.win(desk, at, body, said, owed, now);
+            return self.win(desk, at, winning, now);
         }
         self.acknowledge_unwanted(desk, at, response);
         self.rid(desk, at, &Ending::new(EndCause::MediaMismatch, None));
@@ -322,37 +323,46 @@ impl Call {
             Some(words) => Description::parse(words).ok(),
             None => read_body(response).ok()?,
         };
+        // A leg that was offered nothing offers in its 2xx, and wants an answer.
+        let late = settled.is_none() && self.legs[at].ours.as_ref().is_some_and(|ours| !ours.offers);
         if let Some(told) = self.told().filter(|told| told.has_description()) {
             let with = told.agreed_with.as_ref().map(|(with, _)| *with);
             return match said {
-                Some(answer) => Some((None, self.turn_to(n, answer), None)),
-                None => (with == Some(n)).then_some((None, None, None)),
+                Some(words) => {
+                    let acks = if late { Some(self.answer_late(desk, at, &words)?) } else { None };
+                    Some(Winning { acks, agreed: self.turn_to(n, words), ..Winning::default() })
+                }
+                None => (with == Some(n)).then(Winning::default),
             };
         }
         let setup = self.setup.as_ref()?;
         if setup.offer.is_none() {
             let offer = said?;
             let body = self.describe(desk, 0, |local, _| carry(&offer, local)).ok()?;
-            return Some((Some(body), None, Some(offer)));
+            return Some(Winning { body: Some(body), owed: Some(offer), ..Winning::default() });
         }
         let heard = setup.ear.carried(n, &settled.unwrap_or_else(|| response.body_bytes()));
         if let Some(body) = heard {
-            return Some((Some(body), None, None));
+            return Some(Winning { body: Some(body), ..Winning::default() });
         }
         let (body, offered, answered) = self.carry_to_caller(desk, &said?)?;
-        Some((Some(body), Some(Agreed::Legs((0, offered), (n, answered))), None))
+        let agreed = Some(Agreed::Legs((0, offered), (n, answered)));
+        Some(Winning { body: Some(body), agreed, ..Winning::default() })
+    }
+
+    /// The answer to an offer in a 2xx, out of what the caller said already; `None` when both have nothing in common.
+    fn answer_late(&mut self, desk: &Desk, at: usize, offer: &Description) -> Option<Bytes> {
+        let callers = self.setup.as_mut().and_then(|setup| setup.offer.take())?;
+        let answer = self.describe(desk, at, |local, _| meet(offer, &callers, local).ok_or(()));
+        if let Some(setup) = &mut self.setup {
+            setup.offer = Some(callers);
+        }
+        answer.ok()
     }
 
     /// The first to answer has the call.
-    fn win(
-        &mut self,
-        desk: &mut Desk,
-        at: usize,
-        body: Option<Bytes>,
-        agreed: Option<Agreed>,
-        owed: Option<Description>,
-        now: Time,
-    ) {
+    fn win(&mut self, desk: &mut Desk, at: usize, winning: Winning, now: Time) {
+        let Winning { body, agreed, owed, acks } = winning;
         let n = self.legs[at].n;
         self.dismiss_ringing(desk, &elsewhere(), now);
         if owed.is_some() {
@@ -360,7 +370,7 @@ impl Call {
                 ours.ack = Acking::Owed;
             }
         } else {
-            self.acknowledge(desk, at, None);
+            self.acknowledge(desk, at, acks);
         }
         self.accept(desk, Some(n), body, agreed, owed, now);
     }
@@ -399,8 +409,18 @@ pub(crate) fn elsewhere() -> Ending {
     Ending { reason: Some(ELSEWHERE.to_owned()), ..Ending::new(EndCause::AnsweredElsewhere, None) }
 }
 
-/// What a 2xx means to the caller: the body, what was agreed, the offer that waits for an answer.
-type Winning = (Option<Bytes>, Option<Agreed>, Option<Description>);
+/// What a leg's 2xx means.
+#[derive(Debug, Default)]
+struct Winning {
+    /// The body for the caller.
+    body: Option<Bytes>,
+    /// What was agreed.
+    agreed: Option<Agreed>,
+    /// The offer that waits for the caller's answer.
+    owed: Option<Description>,
+    /// The answer that the ACK to the leg brings.
+    acks: Option<Bytes>,
+}
 
 /// The flow that a target speaks through, as far as it is known before it answers.
 fn flow_of(target: &Target) -> Flow {
