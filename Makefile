@@ -7,6 +7,7 @@ CARGO ?= cargo
 BUILD_PACKAGES := gcc libc6-dev make pkg-config
 TEST_PACKAGES := sip-tester baresip sox iproute2 python3 procps
 LOAD_PACKAGES := kamailio rtpengine-daemon
+FUZZ_PACKAGES := g++
 
 # $(call install,PACKAGES): installs the Debian packages that are missing, and asks the network only then.
 define install
@@ -15,7 +16,7 @@ define install
 	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: run test check sim soak bench load setup setup-test setup-load
+.PHONY: run test check sim fuzz soak bench load setup setup-test setup-load
 
 setup:
 	$(call install,$(BUILD_PACKAGES))
@@ -47,6 +48,11 @@ test: setup-test check
 # The simulations alone: SEED=7 make sim replays one.
 sim: setup
 	$(CARGO) test --locked -p tests --test sim -- --nocapture
+
+# Feeds each way in with inputs made after what the code does with them: FUZZ_SECONDS=600 make fuzz.
+fuzz: setup
+	$(call install,$(FUZZ_PACKAGES))
+	tests/fuzz/fuzz.sh
 
 # Prints what the benches measure and appends it to benches/RESULTS.md.
 bench: setup

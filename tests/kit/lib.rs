@@ -3,6 +3,7 @@
 //! Everything here ends what it started, by its process id, when it goes out of scope.
 
 pub mod baresip;
+pub mod fuzz;
 pub mod program;
 pub mod sim;
 pub mod sipp;

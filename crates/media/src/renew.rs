@@ -22,7 +22,9 @@ pub fn renew(description: &Description) -> Option<Description> {
 /// Whether two sides have a codec in common that carries speech: by name and clock, as numbers differ between dialogs.
 pub fn can_talk(a: &Description, b: &Description) -> bool {
     let (Some(a), Some(b)) = (a.audio(), b.audio()) else { return false };
-    let both = |codec: CodecView<'_>| b.codecs().any(|other| other.is(codec.name, codec.clock_hz));
+    // Each look at a codec searches its line: the other side's are found once, not once per codec of this one.
+    let theirs: Vec<_> = b.codecs().collect();
+    let both = |codec: CodecView<'_>| theirs.iter().any(|other| other.is(codec.name, codec.clock_hz));
     a.codecs().filter(is_speech).any(both)
 }
 
@@ -30,11 +32,12 @@ pub fn can_talk(a: &Description, b: &Description) -> bool {
 /// packets, so a number that means something else to the other side is no use.
 pub fn common(a: &Description, b: &Description) -> Option<PayloadTypes> {
     let (a, b) = (a.audio()?, b.audio()?);
+    let theirs: Vec<_> = b.codecs().collect();
     let same = |codec: &CodecView<'_>| {
-        b.codecs().any(|other| other.payload_type == codec.payload_type && other.is(codec.name, codec.clock_hz))
+        theirs.iter().any(|other| other.payload_type == codec.payload_type && other.is(codec.name, codec.clock_hz))
     };
-    let speech = a.codecs().filter(same).any(|codec| is_speech(&codec));
-    speech.then(|| a.codecs().filter(same).map(|codec| codec.payload_type).collect())
+    let shared: Vec<_> = a.codecs().filter(same).collect();
+    shared.iter().any(is_speech).then(|| shared.iter().map(|codec| codec.payload_type).collect())
 }
 
 /// The answer to `offer` where the other side made an offer too, instead of an answer: what both have in common.

@@ -134,7 +134,8 @@ impl Framer {
 
     fn cut_message(&mut self) -> Result<Option<Frame>, FramingError> {
         if self.length.is_none() {
-            if self.searched == 0 && !begins_like_sip(&self.buffer) {
+            // A slow sender shows the first word piece by piece: it is judged until it must be whole.
+            if self.searched < METHOD_BYTES && !begins_like_sip(&self.buffer) {
                 return Err(FramingError::NotSip);
             }
             let Some(head_end) = head_end(&self.buffer, self.searched) else {
@@ -145,6 +146,10 @@ impl Framer {
                 self.searched = self.buffer.len().saturating_sub(3);
                 return Ok(None);
             };
+            // The same limit, however the head came.
+            if head_end > HEAD_BYTES {
+                return Err(FramingError::TooLarge);
+            }
             let length = head_end + content_length(&self.buffer[..head_end])?;
             if length > MESSAGE_BYTES {
                 return Err(FramingError::TooLarge);
@@ -372,6 +377,24 @@ mod tests {
         assert_eq!(error(b"\x16\x03\x01\x02\x00\x01"), FramingError::NotSip);
         assert_eq!(error(b"HTTP/1.1 200 OK\r\n"), FramingError::NotSip);
         assert_eq!(error(&[b'A'; 100]), FramingError::NotSip);
+    }
+
+    #[test]
+    fn pieces_are_judged_like_the_whole() {
+        let long = [b"OPTIONS sip:h SIP/2.0\r\nX: ", &vec![b'x'; 33_000][..], b"\r\nl: 0\r\n\r\n"].concat();
+        for (bad, expected) in [
+            (&b"OPTIO3-111\nCall-ID: 1\n"[..], FramingError::NotSip),
+            (b"GET / HTTP/1.1\r\n\r\n", FramingError::NoContentLength),
+            (b"POST\t/ HTTP/1.1\r\n", FramingError::NotSip),
+            (&long, FramingError::TooLarge),
+        ] {
+            let mut framer = Framer::new();
+            let by_bytes = bad.iter().find_map(|byte| {
+                framer.push(&[*byte]);
+                framer.next().err()
+            });
+            assert_eq!((by_bytes, error(bad)), (Some(expected), expected));
+        }
     }
 
     #[test]

@@ -230,10 +230,11 @@ impl<'a> Via<'a> {
         let mut branch = None;
         let end = check_params(text, at, "branch", &mut branch)?;
         let (transport, host) = (&text[transport_at..transport_end], &text[host_at..host_end]);
+        let branch = branch.filter(|branch| !branch.is_empty());
         Ok((Via { transport, host, port, params: Params(trim(&text[at..end])), branch }, end))
     }
 
-    /// The branch (RFC 3261 §8.1.1.7).
+    /// The branch (RFC 3261 §8.1.1.7). One without a value is none.
     pub fn branch(&self) -> Option<&'a str> {
         self.branch
     }
@@ -474,6 +475,13 @@ mod tests {
             Via::parse("SIP  / 2.0 /TCP     spindle.example.com  : 5070 ;\tbranch  =   z9hG4bK9ikj8  ;ttl=1,").unwrap();
         assert_eq!((via.transport, via.host, via.port), ("TCP", "spindle.example.com", Some(5070)));
         assert_eq!((via.branch(), via.params.get("TTL")), (Some("z9hG4bK9ikj8"), Some("1")));
+    }
+
+    #[test]
+    fn a_branch_without_a_value_is_none() {
+        for via in ["SIP/2.0/UDP h;branch", "SIP/2.0/UDP h;branch=", "SIP/2.0/UDP h;branch=\"\";branch=x"] {
+            assert_eq!(Via::parse(via).unwrap().branch(), None, "{via}");
+        }
     }
 
     #[test]
