@@ -4,5 +4,6 @@
 mod layers;
 mod licences;
 mod purity;
+mod rfc;
 mod source;
 mod tidy;

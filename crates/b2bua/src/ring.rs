@@ -40,9 +40,12 @@ impl Call {
             Hears::Plain => {}
         }
         let leg = &mut self.legs[at];
-        if !(180..190).contains(&status) {
-            return;
-        }
+        // What nobody knows is progress (RFC 3261 §8.1.3.2). A 199 tells a proxy's caller that one branch is gone (RFC 6228).
+        let status = match status {
+            ..=100 | 199 => return,
+            180..=182 => status,
+            _ => 183,
+        };
         let first = leg.state == LegState::Calling;
         if leg.state.apply(LegEvent::Provisional).is_err() || !leg.state.is_inviting() {
             return;

@@ -323,6 +323,16 @@ mod tests {
     }
 
     #[test]
+    fn basic_is_neither_taken_nor_asked_for() {
+        let mut office = Office::new();
+        let ann = user(101);
+        // 101:secret101
+        let basic = Register::new(&[CONTACT]).header("Authorization", "Basic MTAxOnNlY3JldDEwMQ==").build();
+        assert!(matches!(office.send(&basic, Some(&ann), HERE), Admission::Challenge { stale: false, .. }));
+        assert!(office.ask(HERE).starts_with("Digest "));
+    }
+
+    #[test]
     fn credentials_for_another_realm_or_scheme_are_passed_over() {
         let mut office = Office::new();
         let ann = user(101);

@@ -683,6 +683,31 @@ mod tests {
     }
 
     #[test]
+    fn a_record_route_means_nothing_in_a_registration() {
+        let mut exchange = Exchange::new();
+        let outcome = exchange.send(&Register::new(&[OPEN]).header("Record-Route", "<sip:p;lr>"), udp(HOME));
+        let Outcome::Accepted { headers, .. } = &outcome else { panic!("{outcome:?}") };
+        assert!(headers.iter().all(|(name, _)| *name != HeaderName::RecordRoute));
+        let Fact::Bound { binding, .. } = &facts(outcome)[0] else { panic!() };
+        assert!(binding.path.is_empty());
+    }
+
+    #[test]
+    fn a_registration_is_never_refused_everywhere() {
+        for register in [
+            Register::new(&[OPEN]).header("Expires", "1"),
+            Register::new(&["*"]),
+            Register::new(&["*", OPEN]).header("Expires", "0"),
+            Register::new(&["<tel:101>"]),
+            Register::new(&["<sip:101@192.0.2.10:5060>"]),
+            Register::new(&["<sip:101@"]),
+        ] {
+            let (status, _) = refused(&Exchange::new().send(&register, udp(HOME)));
+            assert!((400..600).contains(&status), "{status}");
+        }
+    }
+
+    #[test]
     fn an_expiry_of_zero_removes_one() {
         let mut exchange = Exchange::new();
         exchange.contacts(&Register::new(&[OPEN, "<sip:102@198.51.100.5:5060>"]));

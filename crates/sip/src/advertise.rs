@@ -18,3 +18,18 @@ pub const SUPPORTED_IN_CALLS: &str = "100rel, timer, replaces";
 
 /// The same where an offer before the answer could not be answered (RFC 3262 §5).
 pub const SUPPORTED_LATE: &str = "timer, replaces";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_option_tags_that_we_name_are_registered() {
+        // Of IANA's list, with their RFCs, all on the standards track: 5626, 3327, 3262, 4028, 4488, 3891, 5627.
+        let registered = ["outbound", "path", "100rel", "timer", "norefersub", "replaces", "gruu"];
+        let named = SUPPORTED_IN_CALLS.split(", ").chain(SUPPORTED_LATE.split(", ")).chain(SUPPORTED);
+        for tag in named {
+            assert!(registered.contains(&tag), "{tag}");
+        }
+    }
+}

@@ -372,6 +372,26 @@ mod tests {
     }
 
     #[test]
+    fn both_sides_of_a_dialog_begin_as_they_should() {
+        let mut uas = Dialog::uas(&invite(CONTACT), "b").unwrap();
+        assert_eq!((uas.call_id.as_str(), uas.local_tag.as_str(), uas.remote_tag.as_str()), ("c", "b", "a"));
+        assert_eq!((uas.local_cseq, uas.remote_cseq), (0, Some(invite(CONTACT).cseq().unwrap().number)));
+        assert_eq!(print(uas.request(Method::Bye)).cseq().unwrap().number, 1);
+        let mut uac = uac(CONTACT);
+        assert_eq!((uac.call_id.as_str(), uac.local_tag.as_str(), uac.remote_tag.as_str()), ("c", "a", "b"));
+        assert_eq!((uac.local.as_str(), uac.remote.as_str()), ("<sip:a@h>;tag=a", "<sip:b@h>;tag=b"));
+        assert_eq!((uac.local_cseq, uac.remote_cseq), (1, None));
+        let info = print(uac.request(Method::Info));
+        assert_eq!((info.call_id(), info.from_tag(), info.to_tag()), (Ok("c"), Some("a"), Some("b")));
+        // A peer of RFC 2543 has no tag, and gets none.
+        let old = invite(CONTACT).bytes().clone();
+        let old = String::from_utf8(old.to_vec()).unwrap().replace("<sip:a@h>;tag=a", "<sip:a@h>");
+        let mut old = Dialog::uas(&Message::parse(Bytes::from(old)).unwrap(), "b").unwrap();
+        assert_eq!(old.remote_tag, "");
+        assert_eq!(print(old.request(Method::Bye)).to_tag(), None);
+    }
+
+    #[test]
     fn what_makes_no_dialog_says_why() {
         assert_eq!(Dialog::uas(&invite(""), "b"), Err(DialogError::NoContact));
         let many = format!("{CONTACT}Record-Route: {}<sip:p;lr>\n", "<sip:p;lr>,".repeat(ROUTES));

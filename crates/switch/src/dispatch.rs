@@ -148,3 +148,46 @@ impl Switch {
         self.respond(incoming.txn, response, now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Config, Input, Output, Switch};
+    use sip::{HeaderName, Message};
+    use words::{Clock, ConnectionId, Flow, Seed, Time, Transport};
+
+    /// What a stranger hears who requires these.
+    fn heard(method: &str, requires: &str) -> Message {
+        let (seed, secrets) = (Seed::from_number(1), Seed::from_number(2));
+        let mut switch = Switch::new(Config::default(), seed, secrets, Clock::default(), Time::ZERO);
+        let flow = Flow {
+            transport: Transport::Udp,
+            listener: 0,
+            connection: ConnectionId::NONE,
+            local: "192.0.2.1:5060".parse().unwrap(),
+            remote: "192.0.2.9:5070".parse().unwrap(),
+        };
+        let text = format!(
+            "{method} sip:b@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK1\r\n\
+             From: <sip:a@h>;tag=a\r\nTo: <sip:b@h>\r\nCall-ID: c\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n\
+             Contact: <sip:a@192.0.2.9>\r\nRequire: {requires}\r\n\r\n"
+        );
+        switch.handle(Input::Message { flow, bytes: text.into() }, Time::ZERO);
+        loop {
+            match switch.poll() {
+                Output::Transmit { bytes, .. } => return Message::parse(bytes).unwrap(),
+                Output::Timeout(_) => panic!("no answer"),
+                other => drop(other),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_required_and_not_known_is_named() {
+        for method in ["OPTIONS", "INVITE", "REGISTER", "SUBSCRIBE"] {
+            let answer = heard(method, "path, no-such-thing, 100rel, Neither");
+            let named = answer.header(HeaderName::Unsupported);
+            assert_eq!((answer.status(), named), (420, Some("no-such-thing, Neither")), "{method}");
+        }
+        assert_eq!(heard("OPTIONS", "PATH, 100rel").status(), 200);
+    }
+}

@@ -8,6 +8,7 @@ mod lost;
 mod names;
 mod offers;
 mod reliable;
+mod rfc;
 mod ring;
 mod talk;
 mod timers;

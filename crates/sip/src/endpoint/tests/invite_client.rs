@@ -109,6 +109,33 @@ fn a_cancel_waits_for_a_provisional_answer() {
 }
 
 #[test]
+fn a_cancel_follows_the_route_of_its_invite() {
+    let mut bed = Bed::new();
+    bed.request("INVITE", Target::Flow(tcp(1)));
+    bed.answer(0, 180, "x").unwrap();
+    bed.cancel();
+    let ((_, went, invite), (_, goes, cancel)) = (&bed.sent[0], &bed.sent[1]);
+    assert_eq!((cancel.method(), went), (Method::Cancel, goes));
+    assert_eq!(cancel.header(HeaderName::Route), Some("<sip:192.0.2.9:5070;lr>"));
+    for name in [HeaderName::Route, HeaderName::From, HeaderName::To, HeaderName::CallId] {
+        assert_eq!(cancel.header(name), invite.header(name));
+    }
+    assert_eq!(cancel.request_uri(), invite.request_uri());
+    assert_eq!(cancel.values(HeaderName::Via).count(), 1);
+    assert!(cancel.header(HeaderName::Require).is_none() && cancel.header(HeaderName::ProxyRequire).is_none());
+}
+
+#[test]
+fn an_answer_over_another_connection_is_taken() {
+    let mut bed = Bed::new();
+    bed.request("INVITE", Target::Flow(tcp(1)));
+    let answer = MessageBuilder::response(&bed.sent[0].2, 200, "", Some("x")).finish();
+    bed.endpoint.handle_message(tcp(2), answer, bed.now).unwrap();
+    bed.pump();
+    assert_eq!(bed.told(), ["0 200 x"]);
+}
+
+#[test]
 fn a_200_that_crosses_the_cancel_goes_up() {
     let mut bed = Bed::new();
     bed.request("INVITE", Target::Flow(udp()));

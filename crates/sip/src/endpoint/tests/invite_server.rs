@@ -139,6 +139,19 @@ fn a_cancel_that_crosses_the_200_has_no_effect() {
 }
 
 #[test]
+fn require_means_nothing_in_cancel_and_ack() {
+    let mut bed = invited();
+    bed.respond(180);
+    let needs = "Require: no-such-thing\nProxy-Require: neither\n";
+    bed.receive(udp(), &text("CANCEL", BRANCH, needs)).unwrap();
+    bed.respond(487);
+    bed.receive(udp(), &text("ACK", BRANCH, needs)).unwrap();
+    bed.run_to(10_000);
+    assert_eq!(bed.sent(), ["0 180", "0 200", "0 487"]);
+    assert_eq!((bed.told(), bed.endpoint.transactions()), (vec!["0 INVITE".into(), "0 cancelled".into()], 0));
+}
+
+#[test]
 fn a_cancel_for_nothing_is_481() {
     let mut bed = invited();
     assert!(matches!(bed.receive(udp(), &text("CANCEL", "z9hG4bK9", "")), Err(Refused::NothingToCancel)));

@@ -1,0 +1,169 @@
+//! What RFC 3261 and RFC 3515 demand of each message, where no flow shows it: see `tests/rfc`.
+
+use super::kit::*;
+use crate::Step;
+use sip::{Dialog, HeaderName, Message, Method};
+use std::time::Duration;
+use words::EndCause;
+
+#[test]
+fn outside_a_dialog_a_request_of_ours_is_whole() {
+    let mut w = World::new().rings(&[B, C]);
+    w.invite(A, "1001", Some(&sdp(A)));
+    let asked = [w.asked(B, Method::Invite).message, w.asked(C, Method::Invite).message];
+    for invite in &asked {
+        assert!(invite.to_tag().is_none() && invite.from_tag().is_some());
+        assert_eq!(invite.values(HeaderName::Contact).count(), 1);
+        assert_eq!(invite.header(HeaderName::CSeq), Some("1 INVITE"));
+        assert!(invite.max_forwards().unwrap().is_some() && invite.via().is_ok());
+    }
+    assert_ne!(asked[0].call_id(), asked[1].call_id());
+    assert_ne!(asked[0].from_tag(), asked[1].from_tag());
+}
+
+#[test]
+fn the_hops_of_a_call_go_down_and_end() {
+    for (came, goes) in [("5", Some(4)), ("2", Some(1)), ("0", None)] {
+        let mut w = World::new().rings(&[B]);
+        let invite = String::from_utf8(w.invite_builder(A, "1001").finish().to_vec()).unwrap();
+        let invite = invite.replace("Max-Forwards: 70", &format!("Max-Forwards: {came}"));
+        let via = "Via: SIP/2.0/UDP 10.0.1.1:5060;branch=z9hG4bKhops\r\n";
+        let line = invite.find("\r\n").unwrap() + 2;
+        w.receive(flow(A), format!("{}{via}{}", &invite[..line], &invite[line..]).into());
+        let asked = w.try_asked(B, Method::Invite);
+        assert_eq!(asked.map(|asked| asked.message.max_forwards().unwrap().unwrap()), goes);
+        assert_eq!(w.calls.len(), usize::from(goes.is_some()));
+    }
+}
+
+#[test]
+fn a_route_that_was_recorded_is_repeated_and_used() {
+    let recorded = "<sip:p1.example;lr>, <sip:p2.example;lr>";
+    let mut w = World::new().rings(&[B]);
+    let builder = w.invite_builder(A, "1001").header(HeaderName::RecordRoute, recorded);
+    w.request(A, builder, Some(&sdp(A)));
+    let asked = w.asked(B, Method::Invite);
+    assert!(asked.message.header(HeaderName::RecordRoute).is_none(), "the legs have nothing to do with each other");
+    w.answer(B, &asked, 180, None);
+    w.answer(B, &asked, 200, Some(&sdp(B)));
+    w.settle(B, &asked);
+    let routes = |message: &Message, name| message.values(name).map(str::to_owned).collect::<Vec<_>>();
+    let expected = ["<sip:p1.example;lr>", "<sip:p2.example;lr>"];
+    for status in [180, 200] {
+        let answer = w.got(A, status);
+        assert_eq!(routes(&answer, HeaderName::RecordRoute), expected);
+        if status == 200 {
+            let caller =
+                Dialog::uac(answer.header(HeaderName::From).unwrap(), answer.call_id().unwrap(), 1, &answer).unwrap();
+            w.ack(A, &caller, None);
+        }
+    }
+    assert!(w.calls.hang_up(w.asked[0], EndCause::Administrative, w.now));
+    w.run();
+    let bye = w.asked(A, Method::Bye).message;
+    assert_eq!(routes(&bye, HeaderName::Route), expected);
+    assert_eq!(bye.request_uri(), contact(A).trim_matches(['<', '>']));
+}
+
+#[test]
+fn a_status_that_nobody_knows_is_progress() {
+    for status in [101, 150, 184, 198] {
+        let mut w = World::new().rings(&[B]);
+        w.invite(A, "1001", Some(&sdp(A)));
+        let asked = w.asked(B, Method::Invite);
+        w.answer(B, &asked, status, Some(&sdp(B)));
+        assert!(body(&w.got(A, 183)).contains("m=audio"), "{status}");
+        w.answer(B, &asked, 199, None);
+        assert!(w.try_got(A, 199).is_none());
+        w.answer(B, &asked, 200, Some(&sdp(B)));
+        w.got(A, 200);
+    }
+}
+
+#[test]
+fn what_is_not_known_counts_as_its_class() {
+    for (status, cause) in [
+        (399, None),
+        (499, Some(EndCause::Failed(499))),
+        (599, Some(EndCause::Failed(599))),
+        (699, Some(EndCause::Failed(699))),
+    ] {
+        let mut w = World::new().rings(&[B]);
+        w.invite(A, "1001", Some(&sdp(A)));
+        let asked = w.asked(B, Method::Invite);
+        w.answer(B, &asked, status, None);
+        let ends = w.ends();
+        assert!(ends.len() == 1 && cause.is_none_or(|cause| ends[0] == cause), "{status}: {ends:?}");
+        w.is_clean();
+    }
+    // A 2xx that nobody knows is an answer.
+    let mut w = World::new().rings(&[B]);
+    w.invite(A, "1001", Some(&sdp(A)));
+    let asked = w.asked(B, Method::Invite);
+    w.answer(B, &asked, 299, Some(&sdp(B)));
+    w.acked(B);
+    w.got(A, 200);
+}
+
+/// B sends A to a number that nobody has.
+fn refers(w: &mut World, callee: &mut Dialog) -> Message {
+    let builder = callee.request(Method::Refer).header(HeaderName::Contact, &contact(B));
+    w.request(B, builder.header(HeaderName::ReferTo, "<sip:7777@10.0.0.1>"), None);
+    w.got(B, 202);
+    w.asked(B, Method::Notify).message
+}
+
+/// What is told until a transfer failed, each NOTIFY answered.
+fn hears_all(w: &mut World) -> Vec<(String, String)> {
+    let mut told = Vec::new();
+    for _ in 0..10 {
+        w.pass(Duration::from_secs(1));
+        if let Some(notify) = w.try_asked(B, Method::Notify) {
+            w.answer(B, &notify, 200, None);
+            let header = |name| notify.message.header(name).unwrap_or_default().to_owned();
+            told.push((header(HeaderName::Event), header(HeaderName::SubscriptionState)));
+        }
+    }
+    told
+}
+
+#[test]
+fn a_second_transfer_in_a_dialog_has_its_own_name() {
+    let mut w = World::new().rings(&[B]);
+    let (_, mut callee) = w.talk();
+    w.plan = vec![Step::Reject { status: 404, reason: String::new(), cause: EndCause::NotFound }];
+    for first in [true, false] {
+        let builder = callee.request(Method::Refer).header(HeaderName::Contact, &contact(B));
+        w.request(B, builder.header(HeaderName::ReferTo, "<sip:7777@10.0.0.1>"), None);
+        w.got(B, 202);
+        let event = if first { "refer".to_owned() } else { format!("refer;id={}", callee.local_cseq) };
+        let told = hears_all(&mut w);
+        assert!(told.len() >= 2 && told.iter().all(|(name, _)| *name == event), "{told:?}");
+        assert_eq!(told.last().map(|(_, state)| state.as_str()), Some("terminated;reason=noresource"));
+    }
+    assert_eq!(w.calls.len(), 1);
+}
+
+#[test]
+fn a_transfer_can_be_watched_no_longer() {
+    let mut w = World::new().rings(&[B]);
+    let (_, mut callee) = w.talk();
+    w.plan = vec![Step::Dial { targets: vec![target(C, 0)], ring_for: Duration::from_secs(20) }];
+    let notify = refers(&mut w, &mut callee);
+    assert_eq!(notify.header(HeaderName::Event), Some("refer"));
+    let subscribe = |callee: &mut Dialog, expires: &str| {
+        let builder = callee.request(Method::Subscribe).header(HeaderName::Contact, &contact(B));
+        builder.header(HeaderName::Event, "refer").header(HeaderName::Expires, expires)
+    };
+    let builder = subscribe(&mut callee, "600");
+    w.request(B, builder, None);
+    assert_eq!(w.got(B, 200).header(HeaderName::Expires), Some("60"));
+    let builder = subscribe(&mut callee, "0");
+    w.request(B, builder, None);
+    assert_eq!(w.got(B, 200).header(HeaderName::Expires), Some("0"));
+    let last = w.asked(B, Method::Notify).message;
+    assert_eq!(last.header(HeaderName::SubscriptionState), Some("terminated;reason=timeout"));
+    let builder = subscribe(&mut callee, "60");
+    w.request(B, builder, None);
+    w.got(B, 481);
+}
