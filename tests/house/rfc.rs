@@ -107,7 +107,7 @@ fn each_exception_has_its_reason_and_is_used() {
 
 #[test]
 fn a_name_that_is_no_test_is_found() {
-    let text = "#[test]\nfn here() {}\nfn helper() {}\n    #[test]\n    #[expect(x)]\n    fn there() {}\n";
+    let text = "#[test]\nfn here() {}\nfn helper() {}\n    #[test]\n    #[cold]\n    fn there() {}\n";
     assert!(has_test(text, "here") && has_test(text, "there"));
     assert!(!has_test(text, "helper") && !has_test(text, "her") && !has_test(text, "gone"));
 }
