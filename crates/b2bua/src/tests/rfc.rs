@@ -167,3 +167,22 @@ fn a_transfer_can_be_watched_no_longer() {
     w.request(B, builder, None);
     w.got(B, 481);
 }
+
+#[test]
+fn a_dialog_that_is_over_or_answered_is_not_replaced() {
+    let mut w = World::new().rings(&[B]);
+    let (mut caller, callee) = w.talk();
+    let text = format!("{};to-tag={};from-tag={}", callee.call_id, callee.local_tag, callee.remote_tag);
+    let replaces = sip::Replaces::parse(&text).unwrap();
+    let early = sip::Replaces::parse(&format!("{text};early-only")).unwrap();
+    let named = |w: &World, replaces| w.calls.named(replaces, words::AccountId(1)).map(|(_, n)| n).map_err(|no| no.0);
+    assert_eq!((named(&w, &replaces), named(&w, &early)), (Ok(1), Err(486)));
+    let other = sip::Replaces::parse(&format!("x{text}")).unwrap();
+    assert_eq!(named(&w, &other), Err(481));
+    // The other side has not answered our BYE: its dialog is known and over.
+    w.phone(B).dead = true;
+    w.send(A, &mut caller, Method::Bye, None);
+    assert_eq!(named(&w, &replaces), Err(603));
+    w.pass(Duration::from_secs(40));
+    assert_eq!(named(&w, &replaces), Err(481));
+}
