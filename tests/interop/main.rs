@@ -5,3 +5,4 @@ mod baresip;
 mod cli;
 mod crash;
 mod sipp;
+mod watch;

@@ -13,20 +13,15 @@ pub fn run(program: &Program, scenario: &str, options: &[&str]) -> serde_json::V
 
 /// The same without looking at the result.
 pub fn attempt(program: &Program, scenario: &str, options: &[&str]) -> serde_json::Value {
+    attempt_at(&program.sip.to_string(), &program.uas.to_string(), scenario, options)
+}
+
+/// The same against addresses: the program may be killed and started meanwhile.
+pub fn attempt_at(sip: &str, uas: &str, scenario: &str, options: &[&str]) -> serde_json::Value {
     let local = crate::program::free().to_string();
     let output = Command::new("python3")
         .arg(folder().join("run.py"))
-        .args([
-            scenario,
-            "--sip",
-            &program.sip.to_string(),
-            "--uas",
-            &program.uas.to_string(),
-            "--local",
-            &local,
-            "--timeout",
-            "90",
-        ])
+        .args([scenario, "--sip", sip, "--uas", uas, "--local", &local, "--timeout", "90"])
         .args(options)
         .output()
         .expect("python3 runs");

@@ -13,8 +13,12 @@ pub(crate) fn lamp(seed: u64) -> (World, PhoneId, PhoneId, PhoneId) {
 }
 
 pub(crate) fn shows(world: &mut World, phone: PhoneId, number: &str, lamp: &str) {
+    shows_within(world, 3, phone, number, lamp);
+}
+
+fn shows_within(world: &mut World, seconds: u64, phone: PhoneId, number: &str, lamp: &str) {
     let before = world.lamp(phone, number);
-    assert!(world.until(secs(3), |world| world.lamp(phone, number) == lamp), "{before} does not become {lamp}");
+    assert!(world.until(secs(seconds), |world| world.lamp(phone, number) == lamp), "{before} does not become {lamp}");
 }
 
 /// What the exchange cannot see of a phone over TCP, it is told.
@@ -124,9 +128,18 @@ fn a_lamp_tells_unplugged_from_idle() {
         shows(&mut world, ann, "102", "unplugged");
         world.register(&[bob]);
         shows(&mut world, ann, "102", "idle");
-        // Nobody says that the power is gone; pings do.
-        world.unplug(bob);
+        // Nobody says that the power is gone; pings do, whether a router stands between or not.
+        let carl = world.phone("103");
+        world.register(&[carl]);
+        world.tell(ann, Do::watch("103"));
+        shows(&mut world, ann, "103", "idle");
+        for phone in [bob, carl] {
+            world.unplug(phone);
+        }
         wait(&mut world, 110, |world| world.lamp(ann, "102") == "unplugged");
+        wait(&mut world, 30, |world| world.lamp(ann, "103") == "unplugged");
+        world.plug(carl);
+        shows_within(&mut world, 30, ann, "103", "idle");
         world.plug(bob);
         world.finish();
     });

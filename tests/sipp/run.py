@@ -4,7 +4,7 @@
     run.py SCENARIO [--sip 127.0.0.1:5060] [--uas 127.0.0.1:5070] [--service 9100] [--rate 100] [--calls 1000] [--hold-ms 0]
            [--transport u1|t1|tn] [--users users.csv] [--pid PID]
 
-SCENARIO: a file of this folder without .xml (uac, uac_auth, uac_reinvite, uac_cancel, register), or `default` for SIPp's own.
+SCENARIO: a file of this folder without .xml (uac, uac_auth, uac_reinvite, uac_cancel, register, subscribe, …), or `default` for SIPp's own.
 Scenarios that reach the callee start `uas` (uac_cancel: `uas_rings`) at --uas. With --pid the server's CPU time per call is told as well.
 Exit 0 when every call succeeded, 1 when not, 2 when SIPp could not run.
 """

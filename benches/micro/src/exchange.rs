@@ -5,12 +5,15 @@ use bytes::Bytes;
 use media::command::{EndCounters, Family, MediaCommand, MediaReport, PortPair};
 use registrar::{AlgorithmPolicy, NatPolicy, User};
 use sip::digest::Ha1;
+use sip::{HeaderName, Message, MessageBuilder};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use switch::account::Account;
 use switch::{Config, Found, Input, ListenerConfig, Need, Output, Switch};
-use words::{AccountId, Clock, ConnectionId, Flow, LegId, Seed, StoredBinding, Time, Transport, UserId, Wall};
+use words::{
+    AccountId, Clock, ConnectionId, Flow, LegId, Seed, StoredBinding, StoredSubscription, Time, Transport, UserId, Wall,
+};
 
 /// The exchange, its caller and its callee.
 pub struct Exchange {
@@ -21,6 +24,8 @@ pub struct Exchange {
     sent: Vec<(Flow, Bytes)>,
     calls: u32,
     around: Option<Box<dyn FnMut(Moment)>>,
+    /// How many NOTIFYs were answered.
+    notified: u64,
 }
 
 /// Between what a watcher stands.
@@ -63,8 +68,16 @@ impl Exchange {
         };
         let clock = Clock { mono: now, wall: Wall(1_700_000_000_000) };
         let switch = Switch::new(config, Seed::from_number(1), Seed::from_number(2), clock, now);
-        let mut exchange =
-            Exchange { switch, now, ends: HashMap::new(), pairs: 0, sent: Vec::new(), calls: 0, around: None };
+        let mut exchange = Exchange {
+            switch,
+            now,
+            ends: HashMap::new(),
+            pairs: 0,
+            sent: Vec::new(),
+            calls: 0,
+            around: None,
+            notified: 0,
+        };
         let binding = StoredBinding {
             key: "sip:9100@127.0.0.3:5070".into(),
             contact: "sip:9100@127.0.0.3:5070".into(),
@@ -90,6 +103,78 @@ impl Exchange {
     /// Calls `around` before and after each message, to take the time or to empty caches.
     pub fn watch(&mut self, around: impl FnMut(Moment) + 'static) {
         self.around = Some(Box::new(around));
+    }
+
+    /// Puts back `count` subscriptions to the calls of extensions: [`WATCHERS`] for each, the one that is called among
+    /// them. Their NOTIFYs are answered from here on, at the first opportunity.
+    ///
+    /// # Panics
+    /// Never: the addresses are constants.
+    pub fn add_lamps(&mut self, count: u32) {
+        for n in 0..count {
+            let (subject, watcher) = (1 + n / WATCHERS, 10_000 + n % WATCHERS);
+            let stored = StoredSubscription {
+                key: format!("w{n:016x}"),
+                package: "dialog".into(),
+                id: None,
+                subject: UserId(subject),
+                entity: format!("sip:{}@bench.example", 9_099 + subject),
+                call_id: format!("{n}-12345@127.1.0.1"),
+                local: format!("<sip:{}@bench.example>;tag=w{n:016x}", 9_099 + subject),
+                remote: format!("\"Watcher\" <sip:{watcher}@bench.example>;tag=9fxced76sl{n}"),
+                remote_tag: format!("9fxced76sl{n}"),
+                target: format!("sip:{watcher}@127.1.0.1:5060;line=8f3a"),
+                route: Vec::new(),
+                secure: false,
+                cseq: 1,
+                transport: Transport::Udp,
+                listener: 0,
+                local_address: OURS.parse().expect("an address"),
+                source: format!("127.1.0.{}:5060", 1 + n % WATCHERS).parse().expect("an address"),
+                began: Wall(1_700_000_000_000),
+                expires: Wall(1_900_000_000_000),
+            };
+            self.switch.restore_subscription(AccountId(1), UserId(watcher), stored, self.now);
+        }
+        self.pass(Duration::from_secs(10));
+    }
+
+    /// How many NOTIFYs left and were answered.
+    pub fn notified(&self) -> u64 {
+        self.notified
+    }
+
+    /// As [`Exchange::wait`], with a look before and after each piece of work.
+    pub fn pass(&mut self, span: Duration) {
+        let until = self.now + span;
+        loop {
+            self.tell(Moment::Before);
+            let next = self.carry_out();
+            self.tell(Moment::After);
+            self.answer_notifies();
+            let Some(at) = next.filter(|at| *at <= until) else { break };
+            self.now = self.now.max(at);
+            self.tell(Moment::Before);
+            self.switch.handle_timeout(self.now);
+            self.tell(Moment::After);
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// The watchers' phones take what they are told.
+    fn answer_notifies(&mut self) {
+        while let Some(at) = self.sent.iter().position(|(_, bytes)| bytes.starts_with(b"NOTIFY ")) {
+            let (flow, bytes) = self.sent.remove(at);
+            let notify = Message::parse(bytes).expect("the exchange writes what can be read");
+            let ok = MessageBuilder::response(&notify, 200, "", None)
+                .header(HeaderName::UserAgent, "Yealink SIP-T46S 66.86.0.15")
+                .finish();
+            self.notified += 1;
+            self.tell(Moment::Before);
+            self.switch.handle(Input::Message { flow, bytes: ok }, self.now);
+            self.carry_out();
+            self.tell(Moment::After);
+        }
     }
 
     /// Lets time go by, with all that is due in it.
@@ -192,6 +277,7 @@ impl Exchange {
         self.switch.handle(Input::Message { flow, bytes: Bytes::copy_from_slice(text.as_bytes()) }, self.now);
         self.carry_out();
         self.tell(Moment::After);
+        self.answer_notifies();
     }
 
     fn tell(&mut self, moment: Moment) {
@@ -325,6 +411,8 @@ fn inside(value: &str) -> String {
     value.split(['<', '>']).nth(1).unwrap_or(value).to_owned()
 }
 
+/// How many watch each extension.
+const WATCHERS: u32 = 10;
 const TO: &str = "<sip:9100@127.0.0.1:5060>";
 const OFFER: &str = "v=0\r\no=sipp 123451 1 IN IP4 127.0.0.2\r\ns=-\r\nc=IN IP4 127.0.0.2\r\nt=0 0\r\n\
     m=audio 7000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n\

@@ -92,6 +92,8 @@ pub struct Registrar {
     config: RegistrarConfig,
     own: BTreeSet<SocketAddr>,
     peers: BTreeSet<SocketAddr>,
+    /// Users whose lamps somebody watches.
+    heeded: BTreeSet<UserId>,
     table: Table,
     now: Time,
 }
@@ -121,6 +123,7 @@ impl Registrar {
             own: config.own.iter().copied().collect(),
             config,
             peers: BTreeSet::new(),
+            heeded: BTreeSet::new(),
             table: Table::new(now),
             now,
         }
@@ -212,12 +215,30 @@ impl Registrar {
             pinging: None,
             timer: None,
         };
-        if let Some(every) = self.pings(&binding) {
-            // Spread, or all devices of the exchange were pinged in the same moment after each start.
-            let share = id.wrapping_mul(0x9e37_79b9) >> 22;
-            binding.pinging = Some(Box::new(Pinging::from(now + every * share / 1_024)));
+        if let Some(every) = self.pings(user, &binding) {
+            binding.pinging = Some(Box::new(Pinging::from(now + spread(every, id))));
         }
         self.table.insert(user, binding);
+    }
+
+    /// From now on somebody wants to know at once when a device of this user is unplugged, or nobody does any more: a
+    /// device on UDP that is not behind NAT would be missed when its binding ends only.
+    pub fn heed(&mut self, user: UserId, on: bool, now: Time) {
+        self.now = self.now.max(now);
+        let changed = if on { self.heeded.insert(user) } else { self.heeded.remove(&user) };
+        let ids: SmallVec<[u32; 4]> = self.table.of(user).iter().map(|binding| binding.id).collect();
+        for id in ids.into_iter().filter(|_| changed) {
+            let every = self.table.of(user).iter().find(|binding| binding.id == id).map(|one| self.pings(user, one));
+            let Some(binding) = self.table.find_mut(user, id) else { continue };
+            match every.flatten() {
+                Some(every) => {
+                    let from = || Box::new(Pinging::from(now + spread(every, id)));
+                    binding.pinging.get_or_insert_with(from);
+                }
+                None => binding.pinging = None,
+            }
+            self.table.rearm(user, id);
+        }
     }
 
     /// Forgets all bindings of a user: its password changed, or it is disabled or gone.
@@ -403,7 +424,7 @@ impl Registrar {
         (binding.flow, binding.open, binding.nat) = (flow, true, change.nat);
         (binding.q, binding.cseq, binding.reg_id) = (contact.q, asked.cseq, contact.reg_id);
         (binding.expires, binding.refreshed) = (now + change.expires, now);
-        match (self.pings(&binding), &mut binding.pinging) {
+        match (self.pings(user.id, &binding), &mut binding.pinging) {
             (Some(_), Some(pinging)) => pinging.heard(),
             (Some(every), pinging @ None) => *pinging = Some(Box::new(Pinging::from(now + every))),
             (None, pinging) => *pinging = None,
@@ -412,8 +433,9 @@ impl Registrar {
     }
 
     /// How often the device is pinged; `None` when it is not.
-    fn pings(&self, binding: &Binding) -> Option<Duration> {
-        self.config.ping_every.filter(|_| binding.nat && binding.open && binding.flow.transport == Transport::Udp)
+    fn pings(&self, user: UserId, binding: &Binding) -> Option<Duration> {
+        let wanted = binding.nat || self.heeded.contains(&user);
+        self.config.ping_every.filter(|_| wanted && binding.open && binding.flow.transport == Transport::Udp)
     }
 
     /// A binding's timer fired: it has ended, or wants a ping.
@@ -437,6 +459,13 @@ impl Registrar {
         self.table.rearm(user, id);
         ping
     }
+}
+
+/// When a binding's first ping is due. Otherwise all devices of the exchange were pinged in the same moment after each
+/// start.
+fn spread(every: Duration, id: u32) -> Duration {
+    let share = id.wrapping_mul(0x9e37_79b9) >> 22;
+    every * share / 1_024
 }
 
 /// Whether a Contact means this binding: by instance and flow number, else by URI (RFC 5626 §6, RFC 3261 §19.1.4).
@@ -1115,6 +1144,35 @@ mod tests {
         assert_eq!(pings(&exchange.pass(120)).len(), 5);
         assert!(exchange.registrar.is_empty());
         exchange.registrar.pinged(PingId { user: ANN, binding: 1 }, true, exchange.now);
+    }
+
+    #[test]
+    fn a_device_that_is_watched_is_pinged_wherever_it_sits() {
+        let mut exchange = Exchange::new();
+        exchange.send(&Register::new(&[OPEN]), udp(HOME));
+        assert_eq!(pings_in_a_minute(&mut exchange), 0);
+        exchange.registrar.heed(ANN, true, exchange.now);
+        exchange.registrar.check().unwrap();
+        assert!((2..=3).contains(&pings_in_a_minute(&mut exchange)));
+        // What registers while it is watched is pinged too.
+        exchange.send(&Register::new(&["<sip:101@198.51.100.5:5060>"]).call_id("other"), udp("198.51.100.5:5060"));
+        assert!((4..=6).contains(&pings_in_a_minute(&mut exchange)));
+        exchange.registrar.heed(ANN, false, exchange.now);
+        exchange.registrar.check().unwrap();
+        assert_eq!(pings_in_a_minute(&mut exchange), 0);
+    }
+
+    /// How many pings the next minute sees.
+    fn pings_in_a_minute(exchange: &mut Exchange) -> usize {
+        let mut count = 0;
+        for _ in 0..60 {
+            exchange.now += Duration::from_secs(1);
+            exchange.registrar.handle_timeout(exchange.now);
+            while !matches!(exchange.registrar.poll(), Output::Timeout(_)) {
+                count += 1;
+            }
+        }
+        count
     }
 
     #[test]

@@ -445,7 +445,9 @@ impl Watch {
     fn enter(&mut self, subscription: Subscription, entity: &str) -> Option<u32> {
         let Who { subject, package, .. } = subscription.who;
         let slot = self.table.insert(subscription)?;
-        self.subjects.enter(subject, entity, package, slot);
+        if self.subjects.enter(subject, entity, package, slot) {
+            self.outputs.push_back(Output::Heed { user: subject, on: true });
+        }
         self.set_expiry(slot);
         Some(slot)
     }
@@ -582,7 +584,9 @@ impl Watch {
         for token in [found.expiry, found.wait].into_iter().flatten() {
             self.timers.cancel(token);
         }
-        self.subjects.leave(found.who.subject, found.who.package, slot);
+        if self.subjects.leave(found.who.subject, found.who.package, slot) {
+            self.outputs.push_back(Output::Heed { user: found.who.subject, on: false });
+        }
         if found.stored {
             let fact = Fact::Unsubscribed { user: found.who.watcher, key: found.dialog.local_tag };
             self.outputs.push_back(Output::Fact { account: found.who.account, fact });

@@ -1,6 +1,6 @@
 //! Answers that the exchange gives outside calls, built in one place.
 
-use sip::advertise::{ACCEPT, ALLOW, SUPPORTED};
+use sip::advertise::{ACCEPT, ALLOW, ALLOW_EVENTS, SUPPORTED};
 use sip::{HeaderName, Message, MessageBuilder, Outgoing};
 use words::Chance;
 
@@ -48,6 +48,7 @@ impl Answers {
             .builder(request, 200, "OK")
             .header(HeaderName::Allow, ALLOW)
             .header(HeaderName::Accept, ACCEPT)
+            .header(HeaderName::AllowEvents, ALLOW_EVENTS)
             .header(HeaderName::Supported, &SUPPORTED.join(", "));
         Outgoing { builder, body: None }
     }

@@ -421,7 +421,7 @@ impl Switch {
     }
 
     /// Polls the rooms until none has anything more, and gathers what leaves.
-    fn settle(&mut self, now: Time) {
+    pub(crate) fn settle(&mut self, now: Time) {
         loop {
             let mut moved = self.settle_endpoint(now) | self.settle_calls(now) | self.settle_registrar(now);
             moved |= self.settle_lamps(now);

@@ -176,6 +176,7 @@ impl Switch {
         self.lamps.room.restore(account, user, stored, &host, &self.clock, now);
         self.tell_bound(subject, now);
         self.tell_calls(subject, now);
+        self.settle(now);
     }
 
     /// The registrations of a user may have changed.
@@ -206,6 +207,10 @@ impl Switch {
                     self.endpoint.request(ClientTxn(OURS | id), request, Target::Flow(flow), now);
                 }
                 Output::Fact { account, fact } => self.say(account, fact, now),
+                Output::Heed { user, on } => {
+                    self.registrar.heed(user, on, now);
+                    self.tell_bound(user, now);
+                }
                 Output::Timeout(at) => {
                     self.wakes.lamps = at;
                     break;

@@ -6,6 +6,7 @@ mod kit;
 mod laws;
 mod lost;
 mod names;
+mod observe;
 mod offers;
 mod reliable;
 mod rfc;

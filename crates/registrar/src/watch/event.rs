@@ -84,6 +84,13 @@ pub enum Output {
         /// What happened.
         fact: Fact,
     },
+    /// Somebody is interested in whether this user can be reached, or nobody any more.
+    Heed {
+        /// Who.
+        user: UserId,
+        /// Which of both.
+        on: bool,
+    },
     /// Nothing more until then.
     Timeout(Option<Time>),
 }

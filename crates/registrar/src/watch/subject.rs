@@ -23,6 +23,8 @@ pub(crate) struct Subject {
     pub(crate) entity: Box<str>,
     lines: Vec<Line>,
     bound: Vec<Registered>,
+    /// How many subscriptions ask about its calls or presence.
+    about_calls: usize,
     topics: [Topic; 4],
 }
 
@@ -53,33 +55,42 @@ impl Subjects {
         self.about_calls > 0
     }
 
-    /// Somebody is watched by one more.
-    pub(crate) fn enter(&mut self, user: UserId, entity: &str, package: Package, slot: u32) {
-        self.about_calls += usize::from(is_about_calls(package));
+    /// Somebody is watched by one more. Whether it is the first that asks about calls or presence.
+    pub(crate) fn enter(&mut self, user: UserId, entity: &str, package: Package, slot: u32) -> bool {
+        let about_calls = usize::from(is_about_calls(package));
+        self.about_calls += about_calls;
         let subject = self.of.entry(user).or_insert_with(|| {
             Box::new(Subject {
                 entity: entity.into(),
                 lines: Vec::new(),
                 bound: Vec::new(),
+                about_calls: 0,
                 topics: std::array::from_fn(|_| Topic::default()),
             })
         });
         subject.topics[package as usize].watchers.push(slot);
+        subject.about_calls += about_calls;
+        about_calls == 1 && subject.about_calls == 1
     }
 
-    /// Somebody is watched by one less; whom nobody watches is forgotten.
-    pub(crate) fn leave(&mut self, user: UserId, package: Package, slot: u32) {
-        let Some(subject) = self.of.get_mut(&user) else { return };
+    /// Somebody is watched by one less; whom nobody watches is forgotten. Whether it was the last that asked about calls
+    /// or presence.
+    pub(crate) fn leave(&mut self, user: UserId, package: Package, slot: u32) -> bool {
+        let Some(subject) = self.of.get_mut(&user) else { return false };
         let topic = &mut subject.topics[package as usize];
-        let Some(place) = topic.watchers.iter().position(|&other| other == slot) else { return };
+        let Some(place) = topic.watchers.iter().position(|&other| other == slot) else { return false };
         topic.watchers.swap_remove(place);
         if topic.watchers.is_empty() {
             *topic = Topic::default();
         }
-        self.about_calls -= usize::from(is_about_calls(package));
+        let about_calls = usize::from(is_about_calls(package));
+        self.about_calls -= about_calls;
+        subject.about_calls -= about_calls;
+        let last = about_calls == 1 && subject.about_calls == 0;
         if subject.topics.iter().all(|topic| topic.watchers.is_empty()) {
             self.of.remove(&user);
         }
+        last
     }
 }
 

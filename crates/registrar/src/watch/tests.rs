@@ -88,7 +88,7 @@ impl Desk {
                     let bytes = request.finish_with_via("SIP/2.0/UDP us;branch=z9hG4bK1");
                     sent.push(Sent { id, message: Message::parse(bytes).unwrap(), flow });
                 }
-                Output::Fact { .. } => {}
+                Output::Fact { .. } | Output::Heed { .. } => {}
                 Output::Timeout(_) => break,
             }
         }
@@ -293,7 +293,7 @@ fn a_restored_subscription_goes_on_with_higher_numbers() {
         match desk.watch.poll() {
             Output::Fact { fact: Fact::Subscribed { subscription, user }, .. } => break (user, *subscription),
             Output::Timeout(_) => panic!("it is not stored"),
-            Output::Fact { .. } | Output::Notify { .. } => {}
+            Output::Fact { .. } | Output::Heed { .. } | Output::Notify { .. } => {}
         }
     };
     for n in 0..30 {

@@ -1,0 +1,68 @@
+//! Lamps and unsolicited NOTIFYs from outside.
+
+use std::time::Duration;
+use tests::program::{Program, wait_for};
+use tests::sipp::run;
+
+/// An office with two users, and the file from which SIPp takes the first one's password.
+fn office() -> (Program, String) {
+    let program = Program::office();
+    program.people("office", &[("101", "secret101"), ("102", "secret102")]);
+    let users = program.data().join("users.csv");
+    std::fs::write(&users, "SEQUENTIAL\noffice101;[authentication username=office101 password=secret101]\n").unwrap();
+    let users = users.display().to_string();
+    (program, users)
+}
+
+fn subscriptions(program: &Program) -> serde_json::Value {
+    program.json(&["status"])["subscriptions"].clone()
+}
+
+#[test]
+fn lamps_are_subscribed_to_and_given_up() {
+    let (program, users) = office();
+    run(&program, "subscribe", &["--service", "102", "--rate", "50", "--calls", "200", "--users", &users]);
+    run(&program, "subscribe", &["--service", "102", "--calls", "10", "--transport", "t1", "--users", &users]);
+    assert_eq!(subscriptions(&program), 0);
+}
+
+#[test]
+fn a_lamp_outlives_kill_9() {
+    let (mut program, users) = office();
+    std::thread::scope(|scope| {
+        let shared = &mut program;
+        let (sip, uas) = (shared.sip.to_string(), shared.uas.to_string());
+        let watching = scope.spawn(move || {
+            tests::sipp::attempt_at(
+                &sip,
+                &uas,
+                "subscribe_restart",
+                &["--service", "102", "--calls", "1", "--users", &users],
+            )
+        });
+        assert!(wait_for(Duration::from_secs(10), || subscriptions(shared) == 1));
+        // The last facts are at most ten milliseconds and a commit old.
+        std::thread::sleep(Duration::from_millis(300));
+        shared.kill();
+        shared.restart();
+        let result = watching.join().unwrap();
+        assert_eq!(result["successful"], 1, "{result}");
+        assert_eq!(subscriptions(shared), 1);
+    });
+}
+
+#[test]
+fn a_phone_is_told_to_read_its_settings() {
+    let (program, users) = office();
+    std::thread::scope(|scope| {
+        let phone = scope.spawn(|| run(&program, "check_sync", &["--calls", "1", "--users", &users]));
+        assert!(wait_for(Duration::from_secs(10), || !program.json(&["phones"]).as_array().unwrap().is_empty()));
+        program.json(&["phones", "check-sync", "101", "--reboot"]);
+        phone.join().unwrap();
+    });
+    let output = program.cli(&["phones", "check-sync", "102"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("no device"), "{said}");
+    let output = program.cli(&["phones", "check-sync", "999"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no user 999"));
+}
