@@ -237,6 +237,28 @@ fn lamps_follow_a_phone_whose_router_took_another_port() {
 }
 
 #[test]
+fn a_router_that_forgot_us_while_we_were_away_costs_no_lamp() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let nat = world.nat();
+        let (ann, bob, carl) = (world.add(Site::new("101").behind(nat)), world.phone("102"), world.phone("103"));
+        world.register(&[ann, bob, carl]);
+        world.tell(ann, Do::watch("102"));
+        shows(&mut world, ann, "102", "idle");
+        world.tell(carl, Do::call("102"));
+        shows(&mut world, ann, "102", "ringing");
+        world.pass(millis(200));
+        world.rebind(nat);
+        world.restart();
+        world.pass(secs(40));
+        assert_eq!((world.lamp(ann, "102"), world.status().subscriptions), ("ringing", 1));
+        world.register(&[ann]);
+        shows(&mut world, ann, "102", "idle");
+        world.finish();
+    });
+}
+
+#[test]
 fn lamps_are_right_in_the_end_whatever_the_weather() {
     for_seeds(2 * SEEDS, |seed| {
         let (mut world, ann, bob, carl) = lamp(seed);

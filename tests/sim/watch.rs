@@ -87,6 +87,23 @@ fn what_cannot_be_watched_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_subject_that_must_be_looked_up_costs_no_second_challenge() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann]) = office(seed);
+        world.user("150");
+        // The nonce of its registration is used up, as after a restart.
+        world.restart();
+        for number in ["150", "151"] {
+            world.tell(ann, Do::watch(number));
+            world.pass(secs(1));
+        }
+        let all: Vec<_> = world.at_phone(ann).watchings.iter().map(tests::sim::Watching::statuses).collect();
+        assert_eq!(all, [vec![401, 200], vec![404]]);
+        world.finish();
+    });
+}
+
+#[test]
 fn strangers_and_other_accounts_see_nothing() {
     for_seeds(SEEDS, |seed| {
         let (mut world, [ann, _bob]) = office(seed);

@@ -12,7 +12,7 @@
 //! **Subscriptions outlive the process.** A phone learns that its subscription is gone only when it refreshes it, which
 //! may take an hour; a lamp that is dark or, worse, red for so long is what people would see of a restart. So each is a
 //! fact in the store like a registration is, one per SUBSCRIBE. After a start every subscriber over UDP is told the state
-//! as it is; one over a connection when it has registered again. How many NOTIFYs a subscription had is not stored: CSeq
+//! as it is; one over a connection, or one that does not answer then, when it has registered again. How many NOTIFYs a subscription had is not stored: CSeq
 //! and version go on from the seconds that it lived, and more than one a second there never were. What was published is not
 //! stored, since a refresh of it hears 412 and publishes anew.
 //!
@@ -138,6 +138,7 @@ impl Watch {
             began: clock.wall_at(now),
             expires: now + asked.expires,
             refreshed: now,
+            heard: true,
             pace: Pace::new(now),
             under_way: 0,
             in_line: false,
@@ -177,6 +178,7 @@ impl Watch {
             .accept(message)
             .map_err(|_| Refusal::new(500, "Server Internal Error: CSeq is lower than before"))?;
         found.dialog.refresh_target(message);
+        found.heard = true;
         let answer = Subscribed {
             tag: found.dialog.local_tag.clone(),
             contact: contact_value(&found.dialog.local_tag, host, flow.transport, found.dialog.secure),
@@ -208,9 +210,13 @@ impl Watch {
         self.begin(now);
         let Request { message, flow, host, clock } = *request;
         for slot in self.table.of(user).to_vec() {
-            let Some(found) = self.table.get_mut(slot).filter(|found| found.flow != flow) else { continue };
+            let Some(found) = self.table.get_mut(slot) else { continue };
+            let adrift = found.state == State::Adrift;
+            if found.flow == flow && !adrift {
+                continue;
+            }
             // A device whose connection was lost may write another port into its Contact each time.
-            let alone = found.state == State::Adrift && found.flow.remote.ip() == flow.remote.ip();
+            let alone = adrift && found.flow.remote.ip() == flow.remote.ip();
             if !alone && !names(message, &found.dialog.remote_target) {
                 continue;
             }
@@ -322,6 +328,8 @@ impl Watch {
         let (slot, serial) = ((id >> 32) as u32, id as u32);
         let ours = |found: &&mut Subscription| found.under_way == serial && found.state.is_telling();
         let Some(found) = self.table.get_mut(slot).filter(ours) else { return };
+        let was_heard = found.heard;
+        found.heard |= matches!(result, Notified::Answer(_));
         match result {
             Notified::Answer(answer) if answer.status() < 300 => self.act(slot, Event::Answered, now),
             Notified::Answer(answer) => {
@@ -337,6 +345,8 @@ impl Watch {
             }
             // Its connection is gone, whoever says so first.
             Notified::TransportFailed if found.flow.transport.is_reliable() => self.lose(slot, now),
+            // While we were away its router may have forgotten us: its device will register.
+            Notified::Timeout | Notified::TransportFailed if !was_heard => self.lose(slot, now),
             Notified::Timeout | Notified::TransportFailed => self.act(slot, Event::Failed, now),
         }
     }
@@ -407,28 +417,11 @@ impl Watch {
         if self.table.len() > CHECK_ALWAYS && !self.checks.get().is_multiple_of(CHECK_EVERY) {
             return Ok(());
         }
-        self.table.check()?;
-        let mut timers = 0;
-        for (slot, found) in self.table.iter() {
-            timers += usize::from(found.expiry.is_some()) + usize::from(found.wait.is_some());
-            if found.state == State::Ended {
-                return Err(format!("subscription {slot} is over and still there"));
-            }
-            if found.state == State::Owed && !found.in_line && found.wait.is_none() {
-                return Err(format!("subscription {slot} is owed a NOTIFY and waits for nothing"));
-            }
-            if found.expiry.is_none() && found.ending.is_none() {
-                return Err(format!("subscription {slot} never ends"));
-            }
-            if !self.subjects.contains(found.who.subject) {
-                return Err(format!("subscription {slot} is about nobody"));
-            }
+        let timers = self.table.check()?;
+        if let Some((slot, _)) = self.table.iter().find(|(_, found)| !self.subjects.contains(found.who.subject)) {
+            return Err(format!("subscription {slot} is about nobody"));
         }
-        if timers == self.timers.len() {
-            Ok(())
-        } else {
-            Err(format!("{} timers where {timers} are known", self.timers.len()))
-        }
+        if timers == self.timers.len() { Ok(()) } else { Err(format!("{} timers, not {timers}", self.timers.len())) }
     }
 
     fn begin(&mut self, now: Time) {

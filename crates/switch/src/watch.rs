@@ -75,7 +75,14 @@ impl Switch {
     /// SUBSCRIBE outside dialogs: who asks is proven, and whom it is about is of the same account.
     pub(crate) fn subscribe(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
         let asked = Asked::read(&incoming.message).map_err(|refusal| self.refused(incoming, &refusal))?;
-        let (account, watcher) = self.who_asks(incoming, now)?;
+        let home = self.home(incoming, now)?;
+        // Whom it is about is looked up before the password is checked: credentials count once only, and a request that
+        // has to wait for the directory is begun again. Who has none is challenged without a question.
+        if let (Some(account), Some(name), true) = (&home, named(incoming), has_credentials(incoming)) {
+            let need = Need::Extension { account: account.id, extension: name };
+            self.user(need, now).map_err(Stop::Need)?;
+        }
+        let (account, watcher) = self.prove(incoming, home, now)?;
         let subject = self.whom(incoming, asked.package, &account, &watcher, now)?;
         if self.stream.is_full() || self.gate.overloaded {
             return Err(Stop::Answer(self.answers.overloaded(&incoming.message, true)));
@@ -117,7 +124,8 @@ impl Switch {
 
     /// PUBLISH (RFC 3903): users say something about themselves, and about nobody else.
     pub(crate) fn publish(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
-        let (_, user) = self.who_asks(incoming, now)?;
+        let home = self.home(incoming, now)?;
+        let (_, user) = self.prove(incoming, home, now)?;
         if named(incoming).is_some_and(|name| !is_named(&user, &name)) {
             return Err(self.plain(incoming, 403, "Forbidden: publish for yourself only"));
         }
@@ -263,13 +271,22 @@ impl Switch {
         !devices.is_empty()
     }
 
+    /// The account that a request comes to.
+    fn home(&mut self, incoming: &Incoming, now: Time) -> Result<Option<Arc<Account>>, Stop> {
+        match self.whose(incoming, now).map_err(Stop::Need)? {
+            Whose::Account(account) => Ok(Some(account)),
+            Whose::Peer(..) => Err(self.plain(incoming, 403, "Forbidden: a static peer is no user")),
+            Whose::Stranger => Ok(None),
+        }
+    }
+
     /// The user who sends a request, and its account.
-    fn who_asks(&mut self, incoming: &Incoming, now: Time) -> Result<(Arc<Account>, Arc<User>), Stop> {
-        let account = match self.whose(incoming, now).map_err(Stop::Need)? {
-            Whose::Account(account) => Some(account),
-            Whose::Peer(..) => return Err(self.plain(incoming, 403, "Forbidden: a static peer is no user")),
-            Whose::Stranger => None,
-        };
+    fn prove(
+        &mut self,
+        incoming: &Incoming,
+        account: Option<Arc<Account>>,
+        now: Time,
+    ) -> Result<(Arc<Account>, Arc<User>), Stop> {
         let user = self.authenticate(incoming, account.as_deref(), now)?;
         let account = match account {
             Some(account) => Some(account),
@@ -393,6 +410,11 @@ fn named(incoming: &Incoming) -> Option<String> {
     let user = |uri: &str| Uri::parse(uri).ok().map(|uri| uri.user_unescaped().into_owned());
     let name = user(incoming.message.request_uri()).filter(|name| !name.is_empty());
     name.or_else(|| user(incoming.message.to().ok()?.uri)).filter(|name| !name.is_empty())
+}
+
+fn has_credentials(incoming: &Incoming) -> bool {
+    let names = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
+    names.into_iter().any(|name| incoming.message.header(name).is_some())
 }
 
 fn is_named(user: &User, name: &str) -> bool {

@@ -30,6 +30,8 @@ pub(crate) struct Subscription {
     pub(crate) expires: Time,
     /// When it was made or refreshed.
     pub(crate) refreshed: Time,
+    /// Whether the subscriber spoke to this process.
+    pub(crate) heard: bool,
     pub(crate) pace: Pace,
     /// The NOTIFY under way.
     pub(crate) under_way: u32,
@@ -177,6 +179,7 @@ impl Subscription {
             began: stored.began,
             expires,
             refreshed: now,
+            heard: false,
             pace: Pace::new(now),
             under_way: 0,
             in_line: false,

@@ -1,5 +1,6 @@
 //! All subscriptions, with the ways to find them kept in step.
 
+use super::state::State;
 use super::subscription::{Subscription, secret_of};
 use slab::Slab;
 use std::collections::BTreeSet;
@@ -88,10 +89,20 @@ impl Table {
         self.slots.iter().map(|(slot, found)| (slot as u32, &**found))
     }
 
-    /// Whether it holds together.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let mut riding = BTreeSet::new();
+    /// Whether it holds together. Gives how many timers its subscriptions have.
+    pub(crate) fn check(&self) -> Result<usize, String> {
+        let (mut riding, mut timers) = (BTreeSet::new(), 0);
         for (slot, subscription) in self.iter() {
+            timers += usize::from(subscription.expiry.is_some()) + usize::from(subscription.wait.is_some());
+            if subscription.state == State::Ended {
+                return Err(format!("subscription {slot} is over and still there"));
+            }
+            if subscription.state == State::Owed && !subscription.in_line && subscription.wait.is_none() {
+                return Err(format!("subscription {slot} is owed a NOTIFY and waits for nothing"));
+            }
+            if subscription.expiry.is_none() && subscription.ending.is_none() {
+                return Err(format!("subscription {slot} never ends"));
+            }
             if self.find(&subscription.dialog.local_tag) != Some(slot) {
                 return Err(format!("subscription {slot} is not found by its tag"));
             }
@@ -105,7 +116,7 @@ impl Table {
         if riding != self.connections || self.by_secret.len() != self.slots.len() {
             return Err("connections, tags and subscriptions do not agree".into());
         }
-        Ok(())
+        Ok(timers)
     }
 
     fn ride(&mut self, connection: ConnectionId, slot: u32) {

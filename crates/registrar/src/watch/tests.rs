@@ -137,6 +137,17 @@ impl Desk {
     }
 }
 
+fn register(contact: &str) -> Message {
+    let builder = MessageBuilder::request("REGISTER", "sip:office.example")
+        .header(HeaderName::Via, "SIP/2.0/UDP h;branch=z9hG4bK2")
+        .header(HeaderName::From, "<sip:101@office.example>;tag=r")
+        .header(HeaderName::To, "<sip:101@office.example>")
+        .header(HeaderName::CallId, "r")
+        .header(HeaderName::CSeq, "1 REGISTER")
+        .header(HeaderName::Contact, contact);
+    Message::parse(builder.finish()).unwrap()
+}
+
 #[test]
 fn a_notify_has_what_its_subscriber_looks_for() {
     let mut desk = Desk::new();
@@ -313,6 +324,20 @@ fn a_restored_subscription_goes_on_with_higher_numbers() {
     assert!(notify.cseq().unwrap().number > before);
     assert_eq!((notify.header(HeaderName::Event), notify.to_tag()), (Some("dialog;id=4"), Some("a")));
     assert_eq!(told[0].state(), "active;expires=3570");
+    // Nobody answered: it is told again when its device registers, from where that is.
+    after.ring(1);
+    let sent = after.sent();
+    after.watch.notified(sent[0].id, Notified::Timeout, after.now);
+    assert_eq!(after.watch.len(), 0, "who answered once is given up");
+    let mut silent = Desk { clock, now: at(0), ..Desk::new() };
+    silent.watch.restore(AccountId(1), stored.0, stored.1.clone(), "192.0.2.10:5060", &clock, at(0));
+    let sent = silent.sent();
+    silent.watch.notified(sent[0].id, Notified::Timeout, silent.now);
+    assert_eq!((silent.watch.len(), silent.sent().len()), (1, 0));
+    let message = register("<sip:101@198.51.100.4>;expires=60");
+    let request = Request { message: &message, flow: udp(HOME), host: "192.0.2.10:5060", clock: &clock };
+    silent.watch.registered(ANN, &request, silent.now);
+    assert_eq!(silent.told().len(), 1);
     // What expired meanwhile does not come back.
     let late = Clock { mono: at(0), wall: Wall(desk.clock.wall.0 + 4_000_000) };
     let mut later = Desk::new();
@@ -325,16 +350,6 @@ fn a_subscription_follows_its_device_and_no_other() {
     let mut desk = Desk::new();
     desk.subscribe("dialog");
     desk.told();
-    let register = |contact: &str| {
-        let bytes = MessageBuilder::request("REGISTER", "sip:office.example")
-            .header(HeaderName::Via, "SIP/2.0/UDP h;branch=z9hG4bK2")
-            .header(HeaderName::From, "<sip:101@office.example>;tag=r")
-            .header(HeaderName::To, "<sip:101@office.example>")
-            .header(HeaderName::CallId, "r")
-            .header(HeaderName::CSeq, "1 REGISTER")
-            .header(HeaderName::Contact, contact);
-        Message::parse(bytes.finish()).unwrap()
-    };
     let elsewhere = udp("203.0.113.9:40001");
     for (contact, follows) in [("<sip:101@10.0.0.9>", false), ("<sip:101@198.51.100.4>;expires=60", true)] {
         let message = register(contact);
