@@ -55,6 +55,12 @@ impl Chaos {
             0 | 1 => Do::Ring,
             2 => Do::Early,
             3..=5 => Do::Answer,
+            6 if self.one_in(3) => {
+                let numbers = ["101", "102", "103", "600", "*43", "9123", "999", "<sip:1@elsewhere.example>"];
+                let many = 1 + self.dice.below(3);
+                let pick = |dice: &mut Chance| numbers[dice.below(numbers.len() as u64) as usize].to_owned();
+                Do::Redirect((0..many).map(|_| pick(&mut self.dice)).collect())
+            }
             6 => Do::Refuse([486, 603, 480, 404, 302, 500][self.dice.below(6) as usize]),
             7..=9 => Do::HangUp,
             10 => Do::Hold,

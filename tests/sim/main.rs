@@ -11,6 +11,7 @@ mod flows;
 mod lamps;
 mod loss;
 mod peers;
+mod redirect;
 mod registration;
 mod replay;
 mod ring;

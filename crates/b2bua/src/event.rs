@@ -4,7 +4,7 @@ use media::command::MediaCommand;
 use sip::{ClientTxn, Message, Outgoing, ServerTxn, Target};
 use std::borrow::Cow;
 use std::time::Duration;
-use words::{AccountId, CallId, Fact, Flow, Party, Time};
+use words::{AccountId, CallId, Fact, Flow, LegId, Party, Time};
 
 /// An INVITE outside dialogs, from somebody who is known and may call.
 #[derive(Clone, Debug)]
@@ -85,6 +85,11 @@ pub enum Output {
     AskPlan {
         /// The call.
         call: CallId,
+    },
+    /// Where does a leg that answered 3xx send the call? The answer is [`crate::Calls::redirect`].
+    AskRedirect {
+        /// The leg.
+        leg: LegId,
     },
     /// Nothing more now; wake the room then, if at all.
     Timeout(Option<Time>),

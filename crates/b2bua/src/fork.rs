@@ -1,6 +1,7 @@
 //! Ring many, keep one: who rings next, and what the caller is told when nobody answered (RFC 3261 §16.7).
 
 use crate::cause::Failure;
+use crate::redirect::Pending;
 use crate::step::{DialTarget, MAX_TARGETS, StepError};
 use std::time::Duration;
 use words::EndCause;
@@ -9,33 +10,67 @@ use words::limit::FORK_WIDTH;
 /// A ring list on its way: those who wait, and the best failure so far.
 #[derive(Debug)]
 pub(crate) struct Fork {
-    /// Sorted so that the next to ring are last.
-    waiting: Vec<DialTarget>,
+    /// Those who ring together; the next ones are last.
+    waiting: Vec<Vec<DialTarget>>,
     ring_for: Duration,
     best: Option<Failure>,
+    /// Redirections whose targets are not known yet.
+    pending: Vec<Pending>,
+    /// How many were followed.
+    followed: u8,
 }
 
 impl Fork {
     /// A list of targets; those of equal order keep their places.
-    pub(crate) fn new(mut targets: Vec<DialTarget>, ring_for: Duration) -> Result<Fork, StepError> {
+    pub(crate) fn new(targets: Vec<DialTarget>, ring_for: Duration) -> Result<Fork, StepError> {
         if targets.is_empty() {
             return Err(StepError::NoTarget);
         }
-        targets.sort_by_key(|target| target.order);
-        if targets.len() > MAX_TARGETS || targets.chunk_by(|a, b| a.order == b.order).any(|of| of.len() > FORK_WIDTH) {
+        let many = targets.len();
+        let waiting = groups(targets);
+        if many > MAX_TARGETS || waiting.iter().any(|group| group.len() > FORK_WIDTH) {
             return Err(StepError::TooWide);
         }
-        targets.reverse();
-        Ok(Fork { waiting: targets, ring_for, best: None })
+        Ok(Fork { waiting, ring_for, best: None, pending: Vec::new(), followed: 0 })
     }
 
     /// Those who ring together now; empty when all have been rung.
     pub(crate) fn next_group(&mut self) -> Vec<DialTarget> {
-        let Some(order) = self.waiting.last().map(|target| target.order) else { return Vec::new() };
-        let from = self.waiting.partition_point(|target| target.order > order);
-        let mut group = self.waiting.split_off(from);
-        group.reverse();
-        group
+        self.waiting.pop().unwrap_or_default()
+    }
+
+    /// Somebody sends the call elsewhere: the first of those ring at once, the others before whoever waits already.
+    pub(crate) fn redirect(&mut self, mut targets: Vec<DialTarget>) -> Vec<DialTarget> {
+        targets.truncate(FORK_WIDTH);
+        self.waiting.append(&mut groups(targets));
+        self.followed += 1;
+        self.next_group()
+    }
+
+    /// How many redirections there were, those whose targets are not known included.
+    pub(crate) fn followed(&self) -> u8 {
+        self.followed + self.pending.len() as u8
+    }
+
+    /// A redirection waits for its targets.
+    pub(crate) fn wait_for(&mut self, pending: Pending) {
+        self.pending.push(pending);
+    }
+
+    /// The redirection of a leg.
+    pub(crate) fn pending(&self, n: u16) -> Option<&Pending> {
+        self.pending.iter().find(|pending| pending.n == n)
+    }
+
+    /// The same, which waits no more.
+    pub(crate) fn take_pending(&mut self, n: u16) -> Option<Pending> {
+        let at = self.pending.iter().position(|pending| pending.n == n)?;
+        Some(self.pending.remove(at))
+    }
+
+    /// Whether some redirection waits for its targets.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// How long they ring.
@@ -54,6 +89,20 @@ impl Fork {
     pub(crate) fn outcome(&mut self) -> Failure {
         self.best.take().unwrap_or_else(|| Failure::own(480, EndCause::Unavailable))
     }
+}
+
+/// Those of equal order together, the lowest order last.
+fn groups(mut targets: Vec<DialTarget>) -> Vec<Vec<DialTarget>> {
+    targets.sort_by_key(|target| target.order);
+    let mut groups: Vec<Vec<DialTarget>> = Vec::new();
+    for target in targets {
+        match groups.last_mut().filter(|group| group[0].order == target.order) {
+            Some(group) => group.push(target),
+            None => groups.push(vec![target]),
+        }
+    }
+    groups.reverse();
+    groups
 }
 
 #[cfg(test)]
@@ -78,6 +127,7 @@ mod tests {
             to_uri: format!("sip:{name}@example.com"),
             order,
             nat: false,
+            diverted: None,
         }
     }
 
@@ -93,6 +143,16 @@ mod tests {
         assert_eq!(names(&fork.next_group()), ["mid"]);
         assert_eq!(names(&fork.next_group()), ["late"]);
         assert!(fork.next_group().is_empty());
+    }
+
+    #[test]
+    fn who_is_named_by_a_redirection_rings_before_the_others() {
+        let mut fork = Fork::new(vec![target("a", 1), target("late", 7)], Duration::from_secs(1)).unwrap();
+        fork.next_group();
+        let first = fork.redirect(vec![target("y", 9), target("x", 3), target("z", 9)]);
+        assert_eq!((names(&first), fork.followed()), (vec!["x"], 1));
+        assert_eq!(names(&fork.next_group()), ["y", "z"]);
+        assert_eq!(names(&fork.next_group()), ["late"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The names we put into messages of our own: From, Contact, Call-ID; and what a Contact tells about NAT.
 
 use crate::desk::{Desk, is_public};
+use crate::step::Diverted;
 use crate::tag::Tag;
 use sip::{Dialog, HeaderName, Message, NameAddr, Uri};
 use std::fmt::Write as _;
@@ -39,6 +40,14 @@ pub(crate) fn uri_value(who: &Party, host: &str) -> Option<String> {
     value.push('@');
     value.push_str(host);
     value.push('>');
+    Some(value)
+}
+
+/// The value of Diversion (RFC 5806 §4).
+pub(crate) fn diversion_value(diverted: &Diverted, host: &str) -> Option<String> {
+    let mut value = uri_value(&diverted.by, host)?;
+    value.push_str(";reason=");
+    value.push_str(diverted.reason);
     Some(value)
 }
 

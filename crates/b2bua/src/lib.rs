@@ -8,7 +8,7 @@
 //! sockets and clocks, and to look into audio. Transactions are the endpoint's: the room names them and says what to
 //! send.
 //!
-//! RFCs: 3261 §12–§15 (dialogs, offers, ends of calls), §16.7 (the best of many failures), 3262 (100rel), 3264 (offer
+//! RFCs: 3261 §12–§15 (dialogs, offers, ends of calls), §16.7 (the best of many failures), §8.1.3.4 (3xx), 3262 (100rel), 3264 (offer
 //! and answer across), 3311 (UPDATE), 3326 (`Reason`), 3398 and 3960 (early media: the first leg that speaks is heard),
 //! 3515, 3892 and 4488 (REFER), 4028 (session timers), 6026, 6086 (INFO).
 //!
@@ -48,6 +48,7 @@ mod join;
 mod leg;
 mod more;
 mod prack;
+mod redirect;
 mod refer;
 mod refresh;
 mod reliable;
@@ -70,6 +71,7 @@ pub use calls::Calls;
 pub use config::{CALLS_MAX, Config};
 pub use event::{Invite, Output, Refusal};
 pub use leg::LegState;
+pub use redirect::{Redirected, Redirection};
 pub use session::SessionConfig;
-pub use step::{DialTarget, MAX_TARGETS, MAX_WAITING, Step, StepError};
+pub use step::{DialTarget, Diverted, MAX_TARGETS, MAX_WAITING, Step, StepError};
 pub use view::{Asked, CallState, CallView, DialogIds, LegLine, LegView};

@@ -5,6 +5,7 @@ use crate::prack::Heard;
 use crate::refer::Referral;
 use crate::reliable::Told;
 use crate::session::Session;
+use crate::step::Diverted;
 use sip::ClientTxn;
 
 /// What a leg has beyond a plain call.
@@ -35,6 +36,8 @@ pub(crate) struct Dialled {
     pub(crate) to_uri: String,
     /// Route values in order.
     pub(crate) route: Vec<String>,
+    /// Who sent the call there instead.
+    pub(crate) diverted: Option<Diverted>,
     /// The session that it asks for and the shortest that it would take; 0: none. Units: seconds.
     pub(crate) session_s: (u32, u32),
     /// How often it asked for a longer one.

@@ -195,8 +195,8 @@ impl Call {
     }
 
     /// A new leg.
-    fn invite(&mut self, desk: &mut Desk, target: DialTarget, now: Time) -> Result<(), StepError> {
-        let DialTarget { to, request_uri, target, route, to_uri, order: _, nat } = target;
+    pub(crate) fn invite(&mut self, desk: &mut Desk, target: DialTarget, now: Time) -> Result<(), StepError> {
+        let DialTarget { to, request_uri, target, route, to_uri, order: _, nat, diverted } = target;
         let flow = flow_of(&target);
         let n = self.next_leg;
         self.next_leg += 1;
@@ -206,7 +206,7 @@ impl Call {
         let Some(end) = end else { return Err(self.no_port(desk, now)) };
         let session_s = (desk.config.session.expires_s, desk.config.session.min_s);
         let secure = request_uri.starts_with("sips:");
-        let dialled = Dialled { request_uri, to_uri, route, session_s, raised: 0 };
+        let dialled = Dialled { request_uri, to_uri, route, diverted, session_s, raised: 0 };
         let tag = desk.tag(self.slot, n);
         self.legs.push(Leg {
             more: Some(Box::new(More { dialled: Some(dialled), ..More::default() })),
@@ -224,7 +224,7 @@ impl Call {
     /// Our INVITE to a leg, built by us alone.
     fn launch(&mut self, desk: &mut Desk, at: usize) {
         let Some(dialled) = self.legs[at].more().dialled.take() else { return };
-        let Dialled { request_uri, to_uri, route, session_s, .. } = &dialled;
+        let Dialled { request_uri, to_uri, route, diverted, session_s, .. } = &dialled;
         let offer = self.setup.as_mut().and_then(|setup| setup.offer.take());
         let body = offer.as_ref().and_then(|offer| self.describe(desk, at, |local, _| carry(offer, local)).ok());
         if let Some(setup) = &mut self.setup {
@@ -238,6 +238,8 @@ impl Call {
         let host = identity::from_host(desk, to_uri, leg.party.user.is_some(), &leg.flow);
         let from = identity::from_value(self.calling(), host, leg.tag);
         let referred_by = self.referred_by(host, leg.party.user.is_some());
+        let diversion = diverted.as_ref().filter(|_| leg.party.user.is_some());
+        let diversion = diversion.and_then(|diverted| identity::diversion_value(diverted, host));
         let leg = &mut self.legs[at];
         let cseq = leg.ours.as_ref().map_or(1, |ours| ours.cseq + 1);
         leg.ours = Some(OurInvite { txn, cseq, offers: body.is_some(), ack: Acking::Unneeded });
@@ -260,6 +262,9 @@ impl Call {
             push_min(&mut builder, session_s.1);
         }
         builder.push_header(HeaderName::UserAgent, &desk.config.server);
+        if let Some(diversion) = diversion {
+            builder.push_header(HeaderName::Diversion, &diversion);
+        }
         if let Some(by) = referred_by {
             builder.push_header(HeaderName::ReferredBy, &by);
         }
@@ -395,13 +400,19 @@ impl Call {
         let n = self.legs[at].n;
         self.say_leg_ended(desk, n, failure.cause);
         self.drop_early_change(desk, n, now);
-        let ringing = self.legs.iter().any(|leg| leg.state.is_inviting());
         let Some(setup) = &mut self.setup else { return };
         setup.ear.forget(n);
-        if let Some(fork) = &mut setup.fork {
+        if let Some(fork) = setup.fork.as_mut().filter(|fork| fork.pending(n).is_none()) {
             fork.failed(failure);
         }
-        if !ringing {
+        self.ring_on(desk, now);
+    }
+
+    /// Rings the next ones when nobody rings or is asked for any more.
+    pub(crate) fn ring_on(&mut self, desk: &mut Desk, now: Time) {
+        let fork = self.setup.as_ref().and_then(|setup| setup.fork.as_ref());
+        let pending = fork.is_some_and(Fork::is_pending);
+        if !pending && !self.legs.iter().any(|leg| leg.state.is_inviting()) {
             let _ = self.ring_next(desk, now);
         }
     }

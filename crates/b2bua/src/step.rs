@@ -69,6 +69,17 @@ pub struct DialTarget {
     pub order: u32,
     /// Whether it sits behind NAT: its media may come from another address than its SDP says.
     pub nat: bool,
+    /// Who sent the call here instead, when somebody did.
+    pub diverted: Option<Diverted>,
+}
+
+/// A diversion (RFC 5806).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diverted {
+    /// Who was called before.
+    pub by: Party,
+    /// Why, as `Diversion` says it.
+    pub reason: &'static str,
 }
 
 /// A step that a call cannot take where it stands.

@@ -99,6 +99,10 @@ impl Call {
                 101..200 => self.handle_provisional(desk, at, response, now),
                 200..300 => self.handle_success(desk, at, response, now),
                 422 if self.call_again(desk, at, response) => {}
+                300..400 => {
+                    let failure = self.note_redirection(desk, at, response);
+                    self.handle_failure(desk, at, failure, now);
+                }
                 _ => self.handle_failure(desk, at, Failure::of_answer(status), now),
             },
             LegState::Confirmed | LegState::Leaving | LegState::ByeOwed if status >= 200 => {

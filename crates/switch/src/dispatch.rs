@@ -1,6 +1,7 @@
 //! Method to room: what a request outside and inside dialogs leads to.
 
 use crate::answer::Stop;
+use crate::need::Need;
 use crate::switch::{Incoming, Switch, Waiter};
 use sip::advertise::SUPPORTED;
 use sip::{HeaderName, Method};
@@ -47,6 +48,28 @@ impl Switch {
         let response = self.answers.plain(&incoming.message, 487, "");
         self.respond(txn, response, now);
         true
+    }
+
+    /// The directory did not answer those who wait.
+    pub(crate) fn send_away(&mut self, waiting: Vec<Waiter>, now: Time) {
+        for waiter in waiting {
+            match waiter {
+                Waiter::Request(incoming) => self.overloaded(&incoming, now),
+                Waiter::Plan(call) => {
+                    self.calls.reject(call, 503, "Service Unavailable: the directory does not answer", now);
+                }
+                Waiter::Redirect(leg) => {
+                    let why = "Temporarily Unavailable: redirected, and the directory does not answer";
+                    let _ = self.calls.redirect(leg, Vec::new(), why, now);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn park(&mut self, need: Need, waiter: Waiter, now: Time) {
+        if let Err(waiter) = self.directory.park(need, waiter, now) {
+            self.send_away(vec![waiter], now);
+        }
     }
 
     /// Carries a request as far as it gets: to its answer, or to what it has to wait for.

@@ -13,7 +13,7 @@ use sip::{Scheme, Target, Uri};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use words::{CallId, EndCause, Party, PeerId, Pii, Time};
+use words::{AccountId, CallId, EndCause, LegId, Party, PeerId, Pii, Time};
 
 impl Switch {
     /// Answers a call that asks what to do.
@@ -33,13 +33,17 @@ impl Switch {
 
     fn steps(&self, call: CallId, now: Time) -> Result<Vec<Step>, Need> {
         let Some(asked) = self.calls.asked(call) else { return Ok(Vec::new()) };
-        let Some(account) = self.account(Need::Account(asked.account), now)? else {
+        self.steps_to(asked.account, asked.number, asked.uri, now)
+    }
+
+    /// Where a number of an account leads; `uri` is what named it, where that may be somewhere else.
+    fn steps_to(&self, account: AccountId, dialled: &str, uri: Option<&str>, now: Time) -> Result<Vec<Step>, Need> {
+        let Some(account) = self.account(Need::Account(account), now)? else {
             return Ok(vec![reject(404, "Not Found: the account is gone", EndCause::NotFound)]);
         };
-        if asked.uri.is_some_and(|uri| !self.is_ours(uri, &account)) {
+        if uri.is_some_and(|uri| !self.is_ours(uri, &account)) {
             return Ok(vec![reject(403, "Forbidden: the URI names another server", EndCause::NotFound)]);
         }
-        let dialled = asked.number;
         if dialled == ECHO_CODE {
             return Ok(service(Service::Echo, ""));
         }
@@ -63,6 +67,47 @@ impl Switch {
             Some((_, route)) => self.lead(&account, route, dialled, now),
             None => Ok(vec![reject(404, "Not Found: no extension or route has this number", EndCause::NotFound)]),
         }
+    }
+
+    /// Answers a call that somebody who was rung sends elsewhere: by the routes of his account, and to nobody else.
+    pub(crate) fn redirect(&mut self, leg: LegId, now: Time) {
+        match self.redirected(leg, now) {
+            Ok((targets, refusal)) => {
+                // A call that ended or was answered meanwhile needs nobody.
+                let _ = self.calls.redirect(leg, targets, &refusal, now);
+            }
+            Err(need) => self.park(need, Waiter::Redirect(leg), now),
+        }
+    }
+
+    /// Whom the Contacts of a 3xx lead to, and what the caller is told when that is nobody.
+    fn redirected(&self, leg: LegId, now: Time) -> Result<(Vec<DialTarget>, String), Need> {
+        let Some(redirection) = self.calls.redirection(leg) else { return Ok((Vec::new(), String::new())) };
+        let (mut targets, mut refusal) = (Vec::new(), None);
+        for contact in &redirection.contacts {
+            let steps = self.steps_to(redirection.account, &contact.number, Some(&contact.uri), now)?;
+            for step in steps {
+                match step {
+                    Step::Dial { targets: found, .. } => targets.extend(found.into_iter().map(|target| DialTarget {
+                        order: contact.order * ORDERS_PER_CONTACT + target.order.min(ORDERS_PER_CONTACT - 1),
+                        ..target
+                    })),
+                    Step::Reject { reason, .. } => drop(refusal.get_or_insert(reason)),
+                    Step::Ring
+                    | Step::Progress { .. }
+                    | Step::Answer
+                    | Step::Echo
+                    | Step::Play { .. }
+                    | Step::AnswerAfter { .. }
+                    | Step::Hangup { .. } => {
+                        refusal.get_or_insert_with(|| "Forbidden: redirected to a service".to_owned());
+                    }
+                }
+            }
+        }
+        let refusal = refusal.unwrap_or_default();
+        let why = refusal.split_once(": ").map_or("redirected to nobody", |(_, why)| why);
+        Ok((targets, format!("Temporarily Unavailable: redirected, and {why}")))
     }
 
     /// Whether a URI that somebody named leads to us: only there do the account's routes say what may be called.
@@ -127,6 +172,7 @@ impl Switch {
                     // In order: each user's devices come after all devices of the one before.
                     order: if in_order { place as u32 * 1001 } else { 0 } + u32::from(1000 - device.q.min(1000)),
                     nat: device.nat,
+                    diverted: None,
                 });
             }
         }
@@ -155,6 +201,7 @@ fn to_peer(account: &Account, peer: PeerId, strip: u8, prepend: &str, dialled: &
         route: Vec::new(),
         order: 0,
         nat: false,
+        diverted: None,
     };
     vec![Step::Dial { targets: vec![target], ring_for: account.ring_for }]
 }
@@ -187,6 +234,8 @@ fn reject(status: u16, reason: &str, cause: EndCause) -> Step {
 
 /// The feature code that answers and sends the audio back.
 const ECHO_CODE: &str = "*43";
+/// The orders of one Contact of a 3xx lie within so many.
+const ORDERS_PER_CONTACT: u32 = 1_000_000;
 /// The longest that [`Service::AnswerAfter`] lets a caller wait.
 const LONGEST_DELAY: Duration = Duration::from_mins(3);
 const TONE_440: Sound = Sound::Tone { hz: 440, level_dbm0: -10 };

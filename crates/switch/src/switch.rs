@@ -18,7 +18,9 @@ use sip::{Endpoint, Message, Outgoing, Refused, RetryAfter, ServerTxn};
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use words::{AccountId, CallId, Chance, Clock, ConnectionId, Event, Fact, Flow, Seed, Seq, ShardId, Time, Transport};
+use words::{
+    AccountId, CallId, Chance, Clock, ConnectionId, Event, Fact, Flow, LegId, Seed, Seq, ShardId, Time, Transport,
+};
 
 /// Which command a [`Reply`] belongs to; chosen by the shell.
 pub type ReplyId = u64;
@@ -156,6 +158,8 @@ pub(crate) enum Waiter {
     Request(Box<Incoming>),
     /// A call that asked what to do.
     Plan(CallId),
+    /// A leg that sends its call elsewhere.
+    Redirect(LegId),
 }
 
 /// The exchange.
@@ -390,25 +394,8 @@ impl Switch {
             match waiter {
                 Waiter::Request(incoming) => self.dispatch(*incoming, now),
                 Waiter::Plan(call) => self.plan(call, now),
+                Waiter::Redirect(leg) => self.redirect(leg, now),
             }
-        }
-    }
-
-    /// The directory did not answer those who wait.
-    fn send_away(&mut self, waiting: Vec<Waiter>, now: Time) {
-        for waiter in waiting {
-            match waiter {
-                Waiter::Request(incoming) => self.overloaded(&incoming, now),
-                Waiter::Plan(call) => {
-                    self.calls.reject(call, 503, "Service Unavailable: the directory does not answer", now);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn park(&mut self, need: Need, waiter: Waiter, now: Time) {
-        if let Err(waiter) = self.directory.park(need, waiter, now) {
-            self.send_away(vec![waiter], now);
         }
     }
 
@@ -480,6 +467,7 @@ impl Switch {
                 b2bua::Output::Media(command) => self.outputs.push_back(Output::Media(command)),
                 b2bua::Output::Fact { account, fact } => self.say(account, fact, now),
                 b2bua::Output::AskPlan { call } => self.plan(call, now),
+                b2bua::Output::AskRedirect { leg } => self.redirect(leg, now),
                 b2bua::Output::Timeout(at) => {
                     self.wakes.calls = at;
                     return moved;

@@ -60,6 +60,8 @@ pub struct Line {
     pub number: String,
     /// The answers to its INVITE, provisional ones too, each as often as it was told.
     pub statuses: Vec<u16>,
+    /// The reason phrase of the last final answer to its INVITE.
+    pub phrase: String,
     /// The final answers to its changes of media.
     pub changes: Vec<u16>,
     /// How often the other side changed the media.
@@ -173,6 +175,7 @@ impl Line {
             state,
             number,
             statuses: Vec::new(),
+            phrase: String::new(),
             changes: Vec::new(),
             asked: 0,
             refreshes: 0,

@@ -159,6 +159,7 @@ impl Phone {
             Do::Early => self.provisional(line, 183, true, now),
             Do::Answer => self.answer(line, now),
             Do::Refuse(status) => self.refuse(line, status, now),
+            Do::Redirect(contacts) => self.redirect(line, &contacts, now),
             Do::HangUp => self.hang_up(line, now),
             Do::Hold | Do::Resume | Do::Refresh | Do::Move => self.change(line, what, now),
             Do::Keep(nth) => self.keep(line, nth, now),

@@ -32,6 +32,8 @@ pub enum Do {
     Answer,
     /// This status to a call.
     Refuse(u16),
+    /// 302 to a call, with these Contacts.
+    Redirect(Vec<String>),
     /// Cancel, refuse or end the call, whatever fits.
     HangUp,
     /// Put the other side on hold.

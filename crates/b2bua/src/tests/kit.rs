@@ -242,6 +242,11 @@ impl World {
                         self.checked();
                     }
                 }
+                // Nobody is where anybody sends a call.
+                Output::AskRedirect { leg } => {
+                    let _ = self.calls.redirect(leg, Vec::new(), "Nobody there", self.now);
+                    self.checked();
+                }
                 Output::Timeout(_) => return moved,
             }
             moved = true;

@@ -47,6 +47,7 @@ pub(crate) fn target(phone: usize, order: u32) -> DialTarget {
         to_uri: format!("sip:100{phone}@office.example"),
         order,
         nat: false,
+        diverted: None,
     }
 }
 

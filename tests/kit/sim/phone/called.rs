@@ -117,6 +117,19 @@ impl Phone {
         self.lines[line].end(Ending::Declined);
     }
 
+    /// Sends a call elsewhere: to numbers, or to whole values of Contact.
+    pub(super) fn redirect(&mut self, line: usize, contacts: &[String], now: Time) {
+        let Some((txn, message)) = self.waiting(line) else { return };
+        let mut builder = self.response(line, &message, 302);
+        for contact in contacts {
+            let own = format!("<sip:{contact}@{}>", self.identity.host);
+            builder.push_header(HeaderName::Contact, if contact.contains(':') { contact } else { &own });
+        }
+        self.respond(txn, builder, None, now);
+        self.lines[line].sip.theirs = None;
+        self.lines[line].end(Ending::Declined);
+    }
+
     /// What it says to an INVITE: an answer, or an offer when there is none; the same each time it is asked.
     pub(super) fn describe(&mut self, line: usize, message: &Message) -> Bytes {
         let found = &mut self.lines[line];

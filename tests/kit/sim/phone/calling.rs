@@ -74,6 +74,7 @@ impl Phone {
         }
         let found = &mut self.lines[line];
         let reason = message.header(HeaderName::Reason).map(str::to_owned);
+        message.reason().clone_into(&mut found.phrase);
         found.end(if found.cancelled { Ending::Own } else { Ending::Refused { status, reason } });
     }
 
