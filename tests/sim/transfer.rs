@@ -421,3 +421,37 @@ fn a_caller_that_waits_keeps_its_place() {
         world.finish();
     });
 }
+
+/// Another phone knows the ids of a dialog, and even has a password of its own: nothing is transferred.
+#[test]
+fn a_referral_from_another_source_is_refused() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, ann, bob, carl) = trio(seed);
+        let ids = world.at_phone(bob).replaces(0).unwrap();
+        let id = |name: &str| ids.split(';').find_map(|part| part.strip_prefix(name)).unwrap().to_owned();
+        let call_id = ids.split(';').next().unwrap();
+        let (ours, theirs) = (id("to-tag="), id("from-tag="));
+        let refer = sip::MessageBuilder::request("REFER", "sip:102@192.0.2.10")
+            .header(sip::HeaderName::MaxForwards, "70")
+            .header(sip::HeaderName::From, &format!("<sip:102@office.example>;tag={theirs}"))
+            .header(sip::HeaderName::To, &format!("<sip:101@office.example>;tag={ours}"))
+            .header(sip::HeaderName::CallId, call_id)
+            .header(sip::HeaderName::CSeq, "900 REFER")
+            .header(sip::HeaderName::ReferTo, "<sip:103@office.example>")
+            .header(sip::HeaderName::Contact, "<sip:103@198.51.100.3>")
+            .finish_with_via("SIP/2.0/UDP 198.51.100.3:5060;branch=z9hG4bKevil;rport", None);
+        let flow = words::Flow {
+            transport: words::Transport::Udp,
+            listener: 0,
+            connection: words::ConnectionId::NONE,
+            local: "192.0.2.10:5060".parse().unwrap(),
+            remote: world.at_phone(carl).address,
+        };
+        world.input(switch::Input::Message { flow, bytes: refer });
+        world.pass(secs(2));
+        assert!(world.at_phone(carl).lines.is_empty(), "nobody is called");
+        assert!(world.talk(ann, bob));
+        assert!(world.transcript().text().lines().any(|line| line.contains("-> 198.51.100.3") && line.contains("401")));
+        assert!(world.finish()[0].transfers.is_empty());
+    });
+}

@@ -100,7 +100,9 @@ impl Switch {
             Method::Ack | Method::Cancel => Ok(()),
             Method::Subscribe => self.subscribe(incoming, now),
             Method::Publish => self.publish(incoming, now),
-            Method::Info | Method::Refer | Method::Message | Method::Other => {
+            // Nobody is told to call somebody by a stranger to the call.
+            Method::Refer => Err(self.plain(incoming, 403, "Forbidden: REFER is taken inside a call only")),
+            Method::Info | Method::Message | Method::Other => {
                 Err(Stop::Answer(self.answers.not_allowed(&incoming.message)))
             }
         }
