@@ -41,6 +41,37 @@ fn hold_and_resume_by_reinvite() {
 }
 
 #[test]
+fn reliable_provisional_answers_on_both_legs() {
+    let program = Program::bench();
+    run(&program, "uac_100rel", &["--rate", "20", "--calls", "40"]);
+    run(&program, "uac_early_offer", &["--rate", "20", "--calls", "40"]);
+    let records = program.json(&["cdr", "--limit", "200"]);
+    assert_eq!(records.as_array().unwrap().len(), 80);
+    assert!(records.as_array().unwrap().iter().all(|record| record["cause"] == "normal"), "{}", records[0]);
+}
+
+#[test]
+fn an_offer_that_comes_late() {
+    let program = Program::bench();
+    run(&program, "uac_late_offer", &["--rate", "20", "--calls", "40"]);
+    run(&program, "uac_late_offer", &["--service", "service", "--rate", "20", "--calls", "20"]);
+}
+
+#[test]
+fn sessions_that_callers_refresh() {
+    let program = Program::bench();
+    run(&program, "uac_refresh", &["--rate", "20", "--calls", "40"]);
+}
+
+#[test]
+fn sessions_that_we_refresh_on_both_legs() {
+    let program = Program::bench();
+    run(&program, "uac_timer", &["--rate", "5", "--calls", "5"]);
+    let records = program.json(&["cdr", "--limit", "10"]);
+    assert!(records.as_array().unwrap().iter().all(|record| record["cause"] == "normal"), "{}", records[0]);
+}
+
+#[test]
 fn callers_who_give_up() {
     let program = Program::bench();
     run(&program, "uac_cancel", &["--rate", "20", "--calls", "40"]);

@@ -4,14 +4,16 @@
     run.py SCENARIO [--sip 127.0.0.1:5060] [--uas 127.0.0.1:5070] [--service 9100] [--rate 100] [--calls 1000] [--hold-ms 0]
            [--transport u1|t1|tn] [--users users.csv] [--pid PID]
 
-SCENARIO: a file of this folder without .xml (uac, uac_auth, uac_reinvite, uac_cancel, register, subscribe, …), or `default` for SIPp's own.
-Scenarios that reach the callee start `uas` (uac_cancel: `uas_rings`) at --uas. With --pid the server's CPU time per call is told as well.
+SCENARIO: a file of this folder without .xml (uac, uac_auth, uac_reinvite, uac_cancel, uac_100rel, register, subscribe, …), or `default` for
+SIPp's own. Scenarios that reach the callee start it at --uas: `uas`, or the one that fits (CALLEES). With --pid the server's CPU time per call
+is told as well.
 Exit 0 when every call succeeded, 1 when not, 2 when SIPp could not run.
 """
 import argparse, csv, json, os, platform, socket, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TICK = os.sysconf('SC_CLK_TCK')
+CALLEES = {'uac_cancel': 'uas_rings', 'uac_100rel': 'uas_100rel', 'uac_early_offer': 'uas_100rel', 'uac_timer': 'uas_timer'}
 
 
 def arguments():
@@ -47,7 +49,7 @@ def cpu_seconds(pid):
 
 
 def start_callee(a, work):
-    name = 'uas_rings' if a.scenario == 'uac_cancel' else 'uas'
+    name = CALLEES.get(a.scenario, 'uas')
     ip, port = a.uas.rsplit(':', 1)
     command = ['sipp', '-sf', f'{HERE}/{name}.xml', '-i', ip, '-p', port, '-bind_local', '-mi', ip, '-mp', media_port(), '-t', 'u1', '-nostdin', '127.0.0.1']
     callee = subprocess.Popen(command, cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -9,6 +9,7 @@ use crate::exchange::Stage;
 use crate::leg::{Acking, Leg, LegEvent, LegState};
 use crate::transfer::Move;
 use bytes::Bytes;
+use sip::advertise::SUPPORTED;
 use sip::{ClientTxn, HeaderName, Message, Method, Outgoing, ServerTxn, Target};
 use words::{EndCause, Flow, LegId, Time};
 
@@ -31,6 +32,11 @@ impl Call {
         let n = self.legs[at].n;
         if !in_order {
             return self.refuse_request(desk, n, txn, &message, 500, "CSeq Out Of Order");
+        }
+        if let Some(refused) = unsupported(&message) {
+            let mut builder = self.response(desk, at, &message, 420, "");
+            builder.push_header(HeaderName::Unsupported, &refused);
+            return desk.respond(txn, builder);
         }
         match message.method() {
             Method::Invite => self.reinvite(desk, at, txn, message, now),
@@ -360,6 +366,15 @@ impl Call {
         let txn = desk.client_txn(self.slot);
         desk.push(Output::Request { txn, request: builder.into(), target });
     }
+}
+
+/// What a request requires and we do not have (RFC 3261 §8.2.2.3).
+fn unsupported(request: &Message) -> Option<String> {
+    request.header(HeaderName::Require)?;
+    let tags = request.values(HeaderName::Require);
+    let unknown = tags.filter(|tag| !SUPPORTED.iter().any(|ours| ours.eq_ignore_ascii_case(tag)));
+    let unknown: Vec<&str> = unknown.collect();
+    (!unknown.is_empty()).then(|| unknown.join(", "))
 }
 
 /// What INFO may carry from one leg to the other.

@@ -48,6 +48,8 @@ pub(crate) struct Sip {
     pub(crate) advertise: Option<IpAddr>,
     pub(crate) silence_s: u64,
     pub(crate) call_limit_s: u64,
+    pub(crate) session_expires_s: u32,
+    pub(crate) min_se_s: u32,
     pub(crate) connections: usize,
 }
 
@@ -154,6 +156,8 @@ impl Default for Sip {
             advertise: None,
             silence_s: 30,
             call_limit_s: words::limit::CALL.as_secs(),
+            session_expires_s: 1_800,
+            min_se_s: SHORTEST_S,
             connections: 20_000,
         }
     }
@@ -216,12 +220,22 @@ impl Config {
         if self.media.workers == 0 || self.media.workers > 64 {
             return Err(format!("media.workers is {}: from 1 to 64 are possible", self.media.workers));
         }
+        let Sip { session_expires_s, min_se_s, .. } = self.sip;
+        if min_se_s < SHORTEST_S {
+            return Err(format!("sip.min_se_s is {min_se_s}: no session is shorter than {SHORTEST_S} s (RFC 4028 §5)"));
+        }
+        if session_expires_s != 0 && session_expires_s < min_se_s {
+            return Err(format!("sip.session_expires_s is {session_expires_s}: less than sip.min_se_s, {min_se_s}"));
+        }
         if self.sip.udp.is_empty() && self.sip.tcp.is_empty() && self.sip.tls.is_empty() && self.sip.wss.is_empty() {
             return Err("no listener is left: set one of sip.udp, sip.tcp, sip.tls, sip.wss".into());
         }
         Ok(())
     }
 }
+
+/// The shortest session that there is (RFC 4028 §5).
+const SHORTEST_S: u32 = 90;
 
 /// Line and column, counted from 1, of a byte offset.
 fn position(text: &str, offset: usize) -> (usize, usize) {
@@ -257,6 +271,14 @@ mod tests {
     fn a_wrong_value_is_told_with_its_place() {
         let error = Config::parse("[media]\nports = \"20000-10000\"\n", "pbx.toml").unwrap_err();
         assert!(error.0.starts_with("pbx.toml:2:9: the port range"), "{error}");
+    }
+
+    #[test]
+    fn sessions_are_not_shorter_than_they_may_be() {
+        let error = |text: &str| Config::parse(&format!("[sip]\n{text}\n"), "x").err().map(|error| error.0);
+        assert!(error("min_se_s = 60").unwrap().contains("no session is shorter than 90 s"));
+        assert!(error("session_expires_s = 100\nmin_se_s = 120").unwrap().contains("less than sip.min_se_s, 120"));
+        assert_eq!(error("session_expires_s = 0"), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the exchange is told at its start.
 
+use b2bua::SessionConfig;
 use media::command::Family;
 use media::ports::PoolConfig;
 use registrar::RegistrarConfig;
@@ -23,6 +24,8 @@ pub struct Config {
     pub silence: Option<Duration>,
     /// The longest that a call may last.
     pub call_limit: Duration,
+    /// Session timers (RFC 4028).
+    pub session: SessionConfig,
     /// Our addresses as the outside sees them, when they differ from the local ones.
     pub advertised: Option<IpAddr>,
     /// Whether sources are limited for wrong passwords.
@@ -74,6 +77,7 @@ impl Config {
             allow: ALLOW.to_owned(),
             calls: self.calls,
             call_limit: self.call_limit,
+            session: self.session,
             advertised: self.advertised,
             ports: self.ports,
             families: self.families.clone(),
@@ -94,6 +98,7 @@ impl Default for Config {
             calls: 5_000,
             silence: Some(Duration::from_secs(30)),
             call_limit: words::limit::CALL,
+            session: SessionConfig::default(),
             advertised: None,
             throttle: true,
             ports: PoolConfig::default(),

@@ -35,6 +35,7 @@ pub mod view;
 mod watch;
 mod whose;
 
+pub use b2bua::SessionConfig;
 pub use command::{Command, Reply};
 pub use config::{Config, ListenerConfig};
 pub use need::{Found, Need};

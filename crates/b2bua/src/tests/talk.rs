@@ -135,6 +135,12 @@ fn in_dialog_requests_get_their_proper_answers() {
         w.send(B, &mut callee, method, None);
         assert!(w.got(B, 405).header(HeaderName::Allow).is_some());
     }
+    for (requires, status) in [("100rel, timer", 200), ("timer, dance", 420)] {
+        let builder = callee.request(Method::Update).header(HeaderName::Require, requires);
+        w.request(B, builder, None);
+        let answer = w.got(B, status);
+        assert_eq!(answer.header(HeaderName::Unsupported), (status == 420).then_some("dance"));
+    }
     for method in [Method::Notify, Method::Prack] {
         w.send(B, &mut callee, method, None);
         w.got(B, 481);

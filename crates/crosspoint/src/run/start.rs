@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use switch::{Config, ListenerConfig, Switch};
+use switch::{Config, ListenerConfig, SessionConfig, Switch};
 use tokio::sync::{Notify, broadcast, mpsc};
 use words::{AccountId, Chance, Seed, Transport};
 
@@ -208,6 +208,7 @@ fn switch_config(setup: &Setup, bench: Option<AccountId>, own: Vec<SocketAddr>, 
         calls: setup.config.limits.calls,
         silence: setup.silence(),
         call_limit: Duration::from_secs(setup.config.sip.call_limit_s),
+        session: SessionConfig { expires_s: setup.config.sip.session_expires_s, min_s: setup.config.sip.min_se_s },
         advertised: setup.config.sip.advertise,
         throttle: !setup.is_bench(),
         own,
