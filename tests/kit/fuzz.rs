@@ -5,6 +5,7 @@
 //! what is printed is read back as it was, views agree with each other, outputs stay bounded, the exchange holds
 //! together.
 
+mod exchange;
 mod framing;
 mod header;
 mod media;
@@ -36,7 +37,7 @@ impl Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "message", longest: 4_096, feed: message::message },
     Target { name: "uri", longest: 512, feed: header::uri },
     Target { name: "header", longest: 1_024, feed: header::header },
@@ -49,6 +50,7 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "rtp", longest: 512, feed: media::rtp },
     Target { name: "rtcp", longest: 1_024, feed: media::rtcp },
     Target { name: "dtmf", longest: 512, feed: media::dtmf },
+    Target { name: "exchange", longest: 8_192, feed: exchange::exchange },
 ];
 
 /// The target of that name.
