@@ -39,7 +39,7 @@ mod world;
 pub use directory::{Directory, Mood};
 pub use line::{Ending, Line, LineState};
 pub use net::{Nat, Network, Weather};
-pub use phone::{Identity, Phone, Publication, Registration, TimedSession, Watching};
+pub use phone::{Identity, Messages, Phone, Publication, Registration, TimedSession, Watching};
 pub use relay::Relay;
 pub use script::{Do, Habits, Parts, Rel, Timers};
 pub use seed::{for_seeds, seeds};

@@ -10,6 +10,7 @@ mod early;
 mod flows;
 mod lamps;
 mod loss;
+mod messages;
 mod peers;
 mod redirect;
 mod registration;

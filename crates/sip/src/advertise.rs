@@ -2,7 +2,7 @@
 
 /// The value of `Allow` (RFC 3261 §20.5).
 pub const ALLOW: &str =
-    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, NOTIFY, UPDATE, PRACK, REFER, SUBSCRIBE, PUBLISH";
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, NOTIFY, UPDATE, PRACK, REFER, SUBSCRIBE, PUBLISH, MESSAGE";
 
 /// The value of `Accept` (RFC 3261 §20.1).
 pub const ACCEPT: &str = "application/sdp, application/pidf+xml";

@@ -16,6 +16,11 @@ impl Switch {
                 self.dispatch(Incoming { txn, message, flow, named: OnceCell::new() }, now);
             }
             sip::Event::Response { txn, .. } | sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn }
+                if self.messages.is_ours(txn) =>
+            {
+                self.handle_message_answered(&event, now);
+            }
+            sip::Event::Response { txn, .. } | sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn }
                 if self.pings.is_ours(txn) =>
             {
                 self.handle_pong(&event, now);
@@ -102,9 +107,8 @@ impl Switch {
             Method::Publish => self.publish(incoming, now),
             // Nobody is told to call somebody by a stranger to the call.
             Method::Refer => Err(self.plain(incoming, 403, "Forbidden: REFER is taken inside a call only")),
-            Method::Info | Method::Message | Method::Other => {
-                Err(Stop::Answer(self.answers.not_allowed(&incoming.message)))
-            }
+            Method::Message => self.message(incoming, now),
+            Method::Info | Method::Other => Err(Stop::Answer(self.answers.not_allowed(&incoming.message))),
         }
     }
 

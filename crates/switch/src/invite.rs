@@ -56,7 +56,7 @@ impl Switch {
     }
 
     /// A user of the account calls: the digest says which, and the identity is ours, not what From claims.
-    fn user_calls(
+    pub(crate) fn user_calls(
         &mut self,
         incoming: &Incoming,
         account: Option<Arc<Account>>,

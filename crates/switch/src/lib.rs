@@ -24,6 +24,7 @@ pub mod command;
 mod config;
 mod dispatch;
 mod invite;
+mod message;
 pub mod need;
 mod pickup;
 mod pings;

@@ -4,6 +4,7 @@ use crate::account::Peer;
 use crate::answer::Answers;
 use crate::command::{Command, Reply};
 use crate::config::Config;
+use crate::message::Messages;
 use crate::need::{Directory, Found, Known, Need};
 use crate::pings::Pings;
 use crate::stream::{Promise, Stream};
@@ -175,6 +176,7 @@ pub struct Switch {
     pub(crate) peers: Peers,
     pub(crate) stream: Stream,
     pub(crate) pings: Pings,
+    pub(crate) messages: Messages,
     pub(crate) lamps: Lamps,
     pub(crate) answers: Answers,
     pub(crate) counters: Counters,
@@ -224,6 +226,7 @@ impl Switch {
             peers: Peers::new(chance.u64()),
             stream: Stream::new(ShardId(0)),
             pings: Pings::default(),
+            messages: Messages::default(),
             lamps: Lamps::new(&config.server, chance.fork(), now),
             answers: Answers::new(&config.server, chance.fork()),
             counters: Counters::default(),

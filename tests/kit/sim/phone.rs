@@ -5,11 +5,13 @@ mod calling;
 mod change;
 mod early;
 mod keep;
+mod messages;
 mod refer;
 mod register;
 mod watching;
 
 pub use keep::Session as TimedSession;
+pub use messages::Messages;
 pub use register::Registration;
 pub use watching::{Publication, Watching};
 
@@ -56,6 +58,8 @@ pub struct Phone {
     pub publication: Publication,
     /// The events of NOTIFYs that it did not ask for.
     pub unasked: Vec<String>,
+    /// What it was sent, and what became of what it sent.
+    pub messages: Messages,
     /// Whether it has power. Without, nothing comes in or goes out.
     pub plugged: bool,
     /// Its own address, which its Contact names.
@@ -93,6 +97,7 @@ pub(crate) enum Asked {
     Prack,
     Info,
     Refer { line: usize, tries: u8 },
+    Message { tries: u8 },
     Subscribe { watch: usize, expires: u32, tries: u8 },
     Publish { tries: u8 },
 }
@@ -114,6 +119,7 @@ impl Phone {
             watchings: Vec::new(),
             publication: Publication::default(),
             unasked: Vec::new(),
+            messages: Messages::default(),
             plugged: true,
             address,
             transport,
@@ -159,6 +165,7 @@ impl Phone {
             Do::Early => self.provisional(line, 183, true, now),
             Do::Answer => self.answer(line, now),
             Do::Refuse(status) => self.refuse(line, status, now),
+            Do::Message { number, text } => self.message(&number, &text, 0, now),
             Do::Redirect(contacts) => self.redirect(line, &contacts, now),
             Do::HangUp => self.hang_up(line, now),
             Do::Hold | Do::Resume | Do::Refresh | Do::Move => self.change(line, what, now),
@@ -247,6 +254,7 @@ impl Phone {
             Asked::Publish { tries } => self.published(tries, message, now),
             Asked::Info | Asked::Prack => {}
             Asked::Refer { line, tries } => self.refer_answered(line, tries, message, now),
+            Asked::Message { tries } => self.message_answered(tries, message, now),
         }
     }
 
@@ -264,7 +272,12 @@ impl Phone {
                 self.hang_up(line, now);
             }
             Asked::Bye { line, .. } => self.lines[line].end(crate::sim::line::Ending::Own),
-            Asked::Info | Asked::Prack | Asked::Refer { .. } | Asked::Subscribe { .. } | Asked::Publish { .. } => {}
+            Asked::Info
+            | Asked::Prack
+            | Asked::Message { .. }
+            | Asked::Refer { .. }
+            | Asked::Subscribe { .. }
+            | Asked::Publish { .. } => {}
         }
     }
 

@@ -24,6 +24,13 @@ pub enum Do {
         /// The value of Replaces.
         replaces: String,
     },
+    /// Send a message (RFC 3428).
+    Message {
+        /// To whom.
+        number: String,
+        /// What.
+        text: String,
+    },
     /// 180.
     Ring,
     /// 183 with a description.

@@ -20,6 +20,7 @@ impl Phone {
             Method::Invite if self.too_short(txn, &message, now) => {}
             Method::Invite => self.ring(txn, message),
             Method::Options => self.plain(txn, &message, 200, now),
+            Method::Message => self.take_message(txn, &message, now),
             _ => self.plain(txn, &message, 405, now),
         }
     }

@@ -1,0 +1,173 @@
+//! MESSAGE between users of an account (RFC 3428): proven, carried to all devices of whom it is for, and answered as soon
+//! as one of them took it. Nothing is kept for who is away.
+
+use crate::answer::Stop;
+use crate::need::Need;
+use crate::switch::{Incoming, Switch};
+use crate::whose::Whose;
+use bytes::Bytes;
+use registrar::{Reach, User};
+use sip::{ClientTxn, HeaderName, Message, MessageBuilder, Outgoing, ServerTxn, Target, Uri};
+use std::collections::HashMap;
+use words::{Party, Time};
+
+/// Messages on their way.
+///
+/// Limits: [`ON_THEIR_WAY`] at a time; each ends with its transactions.
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    last: u64,
+    /// Which message a request of ours belongs to.
+    requests: HashMap<u64, u64>,
+    carried: HashMap<u64, Carried>,
+}
+
+/// A message that devices have not all answered.
+#[derive(Debug)]
+struct Carried {
+    /// Who sent it, until he has his answer.
+    sender: Option<(ServerTxn, Message)>,
+    left: usize,
+    status: u16,
+}
+
+impl Messages {
+    /// Whether a client transaction carries a message. Pings have the topmost bit alone.
+    #[expect(clippy::unused_self, reason = "asked of the room that owns these transactions")]
+    pub(crate) fn is_ours(&self, txn: ClientTxn) -> bool {
+        txn.0 >> 62 == OURS >> 62
+    }
+}
+
+impl Switch {
+    /// MESSAGE outside calls.
+    pub(crate) fn message(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
+        let account = match self.whose(incoming, now).map_err(Stop::Need)? {
+            Whose::Account(account) => Some(account),
+            Whose::Stranger => None,
+            Whose::Peer(..) => return Err(self.plain(incoming, 403, "Forbidden: messages are between users")),
+        };
+        let (account, from) = self.user_calls(incoming, account, now)?;
+        let message = &incoming.message;
+        if message.max_forwards().ok().flatten() == Some(0) {
+            return Err(self.plain(incoming, 483, ""));
+        }
+        if message.body().len() > BODY_BYTES {
+            return Err(self.plain(incoming, 413, "Request Entity Too Large: a message has 1,000 bytes at most"));
+        }
+        let kind = message.content_type().unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        let Some(&kind) = KINDS.iter().find(|known| known.eq_ignore_ascii_case(kind)) else {
+            let builder = self.answers.builder(message, 415, "").header(HeaderName::Accept, &KINDS.join(", "));
+            return Err(Stop::Answer(Outgoing { builder, body: None }));
+        };
+        let dialled = Uri::parse(message.request_uri()).map(|uri| uri.user_unescaped().into_owned());
+        let extension = dialled.unwrap_or_default();
+        let need = Need::Extension { account: account.id, extension: extension.clone() };
+        let Some(user) = self.user(need, now).map_err(Stop::Need)? else {
+            return Err(self.plain(incoming, 404, "Not Found: no extension has this number"));
+        };
+        let body = Bytes::copy_from_slice(message.body());
+        let to = format!("sip:{extension}@{}", account.domain);
+        let devices = self.message_targets(&user, now);
+        if devices.is_empty() {
+            return Err(self.plain(incoming, 480, "Temporarily Unavailable: no device is registered"));
+        }
+        if self.messages.carried.len() >= ON_THEIR_WAY {
+            return Err(Stop::Answer(self.answers.overloaded(message, true)));
+        }
+        self.messages.last += 1;
+        let id = self.messages.last;
+        let (sender, left) = (Some((incoming.txn, message.clone())), devices.len());
+        self.messages.carried.insert(id, Carried { sender, left, status: 480 });
+        let from = sender_value(&from, &account.domain);
+        for (target, builder) in devices {
+            self.messages.last += 1;
+            let txn = ClientTxn(OURS | self.messages.last);
+            self.messages.requests.insert(txn.0, id);
+            let builder = builder
+                .header(HeaderName::MaxForwards, "69")
+                .header_fmt(HeaderName::From, format_args!("{from};tag={:08x}", self.chance.u32()))
+                .header_fmt(HeaderName::To, format_args!("<{to}>"))
+                .header_fmt(HeaderName::CallId, format_args!("{:016x}", self.chance.u64()))
+                .header(HeaderName::CSeq, "1 MESSAGE")
+                .header(HeaderName::UserAgent, &self.config.server);
+            let request = Outgoing { builder, body: Some((kind, body.clone())) };
+            self.endpoint.request(txn, request, target, now);
+        }
+        Ok(())
+    }
+
+    /// The devices of a user, each with the beginning of its request.
+    fn message_targets(&self, user: &User, now: Time) -> Vec<(Target, MessageBuilder)> {
+        let devices = self.registrar.lookup(user.id, now).filter(|_| user.enabled);
+        devices
+            .filter_map(|device| {
+                let target = match device.reach {
+                    Reach::Flow(flow) => Target::Flow(flow),
+                    Reach::Dial { transport, listener, local, remote } => {
+                        Target::Dial { transport, listener, local, remote }
+                    }
+                    Reach::Gone => return None,
+                };
+                let mut builder = MessageBuilder::request("MESSAGE", device.contact);
+                for hop in device.path {
+                    builder.push_header(HeaderName::Route, hop);
+                }
+                Some((target, builder))
+            })
+            .collect()
+    }
+
+    /// A device's answer to a message, or that none came.
+    pub(crate) fn handle_message_answered(&mut self, event: &sip::Event, now: Time) {
+        let (txn, status) = match event {
+            sip::Event::Response { txn, message, .. } if message.status() >= 200 => (*txn, message.status()),
+            sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn } => (*txn, 480),
+            sip::Event::Request { .. }
+            | sip::Event::Response { .. }
+            | sip::Event::Ack { .. }
+            | sip::Event::Cancelled { .. }
+            | sip::Event::NoAck { .. }
+            | sip::Event::ServerFailed { .. } => return,
+        };
+        let Some(id) = self.messages.requests.remove(&txn.0) else { return };
+        let Some(carried) = self.messages.carried.get_mut(&id) else { return };
+        carried.left -= 1;
+        let taken = status < 300;
+        if !taken && TOLD.contains(&status) {
+            carried.status = status;
+        }
+        let told = if taken { status } else { carried.status };
+        let answered = if taken || carried.left == 0 { carried.sender.take() } else { None };
+        if carried.left == 0 {
+            self.messages.carried.remove(&id);
+        }
+        if let Some((txn, request)) = answered {
+            let response = self.answers.plain(&request, told, "");
+            self.respond(txn, response, now);
+        }
+    }
+}
+
+/// The value of From: who that is we say, not the sender.
+fn sender_value(from: &Party, domain: &str) -> String {
+    let name: String = from.name.as_str().chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
+    let name = if name.is_empty() { String::new() } else { format!("\"{name}\" ") };
+    format!("{name}<sip:{}@{domain}>", from.number.as_str())
+}
+
+/// The names of our transactions: the two topmost bits.
+const OURS: u64 = 3 << 62;
+
+/// The longest body: the whole request stays near what a datagram carries unbroken (RFC 3428 §8).
+const BODY_BYTES: usize = 1_000;
+
+/// The most messages on their way at a time.
+const ON_THEIR_WAY: usize = 1_000;
+
+/// What messages may be.
+const KINDS: [&str; 4] = ["text/plain", "text/html", "application/im-iscomposing+xml", "message/cpim"];
+
+/// The failures of a device that its sender is told as they are.
+const TOLD: [u16; 6] = [413, 415, 480, 486, 600, 603];

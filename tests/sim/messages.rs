@@ -1,0 +1,45 @@
+//! MESSAGE between users of an account (RFC 3428).
+
+use crate::flows::{SEEDS, office, secs, wait};
+use tests::sim::{Do, PhoneId, Site, World, for_seeds};
+
+fn send(world: &mut World, from: PhoneId, number: &str, text: &str) -> u16 {
+    let before = world.at_phone(from).messages.statuses.len();
+    world.tell(from, Do::Message { number: number.to_owned(), text: text.to_owned() });
+    wait(world, 5, |world| world.at_phone(from).messages.statuses.len() > before);
+    world.pass(secs(1));
+    world.at_phone(from).messages.statuses[before]
+}
+
+#[test]
+fn a_message_reaches_all_devices_of_a_user_and_nobody_else() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        let second = world.add(Site::new("102").second_device());
+        let shop = world.account("shop");
+        let eve = world.add(Site::new("102").of(shop));
+        world.register(&[second, eve]);
+        assert_eq!(send(&mut world, ann, "102", "Hello"), 200);
+        for phone in [bob, second] {
+            let told = [("sip:101@office.example".to_owned(), "Hello".to_owned())];
+            assert_eq!(world.at_phone(phone).messages.taken, told);
+        }
+        assert!(world.at_phone(eve).messages.taken.is_empty());
+        assert!(world.finish().is_empty());
+    });
+}
+
+#[test]
+fn a_message_that_cannot_be_carried_is_refused() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        let absent = world.phone("103");
+        assert_eq!(send(&mut world, ann, "199", "Hello"), 404);
+        assert_eq!(send(&mut world, ann, "103", "Hello"), 480);
+        assert_eq!(send(&mut world, ann, "102", &"x".repeat(1_001)), 413);
+        world.phone_mut(ann).identity.password = Some("guessed".into());
+        assert_eq!(send(&mut world, ann, "102", "Hello"), 401);
+        assert!([bob, absent].iter().all(|&phone| world.at_phone(phone).messages.taken.is_empty()));
+        world.finish();
+    });
+}
