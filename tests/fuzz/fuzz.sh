@@ -10,10 +10,10 @@ host=$("$CARGO" -vV | sed -n 's/^host: //p')
 target_dir=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
 
 # What cargo-fuzz passes too: coverage by LLVM's own pass, which the stable compiler has. With --target, so that build
-# scripts and macros stay as they are.
+# scripts and macros stay as they are. Not --locked: what the tests are made of changes, and this lock file follows.
 flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
 flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
-(cd tests/fuzz && CARGO_TARGET_DIR=$target_dir RUSTFLAGS=$flags "$CARGO" build --release --locked --target "$host")
+(cd tests/fuzz && CARGO_TARGET_DIR=$target_dir RUSTFLAGS=$flags "$CARGO" build --release --target "$host")
 fuzz=$target_dir/$host/release/fuzz
 
 if [ $# -gt 0 ]; then targets=("$@"); else mapfile -t targets < <(FUZZ_TARGET=list "$fuzz" -runs=0 2>/dev/null); fi

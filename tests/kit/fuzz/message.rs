@@ -112,7 +112,10 @@ fn answer(request: &Message, status: u16) {
         if let Ok(call_id) = request.call_id() {
             assert_eq!(response.call_id(), Ok(call_id));
         }
-        assert_eq!(response.vias().count(), request.vias().count());
+        // A NUL becomes a space, so a Via that could not be read may be another afterwards.
+        if request.vias().all(|via| via.is_ok()) {
+            assert_eq!(response.vias().count(), request.vias().count());
+        }
         if let (Ok(stamped), Ok(via)) = (response.via(), request.via()) {
             assert_eq!(stamped.branch(), via.branch());
             assert!(via.rport().is_none() || stamped.rport() == Some(Some(40_123)));
