@@ -1,7 +1,7 @@
 //! One binding: a device's Contact, the flow it came by and how it is called (RFC 3261 §10, RFC 5626 §6).
 
 use crate::outbound::Pinging;
-use sip::Uri;
+use sip::{Target, Uri};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,6 +25,19 @@ pub enum Reach {
     },
     /// Not before it comes back: its connection is gone and it cannot be dialled.
     Gone,
+}
+
+impl Reach {
+    /// Where a request to the device goes; `None` when it cannot be called.
+    pub const fn target(self) -> Option<Target> {
+        match self {
+            Reach::Flow(flow) => Some(Target::Flow(flow)),
+            Reach::Dial { transport, listener, local, remote } => {
+                Some(Target::Dial { transport, listener, local, remote })
+            }
+            Reach::Gone => None,
+        }
+    }
 }
 
 /// A device as others see it: to call it, and for `phones`.

@@ -6,7 +6,7 @@ use crate::need::Need;
 use crate::switch::{Incoming, Switch};
 use crate::whose::Whose;
 use bytes::Bytes;
-use registrar::{Reach, User};
+use registrar::User;
 use sip::{ClientTxn, HeaderName, Message, MessageBuilder, Outgoing, ServerTxn, Target, Uri};
 use std::collections::HashMap;
 use words::{Party, Time};
@@ -103,13 +103,7 @@ impl Switch {
         let devices = self.registrar.lookup(user.id, now).filter(|_| user.enabled);
         devices
             .filter_map(|device| {
-                let target = match device.reach {
-                    Reach::Flow(flow) => Target::Flow(flow),
-                    Reach::Dial { transport, listener, local, remote } => {
-                        Target::Dial { transport, listener, local, remote }
-                    }
-                    Reach::Gone => return None,
-                };
+                let target = device.reach.target()?;
                 let mut builder = MessageBuilder::request("MESSAGE", device.contact);
                 for hop in device.path {
                     builder.push_header(HeaderName::Route, hop);

@@ -8,7 +8,6 @@ use crate::need::Need;
 use crate::switch::{Switch, Waiter};
 use b2bua::{DialTarget, Step};
 use media::command::Sound;
-use registrar::Reach;
 use sip::{Scheme, Target, Uri};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -151,13 +150,7 @@ impl Switch {
         let mut targets = Vec::new();
         for (place, user) in users.iter().filter(|user| user.enabled).enumerate() {
             for device in self.registrar.lookup(user.id, now) {
-                let target = match device.reach {
-                    Reach::Flow(flow) => Target::Flow(flow),
-                    Reach::Dial { transport, listener, local, remote } => {
-                        Target::Dial { transport, listener, local, remote }
-                    }
-                    Reach::Gone => continue,
-                };
+                let Some(target) = device.reach.target() else { continue };
                 targets.push(DialTarget {
                     to: Party {
                         number: Pii::new(user.extension.as_str()),

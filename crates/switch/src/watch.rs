@@ -239,13 +239,7 @@ impl Switch {
     /// for, as phones have come to expect it. Whether there is any.
     pub(crate) fn check_sync(&mut self, user: UserId, reboot: bool, now: Time) -> bool {
         let devices = self.registrar.lookup(user, now).filter_map(|device| {
-            let target = match device.reach {
-                Reach::Flow(flow) => Target::Flow(flow),
-                Reach::Dial { transport, listener, local, remote } => {
-                    Target::Dial { transport, listener, local, remote }
-                }
-                Reach::Gone => return None,
-            };
+            let target = device.reach.target()?;
             Some((device.contact.to_owned(), device.path.to_vec(), device.flow, target))
         });
         let devices: Vec<_> = devices.collect();
