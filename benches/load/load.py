@@ -49,7 +49,7 @@ def arguments():
     p.add_argument('--connections', type=int, default=10000, help='idle-tcp: how many')
     p.add_argument('--seconds', type=int, default=600, help='soak: how long')
     p.add_argument('--rate', type=int, default=500, help='soak: calls/s')
-    p.add_argument('--share', type=float, default=0.2, help='overload: the share of one core that the server gets, so that SIPp can offer more than it carries')
+    p.add_argument('--share', type=float, default=0.14, help='overload: the share of one core that the server gets, so that SIPp can offer more than it carries')
     p.add_argument('--size-mb', type=int, default=48, help='disk-full: the size of the disk')
     p.add_argument('--no-results', action='store_true', help='append nothing to RESULTS.md')
     p.add_argument('--json', help='a file for the figures')

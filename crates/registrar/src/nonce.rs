@@ -17,6 +17,10 @@ impl NonceId {
     fn issued(self) -> Time {
         Time::from_millis(self.0 >> COUNTER_BITS)
     }
+
+    fn is_good(self, now: Time) -> bool {
+        now.since(self.issued()) <= NONCE_LIFETIME
+    }
 }
 
 /// Makes and reads nonces: id and a MAC over the id and the address it was given to.
@@ -55,7 +59,7 @@ impl Mint {
         // One comparison of two words: its time does not depend on where they differ.
         let ours = self.tag(id, source) == tag;
         let id = NonceId(id);
-        (ours && now.since(id.issued()) <= NONCE_LIFETIME).then_some(id)
+        (ours && id.is_good(now)).then_some(id)
     }
 
     fn tag(&self, id: u64, source: IpAddr) -> u64 {
@@ -110,7 +114,7 @@ impl Spent {
         if let Some(uses) = self.old.remove(&user) {
             self.young.insert(user, uses);
         }
-        self.young.entry(user).or_default().spend(nonce.0, count)
+        self.young.entry(user).or_default().spend(nonce, count, now)
     }
 
     /// What a user used before no longer matters: its password is another one.
@@ -137,9 +141,13 @@ impl Spent {
 }
 
 impl Uses {
-    fn spend(&mut self, id: u64, count: u32) -> bool {
+    fn spend(&mut self, NonceId(id): NonceId, count: u32, now: Time) -> bool {
         if let Some(found) = self.nonces.iter_mut().find(|used| used.id == id) {
             return found.spend(count);
+        }
+        if self.nonces.len() == self.nonces.capacity() {
+            // Those that Mint reads no more need no memory; room is made for more than one.
+            self.nonces.retain(|used| NonceId(used.id).is_good(now));
         }
         if id <= self.floor || count == 0 {
             return false;
@@ -215,6 +223,18 @@ mod tests {
 
     fn at(seconds: u64) -> Time {
         Time::from_millis(seconds * 1_000)
+    }
+
+    #[test]
+    fn nonces_that_are_read_no_more_take_no_memory() {
+        let mut spent = Spent::new(at(0));
+        for second in (20..7_200).step_by(20) {
+            let nonce = NonceId(at(second).as_millis() << COUNTER_BITS);
+            assert!(spent.spend(ANN, nonce, 1, at(second)));
+        }
+        let uses = spent.young.get(&ANN).unwrap();
+        assert!(uses.nonces.capacity() <= 32, "{}", uses.nonces.capacity());
+        assert!(!spent.spend(ANN, NonceId(at(7_180).as_millis() << COUNTER_BITS), 1, at(7_190)));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use config::{Advertised, EndpointConfig, EndpointLimits};
 pub use event::{ClientTxn, Event, Output, ServerTxn, Target};
 
 use crate::error::Refused;
-use crate::msg::{HeaderName, Message, MessageBuilder, Method, Outgoing, ParseError};
+use crate::msg::{Glance, HeaderName, Message, MessageBuilder, Method, Outgoing, ParseError};
 use crate::txn::key::{Branch, ends_stateless};
 use bytes::Bytes;
 use client::Clients;
@@ -91,7 +91,13 @@ impl Endpoint {
     /// [`Refused`] says why it became no event; what has an answer was answered.
     pub fn handle_message(&mut self, flow: Flow, bytes: Bytes, now: Time) -> Result<(), Refused> {
         if ends_stateless(&bytes) {
-            return Ok(());
+            return Err(Refused::Forgotten);
+        }
+        if self.busy.is_some()
+            && let Some(seen) = Glance::at(&bytes)
+            && let Some(done) = self.refuse_at_sight(&seen, flow, now)
+        {
+            return done;
         }
         let message = Message::parse(bytes).map_err(|error| self.refuse_malformed(error, flow))?;
         if message.is_request() {
@@ -246,6 +252,20 @@ impl Endpoint {
         self.shared.sent_by(flow.transport, flow.listener, flow.local)
     }
 
+    /// New work while there is too much already: 503, and not a step more than that takes. `None` when it has to be
+    /// read after all.
+    fn refuse_at_sight(&mut self, seen: &Glance<'_>, flow: Flow, now: Time) -> Option<Result<(), Refused>> {
+        let key = self.shared.keyring.transaction_at_sight(seen)?;
+        if self.servers.absorb(&mut self.shared, key, now) {
+            return Some(Ok(()));
+        }
+        let tag = self.shared.keyring.stateless_tag_of(seen.vias[0], seen.call_id, seen.from);
+        let answer = self.signed(MessageBuilder::response_at_sight(seen, &flow, 503, tag.as_str()));
+        let to = reply_flow(&seen.via, flow, self.shared.config.force_rport);
+        self.shared.transmit(to, self.with_retry_after(answer).finish());
+        Some(Err(Refused::Busy))
+    }
+
     fn handle_request(&mut self, message: Message, flow: Flow, now: Time) -> Result<(), Refused> {
         let via = message.via().map_err(|error| Refused::BadHeader(error.into()));
         let via = via.inspect_err(|refused| self.refuse(&message, flow, refused))?;
@@ -347,10 +367,8 @@ impl Endpoint {
         let Some(status) = refused.status() else { return };
         let reason = if let Refused::BadHeader(error) = refused { error.reason() } else { "" };
         let mut answer = self.stateless(request, status, reason, None);
-        let retry_after_s = self.shared.config.limits.retry_after_s;
-        let told = self.busy != Some(RetryAfter::Withheld);
-        if matches!(refused, Refused::Full | Refused::Busy) && told && retry_after_s > 0 {
-            answer = answer.header_number(HeaderName::RetryAfter, retry_after_s);
+        if matches!(refused, Refused::Full | Refused::Busy) {
+            answer = self.with_retry_after(answer);
         }
         self.send_response_statelessly(request, flow, answer.into());
     }
@@ -358,11 +376,20 @@ impl Endpoint {
     /// An answer whose To tag, unless it is given, is the same each time (RFC 3261 §8.2.7).
     fn stateless(&self, request: &Message, status: u16, reason: &str, tag: Option<&str>) -> MessageBuilder {
         let own = self.shared.keyring.stateless_tag(request);
-        let mut answer = MessageBuilder::response(request, status, reason, tag.or(Some(own.as_str())));
+        self.signed(MessageBuilder::response(request, status, reason, tag.or(Some(own.as_str()))))
+    }
+
+    fn signed(&self, mut answer: MessageBuilder) -> MessageBuilder {
         if !self.shared.config.server.is_empty() {
             answer.push_header(HeaderName::Server, &self.shared.config.server);
         }
         answer
+    }
+
+    fn with_retry_after(&self, answer: MessageBuilder) -> MessageBuilder {
+        let retry_after_s = self.shared.config.limits.retry_after_s;
+        let told = self.busy != Some(RetryAfter::Withheld) && retry_after_s > 0;
+        if told { answer.header_number(HeaderName::RetryAfter, retry_after_s) } else { answer }
     }
 }
 

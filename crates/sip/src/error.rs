@@ -21,6 +21,9 @@ pub enum Refused {
     /// A CANCEL for nothing that could be cancelled (RFC 3261 §9.2).
     #[error("a CANCEL for no transaction")]
     NothingToCancel,
+    /// An ACK to an answer that nobody remembers (RFC 3261 §8.2.7): it ends there.
+    #[error("an ACK to a refusal without a memory")]
+    Forgotten,
     /// The same request on a second way (RFC 3261 §8.2.2.2).
     #[error("a merged request")]
     Merged,
@@ -41,7 +44,7 @@ impl Refused {
         match self {
             Refused::Malformed(error) => error.salvage().map(|_| error.status()),
             Refused::BadHeader(_) => Some(400),
-            Refused::NotOurs | Refused::Stray => None,
+            Refused::NotOurs | Refused::Stray | Refused::Forgotten => None,
             Refused::NothingToCancel => Some(481),
             Refused::Merged => Some(482),
             Refused::TooManyHops => Some(483),

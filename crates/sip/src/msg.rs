@@ -1,6 +1,7 @@
 //! A message: start line, headers, body.
 
 mod extension;
+mod glance;
 mod header;
 pub(crate) mod lex;
 mod method;
@@ -12,6 +13,7 @@ mod refer;
 mod uri;
 
 pub use extension::{RAck, Refresher, SessionExpires};
+pub(crate) use glance::Glance;
 pub use header::{CSeq, Contact, HeaderError, NameAddr, ParamIter, Params, Via};
 pub use method::{Method, reason_phrase};
 pub use name::HeaderName;

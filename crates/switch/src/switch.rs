@@ -241,7 +241,7 @@ impl Switch {
     /// Takes one input in. Poll until [`Output::Timeout`] afterwards.
     pub fn handle(&mut self, input: Input, now: Time) {
         match input {
-            Input::Message { flow, bytes } => self.handle_message(flow, bytes, now),
+            Input::Message { flow, bytes } => return self.handle_message(flow, bytes, now),
             Input::Connected { id, flow } => self.endpoint.handle_connected(id, flow.ok_or(()), now),
             Input::FlowClosed { connection } => self.handle_flow_closed(connection, now),
             Input::SendFailed { flow } => self.endpoint.handle_send_failed(&flow, now),
@@ -358,10 +358,13 @@ impl Switch {
             self.endpoint.refuse_new(Some(if trunk { RetryAfter::Withheld } else { RetryAfter::Told }));
         }
         match self.endpoint.handle_message(flow, bytes, now) {
-            Ok(()) => {}
+            Ok(()) => return self.settle(now),
             Err(Refused::Busy) => self.counters.calls_refused += 1,
+            Err(Refused::Forgotten) => {}
             Err(_) => self.counters.refused_messages += 1,
         }
+        // What was refused moved nothing: there is at most its answer.
+        self.settle_endpoint(now);
     }
 
     fn handle_flow_closed(&mut self, connection: ConnectionId, now: Time) {

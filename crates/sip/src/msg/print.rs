@@ -1,6 +1,7 @@
 //! Values to bytes.
 
 use super::Message;
+use super::glance::Glance;
 use super::header::Via;
 use super::lex::find_near;
 use super::method::reason_phrase;
@@ -49,12 +50,7 @@ impl MessageBuilder {
     /// A response: all Via, From, To, Call-ID and CSeq of the request (RFC 3261 §8.2.6.2). `to_tag` is added where
     /// the request's To has none. An empty `reason` is the standard one.
     pub fn response(request: &Message, status: u16, reason: &str, to_tag: Option<&str>) -> Self {
-        let mut builder = MessageBuilder::empty(ROOM_BYTES);
-        builder.out.extend_from_slice(b"SIP/2.0 ");
-        builder.push_number(u32::from(status));
-        builder.out.push(b' ');
-        builder.push(if reason.is_empty() { reason_phrase(status) } else { reason });
-        builder.end_start_line(b"\r\n");
+        let mut builder = MessageBuilder::status(status, reason);
         for via in request.header_bytes(HeaderName::Via) {
             builder.push_value(HeaderName::Via, via);
             let end = builder.out.len() - 2;
@@ -62,17 +58,48 @@ impl MessageBuilder {
         }
         builder.push_copy(request, HeaderName::From);
         if let Some(to) = request.header_bytes(HeaderName::To).next() {
-            builder.push_value(HeaderName::To, to);
-            if let Some(tag) = to_tag.filter(|_| request.to_tag().is_none()) {
-                builder.out.truncate(builder.out.len() - 2);
-                builder.out.extend_from_slice(b";tag=");
-                builder.push(tag);
-                builder.end_line();
-            }
+            builder.push_to(to, to_tag.filter(|_| request.to_tag().is_none()));
         }
         builder.push_copy(request, HeaderName::CallId);
         builder.push_copy(request, HeaderName::CSeq);
         builder
+    }
+
+    /// As [`MessageBuilder::response_via`], to a request that was only looked at.
+    pub(crate) fn response_at_sight(request: &Glance<'_>, flow: &Flow, status: u16, to_tag: &str) -> Self {
+        let mut builder = MessageBuilder::status(status, "");
+        let mut stamped = SmallVec::new();
+        let first =
+            if stamp(request.top, &request.via, flow, &mut stamped) { &stamped } else { request.top.as_bytes() };
+        builder.push_value(HeaderName::Via, first);
+        for via in &request.vias[1..] {
+            builder.push_value(HeaderName::Via, via);
+        }
+        builder.push_value(HeaderName::From, request.from);
+        builder.push_to(request.to, Some(to_tag));
+        builder.push_value(HeaderName::CallId, request.call_id);
+        builder.push_value(HeaderName::CSeq, request.cseq);
+        builder
+    }
+
+    fn status(status: u16, reason: &str) -> Self {
+        let mut builder = MessageBuilder::empty(ROOM_BYTES);
+        builder.out.extend_from_slice(b"SIP/2.0 ");
+        builder.push_number(u32::from(status));
+        builder.out.push(b' ');
+        builder.push(if reason.is_empty() { reason_phrase(status) } else { reason });
+        builder.end_start_line(b"\r\n");
+        builder
+    }
+
+    fn push_to(&mut self, to: &[u8], tag: Option<&str>) {
+        self.push_value(HeaderName::To, to);
+        if let Some(tag) = tag {
+            self.out.truncate(self.out.len() - 2);
+            self.out.extend_from_slice(b";tag=");
+            self.push(tag);
+            self.end_line();
+        }
     }
 
     /// In a response: writes into the topmost Via where the request really came from (RFC 3261 §18.2.1, RFC 3581 §4).
@@ -80,40 +107,10 @@ impl MessageBuilder {
         let Some((at, end)) = self.via.take() else { return self };
         let Ok(value) = std::str::from_utf8(&self.out[at..end]) else { return self };
         let Ok((via, first_end)) = Via::parse_prefix(value) else { return self };
-        let remote = flow.remote.ip().to_canonical();
-        // Nothing before the parameters can have a semicolon.
-        let sent_by = &value[..find_near(&value.as_bytes()[..first_end], b';').unwrap_or(first_end)];
-        let mut stamped: SmallVec<[u8; 256]> = SmallVec::from_slice(sent_by.trim_ascii_end().as_bytes());
-        let (mut wants_port, mut was_received) = (false, false);
-        let mut params = via.params.iter();
-        while let Some(param) = params.next_raw() {
-            let param = param.as_bytes();
-            let name = param.split(|byte| matches!(byte, b'=' | b' ' | b'\t')).next().unwrap_or(param);
-            if name.eq_ignore_ascii_case(b"rport") {
-                wants_port = true;
-            } else if name.eq_ignore_ascii_case(b"received") {
-                was_received = true;
-            } else {
-                stamped.push(b';');
-                stamped.extend_from_slice(param);
-            }
+        let mut stamped = SmallVec::new();
+        if stamp(&value[..first_end], &via, flow, &mut stamped) {
+            self.replace(at, at + first_end, &stamped);
         }
-        let differs = wants_port || via.host_ip().map(|ip| ip.to_canonical()) != Some(remote);
-        if !differs && !was_received {
-            return self;
-        }
-        if differs {
-            stamped.extend_from_slice(b";received=");
-            match remote {
-                IpAddr::V4(ip) => push_ipv4(&mut stamped, ip),
-                IpAddr::V6(ip) => stamped.extend_from_slice(ip.to_string().as_bytes()),
-            }
-        }
-        if wants_port {
-            stamped.extend_from_slice(b";rport=");
-            stamped.extend_from_slice(Digits::of(u32::from(flow.remote.port())).as_bytes());
-        }
-        self.replace(at, at + first_end, &stamped);
         self
     }
 
@@ -295,6 +292,41 @@ impl MessageBuilder {
         self.out.truncate(moved + (tail - end));
         self.out[at..moved].copy_from_slice(new);
     }
+}
+
+/// Writes a Via with where the request really came from; `false` when it says so already.
+fn stamp(value: &str, via: &Via<'_>, flow: &Flow, stamped: &mut SmallVec<[u8; 256]>) -> bool {
+    let remote = flow.remote.ip().to_canonical();
+    // Nothing before the parameters can have a semicolon.
+    let sent_by = &value[..find_near(value.as_bytes(), b';').unwrap_or(value.len())];
+    stamped.extend_from_slice(sent_by.trim_ascii_end().as_bytes());
+    let (mut wants_port, mut was_received) = (false, false);
+    let mut params = via.params.iter();
+    while let Some(param) = params.next_raw() {
+        let param = param.as_bytes();
+        let name = param.split(|byte| matches!(byte, b'=' | b' ' | b'\t')).next().unwrap_or(param);
+        if name.eq_ignore_ascii_case(b"rport") {
+            wants_port = true;
+        } else if name.eq_ignore_ascii_case(b"received") {
+            was_received = true;
+        } else {
+            stamped.push(b';');
+            stamped.extend_from_slice(param);
+        }
+    }
+    let differs = wants_port || via.host_ip().map(|ip| ip.to_canonical()) != Some(remote);
+    if differs {
+        stamped.extend_from_slice(b";received=");
+        match remote {
+            IpAddr::V4(ip) => push_ipv4(stamped, ip),
+            IpAddr::V6(ip) => stamped.extend_from_slice(ip.to_string().as_bytes()),
+        }
+    }
+    if wants_port {
+        stamped.extend_from_slice(b";rport=");
+        stamped.extend_from_slice(Digits::of(u32::from(flow.remote.port())).as_bytes());
+    }
+    differs || was_received
 }
 
 /// A number in decimal digits, without an allocation.

@@ -4,7 +4,7 @@
 //! two requests meet, and chance will not. Answers are found by our own branch, which carries the place of its
 //! transaction and 64 random bits that prove it.
 
-use crate::msg::{HeaderName, Message, Method, Via};
+use crate::msg::{Glance, HeaderName, Message, Method, Via};
 use std::hash::{BuildHasherDefault, Hasher};
 use words::ShardId;
 
@@ -27,11 +27,7 @@ impl Keyring {
     /// ACK belongs to its INVITE, and a CANCEL asks for the INVITE that it ends.
     pub(crate) fn transaction(&self, request: &Message, via: &Via<'_>, method: Method) -> Key {
         let mut hash = Sip::new(self.k0, self.k1);
-        if let Some(branch) = via.branch().filter(|branch| has_cookie(branch)) {
-            hash.part(branch.as_bytes());
-            hash.part_ignoring_case(via.host.as_bytes());
-            hash.word(u64::from(via.port.unwrap_or(0)));
-        } else {
+        if !hash.branch(via) {
             // RFC 2543. The To tag is left out, as the ACK has one that the INVITE had not.
             hash.part(request.request_uri().as_bytes());
             hash.part(request.from_tag().unwrap_or("").as_bytes());
@@ -41,6 +37,14 @@ impl Keyring {
         }
         hash.method(method, request);
         hash.finish()
+    }
+
+    /// [`Keyring::transaction`] of a request that was only looked at; `None` when its branch is RFC 2543's.
+    pub(crate) fn transaction_at_sight(&self, request: &Glance<'_>) -> Option<Key> {
+        let mut hash = Sip::new(self.k0, self.k1);
+        let named = hash.branch(&request.via);
+        hash.word(request.method as u64);
+        named.then(|| hash.finish())
     }
 
     /// What a merged request has in common with the one before it (RFC 3261 §8.2.2.2).
@@ -55,11 +59,17 @@ impl Keyring {
 
     /// A To tag that the same request always gets (RFC 3261 §8.2.7).
     pub(crate) fn stateless_tag(&self, request: &Message) -> Hex<18> {
+        let [via, call_id, from] =
+            [HeaderName::Via, HeaderName::CallId, HeaderName::From].map(|name| value(request, name));
+        self.stateless_tag_of(via, call_id, from)
+    }
+
+    /// [`Keyring::stateless_tag`] of the values of the topmost Via line, Call-ID and From.
+    pub(crate) fn stateless_tag_of(&self, via: &[u8], call_id: &[u8], from: &[u8]) -> Hex<18> {
         let mut hash = Sip::new(!self.k0, self.k1);
-        hash.part(value(request, HeaderName::Via));
-        hash.part(value(request, HeaderName::CallId));
-        hash.part(value(request, HeaderName::From));
-        hash.word(u64::from(request.cseq().map_or(0, |cseq| cseq.number)));
+        hash.part(via);
+        hash.part(call_id);
+        hash.part(from);
         let mut tag = Hex([0; 18]);
         tag.0[..2].copy_from_slice(STATELESS);
         write_hex(&mut tag.0[2..], hash.finish() as u64);
@@ -222,6 +232,15 @@ impl Sip {
         last[..rest.len()].copy_from_slice(rest);
         self.word(fold(u64::from_le_bytes(last)));
         self.word(bytes.len() as u64);
+    }
+
+    /// What RFC 3261 §17.2.3 compares of a Via; `false` when its branch is RFC 2543's.
+    fn branch(&mut self, via: &Via<'_>) -> bool {
+        let Some(branch) = via.branch().filter(|branch| has_cookie(branch)) else { return false };
+        self.part(branch.as_bytes());
+        self.part_ignoring_case(via.host.as_bytes());
+        self.word(u64::from(via.port.unwrap_or(0)));
+        true
     }
 
     fn method(&mut self, method: Method, request: &Message) {

@@ -120,3 +120,40 @@ fn an_ack_to_nothing_goes_up() {
     assert_eq!(bed.told(), ["0 ACK"]);
     assert!(bed.sent().is_empty());
 }
+
+#[test]
+fn a_busy_endpoint_refuses_new_work_without_a_memory() {
+    let config = EndpointConfig { server: "Crosspoint".to_owned(), ..EndpointConfig::default() };
+    let mut bed = Bed::with(config);
+    bed.receive(udp(), &text("INVITE", "z9hG4bK1", "")).unwrap();
+    bed.respond(486);
+    bed.endpoint.refuse_new(Some(RetryAfter::Told));
+    let kept = bed.endpoint.transactions();
+    for method in ["INVITE", "REGISTER", "SUBSCRIBE", "PUBLISH", "MESSAGE"] {
+        let plain = text(method, "z9hG4bK2", "Subject: x\n");
+        // A folded line is left to the parser; the answer is the same.
+        for request in [plain.clone(), plain.replace("Subject: x", "Subject:\n x")] {
+            assert!(matches!(bed.receive(udp(), &request), Err(Refused::Busy)));
+        }
+        let [(.., first), (.., second)] = &bed.sent[bed.sent.len() - 2..] else { panic!() };
+        assert_eq!(first.bytes(), second.bytes());
+        assert_eq!((first.status(), first.header(HeaderName::RetryAfter)), (503, Some("5")));
+        assert_eq!(
+            first.header(HeaderName::Via),
+            Some("SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK2;received=192.0.2.9;rport=5070")
+        );
+        let ack =
+            text("ACK", "z9hG4bK2", "").replace("<sip:b@h>", &format!("<sip:b@h>;tag={}", first.to_tag().unwrap()));
+        assert!(matches!(bed.receive(udp(), &ack), Err(Refused::Forgotten)));
+    }
+    assert_eq!(bed.endpoint.transactions(), kept);
+    // What is under way goes on: the known request again, and one inside a dialog.
+    let before = bed.sent.len();
+    bed.receive(udp(), &text("INVITE", "z9hG4bK1", "")).unwrap();
+    assert_eq!(bed.sent[before].2.status(), 486);
+    bed.receive(udp(), &text("INVITE", "z9hG4bK3", "").replace("<sip:b@h>", "<sip:b@h>;tag=us")).unwrap();
+    assert_eq!(bed.told(), ["0 INVITE", "0 INVITE"]);
+    bed.endpoint.refuse_new(Some(RetryAfter::Withheld));
+    assert!(bed.receive(udp(), &text("INVITE", "z9hG4bK4", "")).is_err());
+    assert_eq!(bed.sent.last().unwrap().2.header(HeaderName::RetryAfter), None);
+}
