@@ -8,6 +8,7 @@ BUILD_PACKAGES := gcc libc6-dev make pkg-config
 TEST_PACKAGES := sip-tester baresip sox iproute2 python3 procps
 LOAD_PACKAGES := kamailio rtpengine-daemon
 FUZZ_PACKAGES := g++
+BPF_PACKAGES := clang linux-libc-dev
 
 # $(call install,PACKAGES): installs the Debian packages that are missing, and asks the network only then.
 define install
@@ -16,7 +17,7 @@ define install
 	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: run test check sim fuzz soak bench load setup setup-test setup-load
+.PHONY: run test check bpf sim fuzz soak bench load setup setup-test setup-load
 
 setup:
 	$(call install,$(BUILD_PACKAGES))
@@ -44,6 +45,11 @@ check: setup
 test: setup-test check
 	$(CARGO) build --locked -p crosspoint
 	$(CARGO) test --workspace --locked
+
+# Makes the object of the kernel tier that is checked in, for machines without clang. After each change of its source.
+bpf:
+	$(call install,$(BPF_PACKAGES))
+	crates/net/bpf/build.sh relay.bpf.o
 
 # The simulations alone: SEED=7 make sim replays one.
 sim: setup

@@ -3,6 +3,7 @@
 
 mod layers;
 mod licences;
+mod object;
 mod purity;
 mod rfc;
 mod source;

@@ -34,6 +34,7 @@ pub mod dtmf;
 pub mod offer;
 pub mod ports;
 pub mod renew;
+pub mod rewrite;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

@@ -6,6 +6,29 @@ use words::Time;
 /// The fastest clock that is believed. Video has 90,000. Units: Hz.
 pub const CLOCK_MAX_HZ: u32 = 1_000_000;
 
+/// What [`ReceiveStats`] knows, to be carried on by whoever counts in its place and taken back from there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reception {
+    /// The sender of the present stream.
+    pub ssrc: u32,
+    /// Its first sequence number.
+    pub base: u32,
+    /// Its highest sequence number, with cycles.
+    pub highest: u32,
+    /// What would follow the last packet that was too far off to believe; `u32::MAX` for none.
+    pub expected_after_jump: u32,
+    /// Its packets.
+    pub received: u32,
+    /// Interarrival jitter. Units: ticks, times 16.
+    pub jitter_x16: u32,
+    /// Transit of the last packet whose timestamp counted.
+    pub transit: u32,
+    /// Whether there was one.
+    pub has_transit: bool,
+    /// Packets lost by streams before the present one.
+    pub lost_before: u64,
+}
+
 /// Figures of one direction.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiveStats {
@@ -73,6 +96,33 @@ impl ReceiveStats {
     /// Interarrival jitter. Units: microseconds.
     pub fn jitter_us(&self) -> u64 {
         u64::from(self.jitter_x16) * 1_000_000 / 16 / u64::from(self.clock_hz)
+    }
+
+    /// What it knows at this moment.
+    pub fn reception(&self) -> Reception {
+        Reception {
+            ssrc: self.ssrc,
+            base: self.base,
+            highest: self.highest,
+            expected_after_jump: self.expected_after_jump,
+            received: self.received,
+            jitter_x16: self.jitter_x16,
+            transit: self.transit,
+            has_transit: self.has_transit,
+            lost_before: self.lost_before,
+        }
+    }
+
+    /// Goes on from what somebody else counted in the meantime. An interval of [`ReceiveStats::report`] that began in a
+    /// stream which ended there begins anew.
+    pub fn resume(&mut self, from: &Reception) {
+        if from.ssrc != self.ssrc || from.base != self.base || from.lost_before != self.lost_before {
+            (self.reported_expected, self.reported_received) = (0, 0);
+        }
+        (self.ssrc, self.base, self.highest) = (from.ssrc, from.base, from.highest);
+        (self.expected_after_jump, self.received) = (from.expected_after_jump, from.received);
+        (self.jitter_x16, self.transit, self.has_transit) = (from.jitter_x16, from.transit, from.has_transit);
+        self.lost_before = from.lost_before;
     }
 
     /// The block for a report about this stream (RFC 3550 §6.4.1), and the begin of the next interval of its fraction.
@@ -169,6 +219,25 @@ mod tests {
         hear(&mut stats, [14, 12, 13, 10, 17]);
         assert_eq!(stats.lost(), 3);
         assert_eq!(stats.report().highest_sequence, 0x1_0011);
+    }
+
+    #[test]
+    fn what_somebody_else_counts_in_between_makes_no_difference() {
+        let (mut whole, mut here, mut there) =
+            (ReceiveStats::new(8_000), ReceiveStats::new(8_000), ReceiveStats::new(8_000));
+        for n in 0..400u16 {
+            let (ssrc, sequence) = (1 + u32::from(n / 300), n * 3 / 2);
+            let now = Time::from_millis(u64::from(n) * 20 + u64::from(n % 7));
+            let by = if n / 50 % 2 == 0 { &mut here } else { &mut there };
+            by.packet(ssrc, sequence, Some(u32::from(n) * 160), now);
+            whole.packet(ssrc, sequence, Some(u32::from(n) * 160), now);
+            if n % 50 == 49 {
+                let (from, to) = if n / 50 % 2 == 0 { (&here, &mut there) } else { (&there, &mut here) };
+                to.resume(&from.reception());
+            }
+        }
+        assert_eq!((here.lost(), here.jitter_us()), (whole.lost(), whole.jitter_us()));
+        assert_eq!(here.reception(), whole.reception());
     }
 
     #[test]

@@ -9,13 +9,16 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{ClockId, clock_nanosleep_absolute};
 use rustix::time::{Timespec, clock_gettime};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -68,6 +71,51 @@ pub(crate) fn readable(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
     // SAFETY: the socket owns its descriptor, gives the same one each time it is asked, and lives as long as the
     // registration that takes it.
     unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }.map_err(|error| error.into_parts().1)
+}
+
+/// Memory that this process shares with the kernel, as 64-bit words that either side may change at any time.
+pub(crate) struct SharedWords {
+    words: NonNull<AtomicU64>,
+    count: usize,
+}
+
+impl SharedWords {
+    /// Maps the first `count` words of what `of` stands for.
+    ///
+    /// # Errors
+    /// What the kernel says: not to be mapped, no memory.
+    #[expect(unsafe_code, reason = "mapped memory has no owner that the compiler knows")]
+    pub(crate) fn map(of: impl AsFd, count: usize) -> io::Result<Self> {
+        let (whole, shared) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+        // SAFETY: no address is asked for, so nothing that exists is mapped over; the kernel refuses a length that the
+        // object does not have.
+        let at = unsafe { mmap(std::ptr::null_mut(), count * size_of::<AtomicU64>(), whole, shared, of, 0) }?;
+        let words = NonNull::new(at.cast()).ok_or(Errno::NOMEM)?;
+        Ok(SharedWords { words, count })
+    }
+
+    /// The words.
+    #[expect(unsafe_code, reason = "mapped memory has no owner that the compiler knows")]
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: `map` got `count` words at a page's begin, which stay mapped until `drop`; any bytes make a word, and
+        // whoever else writes them does so in whole words or in parts of words that are read once it has finished.
+        unsafe { std::slice::from_raw_parts(self.words.as_ptr(), self.count) }
+    }
+}
+
+// SAFETY: the words are atomic, and the mapping belongs to the process.
+#[expect(unsafe_code, reason = "a pointer is neither Send nor Sync by itself")]
+unsafe impl Send for SharedWords {}
+// SAFETY: as above.
+#[expect(unsafe_code, reason = "a pointer is neither Send nor Sync by itself")]
+unsafe impl Sync for SharedWords {}
+
+impl Drop for SharedWords {
+    #[expect(unsafe_code, reason = "mapped memory has no owner that the compiler knows")]
+    fn drop(&mut self) {
+        // SAFETY: this is what `map` mapped, and no borrow of it outlives `self`.
+        let _ = unsafe { munmap(self.words.as_ptr().cast(), self.count * size_of::<AtomicU64>()) };
+    }
 }
 
 /// What `SO_MEMINFO` tells, and the place of the drops in it (`SK_MEMINFO_DROPS`).

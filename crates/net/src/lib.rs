@@ -24,13 +24,16 @@
 //! # });
 //! ```
 //!
-//! Limits: [`udp::SOCKETS`], [`stream::Limits`], [`ws::HEAD_BYTES`], [`tls::NAMES`], [`dns::ADDRESSES`].
+//! Limits: [`udp::SOCKETS`], [`stream::Limits`], [`ws::HEAD_BYTES`], [`tls::NAMES`], [`dns::ADDRESSES`], [`route::ENTRIES`],
+//! [`offload::Config`].
 
 pub mod batch;
 pub mod clock;
 pub mod dns;
 mod error;
 pub mod host;
+pub mod offload;
+pub mod route;
 pub mod stream;
 pub mod tls;
 pub mod udp;

@@ -1,0 +1,559 @@
+/* RTP of settled flows, forwarded where it arrives: at tc ingress (tcx or clsact), or in the driver (XDP, opt-in).
+ *
+ * User space installs a flow when both ends of a link are settled: a key in `places`, a record in `flows`. A packet stays
+ * here if it is RTP (RFC 3550) from that very source with one of the payload types of the description; addresses, ports
+ * and, where asked for, the RTP header are rewritten as a B2BUA does. STUN, DTLS, RTCP, telephone events, other sources
+ * and whatever else looks unusual goes on to the sockets, untouched.
+ *
+ * `flow.state` is the one word that both sides write: a packet adds itself to it first, and when the word says that the
+ * flow is off the packet goes on to the socket. So the figures that user space takes out of it are exact: each packet is
+ * counted either here or there.
+ *
+ * Only what <linux/bpf.h> promises to programmes is used, so one object fits all kernels: from 5.12 on (atomic add that
+ * gives the old value), with tcx from 6.6 on.
+ */
+#include <linux/bpf.h>
+
+#define SEC(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+#define BE16(x) __builtin_bswap16(x)
+#define BE32(x) __builtin_bswap32(x)
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the object is built for little-endian machines"
+#endif
+
+static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static __u64 (*bpf_ktime_get_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
+static long (*bpf_l4_csum_replace)(struct __sk_buff *skb, __u32 at, __u64 from, __u64 to, __u64 flags) =
+	(void *)BPF_FUNC_l4_csum_replace;
+static long (*bpf_skb_pull_data)(struct __sk_buff *skb, __u32 bytes) = (void *)BPF_FUNC_skb_pull_data;
+static long (*bpf_redirect_neigh)(__u32 interface, void *params, int bytes, __u64 flags) =
+	(void *)BPF_FUNC_redirect_neigh;
+static long (*bpf_redirect)(__u32 interface, __u64 flags) = (void *)BPF_FUNC_redirect;
+static long (*bpf_fib_lookup)(void *context, struct bpf_fib_lookup *params, int bytes, __u32 flags) =
+	(void *)BPF_FUNC_fib_lookup;
+
+/* Where a packet came to and came from. IPv4 is mapped into IPv6. All in network order. */
+struct key {
+	__u32 local[4];
+	__u32 remote[4];
+	__u16 local_port;
+	__u16 remote_port;
+};
+
+/* A flow. The order and sizes are those of `record.rs`. */
+struct flow {
+	/* OFF, packets (23 bits), bytes of UDP payload (40 bits) since user space last took them. */
+	__u64 state;
+	/* Packets whose figures below are complete, since the flow was installed. */
+	__u64 done;
+	/* When the last packet came. Units: nanoseconds of CLOCK_MONOTONIC. */
+	__u64 last;
+	/* Reception as RFC 3550 A.1, A.3 and A.8 have it; the rules are those of `media::stats`. */
+	__u64 lost_before;
+	__u32 stream;
+	__u32 base;
+	__u32 highest;
+	__u32 expected_after_jump;
+	__u32 received;
+	__u32 jitter_x16;
+	__u32 transit;
+	__u32 has_transit;
+	/* From here on written by user space alone, while nobody is sent here. */
+	struct key key;
+	__u32 source[4];
+	__u32 target[4];
+	__u16 source_port;
+	__u16 target_port;
+	/* Payload types that stay here, and those whose timestamps run at 8,000 Hz. */
+	__u64 types[2];
+	__u64 paced[2];
+	/* Where it goes out; 0: to a socket of this host. */
+	__u32 interface;
+	/* What the rewriting of addresses and of ports adds to a checksum. */
+	__u32 address_sum;
+	__u32 port_sum;
+	__u32 ssrc;
+	__u32 timestamp_added;
+	__u16 sequence_added;
+	__u8 rewrites;
+	__u8 payload_type;
+};
+
+/* Without tcx a programme outlives its process: it lets go when nobody has said for `patience` that somebody is there. */
+struct life {
+	__u64 beat;
+	__u64 patience;
+};
+
+struct map {
+	__u32 type;
+	__u32 key_size;
+	__u32 value_size;
+	__u32 max_entries;
+	__u32 map_flags;
+};
+
+struct map SEC("maps") places = { BPF_MAP_TYPE_HASH, sizeof(struct key), sizeof(__u32), 1024, 0 };
+struct map SEC("maps") flows = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct flow), 1024, BPF_F_MMAPABLE };
+struct map SEC("maps") lives = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct life), 1, 0 };
+
+#define OFF (1ULL << 63)
+#define PACKET (1ULL << 40)
+#define REWRITES_HEADER 1
+#define REWRITES_TYPE 2
+#define REWRITES_SSRC 4
+
+#define ETHERNET 14
+#define IPV4 20
+#define IPV6 40
+#define UDP 8
+#define RTP 12
+#define DATAGRAM_BYTES 2048
+#define PROTOCOL_UDP 17
+#define EXPEDITED_FORWARDING (46 << 2)
+#define HOP_LIMIT 64
+#define NO_JUMP 0xffffffff
+#define DROPOUT_MAX 3000
+#define MISORDER_MAX 100
+#define CLOCK_HZ 8000
+#define NANOS_PER_TICK 125000
+
+/* What tc and XDP do with a packet that is not for us: the next programme, then the socket. */
+#define TC_NEXT -1
+#define TC_DELIVER 0
+
+struct ipv4 {
+	__u8 version_length;
+	__u8 tos;
+	__u16 length;
+	__u16 id;
+	__u16 fragment;
+	__u8 hops;
+	__u8 protocol;
+	__u16 check;
+	__u32 source;
+	__u32 target;
+};
+
+struct ipv6 {
+	__u8 version_class;
+	__u8 class_label;
+	__u16 label;
+	__u16 length;
+	__u8 protocol;
+	__u8 hops;
+	__u32 source[4];
+	__u32 target[4];
+};
+
+struct udp {
+	__u16 source;
+	__u16 target;
+	__u16 length;
+	__u16 check;
+};
+
+struct rtp {
+	__u8 first;
+	__u8 marker_type;
+	__u16 sequence;
+	__u32 timestamp;
+	__u32 ssrc;
+};
+
+/* What a look at a packet found out. */
+struct seen {
+	struct flow *flow;
+	/* Where UDP begins. */
+	__u32 udp_at;
+	__u32 is_ipv6;
+	__u16 sequence;
+	__u8 type;
+	__u32 timestamp;
+	__u32 ssrc;
+	__u32 payload_bytes;
+};
+
+/* Whether header, extension and padding fit, as `RtpView::parse` asks for it. */
+INLINE int is_rtp(struct rtp *rtp, __u32 bytes, void *end)
+{
+	__u32 at = RTP, padding = 0;
+
+	if (rtp->first >> 6 != 2 || bytes < RTP)
+		return 0;
+	if (rtp->first == 0x80)
+		return 1;
+	at += (rtp->first & 15) * 4;
+	if (rtp->first & 0x10) {
+		__u16 *words = (void *)rtp + at + 2;
+
+		if ((void *)(words + 1) > end || at + 4 > bytes)
+			return 0;
+		at += 4 + (__u32)BE16(*words) * 4;
+	}
+	if (rtp->first & 0x20) {
+		__u32 last = bytes - 1;
+		__u8 *byte = (void *)rtp + (last & (DATAGRAM_BYTES - 1));
+
+		if ((void *)(byte + 1) > end)
+			return 0;
+		padding = *byte ? *byte : 1;
+	}
+	return at + padding <= bytes;
+}
+
+/* Finds the flow of a packet; 0 when it is not for us. */
+INLINE int look(void *data, void *end, struct seen *seen)
+{
+	struct key key = {};
+	__u16 *kind = data + 12;
+	struct udp *udp;
+	struct rtp *rtp;
+	__u32 *place, index, bytes;
+	struct flow *flow;
+
+	if (data + ETHERNET + IPV4 + UDP + RTP > end)
+		return 0;
+	if (*kind == BE16(0x0800)) {
+		struct ipv4 *ip = data + ETHERNET;
+
+		/* No options, no fragments. */
+		if (ip->version_length != 0x45 || ip->protocol != PROTOCOL_UDP || ip->fragment & BE16(0x3fff))
+			return 0;
+		bytes = BE16(ip->length) - IPV4;
+		key.local[2] = key.remote[2] = BE32(0xffff);
+		key.local[3] = ip->target;
+		key.remote[3] = ip->source;
+		seen->udp_at = ETHERNET + IPV4;
+		seen->is_ipv6 = 0;
+		udp = data + ETHERNET + IPV4;
+	} else if (*kind == BE16(0x86dd)) {
+		struct ipv6 *ip = data + ETHERNET;
+
+		if (data + ETHERNET + IPV6 + UDP + RTP > end)
+			return 0;
+		if (ip->protocol != PROTOCOL_UDP)
+			return 0;
+		bytes = BE16(ip->length);
+		for (int n = 0; n < 4; n++) {
+			key.local[n] = ip->target[n];
+			key.remote[n] = ip->source[n];
+		}
+		seen->udp_at = ETHERNET + IPV6;
+		seen->is_ipv6 = 1;
+		udp = data + ETHERNET + IPV6;
+		/* RFC 8200 §8.1: it has a checksum. */
+		if (!udp->check)
+			return 0;
+	} else {
+		return 0;
+	}
+	rtp = (void *)(udp + 1);
+	/* First what tells RTP from all else, so that other traffic pays for no look into the map. */
+	if (BE16(udp->length) != bytes || bytes < UDP + RTP || bytes > UDP + DATAGRAM_BYTES || rtp->first >> 6 != 2)
+		return 0;
+	key.local_port = udp->target;
+	key.remote_port = udp->source;
+	place = bpf_map_lookup_elem(&places, &key);
+	if (!place)
+		return 0;
+	index = *place;
+	flow = bpf_map_lookup_elem(&flows, &index);
+	if (!flow)
+		return 0;
+	/* A place that was just given back may be another flow's already. */
+	for (int n = 0; n < 4; n++) {
+		if (flow->key.local[n] != key.local[n] || flow->key.remote[n] != key.remote[n])
+			return 0;
+	}
+	if (flow->key.local_port != key.local_port || flow->key.remote_port != key.remote_port)
+		return 0;
+	seen->type = rtp->marker_type & 0x7f;
+	if (!(flow->types[seen->type >> 6] >> (seen->type & 63) & 1) || !is_rtp(rtp, bytes - UDP, end))
+		return 0;
+	seen->flow = flow;
+	seen->sequence = BE16(rtp->sequence);
+	seen->timestamp = BE32(rtp->timestamp);
+	seen->ssrc = BE32(rtp->ssrc);
+	seen->payload_bytes = bytes - UDP;
+	return 1;
+}
+
+/* Takes a packet in; 0 when the flow is off. */
+INLINE int take(struct seen *seen)
+{
+	__u64 added = PACKET | seen->payload_bytes;
+
+	return !(__sync_fetch_and_add(&seen->flow->state, added) & OFF);
+}
+
+/* Whether the process that we belong to is there. */
+INLINE int is_alive(__u64 now)
+{
+	__u32 first = 0;
+	struct life *life = bpf_map_lookup_elem(&lives, &first);
+
+	return life && (!life->patience || now - life->beat < life->patience);
+}
+
+INLINE void restart(struct flow *flow, __u32 ssrc, __u16 sequence)
+{
+	__u32 expected = flow->received ? flow->highest - flow->base + 1 : 0;
+
+	if (expected > flow->received)
+		flow->lost_before += expected - flow->received;
+	flow->stream = ssrc;
+	flow->base = flow->highest = sequence;
+	flow->received = 1;
+	flow->expected_after_jump = NO_JUMP;
+	flow->has_transit = 0;
+}
+
+/* RFC 3550 A.1. */
+INLINE void count(struct flow *flow, struct seen *seen)
+{
+	__u16 ahead = seen->sequence - (__u16)flow->highest;
+
+	if (!flow->received || seen->ssrc != flow->stream) {
+		restart(flow, seen->ssrc, seen->sequence);
+		return;
+	}
+	if (ahead < DROPOUT_MAX) {
+		flow->highest += ahead;
+	} else if (ahead <= 0xffff - MISORDER_MAX) {
+		if (seen->sequence == flow->expected_after_jump) {
+			restart(flow, seen->ssrc, seen->sequence);
+			return;
+		}
+		flow->expected_after_jump = (__u16)(seen->sequence + 1);
+		return;
+	} else if ((__u32)(0xffff - ahead) >= flow->highest - flow->base) {
+		return;
+	}
+	if (flow->received != 0xffffffff)
+		flow->received++;
+}
+
+/* RFC 3550 A.8. */
+INLINE void time(struct flow *flow, struct seen *seen, __u64 now)
+{
+	__u32 transit = (__u32)(now / NANOS_PER_TICK) - seen->timestamp;
+	__s32 difference = transit - flow->transit;
+	__u32 had = flow->has_transit;
+
+	flow->transit = transit;
+	flow->has_transit = 1;
+	if (difference < 0)
+		difference = -difference;
+	if (!had || (__u32)difference > CLOCK_HZ)
+		return;
+	flow->jitter_x16 += difference - ((flow->jitter_x16 + 8) >> 4);
+}
+
+INLINE void note(struct seen *seen, __u64 now)
+{
+	struct flow *flow = seen->flow;
+
+	flow->last = now;
+	count(flow, seen);
+	if (flow->paced[seen->type >> 6] >> (seen->type & 63) & 1)
+		time(flow, seen, now);
+	/* The figures are whole before they are called so. */
+	__sync_fetch_and_add(&flow->done, 1);
+}
+
+INLINE __u32 fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (sum & 0xffffffff) + (sum >> 32);
+}
+
+INLINE __u16 fold16(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* The three words of an RTP header as they go out; gives what that adds to a checksum. */
+INLINE __u32 rewritten(struct flow *flow, struct seen *seen, struct rtp *out)
+{
+	__u32 *from = (void *)out;
+	__u64 sum = 0;
+
+	for (int n = 0; n < 3; n++)
+		sum += (__u32)~from[n];
+	if (flow->rewrites & REWRITES_TYPE)
+		out->marker_type = (out->marker_type & 0x80) | (flow->payload_type & 0x7f);
+	out->sequence = BE16((__u16)(seen->sequence + flow->sequence_added));
+	out->timestamp = BE32(seen->timestamp + flow->timestamp_added);
+	if (flow->rewrites & REWRITES_SSRC)
+		out->ssrc = flow->ssrc;
+	for (int n = 0; n < 3; n++)
+		sum += from[n];
+	return fold(sum);
+}
+
+/* Addresses, and what an end of its own puts into an IP header: a fresh hop limit, the mark of voice (RFC 3246). */
+INLINE void readdress4(struct ipv4 *ip, struct flow *flow)
+{
+	__u16 *words = (void *)ip;
+	__u32 sum = 0;
+
+	ip->tos = EXPEDITED_FORWARDING;
+	ip->hops = HOP_LIMIT;
+	ip->source = flow->source[3];
+	ip->target = flow->target[3];
+	ip->check = 0;
+	for (int n = 0; n < 10; n++)
+		sum += words[n];
+	ip->check = ~fold16(sum);
+}
+
+INLINE void readdress6(struct ipv6 *ip, struct flow *flow)
+{
+	ip->version_class = 0x60 | EXPEDITED_FORWARDING >> 4;
+	ip->class_label = (ip->class_label & 0x0f) | (EXPEDITED_FORWARDING & 0x0f) << 4;
+	ip->hops = HOP_LIMIT;
+	for (int n = 0; n < 4; n++) {
+		ip->source[n] = flow->source[n];
+		ip->target[n] = flow->target[n];
+	}
+}
+
+SEC("classifier") int crosspoint_tc(struct __sk_buff *skb)
+{
+	struct seen seen = {};
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct rtp header;
+	struct flow *flow;
+	struct udp *udp;
+	__u32 port_sum, at;
+	__u64 now;
+
+	if (skb->gso_size)
+		return TC_NEXT;
+	if (data + ETHERNET + IPV6 + UDP + RTP > end && skb->len >= ETHERNET + IPV4 + UDP + RTP) {
+		/* Some drivers leave the header in pages. */
+		__u32 wanted = ETHERNET + IPV6 + UDP + RTP;
+
+		if (bpf_skb_pull_data(skb, skb->len < wanted ? skb->len : wanted))
+			return TC_NEXT;
+		data = (void *)(long)skb->data;
+		end = (void *)(long)skb->data_end;
+	}
+	if (!look(data, end, &seen))
+		return TC_NEXT;
+	now = bpf_ktime_get_ns();
+	if (!is_alive(now) || !take(&seen))
+		return TC_NEXT;
+	note(&seen, now);
+	flow = seen.flow;
+	at = seen.is_ipv6 ? ETHERNET + IPV6 : ETHERNET + IPV4;
+	if (data + at + UDP + RTP > end)
+		return TC_NEXT;
+	port_sum = flow->port_sum;
+	header = *(struct rtp *)(data + at + UDP);
+	if (flow->rewrites)
+		port_sum = fold((__u64)port_sum + rewritten(flow, &seen, &header));
+	/* A checksum that is not reckoned yet holds the addresses only: the kernel tells the two apart. */
+	at += __builtin_offsetof(struct udp, check);
+	bpf_l4_csum_replace(skb, at, 0, flow->address_sum, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0);
+	bpf_l4_csum_replace(skb, at, 0, port_sum, BPF_F_MARK_MANGLED_0);
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	if (seen.is_ipv6) {
+		if (data + ETHERNET + IPV6 + UDP + RTP > end)
+			return TC_NEXT;
+		readdress6(data + ETHERNET, flow);
+		udp = data + ETHERNET + IPV6;
+	} else {
+		if (data + ETHERNET + IPV4 + UDP + RTP > end)
+			return TC_NEXT;
+		readdress4(data + ETHERNET, flow);
+		udp = data + ETHERNET + IPV4;
+	}
+	udp->source = flow->source_port;
+	udp->target = flow->target_port;
+	if (flow->rewrites)
+		*(struct rtp *)(udp + 1) = header;
+	if (!flow->interface)
+		return TC_DELIVER;
+	return bpf_redirect_neigh(flow->interface, 0, 0, 0);
+}
+
+SEC("xdp") int crosspoint_xdp(struct xdp_md *context)
+{
+	struct seen seen = {};
+	void *data = (void *)(long)context->data, *end = (void *)(long)context->data_end;
+	struct bpf_fib_lookup way = {};
+	struct flow *flow;
+	struct udp *udp;
+	struct rtp *rtp;
+	__u64 now, sum;
+
+	if (!look(data, end, &seen))
+		return XDP_PASS;
+	flow = seen.flow;
+	/* What stays on this host goes through its stack anyway. */
+	if (!flow->interface)
+		return XDP_PASS;
+	way.l4_protocol = PROTOCOL_UDP;
+	way.ifindex = context->ingress_ifindex;
+	if (seen.is_ipv6) {
+		way.family = 10;
+		for (int n = 0; n < 4; n++) {
+			way.ipv6_src[n] = flow->source[n];
+			way.ipv6_dst[n] = flow->target[n];
+		}
+	} else {
+		way.family = 2;
+		way.ipv4_src = flow->source[3];
+		way.ipv4_dst = flow->target[3];
+	}
+	way.sport = flow->source_port;
+	way.dport = flow->target_port;
+	way.tot_len = seen.payload_bytes + UDP + (seen.is_ipv6 ? IPV6 : IPV4);
+	/* A neighbour that is not known yet, an interface that does not forward: the programme at tc finds the way. */
+	if (bpf_fib_lookup(context, &way, sizeof(way), 0) != BPF_FIB_LKUP_RET_SUCCESS)
+		return XDP_PASS;
+	now = bpf_ktime_get_ns();
+	if (!is_alive(now) || !take(&seen))
+		return XDP_PASS;
+	note(&seen, now);
+	if (seen.is_ipv6) {
+		if (data + ETHERNET + IPV6 + UDP + RTP > end)
+			return XDP_PASS;
+		readdress6(data + ETHERNET, flow);
+		udp = data + ETHERNET + IPV6;
+	} else {
+		if (data + ETHERNET + IPV4 + UDP + RTP > end)
+			return XDP_PASS;
+		readdress4(data + ETHERNET, flow);
+		udp = data + ETHERNET + IPV4;
+	}
+	rtp = (void *)(udp + 1);
+	sum = (__u64)flow->address_sum + flow->port_sum;
+	if (flow->rewrites)
+		sum += rewritten(flow, &seen, rtp);
+	udp->source = flow->source_port;
+	udp->target = flow->target_port;
+	if (udp->check) {
+		__u16 check = ~fold16(fold((__u64)(__u16)~udp->check + sum));
+
+		udp->check = check ? check : 0xffff;
+	}
+	__builtin_memcpy(data, way.dmac, 6);
+	__builtin_memcpy(data + 6, way.smac, 6);
+	if (way.ifindex == context->ingress_ifindex)
+		return XDP_TX;
+	return bpf_redirect(way.ifindex, 0);
+}
+
+/* Which text this object was made of, so that a test can tell whether it is this one. */
+#ifndef SOURCE
+#define SOURCE "unknown"
+#endif
+SEC("source") const char crosspoint_source[] = SOURCE;
+SEC("license") const char crosspoint_license[] = "Dual MIT/GPL";

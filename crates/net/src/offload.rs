@@ -1,0 +1,236 @@
+//! Forwarding of settled RTP flows inside the kernel: the programme of `bpf/relay.bpf.c`, its interfaces and its flows.
+//!
+//! [`Offload::open`] loads and attaches it, each media worker takes its [`Flows`] and installs, pauses and removes them.
+//! A flow that is paused or not there costs its packets nothing but a look: they reach the sockets as without all this.
+//! Links are descriptors: when the process ends, so does the programme. On kernels before 6.6 it stays behind a process
+//! that was killed, lets go after [`PATIENCE`] without a [`Offload::beat`], and the next start removes it.
+//!
+//! Limits: [`Config::flows`] flows; what a flow was given back for rests [`REST`] before another takes its place.
+
+mod program;
+mod record;
+
+pub use program::{Hook, Offload, is_tcx, trial};
+pub use record::{Counts, Header, Reception};
+
+use record::{FLOW_WORDS, Key};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use words::Time;
+
+/// How long the programme forwards on kernels before 6.6 when nobody says that the process is there.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the record of a removed flow rests: a packet that was just being looked at finds no other flow in it.
+pub const REST: Duration = Duration::from_secs(1);
+
+/// What the tier is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The most flows that are installed at a time.
+    pub flows: u32,
+    /// The media addresses; unspecified for all of a family.
+    pub addresses: [Option<IpAddr>; 2],
+    /// Also forward in the drivers of network cards (native XDP), where they can.
+    pub xdp: bool,
+}
+
+/// Why flows are not forwarded in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OffloadError {
+    /// The process lacks CAP_BPF or CAP_NET_ADMIN, or a container forbids the call.
+    #[error("not permitted: it needs CAP_BPF and CAP_NET_ADMIN")]
+    NotPermitted,
+    /// The kernel was built without BPF.
+    #[error("this kernel has no BPF")]
+    NoBpf,
+    /// The kernel does not take the programme.
+    #[error("this kernel refuses the programme (5.12 or younger is needed): {0}")]
+    Refused(String),
+    /// Somebody else's programme is where ours would be.
+    #[error("another programme is on interface {0}")]
+    Occupied(String),
+    /// The interface went away.
+    #[error("interface {0} is gone")]
+    Gone(String),
+    /// No interface that is up owns a media address.
+    #[error("no interface owns a media address that could be served")]
+    NoInterface,
+    /// All flows are in use.
+    #[error("no more than {0} flows")]
+    Full(u32),
+    /// Anything else that the operating system says.
+    #[error("{what}: {why}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        why: String,
+    },
+}
+
+impl OffloadError {
+    /// Reads what lies at the ground of another library's error.
+    fn of(what: &'static str, interface: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut at = Some(error);
+        while let Some(error) = at {
+            if let Some(io) = error.downcast_ref::<io::Error>() {
+                match io.raw_os_error() {
+                    Some(libc::EPERM | libc::EACCES) if !error_chain(error).contains("erifier") => {
+                        return OffloadError::NotPermitted;
+                    }
+                    Some(libc::ENOSYS) => return OffloadError::NoBpf,
+                    Some(libc::EBUSY | libc::EEXIST | libc::ERANGE) => {
+                        return OffloadError::Occupied(interface.to_owned());
+                    }
+                    Some(libc::ENODEV) => return OffloadError::Gone(interface.to_owned()),
+                    _ => {}
+                }
+            }
+            at = error.source();
+        }
+        OffloadError::System { what, why: error_chain(error) }
+    }
+}
+
+/// An error with what caused it, on one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut at = error.source();
+    while let Some(cause) = at {
+        text = format!("{text}: {cause}");
+        at = cause.source();
+    }
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// A flow: what comes from `remote` to `local` goes out from `source` to `target`. All of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Our address that it comes to.
+    pub local: SocketAddr,
+    /// Who sends it.
+    pub remote: SocketAddr,
+    /// Our address that it leaves from.
+    pub source: SocketAddr,
+    /// Who gets it.
+    pub target: SocketAddr,
+    /// The payload types that stay in the kernel: a bit for each.
+    pub payload_types: u128,
+    /// Those of them whose timestamps run at 8,000 Hz, of which jitter is reckoned.
+    pub paced: u128,
+    /// The interface by which it leaves; `None` when the target is a socket of this host.
+    pub interface: Option<u32>,
+    /// What changes in RTP headers.
+    pub header: Option<Header>,
+}
+
+/// An installed flow, as its owner knows it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FlowId {
+    index: u32,
+    key: Key,
+    /// Packets taken out of the record since it was switched on: as many must be `done` before its figures are whole.
+    taken: u64,
+    is_paused: bool,
+}
+
+/// The flows of one worker.
+#[derive(Debug)]
+pub struct Flows {
+    offload: Arc<Offload>,
+    /// Records that nobody uses, and since when.
+    free: VecDeque<(u32, Time)>,
+    most: u32,
+}
+
+impl Flows {
+    pub(super) fn new(offload: Arc<Offload>, records: std::ops::Range<u32>) -> Self {
+        let most = records.len() as u32;
+        Flows { offload, free: records.map(|index| (index, Time::ZERO)).collect(), most }
+    }
+
+    /// Installs a flow; packets are forwarded from here on.
+    ///
+    /// # Errors
+    /// [`OffloadError::Full`], or what the kernel says.
+    pub fn install(&mut self, flow: &Flow, reception: &Reception, now: Time) -> Result<FlowId, OffloadError> {
+        let rested = |(_, since): &&(u32, Time)| *since == Time::ZERO || now.since(*since) >= REST;
+        let full = OffloadError::Full(self.most);
+        let index = self.free.front().filter(rested).map(|(index, _)| *index).ok_or(full)?;
+        let key = Key::of(flow);
+        let words = self.record(index);
+        record::write(words, &key, flow);
+        record::resume(words, reception);
+        self.offload.insert(key, index)?;
+        self.free.pop_front();
+        Ok(FlowId { index, key, taken: 0, is_paused: false })
+    }
+
+    /// Takes what went through since it was asked last.
+    pub fn take(&self, id: &mut FlowId) -> Counts {
+        if id.is_paused {
+            return Counts::default();
+        }
+        let counts = record::take(self.record(id.index));
+        id.taken += counts.packets;
+        counts
+    }
+
+    /// Lets the flow's packets through to the socket, and takes what went through and what was found out.
+    pub fn pause(&self, id: &mut FlowId) -> (Counts, Reception) {
+        let words = self.record(id.index);
+        if id.is_paused {
+            return (Counts::default(), record::reception(words));
+        }
+        let counts = record::pause(words);
+        id.taken += counts.packets;
+        id.is_paused = true;
+        // A packet that is being looked at on another processor is counted, but not yet understood: it takes less than
+        // a microsecond, unless the host of this machine halts that processor.
+        for _ in 0..SPINS {
+            if record::done(words) >= id.taken {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        (counts, record::reception(words))
+    }
+
+    /// Forwards the packets of a paused flow again.
+    pub fn resume(&self, id: &mut FlowId, reception: &Reception) {
+        if std::mem::take(&mut id.is_paused) {
+            id.taken = 0;
+            record::resume(self.record(id.index), reception);
+        }
+    }
+
+    /// Removes a flow, which is to be paused before.
+    #[expect(clippy::needless_pass_by_value, reason = "a flow that was removed has no name any more")]
+    pub fn remove(&mut self, id: FlowId, now: Time) {
+        let FlowId { index, key, .. } = id;
+        record::close(self.record(index));
+        self.offload.remove(&key);
+        self.free.push_back((index, now));
+    }
+
+    /// What they are flows of.
+    pub fn offload(&self) -> &Offload {
+        &self.offload
+    }
+
+    fn record(&self, index: u32) -> &[std::sync::atomic::AtomicU64] {
+        let from = index as usize * FLOW_WORDS;
+        self.offload.words().get(from..from + FLOW_WORDS).expect("indices are handed out below the number of records")
+    }
+}
+
+/// How often a figure that another processor is writing is looked at.
+const SPINS: usize = 2_000;
+
+#[cfg(test)]
+mod tests;

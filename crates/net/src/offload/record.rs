@@ -1,0 +1,215 @@
+//! How a flow lies in the memory that the programme reads and writes: `struct flow` and `struct key` of `relay.bpf.c`.
+
+use super::Flow;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The size of a record. Units: words of 64 bits.
+pub(super) const FLOW_WORDS: usize = 24;
+
+/// What is changed in RTP headers (RFC 3550 §5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The SSRC in place of the sender's.
+    pub ssrc: Option<u32>,
+    /// What is added to sequence numbers.
+    pub sequence_added: u16,
+    /// What is added to timestamps.
+    pub timestamp_added: u32,
+    /// The payload type in place of the sender's.
+    pub payload_type: Option<u8>,
+}
+
+/// What went through a flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// RTP packets.
+    pub packets: u64,
+    /// Bytes of them. Units: bytes of UDP payload.
+    pub bytes: u64,
+    /// When the last one came, by the monotonic clock; 0 before the first. Units: nanoseconds.
+    pub last_nanos: u64,
+}
+
+/// Reception as RFC 3550 A.1, A.3 and A.8 have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reception {
+    /// The sender of the present stream.
+    pub ssrc: u32,
+    /// Its first sequence number.
+    pub base: u32,
+    /// Its highest sequence number, with cycles.
+    pub highest: u32,
+    /// What would follow the last packet that was too far off to believe; `u32::MAX` for none.
+    pub expected_after_jump: u32,
+    /// Its packets.
+    pub received: u32,
+    /// Interarrival jitter. Units: ticks of 8,000 Hz, times 16.
+    pub jitter_x16: u32,
+    /// Transit of the last packet whose timestamp counted.
+    pub transit: u32,
+    /// Whether there was one.
+    pub has_transit: bool,
+    /// Packets lost by streams before the present one.
+    pub lost_before: u64,
+}
+
+/// `struct key`: IPv4 mapped into IPv6, all in network order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key(pub(super) [u32; 9]);
+
+impl Key {
+    pub(super) fn of(flow: &Flow) -> Key {
+        let mut words = [0; 9];
+        words[..4].copy_from_slice(&address(flow.local));
+        words[4..8].copy_from_slice(&address(flow.remote));
+        words[8] = pair(flow.local.port(), flow.remote.port());
+        Key(words)
+    }
+}
+
+/// Writes what user space alone writes, into a record that no packet finds.
+pub(super) fn write(words: &[AtomicU64], key: &Key, flow: &Flow) {
+    words[STATE].store(OFF, Ordering::SeqCst);
+    let (source, target) = (address(flow.source), address(flow.target));
+    let header =
+        flow.header.unwrap_or(Header { ssrc: None, sequence_added: 0, timestamp_added: 0, payload_type: None });
+    let rewrites = u32::from(flow.header.is_some())
+        | u32::from(header.payload_type.is_some()) << 1
+        | u32::from(header.ssrc.is_some()) << 2;
+    let last = u32::from(header.sequence_added) | rewrites << 16 | u32::from(header.payload_type.unwrap_or(0)) << 24;
+    let (from, to) = ([address(flow.local), address(flow.remote)], [target, source]);
+    // The two addresses change places in the sum, which does not mind.
+    let address_sum = difference(from.as_flattened(), to.as_flattened());
+    let port_sum = difference(
+        &[u32::from(flow.local.port().to_be()), u32::from(flow.remote.port().to_be())],
+        &[u32::from(flow.source.port().to_be()), u32::from(flow.target.port().to_be())],
+    );
+    let types = [flow.payload_types as u64, (flow.payload_types >> 64) as u64];
+    let paced = [flow.paced as u64, (flow.paced >> 64) as u64];
+    let half = |word: u64| [word as u32, (word >> 32) as u32];
+    let mut all = [0; 2 * (FLOW_WORDS - KEY)];
+    let parts: [&[u32]; 12] = [
+        &key.0,
+        &source,
+        &target,
+        &[pair(flow.source.port(), flow.target.port())],
+        // The words of 64 bits begin at one of their own.
+        &half(types[0]),
+        &half(types[1]),
+        &half(paced[0]),
+        &half(paced[1]),
+        &[flow.interface.unwrap_or(0), address_sum],
+        &[port_sum, header.ssrc.unwrap_or(0).to_be()],
+        &[header.timestamp_added],
+        &[last],
+    ];
+    for (to, from) in all.iter_mut().zip(parts.into_iter().flatten()) {
+        *to = *from;
+    }
+    for (word, two) in words[KEY..].iter().zip(all.chunks_exact(2)) {
+        word.store(u64::from(two[0]) | u64::from(two[1]) << 32, Ordering::Relaxed);
+    }
+}
+
+/// Goes on from a reception and switches the record on.
+pub(super) fn resume(words: &[AtomicU64], from: &Reception) {
+    let two = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    words[DONE].store(0, Ordering::Relaxed);
+    words[LAST].store(0, Ordering::Relaxed);
+    words[LOST].store(from.lost_before, Ordering::Relaxed);
+    words[STREAM].store(two(from.ssrc, from.base), Ordering::Relaxed);
+    words[STREAM + 1].store(two(from.highest, from.expected_after_jump), Ordering::Relaxed);
+    words[STREAM + 2].store(two(from.received, from.jitter_x16), Ordering::Relaxed);
+    words[STREAM + 3].store(two(from.transit, u32::from(from.has_transit)), Ordering::Relaxed);
+    words[STATE].store(0, Ordering::SeqCst);
+}
+
+/// Takes the counts out of a record that is on.
+pub(super) fn take(words: &[AtomicU64]) -> Counts {
+    if words[STATE].load(Ordering::Relaxed) == 0 {
+        return Counts::default();
+    }
+    let state = words[STATE].swap(0, Ordering::SeqCst);
+    counts(state, words)
+}
+
+/// Switches a record that is on off, and takes its counts.
+pub(super) fn pause(words: &[AtomicU64]) -> Counts {
+    let state = words[STATE].swap(OFF, Ordering::SeqCst);
+    counts(state, words)
+}
+
+/// Switches a record off.
+pub(super) fn close(words: &[AtomicU64]) {
+    words[STATE].store(OFF, Ordering::SeqCst);
+}
+
+/// How many packets were understood since the record was switched on.
+pub(super) fn done(words: &[AtomicU64]) -> u64 {
+    words[DONE].load(Ordering::SeqCst)
+}
+
+/// What the programme found out.
+pub(super) fn reception(words: &[AtomicU64]) -> Reception {
+    let two = |at: usize| {
+        let word = words[at].load(Ordering::Relaxed);
+        (word as u32, (word >> 32) as u32)
+    };
+    let (ssrc, base) = two(STREAM);
+    let (highest, expected_after_jump) = two(STREAM + 1);
+    let (received, jitter_x16) = two(STREAM + 2);
+    let (transit, has_transit) = two(STREAM + 3);
+    let lost_before = words[LOST].load(Ordering::Relaxed);
+    Reception {
+        ssrc,
+        base,
+        highest,
+        expected_after_jump,
+        received,
+        jitter_x16,
+        transit,
+        has_transit: has_transit != 0,
+        lost_before,
+    }
+}
+
+fn counts(state: u64, words: &[AtomicU64]) -> Counts {
+    Counts {
+        packets: (state & !OFF) >> 40,
+        bytes: state & ((1 << 40) - 1),
+        last_nanos: words[LAST].load(Ordering::Relaxed),
+    }
+}
+
+/// An address as four words in network order.
+fn address(of: SocketAddr) -> [u32; 4] {
+    let octets = match of {
+        SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped().octets(),
+        SocketAddr::V6(v6) => v6.ip().octets(),
+    };
+    let (words, _) = octets.as_chunks();
+    std::array::from_fn(|n| u32::from_ne_bytes(words[n]))
+}
+
+/// Two ports as they lie after each other.
+fn pair(first: u16, second: u16) -> u32 {
+    u32::from(first.to_be()) | u32::from(second.to_be()) << 16
+}
+
+/// What it adds to a checksum (RFC 1071) that the first words are replaced by the second.
+fn difference(from: &[u32], to: &[u32]) -> u32 {
+    let mut sum: u64 = from.iter().map(|word| u64::from(!word)).chain(to.iter().map(|word| u64::from(*word))).sum();
+    while sum >> 32 != 0 {
+        sum = (sum & 0xffff_ffff) + (sum >> 32);
+    }
+    sum as u32
+}
+
+const OFF: u64 = 1 << 63;
+const STATE: usize = 0;
+const DONE: usize = 1;
+const LAST: usize = 2;
+const LOST: usize = 3;
+const STREAM: usize = 4;
+const KEY: usize = 8;

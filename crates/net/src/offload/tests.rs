@@ -1,0 +1,295 @@
+//! What the programme does with frames, and with packets between sockets of this host.
+
+use super::*;
+use crate::batch::monotonic_nanos;
+use std::net::UdpSocket;
+
+/// What `open` says where it may not be tried.
+fn open(flows: u32) -> Option<Arc<Offload>> {
+    let addresses = [Some(std::net::Ipv4Addr::LOCALHOST.into()), Some(std::net::Ipv6Addr::LOCALHOST.into())];
+    match Offload::open(Config { flows, addresses, xdp: false }) {
+        Ok((offload, refused)) => {
+            assert_eq!(refused, []);
+            Some(offload)
+        }
+        Err(why @ (OffloadError::NotPermitted | OffloadError::NoBpf | OffloadError::Refused(_))) => {
+            eprintln!("skipped: {why}");
+            None
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn flow(local: SocketAddr, remote: SocketAddr, source: SocketAddr, target: SocketAddr) -> Flow {
+    let (payload_types, paced) = (1 | 1 << 8 | 1 << 100, 1 | 1 << 8);
+    Flow { local, remote, source, target, payload_types, paced, interface: None, header: None }
+}
+
+fn rtp(payload_type: u8, sequence: u16, ssrc: u32) -> Vec<u8> {
+    let mut packet = vec![0x80, payload_type];
+    packet.extend(sequence.to_be_bytes());
+    packet.extend((u32::from(sequence) * 160).to_be_bytes());
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend([0xd5; 160]);
+    packet
+}
+
+/// The sum over IP and UDP headers and data must come out right in what leaves (RFC 768, 791, 8200).
+fn checksum(parts: &[&[u8]]) -> u16 {
+    let mut sum = 0u32;
+    for part in parts {
+        for two in part.chunks(2) {
+            sum += u32::from(two[0]) << 8 | u32::from(*two.get(1).unwrap_or(&0));
+        }
+    }
+    while sum >> 16 != 0 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+fn frame(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
+    let length = 8 + payload.len() as u16;
+    let mut udp = [from.port().to_be_bytes(), to.port().to_be_bytes(), length.to_be_bytes(), [0, 0]].concat();
+    udp.extend(payload);
+    let mut frame = vec![2; 12];
+    match (from.ip(), to.ip()) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            frame.extend([8, 0]);
+            let mut ip = vec![0x45, 0];
+            ip.extend((20 + length).to_be_bytes());
+            ip.extend([0, 7, 0x40, 0, 17, 17, 0, 0]);
+            ip.extend([a.octets(), b.octets()].concat());
+            let sum = checksum(&[&ip]);
+            ip[10..12].copy_from_slice(&sum.to_be_bytes());
+            frame.extend(ip);
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+            frame.extend(length.to_be_bytes());
+            frame.extend([17, 9]);
+            frame.extend([a.octets(), b.octets()].concat());
+        }
+        _ => panic!("one family"),
+    }
+    let sum = checksum(&[&addresses(from, to), &[0, 17], &length.to_be_bytes(), &udp]);
+    udp[6..8].copy_from_slice(&sum.to_be_bytes());
+    frame.extend(udp);
+    frame
+}
+
+fn addresses(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    match (from.ip(), to.ip()) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => [a.octets(), b.octets()].concat(),
+        (IpAddr::V6(a), IpAddr::V6(b)) => [a.octets(), b.octets()].concat(),
+        _ => panic!("one family"),
+    }
+}
+
+/// Asserts that a frame is a whole datagram from one address to another, and gives its payload.
+fn payload(frame: &[u8], from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    let ip = if from.is_ipv4() { 20 } else { 40 };
+    if from.is_ipv4() {
+        assert_eq!(checksum(&[&frame[14..34]]), 0, "the checksum of IPv4");
+        assert_eq!((frame[15], frame[22]), (0xb8, 64));
+    } else {
+        assert_eq!((frame[14], frame[15] & 0xf0, frame[21]), (0x6b, 0x80, 64));
+    }
+    let udp = &frame[14 + ip..];
+    assert_eq!(checksum(&[&addresses(from, to), &[0, 17], &udp[4..6], udp]), 0, "the checksum of UDP");
+    assert_eq!(udp[..2], from.port().to_be_bytes());
+    assert_eq!(udp[2..4], to.port().to_be_bytes());
+    udp[8..].to_vec()
+}
+
+const NEXT: u32 = u32::MAX;
+const DELIVERED: u32 = 0;
+
+#[test]
+fn what_is_settled_is_rewritten_with_right_checksums_in_both_families() {
+    let Some(offload) = open(8) else { return };
+    let mut flows = offload.flows(0, 1);
+    for [local, remote, source, target] in [
+        ["192.0.2.1:4000", "198.51.100.7:5004", "203.0.113.9:4002", "198.51.100.250:65535"],
+        ["[2001:db8::1]:4000", "[2001:db8:1::7]:5004", "[2001:db8::2]:4002", "[2001:db8:ffff::1]:9"],
+    ] {
+        let flow = flow(at(local), at(remote), at(source), at(target));
+        let mut id = flows.install(&flow, &Reception::default(), Time::ZERO).unwrap();
+        let packet = rtp(0, 7, 99);
+        let (said, out, _) = offload.try_frame(Hook::Tc, &frame(flow.remote, flow.local, &packet), 1).unwrap();
+        assert_eq!(said, DELIVERED);
+        assert_eq!(payload(&out, flow.source, flow.target), packet);
+        let counts = flows.take(&mut id);
+        assert_eq!((counts.packets, counts.bytes), (1, 172));
+        assert!(monotonic_nanos() - counts.last_nanos < 10_000_000_000);
+        flows.pause(&mut id);
+        flows.remove(id, Time::ZERO);
+    }
+}
+
+#[test]
+fn headers_are_rewritten_as_asked() {
+    let Some(offload) = open(8) else { return };
+    let mut flows = offload.flows(0, 1);
+    let addresses = ["192.0.2.1:4000", "198.51.100.7:5004", "203.0.113.9:4002", "198.51.100.250:65535"].map(at);
+    let [local, remote, source, target] = addresses;
+    let header =
+        Header { ssrc: Some(0x0102_0304), sequence_added: 65_535, timestamp_added: 1_000, payload_type: Some(8) };
+    let flow = Flow { header: Some(header), ..flow(local, remote, source, target) };
+    flows.install(&flow, &Reception::default(), Time::ZERO).unwrap();
+    let mut packet = rtp(100, 7, 99);
+    packet[1] |= 0x80;
+    let (said, out, _) = offload.try_frame(Hook::Tc, &frame(remote, local, &packet), 1).unwrap();
+    let out = payload(&out, source, target);
+    assert_eq!((said, &out[..4]), (DELIVERED, &[0x80, 0x88, 0, 6][..]));
+    assert_eq!((&out[4..8], &out[8..12]), (&(7 * 160 + 1_000u32).to_be_bytes()[..], &[1, 2, 3, 4][..]));
+    assert_eq!(out[12..], packet[12..]);
+}
+
+#[test]
+fn what_needs_eyes_goes_on_untouched() {
+    let Some(offload) = open(8) else { return };
+    let mut flows = offload.flows(0, 1);
+    let addresses = ["192.0.2.1:4000", "198.51.100.7:5004", "203.0.113.9:4002", "198.51.100.250:65535"].map(at);
+    let [local, remote, source, target] = addresses;
+    let mut id = flows.install(&flow(local, remote, source, target), &Reception::default(), Time::ZERO).unwrap();
+    let stun = [&[0, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42][..], &[0; 20]].concat();
+    let dtls = [&[22, 254, 253][..], &[0; 40]].concat();
+    let rtcp = [&[0x80, 200, 0, 6][..], &[0; 24]].concat();
+    let mut extension = rtp(0, 1, 1);
+    (extension[0], extension[14], extension[15]) = (0x90, 0xff, 0xff);
+    let mut padding = rtp(0, 1, 1);
+    (padding[0], padding[171]) = (0xa0, 161);
+    let mut options = frame(remote, local, &rtp(0, 1, 1));
+    options[14] = 0x46;
+    let mut fragment = frame(remote, local, &rtp(0, 1, 1));
+    fragment[20] = 0x20;
+    let short = frame(remote, local, &rtp(0, 1, 1)[..11]);
+    let elsewhere = frame(at("198.51.100.7:5006"), local, &rtp(0, 1, 1));
+    let other_host = frame(at("198.51.100.8:5004"), local, &rtp(0, 1, 1));
+    let udp = |payload: &[u8]| frame(remote, local, payload);
+    let all = [
+        ("STUN", udp(&stun)),
+        ("DTLS", udp(&dtls)),
+        ("RTCP", udp(&rtcp)),
+        ("a type that was not negotiated", udp(&rtp(101, 1, 1))),
+        ("an extension beyond the end", udp(&extension)),
+        ("padding beyond the header", udp(&padding)),
+        ("IP options", options),
+        ("a fragment", fragment),
+        ("a packet too short", short),
+        ("another port", elsewhere),
+        ("another host", other_host),
+        ("ARP", [&[2; 12][..], &[8, 6], &[0; 46]].concat()),
+    ];
+    for (what, frame) in &all {
+        let (said, out, _) = offload.try_frame(Hook::Tc, frame, 1).unwrap();
+        assert_eq!((said, &out), (NEXT, frame), "{what}");
+    }
+    assert_eq!(flows.take(&mut id), Counts::default());
+    // A good extension and good padding stay.
+    (extension[14], extension[15]) = (0, 1);
+    padding[171] = 160;
+    for packet in [extension, padding] {
+        assert_eq!(offload.try_frame(Hook::Tc, &udp(&packet), 1).unwrap().0, DELIVERED);
+    }
+    assert_eq!(flows.take(&mut id).packets, 2);
+}
+
+#[test]
+fn a_paused_flow_lets_through_and_goes_on_where_it_stopped() {
+    let Some(offload) = open(8) else { return };
+    let mut flows = offload.flows(0, 1);
+    let addresses = ["192.0.2.1:4000", "198.51.100.7:5004", "203.0.113.9:4002", "198.51.100.250:65535"].map(at);
+    let [local, remote, source, target] = addresses;
+    let mut id = flows.install(&flow(local, remote, source, target), &Reception::default(), Time::ZERO).unwrap();
+    let send =
+        |sequence, ssrc| offload.try_frame(Hook::Tc, &frame(remote, local, &rtp(0, sequence, ssrc)), 1).unwrap().0;
+    assert_eq!([65_534, 65_535, 1, 2].map(|n| send(n, 5)), [DELIVERED; 4]);
+    let (counts, reception) = flows.pause(&mut id);
+    assert_eq!((counts.packets, counts.bytes), (4, 4 * 172));
+    assert_eq!((reception.ssrc, reception.base, reception.highest, reception.received), (5, 65_534, 65_538, 4));
+    assert_eq!((send(3, 5), flows.take(&mut id), flows.pause(&mut id).0), (NEXT, Counts::default(), Counts::default()));
+    flows.resume(&mut id, &Reception { received: 5, highest: 65_539, ..reception });
+    assert_eq!(send(6, 5), DELIVERED);
+    assert_eq!(send(9, 6), DELIVERED);
+    let (counts, reception) = flows.pause(&mut id);
+    // Of the first stream 0, 4 and 5 are missing.
+    assert_eq!((counts.packets, reception.lost_before, reception.base, reception.received), (2, 3, 9, 1));
+    flows.remove(id, Time::ZERO);
+    assert_eq!(send(7, 5), NEXT);
+}
+
+#[test]
+fn records_rest_before_they_are_used_again_and_the_last_is_not_exceeded() {
+    let Some(offload) = open(1) else { return };
+    let mut flows = offload.flows(0, 1);
+    let now = Time::from_millis(5_000);
+    let nth = |n: u16| {
+        flow(at("192.0.2.1:4000"), SocketAddr::from(([198, 51, 100, 7], n)), at("192.0.2.1:4002"), at("192.0.2.9:2"))
+    };
+    let mut ids: Vec<FlowId> = (1..=2).map(|n| flows.install(&nth(n), &Reception::default(), now).unwrap()).collect();
+    assert_eq!(flows.install(&nth(3), &Reception::default(), now), Err(OffloadError::Full(2)));
+    let mut first = ids.remove(0);
+    flows.pause(&mut first);
+    flows.remove(first, now);
+    let soon = now + REST / 2;
+    assert_eq!(flows.install(&nth(3), &Reception::default(), soon), Err(OffloadError::Full(2)));
+    assert!(flows.install(&nth(3), &Reception::default(), now + REST).is_ok());
+}
+
+#[test]
+fn without_a_sign_of_life_packets_go_to_the_sockets() {
+    let Some(offload) = open(8) else { return };
+    let mut flows = offload.flows(0, 1);
+    let addresses = ["192.0.2.1:4000", "198.51.100.7:5004", "203.0.113.9:4002", "198.51.100.250:65535"].map(at);
+    let [local, remote, source, target] = addresses;
+    flows.install(&flow(local, remote, source, target), &Reception::default(), Time::ZERO).unwrap();
+    let send = || offload.try_frame(Hook::Tc, &frame(remote, local, &rtp(0, 1, 1)), 1).unwrap().0;
+    let patience = PATIENCE.as_nanos() as u64;
+    offload.live([monotonic_nanos() - patience - 1, patience]).unwrap();
+    assert_eq!(send(), NEXT);
+    offload.live([monotonic_nanos(), patience]).unwrap();
+    assert_eq!(send(), DELIVERED);
+}
+
+#[test]
+fn over_loopback_a_packet_reaches_the_other_phone_and_no_socket_of_ours() {
+    let Some(offload) = open(8) else { return };
+    let mut flows = offload.flows(0, 1);
+    for host in ["127.0.8.1", "::1"] {
+        let host: IpAddr = host.parse().unwrap();
+        let Ok(ours) = UdpSocket::bind((host, 0)) else { continue };
+        let (from, to) = (UdpSocket::bind((host, 0)).unwrap(), UdpSocket::bind((host, 0)).unwrap());
+        let [here, phone, other] = [&ours, &from, &to].map(|socket| socket.local_addr().unwrap());
+        ours.set_nonblocking(true).unwrap();
+        to.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut id = flows.install(&flow(here, phone, here, other), &Reception::default(), Time::ZERO).unwrap();
+        let mut buffer = [0; 300];
+        for n in 0..20 {
+            from.send_to(&rtp(0, n, 1), here).unwrap();
+            let (length, sender) = to.recv_from(&mut buffer).unwrap();
+            assert_eq!((&buffer[..length], sender), (&rtp(0, n, 1)[..], here));
+        }
+        assert_eq!(ours.recv(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        from.send_to(&rtp(101, 20, 1), here).unwrap();
+        ours.set_nonblocking(false).unwrap();
+        ours.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        assert_eq!(ours.recv(&mut buffer).unwrap(), 172);
+        assert_eq!(flows.take(&mut id).packets, 20);
+    }
+}
+
+#[test]
+fn errors_of_the_system_have_names() {
+    let of = |code| OffloadError::of("x", "eth7", &io::Error::from_raw_os_error(code));
+    assert_eq!([of(libc::EPERM), of(libc::ENOSYS)], [OffloadError::NotPermitted, OffloadError::NoBpf]);
+    assert_eq!(of(libc::EBUSY), OffloadError::Occupied("eth7".into()));
+    assert_eq!(of(libc::ENODEV), OffloadError::Gone("eth7".into()));
+    let OffloadError::System { what: "x", why } = of(libc::ENOMEM) else { panic!("{}", of(libc::ENOMEM)) };
+    assert!(why.contains("memory"), "{why}");
+}
