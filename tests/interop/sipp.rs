@@ -1,6 +1,6 @@
 //! SIPp (Debian's 3.6) against the exchange.
 
-use tests::program::Program;
+use tests::program::{Program, free};
 use tests::sipp::{attempt, run};
 
 #[test]
@@ -93,6 +93,24 @@ fn authenticated_calls() {
         attempt(&program, "uac_auth", &["--service", "*43", "--rate", "10", "--calls", "3", "--users", &users]);
     assert_eq!(refused["successful"], 0);
     assert_eq!(program.json(&["cdr"]).as_array().unwrap().len(), 20, "a refused INVITE is no call");
+}
+
+#[test]
+fn who_calls_between_trunks_that_are_trusted() {
+    let program = Program::office();
+    program.people("office", &[]);
+    let caller = free().to_string();
+    let callee = program.uas.to_string();
+    program.json(&["peer", "add", "office", "carrier", &caller, "--trust-identity"]);
+    program.json(&["peer", "add", "office", "gateway", &callee, "--prefix", "9", "--tell-identity"]);
+    let peers = program.json(&["peer", "list", "office"]);
+    let trust = |n: usize| (peers[n]["trust_identity"] == true, peers[n]["tell_identity"] == true);
+    assert_eq!((trust(0), trust(1)), ((true, false), (false, true)), "{peers}");
+    run(&program, "uac_identity", &["--local", &caller, "--rate", "10", "--calls", "10"]);
+    let records = program.json(&["cdr", "--limit", "20"]);
+    let records = records.as_array().unwrap();
+    assert_eq!(records.len(), 10);
+    assert!(records.iter().all(|record| record["from"] == "+74951112233"), "{}", records[0]);
 }
 
 #[test]

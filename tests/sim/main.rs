@@ -8,6 +8,7 @@ mod chaos;
 mod corpus;
 mod early;
 mod flows;
+mod identity;
 mod lamps;
 mod loss;
 mod messages;

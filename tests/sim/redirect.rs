@@ -95,6 +95,7 @@ fn a_redirection_to_a_peer_goes_by_the_routes() {
         let invite = world.line(carrier).invite.clone().unwrap();
         assert!(invite.request_uri().starts_with("sip:4951234@"));
         assert!(invite.header(sip::HeaderName::Diversion).is_none(), "what the peer may know its row says");
+        assert!(invite.header(sip::HeaderName::HistoryInfo).is_none());
         world.finish();
     });
 }

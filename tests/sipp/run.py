@@ -13,7 +13,8 @@ import argparse, csv, json, os, platform, socket, subprocess, sys, tempfile, tim
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TICK = os.sysconf('SC_CLK_TCK')
-CALLEES = {'uac_cancel': 'uas_rings', 'uac_100rel': 'uas_100rel', 'uac_early_offer': 'uas_100rel', 'uac_timer': 'uas_timer'}
+CALLEES = {'uac_cancel': 'uas_rings', 'uac_100rel': 'uas_100rel', 'uac_early_offer': 'uas_100rel', 'uac_timer': 'uas_timer',
+           'uac_identity': 'uas_identity'}
 
 
 def arguments():

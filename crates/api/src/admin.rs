@@ -136,7 +136,7 @@ async fn revoke(exchange: &Exchange, user: &controller::UserRecord) -> Result<()
 }
 
 async fn add_peer(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
-    let Ask::PeerAdd { account: of, name, host, transport, prefix } = ask else {
+    let Ask::PeerAdd { account: of, name, host, transport, prefix, trust_identity, tell_identity } = ask else {
         return Err(AskError::Wrong("not a new peer".into()));
     };
     let transport = match transport.as_str() {
@@ -150,7 +150,8 @@ async fn add_peer(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
     let made = exchange
         .with_store(move |store| {
             let account = account(store, &of)?.id;
-            let peer = store.add_peer(&NewPeer { account, name, host, port, transport }, now)?;
+            let peer = NewPeer { account, name, host, port, transport, trust_identity, tell_identity };
+            let peer = store.add_peer(&peer, now)?;
             if let Some(prefix) = prefix {
                 let target = RouteTarget::Peer { peer: peer.id, strip: 0, prepend: String::new() };
                 store.add_route(account, &Pattern::Prefix(prefix), &target)?;

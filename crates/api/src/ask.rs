@@ -113,6 +113,12 @@ pub enum Ask {
         transport: String,
         /// Dialled strings of digits that begin so go to it.
         prefix: Option<String>,
+        /// What it says about who calls is believed.
+        #[serde(default)]
+        trust_identity: bool,
+        /// It is told who calls, private callers too.
+        #[serde(default)]
+        tell_identity: bool,
     },
     /// The static peers of an account.
     PeerList {

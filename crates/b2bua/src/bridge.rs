@@ -14,7 +14,7 @@ use bytes::Bytes;
 use media::codec::Codec;
 use media::offer::{answer_audio, carry_again, carry_answer, offer_audio};
 use media::sdp::Description;
-use sip::{HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
+use sip::{Message, MessageBuilder, Method, Outgoing, ServerTxn};
 use std::convert::Infallible;
 use std::time::Duration;
 use words::{EndCause, Time};
@@ -414,8 +414,8 @@ impl Call {
         let Some(mut builder) = self.target_refresh(desk, at, method) else { return };
         self.push_session(at, &mut builder);
         let newcomer = exchange.instead_of.and_then(|_| self.place(exchange.asker));
-        if let Some(shown) = newcomer.and_then(|newcomer| self.shown_to(at, newcomer)) {
-            builder.push_header(HeaderName::PAssertedIdentity, &shown);
+        if let Some(newcomer) = newcomer {
+            self.push_shown(&mut builder, at, newcomer);
         }
         let leg = &mut self.legs[at];
         if exchange.by_update {
@@ -438,9 +438,7 @@ impl Call {
         let Some((txn, _)) = self.legs[at].theirs else { return };
         let mut builder = self.dialog_response(desk, at, &request, 200);
         self.grant_session(desk, at, &request, &mut builder, now);
-        if let Some(shown) = self.shown_in_answer(at, exchange.other) {
-            builder.push_header(HeaderName::PAssertedIdentity, &shown);
-        }
+        self.push_shown_in_answer(&mut builder, at, exchange.other);
         let leg = &mut self.legs[at];
         if leg.state == LegState::Incoming {
             leg.state.apply(LegEvent::Accept).expect("an INVITE without a final answer can be accepted");

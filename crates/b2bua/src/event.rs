@@ -1,5 +1,6 @@
 //! What goes into the room and what comes out of it.
 
+use crate::step::Trust;
 use media::command::MediaCommand;
 use sip::{ClientTxn, Message, Outgoing, ServerTxn, Target};
 use std::borrow::Cow;
@@ -19,6 +20,8 @@ pub struct Invite {
     pub account: AccountId,
     /// Who calls: what callees see, and what is recorded.
     pub from: Party,
+    /// What its sender and we tell each other.
+    pub trust: Trust,
     /// After how long without media an answered call ends; `None`: never.
     pub silence: Option<Duration>,
 }

@@ -108,6 +108,7 @@ fn groups(mut targets: Vec<DialTarget>) -> Vec<Vec<DialTarget>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step::Trust;
     use sip::Target;
     use words::{ConnectionId, Flow, Party, Transport};
 
@@ -128,6 +129,7 @@ mod tests {
             order,
             nat: false,
             diverted: None,
+            trust: Trust::default(),
         }
     }
 

@@ -1,29 +1,29 @@
 //! The names we put into messages of our own: From, Contact, Call-ID; and what a Contact tells about NAT.
 
 use crate::desk::{Desk, is_public};
+use crate::show::seen;
 use crate::step::Diverted;
 use crate::tag::Tag;
-use sip::{Dialog, HeaderName, Message, NameAddr, Uri};
+use sip::{Message, Uri};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use words::{CallId, Flow, Party, Transport};
 
 /// The value of From on a leg that we open: the caller's name and number, and our tag. Nothing else of the caller's
-/// own headers is carried across.
+/// own headers is carried across. Who wants to be private is nobody there for everyone.
 pub(crate) fn from_value(from: &Party, host: &str, tag: Tag) -> String {
     let mut value = String::with_capacity(96);
-    let number = from.number.as_str();
-    push_name(&mut value, from.name.as_str());
-    value.push_str("<sip:");
-    if number.is_empty() {
-        // RFC 3261 §8.1.1.3 and RFC 3323 §4.1.1.3.
-        value.push_str("anonymous@anonymous.invalid");
-    } else {
-        push_user(&mut value, number);
+    if let Some(from) = seen(from) {
+        push_name(&mut value, from.name.as_str());
+        value.push_str("<sip:");
+        push_user(&mut value, from.number.as_str());
         value.push('@');
         value.push_str(host);
+        value.push('>');
+    } else {
+        value.push_str(NOBODY);
     }
-    value.push_str(">;tag=");
+    value.push_str(";tag=");
     value.push_str(tag.text().as_str());
     value
 }
@@ -51,12 +51,8 @@ pub(crate) fn diversion_value(diverted: &Diverted, host: &str) -> Option<String>
     Some(value)
 }
 
-/// The value of P-Asserted-Identity (RFC 3325) that tells the other side of a dialog who is there now: at the host that
-/// we have in it.
-pub(crate) fn asserted_value(who: &Party, dialog: &Dialog) -> Option<String> {
-    let ours = NameAddr::parse(HeaderName::From, &dialog.local).ok()?;
-    uri_value(who, Uri::parse(ours.uri).ok()?.host)
-}
+/// Nobody (RFC 3261 §8.1.1.3, RFC 3323 §4.1.1.3).
+pub(crate) const NOBODY: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 
 /// The value of Contact: our address on the leg's flow, and a token that finds the leg again.
 pub(crate) fn contact_value(desk: &mut Desk, flow: &Flow, tag: Tag, secure: bool) -> String {
@@ -156,7 +152,7 @@ mod tests {
     const TAG: Tag = Tag { shard: 0, slot: 1, leg: 1, chance: 2 };
 
     fn party(number: &str, name: &str) -> Party {
-        Party { number: number.into(), name: name.into(), user: None, peer: None }
+        Party { number: number.into(), name: name.into(), ..Party::default() }
     }
 
     #[test]
@@ -169,6 +165,8 @@ mod tests {
 
     #[test]
     fn nobody_is_anonymous() {
-        assert!(from_value(&party("", ""), "h", TAG).starts_with("<sip:anonymous@anonymous.invalid>;tag="));
+        let nobody = "\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=";
+        assert!(from_value(&party("", ""), "h", TAG).starts_with(nobody));
+        assert!(from_value(&Party { private: true, ..party("101", "Ann") }, "h", TAG).starts_with(nobody));
     }
 }

@@ -15,7 +15,7 @@ use crate::view::CallState;
 use media::command::Family;
 use media::renew::{common, meet};
 use media::sdp::Description;
-use sip::{Dialog, HeaderName, Outgoing, Replaces};
+use sip::{Dialog, Outgoing, Replaces};
 use words::{AccountId, CallId, EndCause, Fact, LegId, Time, UserId};
 
 impl Calls {
@@ -93,9 +93,9 @@ impl Call {
         let bad = Refusal { status: 400, reason: "Bad Contact or Record-Route", header: None };
         let dialog = dialog.map_err(|_| bad)?;
         self.next_leg += 1;
-        let Invite { txn, message, flow, from, .. } = invite;
+        let Invite { txn, message, flow, from, trust, .. } = invite;
         let leg = Leg::incoming(n, tag, *txn, message, *flow, dialog, from.clone());
-        self.legs.push(Leg { end, ..leg });
+        self.legs.push(Leg { end, trust: *trust, ..leg });
         desk.watch(*txn, self.slot, n);
         desk.enter(flow.connection, self.slot);
         desk.say(self.account, Fact::LegOpened { leg: self.leg_id(n), to: from.clone() });
@@ -132,9 +132,7 @@ impl Call {
         self.dismiss_ringing(desk, &elsewhere(), now);
         let mut builder = self.dialog_response(desk, at, &invite.message, 200);
         self.grant_session(desk, at, &invite.message, &mut builder, now);
-        if let Some(shown) = self.shown_to(at, caller) {
-            builder.push_header(HeaderName::PAssertedIdentity, &shown);
-        }
+        self.push_shown(&mut builder, at, caller);
         self.legs[at].state.apply(LegEvent::Accept).expect("an INVITE without a final answer can be accepted");
         let response = Outgoing { builder, body: Some((SDP, for_newcomer)) };
         desk.push(Output::Respond { txn: invite.txn, response, after_facts: false });

@@ -6,12 +6,11 @@ use crate::call::{Call, Ending, SDP, read_body};
 use crate::desk::{Desk, Due};
 use crate::end::Said;
 use crate::event::Output;
-use crate::identity::asserted_value;
-use crate::leg::{Leg, LegState};
+use crate::leg::Leg;
 use crate::session;
 use crate::transfer::{Effect, Move, Stage};
 use media::offer::{carry_again, offer_audio};
-use sip::{HeaderName, Message, Method, Outgoing};
+use sip::{Message, Method, Outgoing};
 use std::convert::Infallible;
 use std::time::Duration;
 use words::{CallId, EndCause, Time};
@@ -142,31 +141,18 @@ impl Call {
             transfer.words = words;
         }
         let Some(body) = body else { return self.move_transfer(desk, Move::Refused, now) };
-        let shown = shown.and_then(|n| self.place(n)).and_then(|shown| self.shown_to(at, shown));
+        let shown = shown.and_then(|n| self.place(n));
         let txn = desk.client_txn(self.slot);
         let Some(mut builder) = self.target_refresh(desk, at, Method::Invite) else { return };
         self.push_session(at, &mut builder);
         if let Some(shown) = shown {
-            builder.push_header(HeaderName::PAssertedIdentity, &shown);
+            self.push_shown(&mut builder, at, shown);
         }
         let leg = &mut self.legs[at];
         leg.invites(txn, true);
         let request = Outgoing { builder, body: Some((SDP, body)) };
         desk.push(Output::Request { txn, request, target: leg.target });
         self.set_timer(desk, Due::Exchange, now + PATIENCE);
-    }
-
-    /// How a leg's party is named to another leg, whose display shows it then (RFC 3325).
-    pub(crate) fn shown_to(&self, at: usize, shown: usize) -> Option<String> {
-        let dialog = self.legs[at].dialog.as_deref().filter(|_| self.legs[at].party.peer.is_none())?;
-        asserted_value(&self.legs[shown].party, dialog)
-    }
-
-    /// Who answered, for a caller who dialled somebody else; mostly it is who was dialled, and nothing need be said.
-    pub(crate) fn shown_in_answer(&self, at: usize, other: Option<u16>) -> Option<String> {
-        let other = other.filter(|_| self.legs[at].state == LegState::Incoming).and_then(|n| self.place(n))?;
-        let differs = self.legs[at].n != 0 || self.legs[other].party.number != self.who.to.number;
-        self.shown_to(at, other).filter(|_| differs)
     }
 
     /// The near leg keeps what it had, and hears the far one all the same.

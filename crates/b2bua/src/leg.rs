@@ -3,6 +3,7 @@
 use crate::end::Said;
 use crate::identity::{call_id_value, is_behind_nat, is_hidden};
 use crate::more::More;
+use crate::step::Trust;
 use crate::tag::Tag;
 use bytes::Bytes;
 use media::command::SourceRule;
@@ -158,6 +159,8 @@ pub(crate) struct Leg {
     pub(crate) nat: bool,
     /// Whether its dialog is `sips` (RFC 3261 §12.1.1).
     pub(crate) secure: bool,
+    /// What it and we tell each other about who somebody is.
+    pub(crate) trust: Trust,
     /// Who is there.
     pub(crate) party: Party,
 }
@@ -217,6 +220,7 @@ impl Leg {
             end: 0,
             nat: false,
             secure: false,
+            trust: Trust::default(),
             party,
         }
     }

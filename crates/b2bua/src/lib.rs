@@ -10,7 +10,7 @@
 //!
 //! RFCs: 3261 §12–§15 (dialogs, offers, ends of calls), §16.7 (the best of many failures), §8.1.3.4 (3xx), 3262 (100rel), 3264 (offer
 //! and answer across), 3311 (UPDATE), 3326 (`Reason`), 3398 and 3960 (early media: the first leg that speaks is heard),
-//! 3515, 3892 and 4488 (REFER), 4028 (session timers), 6026, 6086 (INFO).
+//! 3323, 3325, 5806 and 7044 (who calls, and where the call was before), 3515, 3892 and 4488 (REFER), 4028 (session timers), 6026, 6086 (INFO).
 //!
 //! ```
 //! use b2bua::{Calls, Config, Output};
@@ -56,6 +56,7 @@ mod ring;
 mod seek;
 mod session;
 mod setup;
+mod show;
 mod step;
 mod tag;
 mod talk;
@@ -73,5 +74,5 @@ pub use event::{Invite, Output, Refusal};
 pub use leg::LegState;
 pub use redirect::{Redirected, Redirection};
 pub use session::SessionConfig;
-pub use step::{DialTarget, Diverted, MAX_TARGETS, MAX_WAITING, Step, StepError};
+pub use step::{DialTarget, Diverted, MAX_TARGETS, MAX_WAITING, Step, StepError, Trust};
 pub use view::{Asked, CallState, CallView, DialogIds, LegLine, LegView};

@@ -99,6 +99,7 @@ impl Call {
             return self.handle_failure(desk, at, Failure::of_answer(502), now);
         }
         leg.takes = Takes::of(response);
+        leg.learn_who(response);
         let effect =
             self.legs[at].state.apply(LegEvent::Success).expect("an INVITE without a final answer takes a 2xx");
         let ending = Ending::new(EndCause::AnsweredElsewhere, None);
@@ -196,7 +197,7 @@ impl Call {
 
     /// A new leg.
     pub(crate) fn invite(&mut self, desk: &mut Desk, target: DialTarget, now: Time) -> Result<(), StepError> {
-        let DialTarget { to, request_uri, target, route, to_uri, order: _, nat, diverted } = target;
+        let DialTarget { to, request_uri, target, route, to_uri, order: _, nat, diverted, trust } = target;
         let flow = flow_of(&target);
         let n = self.next_leg;
         self.next_leg += 1;
@@ -213,6 +214,7 @@ impl Call {
             end,
             nat,
             secure,
+            trust,
             ..Leg::new(n, LegState::Calling, tag, target, flow, to.clone())
         });
         desk.enter(flow.connection, self.slot);
@@ -224,7 +226,7 @@ impl Call {
     /// Our INVITE to a leg, built by us alone.
     fn launch(&mut self, desk: &mut Desk, at: usize) {
         let Some(dialled) = self.legs[at].more().dialled.take() else { return };
-        let Dialled { request_uri, to_uri, route, diverted, session_s, .. } = &dialled;
+        let Dialled { request_uri, to_uri, route, session_s, .. } = &dialled;
         let offer = self.setup.as_mut().and_then(|setup| setup.offer.take());
         let body = offer.as_ref().and_then(|offer| self.describe(desk, at, |local, _| carry(offer, local)).ok());
         if let Some(setup) = &mut self.setup {
@@ -237,9 +239,7 @@ impl Call {
         let leg = &self.legs[at];
         let host = identity::from_host(desk, to_uri, leg.party.user.is_some(), &leg.flow);
         let from = identity::from_value(self.calling(), host, leg.tag);
-        let referred_by = self.referred_by(host, leg.party.user.is_some());
-        let diversion = diverted.as_ref().filter(|_| leg.party.user.is_some());
-        let diversion = diversion.and_then(|diverted| identity::diversion_value(diverted, host));
+        let story = self.story(at, host, &dialled);
         let leg = &mut self.legs[at];
         let cseq = leg.ours.as_ref().map_or(1, |ours| ours.cseq + 1);
         leg.ours = Some(OurInvite { txn, cseq, offers: body.is_some(), ack: Acking::Unneeded });
@@ -262,11 +262,8 @@ impl Call {
             push_min(&mut builder, session_s.1);
         }
         builder.push_header(HeaderName::UserAgent, &desk.config.server);
-        if let Some(diversion) = diversion {
-            builder.push_header(HeaderName::Diversion, &diversion);
-        }
-        if let Some(by) = referred_by {
-            builder.push_header(HeaderName::ReferredBy, &by);
+        for (name, value) in &story {
+            builder.push_header(*name, value);
         }
         leg.more().dialled = Some(dialled);
         let request = Outgoing { builder, body: body.map(|body| (SDP, body)) };

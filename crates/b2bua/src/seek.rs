@@ -64,10 +64,11 @@ impl Call {
         near.map_or(&self.who.from, |at| &self.legs[at].party)
     }
 
-    /// The value of Referred-By (RFC 3892) for users who are called for a transfer; others need not know.
-    pub(crate) fn referred_by(&self, host: &str, internal: bool) -> Option<String> {
-        let wish = &self.transfer.as_ref().filter(|_| internal)?.wish;
-        uri_value(&wish.by, host)
+    /// The value of Referred-By (RFC 3892) for who is called for a transfer; who wants to be private is named to those
+    /// alone who are `told`.
+    pub(crate) fn referred_by(&self, host: &str, told: bool) -> Option<String> {
+        let wish = &self.transfer.as_ref()?.wish;
+        uri_value(&wish.by, host).filter(|_| told || !wish.by.private)
     }
 
     /// Begins a transfer: asks what is to happen to it, or claims somebody who is in another call.

@@ -24,7 +24,7 @@ use words::{CallId, EndCause, Fact, Party, Pii, Time};
 impl Call {
     /// Takes an INVITE in and asks what is to happen to it.
     pub(crate) fn open(desk: &mut Desk, slot: u32, id: CallId, invite: Invite, now: Time) -> Result<Call, Refusal> {
-        let Invite { txn, message, flow, account, from, silence } = invite;
+        let Invite { txn, message, flow, account, from, trust, silence } = invite;
         let refusal = |status, reason| Refusal { status, reason, header: None };
         let forwards = message.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS);
         let forwards = forwards.checked_sub(1).ok_or(refusal(483, ""))?;
@@ -48,6 +48,7 @@ impl Call {
             },
         );
         let mut caller = Leg::incoming(0, tag, txn, &message, flow, dialog, from.clone());
+        caller.trust = trust;
         caller.more = Told::new(&message, &mut desk.chance)
             .map(|told| Box::new(More { told: Some(Box::new(told)), ..More::default() }));
         desk.watch(txn, slot, 0);

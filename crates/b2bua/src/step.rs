@@ -71,6 +71,18 @@ pub struct DialTarget {
     pub nat: bool,
     /// Who sent the call here instead, when somebody did.
     pub diverted: Option<Diverted>,
+    /// What it and we tell each other.
+    pub trust: Trust,
+}
+
+/// What a side of a call and we tell each other about who somebody is: whether it belongs to our trust domain (RFC 3325
+/// §2.3). Users' phones do not: what they say about themselves is not believed, what others want to hide they do not see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// What it says about who calls, and about where a call was before, is believed.
+    pub believed: bool,
+    /// It is told who calls, also when the caller wants that kept from others: it will keep it.
+    pub told: bool,
 }
 
 /// A diversion (RFC 5806).

@@ -24,6 +24,10 @@ pub struct PeerRecord {
     pub port: Option<u16>,
     /// How it is reached.
     pub transport: Transport,
+    /// Whether what it says about who calls is believed (RFC 3325).
+    pub trust_identity: bool,
+    /// Whether it is told who calls, private callers too.
+    pub tell_identity: bool,
     /// When it was added.
     pub created: Wall,
 }
@@ -41,6 +45,10 @@ pub struct NewPeer {
     pub port: Option<u16>,
     /// UDP, TCP or TLS.
     pub transport: Transport,
+    /// Whether what it says about who calls is believed.
+    pub trust_identity: bool,
+    /// Whether it is told who calls, private callers too.
+    pub tell_identity: bool,
 }
 
 impl Store {
@@ -62,13 +70,23 @@ impl Store {
         }
         let host = new.host.trim_matches(['[', ']']).to_ascii_lowercase();
         transaction.execute(
-            "INSERT INTO peer (account, name, host, port, transport, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![new.account.0, new.name, host, new.port, new.transport.uri_token(), now.0],
+            "INSERT INTO peer (account, name, host, port, transport, created, trust_identity, tell_identity)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                new.account.0,
+                new.name,
+                host,
+                new.port,
+                new.transport.uri_token(),
+                now.0,
+                new.trust_identity,
+                new.tell_identity
+            ],
         )?;
         let id = PeerId(transaction.last_insert_rowid() as u32);
         transaction.commit()?;
-        let (name, port, transport) = (new.name.clone(), new.port, new.transport);
-        Ok(PeerRecord { id, account: new.account, name, host, port, transport, created: now })
+        let NewPeer { account, name, port, transport, trust_identity, tell_identity, .. } = new.clone();
+        Ok(PeerRecord { id, account, name, host, port, transport, trust_identity, tell_identity, created: now })
     }
 
     /// The peers of an account, by name.
@@ -114,10 +132,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<PeerRecord> {
             _ => Transport::Udp,
         },
         created: Wall(row.get(6)?),
+        trust_identity: row.get(7)?,
+        tell_identity: row.get(8)?,
     })
 }
 
-const SELECT: &str = "SELECT id, account, name, host, port, transport, created FROM peer";
+const SELECT: &str =
+    "SELECT id, account, name, host, port, transport, created, trust_identity, tell_identity FROM peer";
 
 #[cfg(test)]
 mod tests {
@@ -131,7 +152,15 @@ mod tests {
         let a = store.create_account(&NewAccount::named("a", "a.example"), Wall(0)).unwrap().id;
         let b = store.create_account(&NewAccount::named("b", "b.example"), Wall(0)).unwrap().id;
         let (name, host) = ("uas".to_owned(), "[2001:DB8::1]".to_owned());
-        let new = NewPeer { account: a, name, host, port: Some(5070), transport: Transport::Tcp };
+        let new = NewPeer {
+            account: a,
+            name,
+            host,
+            port: Some(5070),
+            transport: Transport::Tcp,
+            trust_identity: true,
+            tell_identity: false,
+        };
         let peer = store.add_peer(&new, Wall(3)).unwrap();
         assert_eq!((peer.host.as_str(), store.peers(a).unwrap()), ("2001:db8::1", vec![peer.clone()]));
         assert!(store.peers(b).unwrap().is_empty());

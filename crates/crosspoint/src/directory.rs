@@ -184,6 +184,7 @@ pub(crate) fn peer(record: PeerRecord, reaches: &BTreeMap<PeerId, PeerReach>) ->
         addresses: reach.addresses,
         from: reach.from,
         transport: record.transport,
+        trust: switch::Trust { believed: record.trust_identity, told: record.tell_identity },
     }
 }
 

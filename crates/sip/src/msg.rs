@@ -9,6 +9,7 @@ mod name;
 mod parse;
 mod peek;
 mod print;
+mod privacy;
 mod refer;
 mod uri;
 
@@ -20,6 +21,7 @@ pub use name::HeaderName;
 pub use parse::{Malformed, ParseError};
 pub use peek::{Peek, peek};
 pub use print::{MessageBuilder, Outgoing};
+pub use privacy::Privacy;
 pub use refer::{ReferTo, Replaces};
 pub use uri::{Scheme, Uri, UriError};
 

@@ -1,5 +1,6 @@
 //! An account as the core uses it: its domain, its peers and where its numbers lead.
 
+use b2bua::Trust;
 use std::net::SocketAddr;
 use std::time::Duration;
 use words::{AccountId, PeerId, Transport};
@@ -123,6 +124,8 @@ pub struct Peer {
     pub from: Option<(u16, SocketAddr)>,
     /// How it is reached.
     pub transport: Transport,
+    /// What it and we tell each other about who somebody is.
+    pub trust: Trust,
 }
 
 #[cfg(test)]

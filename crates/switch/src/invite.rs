@@ -5,8 +5,8 @@ use crate::answer::Stop;
 use crate::pickup::Entrance;
 use crate::switch::{Incoming, Switch};
 use crate::whose::Whose;
-use b2bua::Invite;
-use sip::{Outgoing, Uri};
+use b2bua::{Invite, Trust};
+use sip::{Message, Outgoing, Uri};
 use std::sync::Arc;
 use words::{Party, Pii, Time};
 
@@ -14,14 +14,20 @@ impl Switch {
     pub(crate) fn invite(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
         let listener = self.config.listeners.get(usize::from(incoming.flow.listener));
         let open = listener.is_some_and(|listener| listener.open);
-        let (account, from) = match self.whose(incoming, now).map_err(Stop::Need)? {
+        let (account, from, trust) = match self.whose(incoming, now).map_err(Stop::Need)? {
             Whose::Peer(account, peer) => {
-                let from = Party { peer: Some(peer.id), ..caller(incoming) };
-                (account, from)
+                let from = Party { peer: Some(peer.id), ..caller(&incoming.message, peer.trust.believed) };
+                (account, from, peer.trust)
             }
-            Whose::Account(account) if open => (account, caller(incoming)),
-            Whose::Account(account) => self.user_calls(incoming, Some(account), now)?,
-            Whose::Stranger => self.user_calls(incoming, None, now)?,
+            Whose::Account(account) if open => (account, caller(&incoming.message, false), Trust::default()),
+            Whose::Account(account) => {
+                let (account, from) = self.user_calls(incoming, Some(account), now)?;
+                (account, from, Trust::default())
+            }
+            Whose::Stranger => {
+                let (account, from) = self.user_calls(incoming, None, now)?;
+                (account, from, Trust::default())
+            }
         };
         if !self.has_room() {
             let to_phone = from.peer.is_none();
@@ -35,6 +41,7 @@ impl Switch {
             flow: incoming.flow,
             account: account.id,
             from,
+            trust,
             silence: self.config.silence,
         };
         let entered = match entrance {
@@ -75,6 +82,7 @@ impl Switch {
             name: Pii::new(user.display_name.as_str()),
             user: Some(user.id),
             peer: None,
+            private: wants_privacy(&incoming.message),
         };
         Ok((account, from))
     }
@@ -84,9 +92,26 @@ impl Switch {
     }
 }
 
-/// Who calls as From says it; used where the source itself is trusted.
-fn caller(incoming: &Incoming) -> Party {
-    let Ok(from) = incoming.message.from() else { return Party::default() };
-    let number = Uri::parse(from.uri).map(|uri| uri.user_unescaped().into_owned()).unwrap_or_default();
-    Party { number: Pii::new(number), name: Pii::new(from.display_name()), user: None, peer: None }
+/// Who calls as the message says it; used where the source itself is known. From alone counts unless the source is
+/// believed (RFC 3325 §5): then what it asserts does, which is true also where From hides it.
+fn caller(message: &Message, believed: bool) -> Party {
+    let asserted = if believed { message.asserted() } else { None };
+    let nobody = message.is_from_nobody();
+    let (address, secret) = match (asserted, message.from()) {
+        (Some(found), _) => found,
+        (None, Ok(from)) if !nobody => (from, false),
+        (None, _) => return Party { private: true, ..Party::default() },
+    };
+    let number = Uri::parse(address.uri).map(|uri| uri.user_unescaped().into_owned()).unwrap_or_default();
+    Party {
+        number: Pii::new(number),
+        name: Pii::new(address.display_name()),
+        private: secret && !message.is_open() || wants_privacy(message),
+        ..Party::default()
+    }
+}
+
+/// Whether who sends a message wants to be seen by nobody: it says so (RFC 3323 §4.2), or From does.
+fn wants_privacy(message: &Message) -> bool {
+    message.privacy().identity || message.is_from_nobody() && !message.is_open()
 }

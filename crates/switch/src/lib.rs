@@ -36,7 +36,7 @@ pub mod view;
 mod watch;
 mod whose;
 
-pub use b2bua::SessionConfig;
+pub use b2bua::{SessionConfig, Trust};
 pub use command::{Command, Reply};
 pub use config::{Config, ListenerConfig};
 pub use need::{Found, Need};

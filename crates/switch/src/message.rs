@@ -146,6 +146,9 @@ impl Switch {
 
 /// The value of From: who that is we say, not the sender.
 fn sender_value(from: &Party, domain: &str) -> String {
+    if from.private {
+        return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
+    }
     let name: String = from.name.as_str().chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
     let name = if name.is_empty() { String::new() } else { format!("\"{name}\" ") };
     format!("{name}<sip:{}@{domain}>", from.number.as_str())

@@ -6,7 +6,7 @@
 use crate::account::{Account, Pattern, Peer, Route, RouteTarget, Service};
 use crate::need::Need;
 use crate::switch::{Switch, Waiter};
-use b2bua::{DialTarget, Step};
+use b2bua::{DialTarget, Step, Trust};
 use media::command::Sound;
 use sip::{Scheme, Target, Uri};
 use std::net::SocketAddr;
@@ -156,7 +156,7 @@ impl Switch {
                         number: Pii::new(user.extension.as_str()),
                         name: Pii::new(user.display_name.as_str()),
                         user: Some(user.id),
-                        peer: None,
+                        ..Party::default()
                     },
                     request_uri: device.contact.to_owned(),
                     to_uri: format!("sip:{}@{}", user.extension, account.domain),
@@ -166,6 +166,7 @@ impl Switch {
                     order: if in_order { place as u32 * 1001 } else { 0 } + u32::from(1000 - device.q.min(1000)),
                     nat: device.nat,
                     diverted: None,
+                    trust: Trust::default(),
                 });
             }
         }
@@ -187,7 +188,7 @@ fn to_peer(account: &Account, peer: PeerId, strip: u8, prepend: &str, dialled: &
     let number = format!("{prepend}{rest}");
     let uri = format!("sip:{number}@{}", peer.host);
     let target = DialTarget {
-        to: Party { number: Pii::new(number), name: Pii::default(), user: None, peer: Some(peer.id) },
+        to: Party { number: Pii::new(number), peer: Some(peer.id), ..Party::default() },
         request_uri: uri.clone(),
         to_uri: uri,
         target: Target::Dial { transport: peer.transport, listener, local, remote },
@@ -195,6 +196,7 @@ fn to_peer(account: &Account, peer: PeerId, strip: u8, prepend: &str, dialled: &
         order: 0,
         nat: false,
         diverted: None,
+        trust: peer.trust,
     };
     vec![Step::Dial { targets: vec![target], ring_for: account.ring_for }]
 }

@@ -14,7 +14,7 @@ use registrar::watch::{
 use registrar::{Reach, Refusal, User};
 use sip::{ClientTxn, HeaderName, MessageBuilder, Method, Outgoing, Target, Uri};
 use std::sync::Arc;
-use words::{AccountId, CallId, Chance, ConnectionId, Flow, LegId, OwnMap, StoredSubscription, Time, UserId};
+use words::{AccountId, CallId, Chance, ConnectionId, Flow, LegId, OwnMap, Party, StoredSubscription, Time, UserId};
 
 /// The room, and whose calls are up while somebody watches calls at all. Where nobody does, a call costs nothing here.
 ///
@@ -393,7 +393,7 @@ fn line_of(view: &CallView<'_>, leg: &LegLine<'_>) -> Option<Line> {
         call_id: ids.call_id,
         local_tag: ids.theirs,
         remote_tag: ids.ours,
-        remote: leg.other.clone(),
+        remote: if leg.other.private { Party::default() } else { leg.other.clone() },
         holds: stage == Stage::Confirmed && leg.holds,
         held: stage == Stage::Confirmed && leg.held,
     })

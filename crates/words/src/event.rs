@@ -35,6 +35,9 @@ pub struct Party {
     /// The static peer, when it came from or goes to one.
     #[serde(default)]
     pub peer: Option<PeerId>,
+    /// Others are not to know who it is (RFC 3323): people and peers that are not trusted see nobody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
 }
 
 /// What happened.

@@ -6,12 +6,12 @@ use std::fmt;
 /// Text that tells who somebody is. `Debug` and `Display` show its length only; records take [`Pii::as_str`].
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Pii(String);
+pub struct Pii(Box<str>);
 
 impl Pii {
     /// Wraps `text`.
     pub fn new(text: impl Into<String>) -> Self {
-        Pii(text.into())
+        Pii(text.into().into_boxed_str())
     }
 
     /// The text itself, for records and for the account's own people.

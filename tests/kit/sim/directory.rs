@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switch::account::{Account, Pattern, Peer, Route, RouteTarget};
 use switch::{Found, Input, Need};
-use words::{AccountId, UserId};
+use words::{AccountId, PeerId, UserId};
 
 /// How the directory answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,11 @@ impl Directory {
     pub(crate) fn add_peer(&mut self, peer: Peer) {
         let account = self.account_mut(peer.account);
         account.peers.push(peer);
+    }
+
+    pub(crate) fn change_peer(&mut self, id: PeerId, change: impl FnOnce(&mut Peer)) {
+        let found = self.accounts.iter_mut().flat_map(|account| &mut account.peers).find(|peer| peer.id == id);
+        change(found.expect("tests name peers that they made"));
     }
 
     pub(crate) fn peers(&self) -> Vec<Peer> {

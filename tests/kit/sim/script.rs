@@ -1,6 +1,6 @@
 //! What phones do: when they are told, and by themselves.
 
-use sip::Refresher;
+use sip::{HeaderName, Refresher};
 use std::time::Duration;
 
 /// Something for a phone to do.
@@ -216,6 +216,10 @@ pub struct Habits {
     pub accepts: Option<&'static str>,
     /// Refuses NOTIFYs with this status.
     pub refuses_notifies: Option<u16>,
+    /// Calls as nobody: From is anonymous (RFC 3323 §4.1.1.3).
+    pub anonymous: bool,
+    /// Header lines of its INVITEs that begin calls, and of its answers to such.
+    pub says: Vec<(HeaderName, String)>,
 }
 
 impl Default for Habits {
@@ -235,6 +239,8 @@ impl Default for Habits {
             refreshes: false,
             accepts: None,
             refuses_notifies: None,
+            anonymous: false,
+            says: Vec::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! stands still until a test lets it pass.
 
 pub(crate) use super::names::*;
-use crate::{Calls, Config, Invite, Output, Step};
+use crate::{Calls, Config, Invite, Output, Step, Trust};
 use bytes::Bytes;
 use media::command::{EndCounters, Family, MediaCommand, MediaReport, PortPair};
 use sip::{
@@ -200,7 +200,8 @@ impl World {
                 message: message.clone(),
                 flow: *flow,
                 account: AccountId(1),
-                from: Party { number: "1000".into(), name: "Anna".into(), user: Some(UserId(1)), peer: None },
+                from: Party { number: "1000".into(), name: "Anna".into(), user: Some(UserId(1)), ..Party::default() },
+                trust: Trust::default(),
                 silence: self.silence,
             };
             let clock = Clock { mono: self.now, wall: Wall(1_700_000_000_000) };

@@ -1,7 +1,7 @@
 //! Where phones are and what they say about themselves.
 
 use super::kit::E;
-use crate::DialTarget;
+use crate::{DialTarget, Trust};
 use sip::{Message, Target};
 use std::net::SocketAddr;
 use words::{ConnectionId, Flow, Party, Transport, UserId};
@@ -40,7 +40,12 @@ pub(crate) fn contact(phone: usize) -> String {
 
 pub(crate) fn target(phone: usize, order: u32) -> DialTarget {
     DialTarget {
-        to: Party { number: format!("100{phone}").as_str().into(), name: "".into(), user: Some(UserId(9)), peer: None },
+        to: Party {
+            number: format!("100{phone}").as_str().into(),
+            name: "".into(),
+            user: Some(UserId(9)),
+            ..Party::default()
+        },
         request_uri: format!("sip:u{phone}@{}", phone_address(phone)),
         target: Target::Flow(flow(phone)),
         route: Vec::new(),
@@ -48,6 +53,7 @@ pub(crate) fn target(phone: usize, order: u32) -> DialTarget {
         order,
         nat: false,
         diverted: None,
+        trust: Trust::default(),
     }
 }
 

@@ -62,10 +62,11 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), MigrationError>
 /// The schema that this release writes.
 const KNOWN: u32 = STEPS.len() as u32;
 
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     Step { sql: ACCOUNTS, readable_from: 1 },
     Step { sql: RECORDS, readable_from: 1 },
     Step { sql: SUBSCRIPTIONS, readable_from: 1 },
+    Step { sql: IDENTITY, readable_from: 1 },
 ];
 
 /// Accounts and what belongs to them.
@@ -163,6 +164,12 @@ CREATE TABLE subscription (
     body TEXT NOT NULL,
     PRIMARY KEY (user, key)
 ) WITHOUT ROWID;
+";
+
+/// What peers and we tell each other about who somebody is. A release that does not know the columns trusts nobody.
+const IDENTITY: &str = "
+ALTER TABLE peer ADD COLUMN trust_identity INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE peer ADD COLUMN tell_identity INTEGER NOT NULL DEFAULT 0;
 ";
 
 #[cfg(test)]

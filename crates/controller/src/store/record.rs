@@ -384,6 +384,8 @@ impl<'a> Reader<'a> {
             name: Pii::new(self.text()?),
             user: self.option()?.map(|id| UserId(id as u32)),
             peer: self.option()?.map(|id| PeerId(id as u32)),
+            // Whoever reads records may know who called.
+            private: false,
         })
     }
 
@@ -544,10 +546,13 @@ pub(crate) mod tests {
     fn facts() -> Vec<Fact> {
         let call = CallId(u128::MAX / 3);
         let leg = LegId { call, n: 300 };
-        let party =
-            Party {
-                number: "+7495".into(), name: "Анна".into(), user: Some(UserId(0)), peer: Some(PeerId(u32::MAX))
-            };
+        let party = Party {
+            number: "+7495".into(),
+            name: "Анна".into(),
+            user: Some(UserId(0)),
+            peer: Some(PeerId(u32::MAX)),
+            private: false,
+        };
         let source = "[2001:db8::1]:65535".parse().unwrap();
         let mut facts = vec![
             Fact::CallOpened { call, from: party.clone(), to: Party::default(), sip_call_id: String::new(), source },

@@ -91,6 +91,12 @@ pub(crate) enum PeerVerb {
         /// Dialled strings of digits that begin so go to it.
         #[arg(long)]
         prefix: Option<String>,
+        /// Believe what it says about who calls and about where a call was before (P-Asserted-Identity, Diversion).
+        #[arg(long)]
+        trust_identity: bool,
+        /// Tell it who calls (P-Asserted-Identity), callers too who want that kept from others.
+        #[arg(long)]
+        tell_identity: bool,
     },
     /// Lists the peers of an account.
     List {
@@ -188,8 +194,8 @@ impl UserVerb {
 impl PeerVerb {
     pub(crate) fn ask(self) -> Ask {
         match self {
-            PeerVerb::Add { account, name, host, transport, prefix } => {
-                Ask::PeerAdd { account, name, host, transport, prefix }
+            PeerVerb::Add { account, name, host, transport, prefix, trust_identity, tell_identity } => {
+                Ask::PeerAdd { account, name, host, transport, prefix, trust_identity, tell_identity }
             }
             PeerVerb::List { account } => Ask::PeerList { account },
             PeerVerb::Remove { account, name } => Ask::PeerRemove { account, name },

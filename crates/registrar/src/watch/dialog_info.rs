@@ -161,7 +161,7 @@ mod tests {
             call_id: "c1".into(),
             local_tag: "theirs".into(),
             remote_tag: "ours".into(),
-            remote: Party { number: "+7 495".into(), name: "Ann <\"&".into(), user: None, peer: None },
+            remote: Party { number: "+7 495".into(), name: "Ann <\"&".into(), ..Party::default() },
             holds: false,
             held: false,
         }

@@ -103,6 +103,7 @@ impl Phone {
         let body = (!self.lines[line].sip.early.settled).then(|| self.describe(line, &message));
         let builder = self.response(line, &message, 200).header(HeaderName::Contact, &self.contact());
         let builder = self.grant_timer(line, &message, builder);
+        let builder = self.habits.says.iter().fold(builder, |builder, (name, value)| builder.header(*name, value));
         let found = &mut self.lines[line];
         found.state = LineState::Accepted;
         if let Some(theirs) = &mut found.sip.theirs {

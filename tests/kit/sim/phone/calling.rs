@@ -33,6 +33,7 @@ impl Phone {
             Some(replaces) => builder.header(HeaderName::Replaces, replaces).header(HeaderName::Require, "replaces"),
             None => builder,
         };
+        let builder = self.habits.says.iter().fold(builder, |builder, (name, value)| builder.header(*name, value));
         let body = (!found.without_offer).then(|| (SDP, found.session.offer()));
         let builder = self.with_timer(builder, line);
         let builder = self.with_rel(builder, line);
@@ -43,6 +44,9 @@ impl Phone {
 
     /// The value of From of its call.
     pub(super) fn local(&self, line: usize) -> String {
+        if self.habits.anonymous {
+            return format!("\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag={}", self.lines[line].sip.tag);
+        }
         format!("<sip:{}@{}>;tag={}", self.identity.number, self.identity.host, self.lines[line].sip.tag)
     }
 

@@ -22,9 +22,14 @@ impl Phone {
         let (tag, call_id) = (self.chance.u32(), self.chance.u64());
         let host = &self.identity.host;
         let uri = format!("sip:{number}@{host}");
+        let own = if self.habits.anonymous {
+            "sip:anonymous@anonymous.invalid".to_owned()
+        } else {
+            format!("sip:{}@{host}", self.identity.number)
+        };
         let builder = MessageBuilder::request("MESSAGE", &uri)
             .header(HeaderName::MaxForwards, "70")
-            .header_fmt(HeaderName::From, format_args!("<sip:{}@{host}>;tag={tag:08x}", self.identity.number))
+            .header_fmt(HeaderName::From, format_args!("<{own}>;tag={tag:08x}"))
             .header_fmt(HeaderName::To, format_args!("<{uri}>"))
             .header_fmt(HeaderName::CallId, format_args!("{call_id:016x}"))
             .header(HeaderName::CSeq, "1 MESSAGE");

@@ -6,8 +6,8 @@ use crate::sim::phone::{Identity, Phone};
 use crate::sim::script::Do;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use switch::Command;
 use switch::account::{Peer, RouteTarget};
+use switch::{Command, Trust};
 use words::{PeerId, Transport, UserId};
 
 /// A phone of the world.
@@ -131,11 +131,18 @@ impl World {
             addresses: vec![address],
             from: Some((0, exchange())),
             transport: Transport::Udp,
+            trust: Trust::default(),
         });
         self.tell_directory();
         let host = exchange().to_string();
         let identity = Identity { number: name.to_owned(), auth_user: name.to_owned(), password: None, host };
         (id, self.put(identity, Transport::Udp, address, None))
+    }
+
+    /// What a peer and the exchange tell each other from now on.
+    pub fn trust(&mut self, peer: PeerId, trust: Trust) {
+        self.directory.change_peer(peer, |peer| peer.trust = trust);
+        self.tell_directory();
     }
 
     /// A router that translates addresses.
