@@ -18,6 +18,7 @@ mod registration;
 mod replay;
 mod ring;
 mod shell;
+mod snapshot;
 mod timers;
 mod transfer;
 mod trouble;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use media::codec::Codec;
 use media::offer::{answer_audio, carry_again, carry_answer, offer_audio};
 use media::sdp::Description;
+use serde::{Deserialize, Serialize};
 use sip::{Message, MessageBuilder, Method, Outgoing, ServerTxn};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub(crate) struct Carried {
 }
 
 /// An agreement about media.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Agreed {
     /// Between two legs: who offered, who answered.
     Legs((u16, Said), (u16, Said)),

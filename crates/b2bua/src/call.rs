@@ -19,13 +19,14 @@ use bytes::Bytes;
 use media::command::Sound;
 use media::offer::Local;
 use media::sdp::Description;
+use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
 use std::collections::VecDeque;
 use std::time::Duration;
 use words::{AccountId, CallId, EndCause, Fact, LegId, Party, Time, TimerToken};
 
 /// One call, from its INVITE to the last answer to its BYE.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
     pub(crate) id: CallId,
     pub(crate) account: AccountId,
@@ -53,25 +54,26 @@ pub(crate) struct Call {
     /// What the exchange does when it is the other side itself.
     pub(crate) service: Option<Service>,
     pub(crate) silence: Option<Duration>,
+    #[serde(with = "crate::desk::by_due")]
     pub(crate) timers: [Option<TimerToken>; DUES],
 }
 
 /// Who calls whom.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Who {
     pub(crate) from: Party,
     pub(crate) to: Party,
 }
 
 /// When what happened.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Times {
     pub(crate) began: Time,
     pub(crate) answered: Option<Time>,
 }
 
 /// What a call needs until it is answered, and drops then.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Setup {
     /// The caller's INVITE; `None` when somebody is sought for a transfer.
     pub(crate) asked: Option<(ServerTxn, Message)>,
@@ -124,7 +126,7 @@ impl Setup {
 }
 
 /// What the exchange does with the caller's media.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Service {
     Silent,
     Echo,
@@ -132,7 +134,7 @@ pub(crate) enum Service {
 }
 
 /// A request that waits for the other leg's answer.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Relayed {
     pub(crate) server: ServerTxn,
     pub(crate) client: ClientTxn,

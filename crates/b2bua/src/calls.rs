@@ -11,16 +11,16 @@ use crate::talk::Inside;
 use crate::view::{Asked, CallState, CallView, LegView};
 use media::command::{Family, MediaReport};
 use media::ports::PoolCounts;
+use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, Event, Message, Method};
-use slab::Slab;
 use std::collections::VecDeque;
-use words::{CallId, Chance, Clock, ConnectionId, EndCause, Flow, OwnMap, Time};
+use words::{CallId, Chance, Clock, ConnectionId, EndCause, Flow, OwnMap, Places, Time};
 
 /// The calls of one loop.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Calls {
     pub(crate) desk: Desk,
-    pub(crate) slots: Slab<Box<Call>>,
+    pub(crate) slots: Places<Box<Call>>,
     pub(crate) by_id: OwnMap<CallId, u32>,
     /// The call that an input touches, to know whom to drop when that panics.
     touched: Option<CallId>,
@@ -32,7 +32,13 @@ impl Calls {
     /// No calls yet.
     pub fn new(config: Config, chance: Chance, now: Time) -> Self {
         let desk = Desk::new(config, chance, now);
-        Calls { desk, slots: Slab::new(), by_id: OwnMap::default(), touched: None, changed: VecDeque::new() }
+        Calls { desk, slots: Places::new(), by_id: OwnMap::default(), touched: None, changed: VecDeque::new() }
+    }
+
+    /// Takes the configuration of this start: a snapshot has none.
+    pub fn configure(&mut self, config: Config) {
+        self.desk.pool.configure(config.ports);
+        self.desk.config = config;
     }
 
     /// Takes in an INVITE without a To tag, from somebody who may call. [`Output::AskPlan`] follows.
@@ -273,7 +279,7 @@ impl Calls {
     /// Whether everything adds up. For tests, after each input: it looks at every call.
     pub fn check(&self) -> Result<(), String> {
         let mut sums = Sums::default();
-        for (slot, call) in &self.slots {
+        for (slot, call) in self.slots.iter() {
             call.check(slot as u32).map_err(|broken| format!("{}: {broken}", call.id))?;
             if self.by_id.get(&call.id) != Some(&(slot as u32)) {
                 return Err(format!("{} is not found by its id", call.id));
@@ -336,7 +342,7 @@ impl Calls {
         call.sweep(&mut self.desk);
         if call.is_over() {
             self.by_id.remove(&call.id);
-            self.slots.remove(slot as usize);
+            self.slots.try_remove(slot as usize);
         }
         self.note(id);
         Some(result)

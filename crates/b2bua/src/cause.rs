@@ -1,9 +1,10 @@
 //! What a failure of one leg means: to the caller, to the records, and in a `Reason` header (RFC 3326).
 
+use serde::{Deserialize, Serialize};
 use words::EndCause;
 
 /// A final failure as it is told to the caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {
     /// The status for the caller, 400…699.
     pub(crate) status: u16,

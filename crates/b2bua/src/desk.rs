@@ -6,14 +6,16 @@ use crate::leg::Leg;
 use crate::tag::Tag;
 use media::command::{Family, MediaCommand, PortPair};
 use media::ports::PortPool;
+use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, MessageBuilder, Outgoing, ServerTxn};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use words::{AccountId, Chance, ConnectionId, Fact, Flow, LegId, OwnMap, Time, TimerQueue, TimerToken};
 
 /// The desk at which calls are worked on.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Desk {
+    #[serde(skip)]
     pub(crate) config: Config,
     pub(crate) chance: Chance,
     pub(crate) pool: PortPool,
@@ -29,6 +31,7 @@ pub(crate) struct Desk {
     moved: OwnMap<u64, Moved>,
     /// Where the answers to their INVITEs go.
     moved_txns: OwnMap<ClientTxn, u32>,
+    #[serde(skip)]
     outputs: VecDeque<Output>,
     timers: TimerQueue<(u32, Due)>,
     /// INVITEs that wait for our final answer or for the ACK to it: slot and leg.
@@ -36,12 +39,13 @@ pub(crate) struct Desk {
     /// Which calls have a leg on a connection.
     connections: OwnMap<ConnectionId, Vec<u32>>,
     /// Our addresses as text: few, and needed in each message that makes a dialog.
+    #[serde(skip)]
     hosts: Vec<(SocketAddr, String)>,
     next_txn: u64,
 }
 
 /// A leg that came from another call.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Moved {
     /// Where it is.
     slot: u32,
@@ -50,7 +54,7 @@ struct Moved {
 }
 
 /// A timer of a call: at most one of each runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Due {
     /// Nobody told the call what to do.
     Plan,
@@ -78,6 +82,42 @@ pub(crate) enum Due {
 
 /// How many kinds of [`Due`] there are.
 pub(crate) const DUES: usize = Due::Linger as usize + 1;
+
+/// All of them, in their order.
+const ALL: [Due; DUES] = [
+    Due::Plan,
+    Due::Ring,
+    Due::Refresh,
+    Due::Delay,
+    Due::Exchange,
+    Due::Join,
+    Due::Limit,
+    Due::Reliable,
+    Due::Session,
+    Due::Lost,
+    Due::Linger,
+];
+
+/// The timers of a call in a snapshot, by name: another release may have more of them.
+pub(crate) mod by_due {
+    use super::{ALL, DUES, Due};
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use words::TimerToken;
+
+    type Timers = [Option<TimerToken>; DUES];
+
+    pub(crate) fn serialize<S: Serializer>(timers: &Timers, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(ALL.iter().zip(timers).filter_map(|(due, token)| Some((due, token.as_ref()?))))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timers, D::Error> {
+        let mut timers = [None; DUES];
+        for (due, token) in Vec::<(Due, TimerToken)>::deserialize(deserializer)? {
+            timers[due as usize] = Some(token);
+        }
+        Ok(timers)
+    }
+}
 
 impl Desk {
     pub(crate) fn new(config: Config, mut chance: Chance, now: Time) -> Self {

@@ -2,16 +2,17 @@
 //! heard until one answers.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Which leg is heard before an answer, and what the caller was told last.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Ear {
     heard: Option<Heard>,
     told: u16,
 }
 
 /// A description that was carried to the caller.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Heard {
     leg: u16,
     /// The leg's own body, to know it again in its 200.

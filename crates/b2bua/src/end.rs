@@ -4,11 +4,12 @@ use crate::desk::Desk;
 use media::command::{Generation, MediaAddress, MediaCommand, PayloadTypes, PortPair, Sound, SourceRule};
 use media::offer::OurSide;
 use media::sdp::{AudioView, Direction};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use words::LegId;
 
 /// One end. Legs that ring together in one family share theirs: the one that is heard or that answered has it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct End {
     /// Named by the first leg that used it.
     pub(crate) name: LegId,
@@ -22,7 +23,7 @@ pub(crate) struct End {
 }
 
 /// What the relay knows about an end.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Setting {
     pub(crate) source: SourceRule,
     pub(crate) remote: Option<MediaAddress>,
@@ -33,7 +34,7 @@ pub(crate) struct Setting {
 }
 
 /// What a side's description says about its audio.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Said {
     pub(crate) remote: Option<MediaAddress>,
     pub(crate) payload_types: PayloadTypes,

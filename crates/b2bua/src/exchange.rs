@@ -1,10 +1,11 @@
 //! Offer and answer between two legs in the middle of a call: at most one exchange at a time, in one direction.
 
 use media::sdp::Description;
+use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, Message, ServerTxn};
 
 /// Where an exchange stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Stage {
     /// There is none.
     Idle,
@@ -94,7 +95,7 @@ impl Stage {
 }
 
 /// An exchange that is not idle.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Exchange {
     pub(crate) stage: Stage,
     /// Whose INVITE or UPDATE it is; [`NOBODY`](crate::refresh::NOBODY): the exchange asks.

@@ -3,12 +3,13 @@
 use crate::cause::Failure;
 use crate::redirect::Pending;
 use crate::step::{DialTarget, MAX_TARGETS, StepError};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use words::EndCause;
 use words::limit::FORK_WIDTH;
 
 /// A ring list on its way: those who wait, and the best failure so far.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Fork {
     /// Those who ring together; the next ones are last.
     waiting: Vec<Vec<DialTarget>>,

@@ -7,11 +7,12 @@ use crate::step::Trust;
 use crate::tag::Tag;
 use bytes::Bytes;
 use media::command::SourceRule;
+use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, Dialog, HeaderName, Message, MessageBuilder, Method, ServerTxn, Target};
 use words::{CallId, Flow, Party};
 
 /// Where a leg stands. The first three rows are the answering side of an INVITE, the next three the asking side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LegState {
     /// An INVITE came in and has no final answer yet (RFC 3261 §13.3.1).
     Incoming,
@@ -124,7 +125,7 @@ impl LegState {
 }
 
 /// One leg of a call.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Leg {
     /// Its number in the call: 0 is the caller's.
     pub(crate) n: u16,
@@ -166,7 +167,7 @@ pub(crate) struct Leg {
 }
 
 /// What the other side of a leg said that it takes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Takes {
     /// UPDATE (RFC 3311 §4).
     pub(crate) update: bool,
@@ -180,7 +181,7 @@ impl Takes {
 }
 
 /// An INVITE of ours.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct OurInvite {
     pub(crate) txn: ClientTxn,
     pub(crate) cseq: u32,
@@ -190,7 +191,7 @@ pub(crate) struct OurInvite {
 }
 
 /// What became of the ACK to an INVITE of ours.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Acking {
     /// No 2xx came.
     Unneeded,

@@ -74,5 +74,5 @@ pub use event::{Invite, Output, Refusal};
 pub use leg::LegState;
 pub use redirect::{Redirected, Redirection};
 pub use session::SessionConfig;
-pub use step::{DialTarget, Diverted, MAX_TARGETS, MAX_WAITING, Step, StepError, Trust};
+pub use step::{DialTarget, DiversionReason, Diverted, MAX_TARGETS, MAX_WAITING, Step, StepError, Trust};
 pub use view::{Asked, CallState, CallView, DialogIds, LegLine, LegView};

@@ -6,10 +6,11 @@ use crate::refer::Referral;
 use crate::reliable::Told;
 use crate::session::Session;
 use crate::step::Diverted;
+use serde::{Deserialize, Serialize};
 use sip::ClientTxn;
 
 /// What a leg has beyond a plain call.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct More {
     /// What it was called with, until it answers: it may have to be called again.
     pub(crate) dialled: Option<Dialled>,
@@ -28,7 +29,7 @@ pub(crate) struct More {
 }
 
 /// What an INVITE of ours outside dialogs is made of.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Dialled {
     /// The Request-URI.
     pub(crate) request_uri: String,

@@ -10,12 +10,13 @@ use crate::reliable::{OPTION, Told};
 use bytes::Bytes;
 use media::offer::{Local, carry, carry_answer};
 use media::sdp::Description;
+use serde::{Deserialize, Serialize};
 use sip::{Dialog, HeaderName, Message, Method, Outgoing};
 use words::Time;
 
 /// The early dialogs of a leg that sends reliable provisional answers. The first is the leg's dialog; a proxy on the way
 /// may bring forth more.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Heard {
     pub(crate) first: Early,
     others: Vec<(Dialog, Early)>,
@@ -24,7 +25,7 @@ pub(crate) struct Heard {
 }
 
 /// What was heard in one early dialog.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Early {
     /// The RSeq heard last.
     rseq: u32,

@@ -7,12 +7,13 @@ use crate::cause::{Failure, sip_reason};
 use crate::desk::{Desk, Due};
 use crate::event::Output;
 use crate::leg::LegState;
-use crate::step::{DialTarget, Diverted, StepError};
+use crate::step::{self, DialTarget, DiversionReason, Diverted, NO_ANSWER, StepError, UNCONDITIONAL};
+use serde::{Deserialize, Serialize};
 use sip::{Contact, Message, Uri};
 use words::{AccountId, EndCause, LegId, Party, Time};
 
 /// A call that somebody who was rung sends elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redirection {
     /// Whose call.
     pub account: AccountId,
@@ -23,7 +24,7 @@ pub struct Redirection {
 }
 
 /// One Contact of a 3xx.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redirected {
     /// Whom it names, as a phone would dial it.
     pub number: String,
@@ -34,11 +35,12 @@ pub struct Redirected {
 }
 
 /// A redirection whose targets are not known yet.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Pending {
     pub(crate) n: u16,
     /// Why, as `Diversion` says it.
-    reason: &'static str,
+    #[serde(deserialize_with = "step::reason")]
+    reason: DiversionReason,
     redirection: Redirection,
 }
 
@@ -85,7 +87,7 @@ impl Call {
             return Failure { status: 482, phrase, ..plain };
         }
         let redirection = Redirection { account: self.account, by, contacts };
-        fork.wait_for(Pending { n, reason: if rang { "no-answer" } else { "unconditional" }, redirection });
+        fork.wait_for(Pending { n, reason: if rang { NO_ANSWER } else { UNCONDITIONAL }, redirection });
         desk.push(Output::AskRedirect { leg: self.leg_id(n) });
         plain
     }

@@ -8,11 +8,12 @@ use crate::leg::{Leg, LegState};
 use crate::transfer::{TRANSFERS, Wish};
 use crate::view::CallState;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, HeaderName, Message, Method, Outgoing, ReferTo, ServerTxn};
 use words::{EndCause, LegId, Time};
 
 /// The subscription that a REFER makes (RFC 3515 §2.4.4), for as long as its dialog lives.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Referral {
     /// The CSeq of the REFER, which names the subscription; none for the first in a dialog (RFC 3515 §2.4.6).
     id: Option<u32>,

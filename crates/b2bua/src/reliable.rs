@@ -10,12 +10,13 @@ use crate::setup::Held;
 use crate::view::CallState;
 use bytes::Bytes;
 use media::sdp::Description;
+use serde::{Deserialize, Serialize};
 use sip::{HeaderName, Message, Method, Outgoing, RAck, ServerTxn};
 use std::time::Duration;
 use words::{Chance, EndCause, Time};
 
 /// What is told reliably to a caller, and what it agreed to before the answer.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Told {
     /// It takes nothing else: Require, not only Supported.
     required: bool,
@@ -38,7 +39,7 @@ pub(crate) struct Told {
 }
 
 /// A provisional answer whose PRACK is missing.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Waiting {
     rseq: u32,
     /// What its description is, if it has one.
@@ -50,7 +51,7 @@ struct Waiting {
 }
 
 /// What the description of a provisional answer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Says {
     /// There is none.
     Nothing,

@@ -4,6 +4,7 @@
 //! after half of the interval, and no phone that forgets its part loses its call.
 
 use crate::event::Refusal;
+use serde::{Deserialize, Serialize};
 use sip::{HeaderName, Message, Refresher};
 use std::time::Duration;
 use words::Time;
@@ -24,7 +25,7 @@ impl Default for SessionConfig {
 }
 
 /// The timer of one leg.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Session {
     /// Units: seconds.
     pub(crate) interval_s: u32,

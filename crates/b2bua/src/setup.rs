@@ -17,6 +17,7 @@ use crate::view::CallState;
 use bytes::Bytes;
 use media::command::{Family, Sound};
 use media::sdp::{Description, Direction};
+use serde::{Deserialize, Serialize};
 use sip::{Dialog, Outgoing};
 use std::time::Duration;
 use words::{CallId, EndCause, Fact, Party, Pii, Time};
@@ -349,7 +350,7 @@ impl Call {
 }
 
 /// An answer to the caller that waits.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Held {
     pub(crate) other: Option<u16>,
     pub(crate) body: Option<Bytes>,

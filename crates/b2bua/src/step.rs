@@ -1,12 +1,13 @@
 //! What a call can be told. Steps are data: a built-in route and a scenario say the same ones.
 
 use media::command::Sound;
+use serde::{Deserialize, Deserializer, Serialize};
 use sip::endpoint::Target;
 use std::time::Duration;
 use words::{EndCause, Party};
 
 /// One thing for a call to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Step {
     /// 180 to the caller, and nothing else until somebody cancels, tells another step, or the ring time is over.
     Ring,
@@ -53,7 +54,7 @@ pub enum Step {
 }
 
 /// Somebody to ring.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DialTarget {
     /// Who that is, for the records.
     pub to: Party,
@@ -77,7 +78,7 @@ pub struct DialTarget {
 
 /// What a side of a call and we tell each other about who somebody is: whether it belongs to our trust domain (RFC 3325
 /// §2.3). Users' phones do not: what they say about themselves is not believed, what others want to hide they do not see.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trust {
     /// What it says about who calls, and about where a call was before, is believed.
     pub believed: bool,
@@ -86,12 +87,29 @@ pub struct Trust {
 }
 
 /// A diversion (RFC 5806).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diverted {
     /// Who was called before.
     pub by: Party,
     /// Why, as `Diversion` says it.
-    pub reason: &'static str,
+    #[serde(deserialize_with = "reason")]
+    pub reason: DiversionReason,
+}
+
+/// One of those that are named here.
+pub type DiversionReason = &'static str;
+
+/// A diversion because nobody answered.
+pub(crate) const NO_ANSWER: DiversionReason = "no-answer";
+
+/// A diversion whatever happens.
+pub(crate) const UNCONDITIONAL: DiversionReason = "unconditional";
+
+/// Reads the reason of a diversion in a snapshot.
+pub(crate) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DiversionReason, D::Error> {
+    let written = String::deserialize(deserializer)?;
+    let known = [NO_ANSWER, UNCONDITIONAL].into_iter().find(|known| *known == written);
+    known.ok_or_else(|| serde::de::Error::custom("a diversion without a reason"))
 }
 
 /// A step that a call cannot take where it stands.

@@ -1,10 +1,11 @@
 //! Our dialog tags: they say which leg they belong to, so that a message finds its call without a search.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fmt::Write as _;
 
 /// A local tag (RFC 3261 §19.3): the loop, the call's slot, the leg, and 64 bits of chance that nobody guesses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tag {
     pub(crate) shard: u16,
     pub(crate) slot: u32,

@@ -5,10 +5,11 @@
 //! called for the purpose has the first of both in its INVITE already.
 
 use media::sdp::Description;
+use serde::{Deserialize, Serialize};
 use words::{LegId, Party, Time};
 
 /// What somebody wants who refers.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Wish {
     /// His leg, and who he is.
     pub(crate) n: u16,
@@ -20,7 +21,7 @@ pub(crate) struct Wish {
 }
 
 /// A transfer on its way.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Transfer {
     pub(crate) stage: Stage,
     /// Whose place is taken, and by whom.
@@ -40,7 +41,7 @@ pub(crate) struct Transfer {
 }
 
 /// Where a transfer stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Stage {
     /// Who is to come is in another call, which must be ready for it.
     Claiming,

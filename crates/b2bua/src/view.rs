@@ -2,6 +2,7 @@
 
 use crate::identity::call_id_value;
 use crate::leg::{Leg, LegState};
+use serde::{Deserialize, Serialize};
 use words::{AccountId, CallId, Flow, LegId, Party, Time, UserId};
 
 /// Whose dialog a message belongs to, and from where that side may speak.
@@ -31,7 +32,7 @@ pub struct Asked<'a> {
 }
 
 /// Where a call stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum CallState {
     /// Nobody answered yet.
     Ringing,

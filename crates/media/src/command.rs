@@ -4,12 +4,13 @@
 //! one it applied for that end, so repeating a command does no harm. [`MediaCommand::Close`] is never refused.
 
 use crate::sdp::Direction;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
 use words::LegId;
 
 /// An address family of media sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4.
     V4,
@@ -25,7 +26,7 @@ impl Family {
 }
 
 /// A bound pair of media sockets. RTCP is on `rtp_port + 1` (RFC 3550 §11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PortPair {
     /// The worker that owns the sockets.
     pub worker: u16,
@@ -46,7 +47,7 @@ impl PortPair {
 
 /// How young a command to an end is: the highest wins. For [`MediaCommand::Link`] and [`MediaCommand::Unlink`] it
 /// counts with the `from` end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Generation(pub u32);
 
 impl Generation {
@@ -58,7 +59,7 @@ impl Generation {
 }
 
 /// Where the other side of an end wants its packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MediaAddress {
     /// For RTP.
     pub rtp: SocketAddr,
@@ -67,7 +68,7 @@ pub struct MediaAddress {
 }
 
 /// From where an end takes packets, and to where it sends. Whatever was learnt, packets from elsewhere are dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SourceRule {
     /// Hears and sends only the address of the SDP.
     Strict,
@@ -79,7 +80,7 @@ pub enum SourceRule {
 }
 
 /// A set of RTP payload types (RFC 3550 §5.1): a bit for each of the 128.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PayloadTypes(u128);
 
 impl PayloadTypes {
@@ -160,7 +161,7 @@ impl std::fmt::Debug for PayloadTypes {
 }
 
 /// What the exchange itself lets an end hear.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Sound {
     /// The tone that a caller hears while somebody is rung.
     Ringback,

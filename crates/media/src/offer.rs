@@ -3,6 +3,7 @@
 
 use crate::codec::Codec;
 use crate::sdp::{AudioView, Description, Direction, MediaView, cut};
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// What we put in place of the other leg's words.
@@ -143,7 +144,7 @@ pub fn same_session(a: &Description, b: &Description) -> bool {
 }
 
 /// What we said to a leg: its session's number and version, and the last words.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OurSide {
     session_id: u64,
     version: u64,

@@ -2,6 +2,7 @@
 //! time, and after use each rests for a while, so that late packets of one call never reach the next.
 
 use crate::command::{Family, MediaCommand, PortPair};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
 use words::{Chance, OwnMap, Time};
@@ -40,7 +41,7 @@ pub enum PoolError {
 }
 
 /// How many pairs of a family are in which state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolCounts {
     /// Can be handed out.
     pub ready: u32,
@@ -58,8 +59,9 @@ impl PoolCounts {
 }
 
 /// The pairs, each ready, taken or resting.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct PortPool {
+    #[serde(skip)]
     config: PoolConfig,
     chance: Chance,
     /// What may be handed out, by family and worker.
@@ -72,14 +74,14 @@ pub struct PortPool {
     wishes: [Option<Wish>; 2],
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     Ready(PortPair),
     Taken(PortPair),
     Resting(PortPair),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Wish {
     pairs: u32,
     said: Time,
@@ -97,6 +99,11 @@ impl PortPool {
             counts: [PoolCounts::default(); 2],
             wishes: [None; 2],
         }
+    }
+
+    /// Takes the limits of this start: a snapshot has none.
+    pub fn configure(&mut self, config: PoolConfig) {
+        self.config = config;
     }
 
     /// Takes in pairs that a worker has bound. One that is known already is passed over.

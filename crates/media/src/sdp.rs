@@ -12,6 +12,7 @@ pub(crate) use parse::cut;
 pub use parse::{DESCRIPTION_BYTES, FORMATS, LINE_BYTES, LINES, MEDIA, SdpError, SdpFault};
 
 use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::IpAddr;
 
 /// A description.
@@ -32,8 +33,21 @@ struct Line {
     end: u32,
 }
 
+/// As its text: the index is made again.
+impl Serialize for Description {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.text.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Description {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parse::index(String::deserialize(deserializer)?).ok_or_else(|| serde::de::Error::custom("not a description"))
+    }
+}
+
 /// In which directions media flows, as the one says who wrote it (RFC 8866 §6.7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Direction {
     /// Both; what holds when nothing is said.
     #[default]

@@ -1,6 +1,7 @@
 //! One binding: a device's Contact, the flow it came by and how it is called (RFC 3261 §10, RFC 5626 §6).
 
 use crate::outbound::Pinging;
+use serde::{Deserialize, Serialize};
 use sip::{Target, Uri};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -70,7 +71,7 @@ pub struct Device<'a> {
 }
 
 /// Limits: strings as [`crate::limit`] says.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Binding {
     pub(crate) id: u32,
     pub(crate) account: AccountId,

@@ -2,6 +2,7 @@
 
 use crate::directory::{AlgorithmPolicy, User};
 use crate::nonce::{Mint, NonceId, Spent};
+use serde::{Deserialize, Serialize};
 use sip::digest::{Challenge, Credentials, Ha1, unescaped, verify};
 use sip::{HeaderName, Message, Scheme, Uri};
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use words::{Chance, Time, UserId};
 ///
 /// Until a right answer comes, nothing is kept: strangers may ask for challenges as often as they like.
 /// Limits: [`crate::limit::NONCES_PER_USER`] nonces are remembered as used; a nonce lives for 300 s and is good at one address only.
+#[derive(Serialize, Deserialize)]
 pub struct Challenger {
     mint: Mint,
     spent: Spent,

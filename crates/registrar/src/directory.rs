@@ -1,10 +1,11 @@
 //! Users as the core uses them: who they are, what proves it, and how their devices are treated.
 
+use serde::{Deserialize, Serialize};
 use sip::digest::{Algorithm, Ha1};
 use words::{AccountId, UserId};
 
 /// An extension with its credentials. The directory hands out whole ones; the core never changes one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct User {
     /// Whose it is.
     pub account: AccountId,
@@ -29,7 +30,7 @@ pub struct User {
 }
 
 /// Which digest algorithms a device is offered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AlgorithmPolicy {
     /// MD5, then SHA-256, then SHA-512-256: old devices give up on what they read first.
     #[default]
@@ -52,7 +53,7 @@ impl AlgorithmPolicy {
 }
 
 /// What is known about the network of a user's devices.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NatPolicy {
     /// Behind NAT when the Contact differs from the source of the REGISTER.
     #[default]

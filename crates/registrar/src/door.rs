@@ -3,6 +3,7 @@
 use crate::challenge::{Challenger, Verdict};
 use crate::directory::{AlgorithmPolicy, User};
 use crate::throttle::{Ban, Throttle};
+use serde::{Deserialize, Serialize};
 use sip::Message;
 use std::net::{IpAddr, SocketAddr};
 use words::{Chance, Time, UserId};
@@ -10,9 +11,11 @@ use words::{Chance, Time, UserId};
 /// The one way in.
 ///
 /// A source has ten wrong answers at once and one a minute from then on; see [`Throttle`] for who is spared.
+#[derive(Serialize, Deserialize)]
 pub struct Door {
     challenger: Challenger,
     throttle: Throttle,
+    #[serde(skip)]
     throttled: bool,
 }
 
@@ -41,6 +44,11 @@ impl Door {
     /// A door that counts wrong passwords when `throttled`. `secret` comes from the stream for secrets.
     pub fn new(secret: Chance, throttled: bool, now: Time) -> Self {
         Door { challenger: Challenger::new(secret, now), throttle: Throttle::new(), throttled }
+    }
+
+    /// Takes the configuration of this start: a snapshot has none.
+    pub fn configure(&mut self, throttled: bool) {
+        self.throttled = throttled;
     }
 
     /// Decides on a request from `source`. `user` is whom its credentials name, `None` when nobody is called so.

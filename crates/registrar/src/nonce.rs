@@ -2,6 +2,7 @@
 
 use crate::limit::NONCES_PER_USER;
 use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Sha256;
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -27,17 +28,41 @@ impl NonceId {
 ///
 /// A nonce is bound to the source so that nobody can spend another address's tries by forging its packets: who answers
 /// with it has seen the challenge.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Mint {
-    mac: Hmac<Sha256>,
+    mac: Keyed,
     last: u64,
+}
+
+/// A MAC, and the key that a snapshot makes it from again.
+struct Keyed {
+    key: [u8; 32],
+    mac: Hmac<Sha256>,
+}
+
+impl Keyed {
+    fn new(key: [u8; 32]) -> Self {
+        Keyed { key, mac: Hmac::new_from_slice(&key).expect("HMAC takes keys of any length") }
+    }
+}
+
+impl Serialize for Keyed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.key.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Keyed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <[u8; 32]>::deserialize(deserializer).map(Keyed::new)
+    }
 }
 
 impl Mint {
     pub(crate) fn new(mut secret: Chance) -> Self {
         let mut key = [0; 32];
         secret.fill(&mut key);
-        let mac = Hmac::new_from_slice(&key).expect("HMAC takes keys of any length");
-        Mint { mac, last: 0 }
+        Mint { mac: Keyed::new(key), last: 0 }
     }
 
     pub(crate) fn make(&mut self, source: IpAddr, now: Time) -> String {
@@ -70,7 +95,7 @@ impl Mint {
         let mut input = [0; 24];
         input[..8].copy_from_slice(&id.to_be_bytes());
         input[8..].copy_from_slice(&source.octets());
-        let mut mac = self.mac.clone();
+        let mut mac = self.mac.mac.clone();
         mac.update(&input);
         let bytes = mac.finalize().into_bytes();
         bytes.iter().take(8).fold(0, |tag, &byte| tag << 8 | u64::from(byte))
@@ -82,20 +107,21 @@ impl Mint {
 /// Entries come from right answers only, and each user has [`NONCES_PER_USER`] of its own: nobody can push out
 /// another's. What is pushed out leaves a floor: an untracked nonce at or below it counts as used. Entries that rested for
 /// a nonce's lifetime go, a generation at a time.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Spent {
     young: HashMap<UserId, Uses>,
     old: HashMap<UserId, Uses>,
     turned: Time,
 }
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Uses {
     floor: u64,
     nonces: SmallVec<[Use; 1]>,
 }
 
 /// A nonce and the counts seen with it: the highest, and the 64 up to it as bits.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Use {
     id: u64,
     highest: u32,

@@ -1,5 +1,6 @@
 //! Flows that stay open: pings to devices behind NAT (RFC 5626 §4.4, §5.4), and which devices stopped answering.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use words::{Flow, Time, UserId};
 
@@ -17,7 +18,7 @@ pub struct Ping {
 }
 
 /// Which binding was pinged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PingId {
     /// Whose.
     pub user: UserId,
@@ -36,7 +37,7 @@ pub enum PingKind {
 }
 
 /// The pings of one binding.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Pinging {
     /// When the next one is due.
     pub(crate) next: Time,

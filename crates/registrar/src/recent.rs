@@ -1,9 +1,11 @@
 //! A map that never grows past its limit: what was not touched for long leaves first.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Two generations: what is touched moves to the young one, and when that is half of the limit the old one goes whole.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "K: Ord + Deserialize<'de>, V: Deserialize<'de>"))]
 pub(crate) struct Recent<K, V> {
     young: BTreeMap<K, V>,
     old: BTreeMap<K, V>,

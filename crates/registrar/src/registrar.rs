@@ -5,6 +5,7 @@ use crate::contact::{Asked, AskedContact, Contacts, Refusal, behind_nat, is_spec
 use crate::directory::User;
 use crate::outbound::{Ping, PingId, PingKind, Pinging};
 use crate::table::Table;
+use serde::{Deserialize, Serialize};
 use sip::{HeaderName, Message, Uri};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
@@ -88,8 +89,11 @@ pub enum Output {
 /// Who is reachable where.
 ///
 /// Limits: [`BINDINGS_PER_USER`] bindings per user; the one refreshed longest ago leaves for a new one.
+#[derive(Serialize, Deserialize)]
 pub struct Registrar {
+    #[serde(skip)]
     config: RegistrarConfig,
+    #[serde(skip)]
     own: BTreeSet<SocketAddr>,
     peers: BTreeSet<SocketAddr>,
     /// Users whose lamps somebody watches.
@@ -127,6 +131,12 @@ impl Registrar {
             table: Table::new(now),
             now,
         }
+    }
+
+    /// Takes the configuration of this start: a snapshot has none.
+    pub fn configure(&mut self, config: RegistrarConfig) {
+        self.own = config.own.iter().copied().collect();
+        self.config = config;
     }
 
     /// The addresses of static peers and trunks: Contacts must not point there.

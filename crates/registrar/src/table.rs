@@ -1,12 +1,13 @@
 //! The bindings of all users, with their timers and the connections they came over kept in step.
 
 use crate::binding::{Binding, Reach};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use words::limit::BINDINGS_PER_USER;
 use words::{ConnectionId, Fact, Time, TimerQueue, UserId};
 
 /// Limits: [`BINDINGS_PER_USER`] per user; the owner of the table makes room before it inserts.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Table {
     /// Each user's bindings in the order in which they are called; never an empty list.
     users: BTreeMap<UserId, Vec<Binding>>,

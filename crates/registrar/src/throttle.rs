@@ -12,6 +12,7 @@
 
 use crate::limit::{PROVEN_PER_USER, SOURCES};
 use crate::recent::Recent;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -22,7 +23,7 @@ use words::{Time, UserId};
 ///
 /// Limits: [`SOURCES`] sources and as many pairs (those that failed longest ago are forgotten first),
 /// [`PROVEN_PER_USER`] sources per user from which it was let in.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Throttle {
     sources: Recent<IpAddr, Tries>,
     pairs: Recent<(UserId, IpAddr), Tries>,
@@ -43,14 +44,14 @@ pub struct Ban {
 }
 
 /// A bucket that empties by one try per [`Pace::every`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Tries {
     full_again: Time,
     failures: u32,
 }
 
 /// A source from which a user was let in with its present password.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Proven {
     source: IpAddr,
     port: u16,

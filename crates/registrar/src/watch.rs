@@ -41,6 +41,7 @@ pub use event::{Notified, NotifyId, Output, Request, Subscribed, SubscriptionVie
 pub use package::{Asked, Package};
 pub use publication::Published;
 pub use reginfo::Registered;
+use serde::{Deserialize, Serialize};
 pub use summary::Messages;
 
 use crate::contact::Refusal;
@@ -61,8 +62,9 @@ use words::{AccountId, Chance, Clock, ConnectionId, Fact, OwnMap, StoredSubscrip
 ///
 /// Limits: [`limit::SUBSCRIPTIONS`], [`limit::SUBSCRIPTIONS_PER_USER`] (the one refreshed longest ago leaves),
 /// [`limit::PUBLICATIONS_PER_USER`], [`limit::MAILBOXES`].
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Watch {
+    #[serde(skip)]
     server: String,
     chance: Chance,
     table: Table,
@@ -71,6 +73,7 @@ pub struct Watch {
     mailboxes: OwnMap<UserId, Messages>,
     timers: TimerQueue<Due>,
     turns: Turns,
+    #[serde(skip)]
     outputs: VecDeque<Output>,
     last_notify: u32,
     now: Time,
@@ -95,6 +98,11 @@ impl Watch {
             now,
             checks: Cell::new(0),
         }
+    }
+
+    /// Takes the configuration of this start: a snapshot has none.
+    pub fn configure(&mut self, server: &str) {
+        server.clone_into(&mut self.server);
     }
 
     /// Takes a SUBSCRIBE outside dialogs (RFC 6665 §4.2.1). Its 200 must leave, and the subject's state be told, before

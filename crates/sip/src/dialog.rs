@@ -19,12 +19,13 @@
 
 use crate::error::{DialogError, OutOfOrder};
 use crate::msg::{HeaderName, Message, MessageBuilder, Method, NameAddr, Scheme, Uri};
+use serde::{Deserialize, Serialize};
 
 /// The most entries of a route set.
 pub const ROUTES: usize = 32;
 
 /// One side of a dialog.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dialog {
     /// Call-ID.
     pub call_id: String,

@@ -5,6 +5,7 @@
 
 use crate::msg::{HeaderError, HeaderName, quoted_end, unescape};
 use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
 use sha2::{Sha256, Sha512_256};
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -48,7 +49,7 @@ impl Algorithm {
 }
 
 /// Digests of `user:realm:password`, one for each algorithm: all that a server keeps of a password.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ha1 {
     /// For `MD5`.
     pub md5: [u8; 16],

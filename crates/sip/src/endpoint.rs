@@ -38,6 +38,7 @@ mod tests;
 
 pub use config::{Advertised, EndpointConfig, EndpointLimits};
 pub use event::{ClientTxn, Event, Output, ServerTxn, Target};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Refused;
 use crate::msg::{Glance, HeaderName, Message, MessageBuilder, Method, Outgoing, ParseError};
@@ -50,6 +51,7 @@ use shared::{Due, Shared, Side};
 use words::{Chance, ConnectionId, Flow, Time};
 
 /// The transaction layer of one loop (RFC 3261 §17, §18).
+#[derive(Serialize, Deserialize)]
 pub struct Endpoint {
     shared: Shared,
     clients: Clients,
@@ -59,7 +61,7 @@ pub struct Endpoint {
 }
 
 /// What a refusal says about when to come again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RetryAfter {
     /// [`EndpointLimits::retry_after_s`].
     Told,
@@ -76,6 +78,11 @@ impl Endpoint {
             servers: Servers::new(),
             busy: None,
         }
+    }
+
+    /// Takes the configuration of this start: a snapshot has none.
+    pub fn configure(&mut self, config: EndpointConfig) {
+        self.shared.config = config;
     }
 
     /// From now on new requests that mean work (INVITE, REGISTER, SUBSCRIBE, PUBLISH and MESSAGE outside dialogs) are

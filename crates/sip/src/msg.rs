@@ -27,6 +27,7 @@ pub use uri::{Scheme, Uri, UriError};
 
 use bytes::Bytes;
 pub(crate) use header::{quoted_end, unescape};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
 /// One SIP message: its bytes and an index of its header lines.
@@ -117,6 +118,19 @@ struct Line {
     name_length: u8,
     name_at: u16,
     value: Span,
+}
+
+/// As its bytes: the index is made again.
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.bytes.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Message::parse(Bytes::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
 }
 
 impl Message {

@@ -2,6 +2,7 @@
 //!
 //! Timer C is missing: it belongs to proxies (§16.6); whoever rings a phone here bounds that itself and cancels.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The figures that all timers are made of; per instance, never global (RFC 3261 §17.1.1.1).
@@ -39,7 +40,7 @@ impl Default for TimerConfig {
 }
 
 /// A timer by its RFC name; the table at the end of the file says the rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Timer {
     /// Sends an INVITE again.
     A,

@@ -1,12 +1,13 @@
 //! An account as the core uses it: its domain, its peers and where its numbers lead.
 
 use b2bua::Trust;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
 use words::{AccountId, PeerId, Transport};
 
 /// An account's record. The directory hands out whole ones; the core never changes one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Its id.
     pub id: AccountId,
@@ -25,7 +26,7 @@ pub struct Account {
 }
 
 /// Where a dialled string leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// Which strings.
     pub pattern: Pattern,
@@ -34,7 +35,7 @@ pub struct Route {
 }
 
 /// Which dialled strings a route takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pattern {
     /// This string only.
     Exact(String),
@@ -65,7 +66,7 @@ impl Pattern {
 }
 
 /// Where a route leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RouteTarget {
     /// The exchange answers itself.
     Service(Service),
@@ -90,7 +91,7 @@ pub enum RouteTarget {
 }
 
 /// What the exchange itself can do with a caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Service {
     /// Answers and sends the audio back.
     Echo,
@@ -108,7 +109,7 @@ pub enum Service {
 }
 
 /// A static peer: a SIP server known by its address. Calls from that address belong to its account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Its id.
     pub id: PeerId,

@@ -1,5 +1,6 @@
 //! Answers that the exchange gives outside calls, built in one place.
 
+use serde::{Deserialize, Serialize};
 use sip::advertise::{ACCEPT, ALLOW, ALLOW_EVENTS, SUPPORTED};
 use sip::{HeaderName, Message, MessageBuilder, Outgoing};
 use words::Chance;
@@ -13,8 +14,9 @@ pub(crate) enum Stop {
 }
 
 /// Builds answers with what each of them carries, our tag among it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Answers {
+    #[serde(skip)]
     server: String,
     chance: Chance,
 }
@@ -22,6 +24,11 @@ pub(crate) struct Answers {
 impl Answers {
     pub(crate) fn new(server: &str, chance: Chance) -> Self {
         Answers { server: server.to_owned(), chance }
+    }
+
+    /// Takes the configuration of this start: a snapshot has none.
+    pub(crate) fn configure(&mut self, server: &str) {
+        server.clone_into(&mut self.server);
     }
 
     pub(crate) fn builder(&mut self, request: &Message, status: u16, reason: &str) -> MessageBuilder {

@@ -7,6 +7,7 @@ use crate::switch::{Incoming, Switch};
 use crate::whose::Whose;
 use bytes::Bytes;
 use registrar::User;
+use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, HeaderName, Message, MessageBuilder, Outgoing, ServerTxn, Target, Uri};
 use std::collections::HashMap;
 use words::{Party, Time};
@@ -14,7 +15,7 @@ use words::{Party, Time};
 /// Messages on their way.
 ///
 /// Limits: [`ON_THEIR_WAY`] at a time; each ends with its transactions.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Messages {
     last: u64,
     /// Which message a request of ours belongs to.
@@ -23,7 +24,7 @@ pub(crate) struct Messages {
 }
 
 /// A message that devices have not all answered.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Carried {
     /// Who sent it, until he has his answer.
     sender: Option<(ServerTxn, Message)>,

@@ -5,13 +5,14 @@
 
 use crate::account::Account;
 use registrar::User;
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use words::{AccountId, Time, TimerQueue, TimerToken};
 
 /// A question to the directory.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Need {
     /// The account by its id.
     Account(AccountId),
@@ -29,7 +30,7 @@ pub enum Need {
 }
 
 /// What the directory had.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Found {
     /// An account.
     Account(Arc<Account>),
@@ -38,7 +39,7 @@ pub enum Found {
 }
 
 /// What the cache says at once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Known {
     /// It is there.
     Found(Found),
@@ -49,6 +50,7 @@ pub(crate) enum Known {
 /// Answers kept, and those who wait for answers.
 ///
 /// Limits: [`CACHE_ENTRIES`] answers (the oldest go first), [`WAITING_PER_NEED`] waiting per question.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Directory<W> {
     known: HashMap<Need, (Known, Option<Time>)>,
     /// Keys in the order in which they were learned, to forget the oldest when the cache is full.
@@ -60,6 +62,7 @@ pub(crate) struct Directory<W> {
     forgot: Option<Time>,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Asked<W> {
     waiting: Vec<W>,
     timer: TimerToken,

@@ -3,6 +3,7 @@
 use crate::switch::{Output, Switch};
 use bytes::Bytes;
 use registrar::{Ping, PingId, PingKind};
+use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, HeaderName, MessageBuilder, Outgoing, Target};
 use std::collections::HashMap;
 use words::Time;
@@ -10,7 +11,7 @@ use words::Time;
 /// Pings that wait for an answer, by their transaction.
 ///
 /// Limits: as many as there are bindings that are pinged; each ends with its transaction.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Pings {
     last: u64,
     waiting: HashMap<u64, PingId>,

@@ -1,5 +1,6 @@
 //! The one stream of facts, and the answers that wait until what they promise is stored.
 
+use serde::{Deserialize, Serialize};
 use sip::{Message, Outgoing, ServerTxn};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use words::{AccountId, Clock, Event, Fact, Seq, ShardId, Time};
 /// Numbers facts and keeps back answers. A 200 to REGISTER or BYE leaves when its facts are stored.
 ///
 /// Limits: [`UNSTORED`] events that are not stored yet; past that the exchange takes nothing new.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Stream {
     shard: ShardId,
     last: Seq,
@@ -18,6 +20,7 @@ pub(crate) struct Stream {
 }
 
 /// An answer that waits.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Held {
     seq: Seq,
     since: Time,
@@ -27,7 +30,7 @@ pub(crate) struct Held {
 }
 
 /// What an answer that waits would promise, and so what becomes of it when the store fails.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Promise {
     /// "You are registered": this request is refused with 503 when that cannot be kept.
     Registration(Box<Message>),

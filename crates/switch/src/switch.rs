@@ -15,6 +15,7 @@ use b2bua::Calls;
 use bytes::Bytes;
 use media::command::{MediaCommand, MediaReport};
 use registrar::{Door, Registrar};
+use serde::{Deserialize, Serialize};
 use sip::{Endpoint, Message, Outgoing, Refused, RetryAfter, ServerTxn};
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -27,7 +28,7 @@ use words::{
 pub type ReplyId = u64;
 
 /// What comes in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Input {
     /// One SIP message.
     Message {
@@ -143,17 +144,18 @@ pub enum Output {
 }
 
 /// A request that came in and has no answer yet.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Incoming {
     pub(crate) txn: ServerTxn,
     pub(crate) message: Message,
     pub(crate) flow: Flow,
     /// See [`Incoming::user_name`].
+    #[serde(skip)]
     pub(crate) named: OnceCell<Option<String>>,
 }
 
 /// Who waits for the directory.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Waiter {
     /// A request, to be begun again.
     Request(Box<Incoming>),
@@ -164,7 +166,9 @@ pub(crate) enum Waiter {
 }
 
 /// The exchange.
+#[derive(Serialize, Deserialize)]
 pub struct Switch {
+    #[serde(skip)]
     pub(crate) config: Config,
     pub(crate) clock: Clock,
     pub(crate) chance: Chance,
@@ -181,11 +185,12 @@ pub struct Switch {
     pub(crate) answers: Answers,
     pub(crate) counters: Counters,
     pub(crate) wakes: Wakes,
+    #[serde(skip)]
     pub(crate) outputs: VecDeque<Output>,
 }
 
 /// When each room wants to be woken, as it said last.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Wakes {
     endpoint: Option<Time>,
     calls: Option<Time>,
@@ -194,6 +199,7 @@ pub(crate) struct Wakes {
 }
 
 /// Who may come in: passwords, tries, and whether anybody new may.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Gate {
     pub(crate) door: Door,
     pub(crate) draining: bool,
@@ -201,7 +207,7 @@ pub(crate) struct Gate {
 }
 
 /// What happened how often; named as metrics are.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Counters {
     pub(crate) messages: u64,
     pub(crate) refused_messages: u64,

@@ -12,6 +12,7 @@ use registrar::watch::{
     Wish,
 };
 use registrar::{Reach, Refusal, User};
+use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, HeaderName, MessageBuilder, Method, Outgoing, Target, Uri};
 use std::sync::Arc;
 use words::{AccountId, CallId, Chance, ConnectionId, Flow, LegId, OwnMap, Party, StoredSubscription, Time, UserId};
@@ -19,7 +20,7 @@ use words::{AccountId, CallId, Chance, ConnectionId, Flow, LegId, OwnMap, Party,
 /// The room, and whose calls are up while somebody watches calls at all. Where nobody does, a call costs nothing here.
 ///
 /// Limits: as many entries as there are calls and users in them.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Lamps {
     pub(crate) room: Watch,
     observing: bool,

@@ -3,6 +3,7 @@
 use crate::account::{Account, Peer};
 use crate::need::{Found, Known, Need};
 use crate::switch::{Incoming, Switch};
+use serde::{Deserialize, Serialize};
 use sip::{HeaderName, Uri};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use words::{AccountId, Time};
 
 /// The static peers by source address, and the realms that strangers are shown.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Peers {
     by_source: HashMap<IpAddr, Vec<Arc<Peer>>>,
     realms: Vec<String>,

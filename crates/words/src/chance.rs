@@ -2,6 +2,7 @@
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
 
 /// What a generator starts from. A shell draws it from the operating system; a test writes it down.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,7 @@ impl std::fmt::Debug for Seed {
 }
 
 /// A generator that one machine owns. ChaCha with 12 rounds: outsiders cannot guess the next tag from those they saw.
+#[derive(Serialize, Deserialize)]
 pub struct Chance(ChaCha12Rng);
 
 impl Chance {

@@ -3,13 +3,13 @@
 //! A transaction sets a handful of timers and cancels almost all of them, so both cost a few list links and no search.
 //! Timers fire in the order of their tick; within one tick the order is the same in each run with the same input.
 
-use crate::Time;
-use slab::Slab;
+use crate::{Places, Time};
+use serde::{Deserialize, Serialize};
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// A timer that was set; cancels it once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TimerToken {
     slot: u32,
     generation: u32,
@@ -18,12 +18,15 @@ pub struct TimerToken {
 /// Timers of one machine, each with a key that says what it is for.
 ///
 /// Units: a timer fires at the first millisecond that is not before its time.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(try_from = "Kept<K>")]
 pub struct TimerQueue<K> {
-    entries: Slab<Entry<K>>,
+    entries: Places<Entry<K>>,
     /// First and last entry of each slot's list.
+    #[serde(skip)]
     slots: Vec<[u32; 2]>,
     /// A bit per slot that is not empty.
+    #[serde(skip)]
     occupied: [[u64; 4]; LEVELS],
     /// The tick up to which everything was handed out.
     tick: u64,
@@ -35,7 +38,7 @@ pub struct TimerQueue<K> {
 }
 
 /// What is known of the next tick.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Found {
     /// It must be looked for.
     Unknown,
@@ -45,7 +48,7 @@ enum Found {
     At(u64),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Entry<K> {
     key: K,
     tick: u64,
@@ -53,6 +56,28 @@ struct Entry<K> {
     list: u32,
     prev: u32,
     next: u32,
+}
+
+/// What a snapshot says, before it is known to fit together.
+#[derive(Deserialize)]
+struct Kept<K> {
+    entries: Places<Entry<K>>,
+    tick: u64,
+    generation: u32,
+    due: VecDeque<u32>,
+    found: Cell<Found>,
+}
+
+impl<K> TryFrom<Kept<K>> for TimerQueue<K> {
+    type Error = &'static str;
+
+    fn try_from(kept: Kept<K>) -> Result<Self, Self::Error> {
+        let Kept { entries, tick, generation, due, found } = kept;
+        let (slots, occupied) = (vec![[NONE; 2]; LEVELS * SLOTS], [[0; 4]; LEVELS]);
+        let mut queue = TimerQueue { entries, slots, occupied, tick, generation, due, found };
+        queue.relink().ok_or("timers that are in no order")?;
+        Ok(queue)
+    }
 }
 
 impl<K> Entry<K> {
@@ -70,7 +95,7 @@ impl<K> TimerQueue<K> {
     /// An empty queue whose first tick is `now`.
     pub fn new(now: Time) -> Self {
         TimerQueue {
-            entries: Slab::new(),
+            entries: Places::new(),
             slots: vec![[NONE; 2]; LEVELS * SLOTS],
             occupied: [[0; 4]; LEVELS],
             tick: now.as_millis(),
@@ -111,7 +136,7 @@ impl<K> TimerQueue<K> {
         } else {
             self.unlink(token.slot);
         }
-        Some(self.entries.remove(token.slot as usize).key)
+        self.entries.try_remove(token.slot as usize).map(|entry| entry.key)
     }
 
     /// The next timer whose time has come. Call until `None`.
@@ -123,7 +148,7 @@ impl<K> TimerQueue<K> {
             {
                 self.due.pop_front();
                 self.found.set(Found::Unknown);
-                return Some(self.entries.remove(slot as usize).key);
+                return self.entries.try_remove(slot as usize).map(|entry| entry.key);
             }
             if self.tick >= now_tick {
                 return None;
@@ -251,6 +276,43 @@ impl<K> TimerQueue<K> {
         }
     }
 
+    /// Finds both ends of each list again. `None` when entries do not say one thing.
+    fn relink(&mut self) -> Option<()> {
+        let mut due = 0;
+        for (slot, entry) in self.entries.iter() {
+            if entry.tick.max(self.tick) > LAST {
+                return None;
+            }
+            if entry.list == DUE {
+                due += 1;
+                continue;
+            }
+            let ends = self.slots.get_mut(entry.list as usize)?;
+            let beside = |other: u32| self.entries.get(other as usize).filter(|other| other.list == entry.list);
+            for (end, other) in [(0, entry.prev), (1, entry.next)] {
+                if other == NONE {
+                    // Each list has one first and one last entry.
+                    let end = std::mem::replace(&mut ends[end], slot as u32);
+                    (end == NONE).then_some(())?;
+                } else {
+                    let other = beside(other)?;
+                    let back = if end == 0 { other.next } else { other.prev };
+                    (back == slot as u32).then_some(())?;
+                }
+            }
+            self.occupied[entry.list as usize / SLOTS][entry.list as usize % SLOTS / 64] |= 1 << (entry.list % 64);
+        }
+        let whole = self.slots.iter().all(|[first, last]| (*first == NONE) == (*last == NONE));
+        // An entry that is due stands there once; those of the earliest tick stand first.
+        let mut ticks = Vec::with_capacity(self.due.len());
+        let mut seen = BTreeSet::new();
+        for &slot in &self.due {
+            let entry = self.entries.get(slot as usize).filter(|entry| entry.list == DUE && seen.insert(slot))?;
+            ticks.push(entry.tick);
+        }
+        (whole && due == ticks.len() && ticks.is_sorted()).then_some(())
+    }
+
     fn take_list(&mut self, list: u32) -> u32 {
         let [first, _] = std::mem::replace(&mut self.slots[list as usize], [NONE; 2]);
         self.occupied[list as usize / SLOTS][list as usize % SLOTS / 64] &= !(1 << (list % 64));
@@ -263,6 +325,8 @@ const BITS: u32 = 8;
 const SLOTS: usize = 1 << BITS;
 /// The farthest that a timer can lie ahead; later ones wait there and are placed anew. Units: ticks.
 const FARTHEST: u64 = (1 << (BITS * LEVELS as u32)) - (1 << (BITS * (LEVELS as u32 - 1))) - 1;
+/// The last tick that a [`Time`] can tell.
+const LAST: u64 = u64::MAX / 1_000_000 + 1;
 const NONE: u32 = u32::MAX;
 /// The list of an entry that is due.
 const DUE: u32 = u32::MAX - 1;

@@ -4,8 +4,10 @@ mod carry;
 mod end;
 mod look;
 mod people;
+mod twin;
 
 pub use people::{NatKey, PhoneId, Site};
+use twin::Twin;
 
 use crate::sim::directory::{Directory, Mood};
 use crate::sim::laws::Laws;
@@ -49,6 +51,7 @@ pub struct World {
     queue: Queue,
     laws: Laws,
     transcript: Transcript,
+    twin: Twin,
 }
 
 /// The process that the exchange runs in.
@@ -147,6 +150,7 @@ impl World {
             queue: Queue::default(),
             laws: Laws::default(),
             transcript: Transcript::default(),
+            twin: Twin::new(seed),
         };
         world.later(CLOCK_EVERY, Due::Clock);
         world.boot();
@@ -156,6 +160,16 @@ impl World {
     /// The present.
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// From now on the exchange is read back from a snapshot after every so many inputs; never with 0.
+    pub fn snapshot_every(&mut self, inputs: u64) {
+        self.twin.snapshot_every(inputs);
+    }
+
+    /// How often the exchange was read back from a snapshot.
+    pub fn snapshots(&self) -> u32 {
+        self.twin.snapshots()
     }
 
     /// Everything that happened.
@@ -191,6 +205,7 @@ impl World {
     /// Tells the exchange something that the shell would.
     pub fn input(&mut self, input: Input) {
         let now = self.inside_now();
+        self.twin.handle(&input, now);
         self.switch.handle(input, now);
         self.carry_out();
     }
@@ -198,6 +213,7 @@ impl World {
     /// Stops the exchange: every call ends.
     pub fn stop(&mut self) {
         let now = self.inside_now();
+        self.twin.with(|switch| switch.stop(now));
         self.switch.stop(now);
         self.carry_out();
     }
@@ -205,6 +221,7 @@ impl World {
     /// Kills the process and starts it again: calls are gone, what was stored comes back.
     pub fn restart(&mut self) {
         self.transcript.note(self.now, format_args!("the process is killed and started again"));
+        self.twin.forget();
         self.process.epoch += 1;
         self.process.started = self.now;
         let clock = self.clock();
@@ -284,6 +301,7 @@ impl World {
             self.happen(due);
         } else if self.process.wake == Some(next) {
             let now = self.inside_now();
+            self.twin.with(|switch| switch.handle_timeout(now));
             self.switch.handle_timeout(now);
             self.carry_out();
         } else if let Some(phone) = self.phones.iter().position(|phone| phone.wake == Some(next)) {

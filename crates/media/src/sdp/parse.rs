@@ -93,6 +93,37 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Description, SdpError> {
     Ok(reader.made)
 }
 
+/// Indexes a text that was a description's before: there every line ends with CRLF. No limits are held to it, as one
+/// that was made of another may be a little longer than that.
+pub(super) fn index(text: String) -> Option<Description> {
+    let mut made = Description { text: String::new(), lines: Vec::new(), media_at: Vec::new() };
+    let mut start = 2;
+    let mut has_origin = false;
+    for line in text.strip_suffix("\r\n")?.split("\r\n") {
+        let [letter @ (b'A'..=b'Z' | b'a'..=b'z'), b'=', ..] = *line.as_bytes() else { return None };
+        let value = &line[2..];
+        match letter {
+            _ if value.bytes().any(|b| matches!(b, 0 | b'\r' | b'\n')) => return None,
+            b'v' if made.lines.is_empty() => {}
+            _ if made.lines.is_empty() => return None,
+            b'o' => {
+                origin(value).filter(|_| made.media_at.is_empty())?;
+                has_origin = true;
+            }
+            b'c' => drop(connection(value)?),
+            b'm' => {
+                media(value).filter(|_| has_origin)?;
+                made.media_at.push(u16::try_from(made.lines.len()).ok()?);
+            }
+            _ => {}
+        }
+        let end = start + u32::try_from(value.len()).ok()?;
+        made.lines.push(Line { letter, start, end });
+        start = end + 4;
+    }
+    has_origin.then_some(Description { text, ..made })
+}
+
 /// Both sides of the first such byte, which must be ASCII. For texts of a line: a search that looks at many bytes at
 /// once would take longer to begin than this to end.
 pub(crate) fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {

@@ -17,10 +17,11 @@
 
 use super::document::Document;
 use super::xml;
+use serde::{Deserialize, Serialize};
 use words::{LegId, Party};
 
 /// A call of an extension.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// The leg, which names it.
     pub leg: LegId,
@@ -43,7 +44,7 @@ pub struct Line {
 }
 
 /// Who called (RFC 4235 §4.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Direction {
     /// The extension.
     Initiator,
@@ -52,7 +53,7 @@ pub enum Direction {
 }
 
 /// How far a call is (RFC 4235 §3.7.1), as far as lamps tell it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// It rings.
     Early,

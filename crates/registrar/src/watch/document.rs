@@ -1,10 +1,11 @@
 //! A body that is printed once per change and sent to everybody who watches; only the version differs.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// A printed state. A subscription's version is put into its place when it is sent (RFC 4235 §4.1, RFC 3680 §5.1: it
 /// counts the documents of one subscription).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Document {
     bytes: Bytes,
     /// Where the version goes.

@@ -2,11 +2,12 @@
 
 use crate::contact::Refusal;
 use crate::limit;
+use serde::{Deserialize, Serialize};
 use sip::{HeaderName, Message, Params};
 use std::time::Duration;
 
 /// An event package.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Package {
     /// The calls of an extension: lamps (RFC 4235).
     Dialog,

@@ -7,9 +7,10 @@
 use super::document::Document;
 use super::xml::{self, Piece, Pieces, Unreadable};
 use crate::limit;
+use serde::{Deserialize, Serialize};
 
 /// What somebody publishes of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Status {
     /// Whether it takes calls, when it says so.
     pub(crate) open: Option<bool>,

@@ -4,6 +4,7 @@ use super::package::{PIDF, Package, bad_event, read_expires};
 use super::pidf::Status;
 use crate::contact::Refusal;
 use crate::limit;
+use serde::{Deserialize, Serialize};
 use sip::{HeaderName, Message, Params};
 use std::time::Duration;
 use words::{Chance, OwnMap, Time, TimerQueue, TimerToken, UserId};
@@ -21,13 +22,13 @@ pub struct Published {
 /// publishes anew (RFC 3903 §6 item 4).
 ///
 /// Limits: [`limit::PUBLICATIONS_PER_USER`]; the one that ends first leaves for a new one.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Publications {
     of: OwnMap<UserId, Vec<Publication>>,
     timers: TimerQueue<(UserId, u64)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Publication {
     etag: u64,
     status: Status,

@@ -2,10 +2,11 @@
 
 use super::document::Document;
 use super::xml;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
 /// A Contact as those see it who watch it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registered {
     /// The Contact URI.
     pub uri: String,

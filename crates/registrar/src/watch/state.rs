@@ -1,7 +1,7 @@
 //! Where a subscription stands, and what may happen to it: a table.
 
 /// Where a subscription stands towards its subscriber. At most one NOTIFY is under way, so none overtakes another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum State {
     /// The subscriber knows everything.
     Told,
@@ -79,6 +79,7 @@ impl State {
 use Effect as F;
 use Event as E;
 use State as S;
+use serde::{Deserialize, Serialize};
 
 /// Event, from, to, effect.
 #[rustfmt::skip]

@@ -6,10 +6,11 @@ use super::package::Package;
 use super::pidf::{self, Known, Status};
 use super::reginfo::{self, Registered};
 use super::summary::{self, Messages};
+use serde::{Deserialize, Serialize};
 use words::{OwnMap, UserId};
 
 /// Everybody who is watched. Of others nothing is kept here.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Subjects {
     of: OwnMap<UserId, Box<Subject>>,
     /// How many subscriptions ask about calls.
@@ -17,7 +18,7 @@ pub(crate) struct Subjects {
 }
 
 /// Somebody who is watched.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Subject {
     /// `sip:extension@domain`.
     pub(crate) entity: Box<str>,
@@ -29,7 +30,7 @@ pub(crate) struct Subject {
 }
 
 /// One package about somebody.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Topic {
     /// The slots of subscriptions, in no order that means anything.
     watchers: Vec<u32>,

@@ -4,13 +4,14 @@ use super::package::Package;
 use super::state::State;
 use crate::contact::Refusal;
 use crate::limit;
+use serde::{Deserialize, Serialize};
 use sip::{Contact, Dialog, HeaderName, Message, MessageBuilder, Method, Uri};
 use std::fmt::Write as _;
 use std::time::Duration;
 use words::{AccountId, Clock, ConnectionId, Flow, StoredSubscription, Time, TimerToken, Transport, UserId, Wall};
 
 /// Limits: texts as [`limit::SUBSCRIBE_BYTES`] says.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Subscription {
     pub(crate) who: Who,
     pub(crate) id: Option<Box<str>>,
@@ -42,7 +43,7 @@ pub(crate) struct Subscription {
 }
 
 /// Who watches what of whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Who {
     pub(crate) account: AccountId,
     pub(crate) watcher: UserId,
@@ -51,7 +52,7 @@ pub(crate) struct Who {
 }
 
 /// What a timer is for, with the slot.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Due {
     /// The subscription's time is over.
     Expiry(u32),
@@ -60,7 +61,7 @@ pub(crate) enum Due {
 }
 
 /// Why a subscription ends (RFC 6665 §4.1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ending {
     /// It may be made anew at once, with the password of today.
     Deactivated,
@@ -190,7 +191,7 @@ impl Subscription {
 }
 
 /// How fast NOTIFYs may follow each other: some at once, then one per [`limit::NOTIFY_EVERY`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Pace {
     left: u8,
     since: Time,

@@ -1,9 +1,10 @@
 //! The messages in a mailbox: `application/simple-message-summary` (RFC 3842 §5.2).
 
 use super::document::Document;
+use serde::{Deserialize, Serialize};
 
 /// How many voice messages a mailbox has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Messages {
     /// Not heard yet, urgent ones among them.
     pub new: u32,

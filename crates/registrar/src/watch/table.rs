@@ -2,14 +2,14 @@
 
 use super::state::State;
 use super::subscription::{Subscription, secret_of};
-use slab::Slab;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use words::{ConnectionId, OwnMap, UserId};
+use words::{ConnectionId, OwnMap, Places, UserId};
 
 /// Limits: its owner makes room before it inserts.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Table {
-    slots: Slab<Box<Subscription>>,
+    slots: Places<Box<Subscription>>,
     /// By the number in our tag.
     by_secret: OwnMap<u64, u32>,
     by_watcher: OwnMap<UserId, Vec<u32>>,

@@ -1,13 +1,14 @@
 //! Whose NOTIFY is next: so many at a time, and then the calls have their turn.
 
 use crate::limit;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use words::Time;
 
 /// Subscriptions in line, by slot and the number in their tag.
 ///
 /// Limits: as many as there are subscriptions, each once.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Turns {
     waiting: VecDeque<(u32, u64)>,
     /// How many may still leave in this turn.

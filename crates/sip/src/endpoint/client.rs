@@ -10,17 +10,20 @@ use crate::txn::key::{Branch, BuildAsIs};
 use crate::txn::slots::Slots;
 use crate::txn::{Effect, Illegal, client, invite_client, step};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;
 use words::{ConnectionId, Flow, Time, TimerToken};
 
 /// All client transactions.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Clients {
     slots: Slots<Client>,
     by_user: HashMap<u64, u32, BuildAsIs>,
 }
 
 /// One client transaction.
+#[derive(Serialize, Deserialize)]
 struct Client {
     machine: Machine,
     cancel: Cancel,
@@ -38,7 +41,7 @@ struct Client {
     guard: Option<TimerToken>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Machine {
     Invite(invite_client::State),
     /// The CANCEL of the INVITE in that slot, whose branch it shares (RFC 3261 §9.1).
@@ -47,6 +50,7 @@ enum Machine {
 }
 
 /// The CANCEL of an INVITE.
+#[derive(Serialize, Deserialize)]
 enum Cancel {
     No,
     Wanted(Option<Box<str>>),

@@ -3,12 +3,13 @@
 use super::event::{Output, ServerTxn};
 use super::shared::{Due, Shared};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use words::{ConnectionId, Flow, Time, TimerToken, Transport};
 
 /// What tells connections apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Dialled {
     pub(super) transport: Transport,
     pub(super) listener: u16,
@@ -17,7 +18,7 @@ pub(super) struct Dialled {
 }
 
 /// What is sent when the connection is up.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Waiting {
     /// A client transaction's request; the number proves that the slot is still its.
     Client { slot: u32, secret: u64 },
@@ -39,7 +40,7 @@ pub(super) enum Reached {
 }
 
 /// Connections that are open or being opened.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Dials {
     opening: BTreeMap<u64, Opening>,
     opening_to: HashMap<Dialled, u64>,
@@ -48,7 +49,7 @@ pub(super) struct Dials {
     last: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Opening {
     dialled: Dialled,
     guard: TimerToken,

@@ -2,22 +2,23 @@
 
 use crate::msg::Message;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use words::{Flow, Time, Transport};
 
 /// A client transaction, named by its user; no two that live at the same time may have the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientTxn(pub u64);
 
 /// A server transaction, named by the endpoint: its slot and the generation that tells the slot's users apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServerTxn {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
 }
 
 /// Where a request goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// Along a way that is known.
     Flow(Flow),

@@ -9,10 +9,12 @@ use crate::txn::key::{BuildAsIs, Key, has_cookie};
 use crate::txn::slots::Slots;
 use crate::txn::{Effect, Illegal, invite_server, server, step};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use words::{ConnectionId, Flow, Time, TimerToken, Transport};
 
 /// All server transactions.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Servers {
     slots: Slots<Server>,
     by_key: HashMap<Key, u32, BuildAsIs>,
@@ -21,6 +23,7 @@ pub(super) struct Servers {
 }
 
 /// One server transaction.
+#[derive(Serialize, Deserialize)]
 struct Server {
     machine: Machine,
     /// How often the timer that repeats has fired.
@@ -44,14 +47,14 @@ struct Server {
     guard: Option<TimerToken>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Machine {
     Invite(invite_server::State),
     Other(server::State),
 }
 
 /// The state of the way back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Way {
     Open,
     Dialling,

@@ -6,28 +6,32 @@ use super::event::{Event, Output};
 use crate::timer::Timer;
 use crate::txn::key::{Branch, Keyring};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use words::{Chance, ConnectionId, Flow, Time, TimerQueue, TimerToken, Transport};
 
 /// Whose table a slot belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Side {
     Client,
     Server,
 }
 
 /// What a timer is for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum Due {
     Transaction { side: Side, slot: u32, timer: Timer },
     Dial(u64),
 }
 
+#[derive(Serialize, Deserialize)]
 pub(super) struct Shared {
+    #[serde(skip)]
     pub(super) config: EndpointConfig,
     pub(super) timers: TimerQueue<Due>,
+    #[serde(skip)]
     pub(super) out: VecDeque<Output>,
     pub(super) keyring: Keyring,
     pub(super) chance: Chance,
@@ -36,6 +40,7 @@ pub(super) struct Shared {
     pub(super) riders: BTreeSet<(ConnectionId, Side, u32)>,
     /// The last requests that went out on UDP, for failures that the system reports by address alone.
     recent: VecDeque<(u32, SocketAddr)>,
+    #[serde(skip)]
     names: Vec<Name>,
 }
 

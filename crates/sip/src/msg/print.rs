@@ -7,6 +7,7 @@ use super::lex::find_near;
 use super::method::reason_phrase;
 use super::name::HeaderName;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::fmt;
 use std::fmt::Write as _;
@@ -27,7 +28,7 @@ use words::Flow;
 ///     b"BYE sip:a@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nSubject: x  Evil: y\r\nContent-Length: 0\r\n\r\n"
 /// );
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MessageBuilder {
     out: Vec<u8>,
     /// Where the headers start: right after the start line.
@@ -399,11 +400,12 @@ impl fmt::Write for Clean<'_> {
 
 /// A request without Via, or a response, with its body: what a transaction user hands to the endpoint, which finishes
 /// it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outgoing {
     /// Start line and headers.
     pub builder: MessageBuilder,
     /// Content type and body.
+    #[serde(with = "body")]
     pub body: Option<(&'static str, Bytes)>,
 }
 
@@ -442,6 +444,30 @@ impl From<MessageBuilder> for Outgoing {
     fn from(builder: MessageBuilder) -> Self {
         Outgoing::new(builder)
     }
+}
+
+/// A body in a snapshot. Its type is one of those that the exchange writes.
+mod body {
+    use bytes::Bytes;
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    type Body = Option<(&'static str, Bytes)>;
+
+    pub(super) fn serialize<S: Serializer>(body: &Body, serializer: S) -> Result<S::Ok, S::Error> {
+        body.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Body, D::Error> {
+        let Some((written, bytes)) = Option::<(String, Bytes)>::deserialize(deserializer)? else { return Ok(None) };
+        let known = KEPT.into_iter().find(|known| *known == written);
+        known
+            .map(|known| Some((known, bytes)))
+            .ok_or_else(|| D::Error::custom("a content type that no message of ours has while it waits"))
+    }
+
+    /// What messages carry that are kept before they are sent.
+    const KEPT: [&str; 1] = ["application/sdp"];
 }
 
 /// What nearly every message finds room in, its body included. Units: bytes.

@@ -5,6 +5,7 @@
 //! transaction and 64 random bits that prove it.
 
 use crate::msg::{Glance, HeaderName, Message, Method, Via};
+use serde::{Deserialize, Serialize};
 use std::hash::{BuildHasherDefault, Hasher};
 use words::ShardId;
 
@@ -12,7 +13,7 @@ use words::ShardId;
 pub(crate) type Key = u128;
 
 /// The secret that keys are made with.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Keyring {
     k0: u64,
     k1: u64,

@@ -2,9 +2,10 @@
 
 use super::{Effect, Row};
 use crate::timer::Timer;
+use serde::{Deserialize, Serialize};
 
 /// Where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// The user decides.
     Trying,

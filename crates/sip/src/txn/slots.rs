@@ -1,5 +1,7 @@
 //! Slots that are used again: a place is an index, and its generation tells users of the same place apart.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// Values by place, in chunks that never move: a table that doubles copies itself and leaves its old memory behind.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
@@ -69,6 +71,45 @@ impl<T> Slots<T> {
     }
 }
 
+/// As a snapshot has it: every place that was ever taken with its generation, and the free ones in their order.
+impl<T: Serialize> Serialize for Slots<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let taken: Vec<(u32, Option<&T>)> =
+            self.chunks.iter().flat_map(|chunk| chunk.iter()).take(self.used as usize).map(borrowed).collect();
+        (taken, &self.free).serialize(serializer)
+    }
+}
+
+fn borrowed<T>(entry: &Entry<T>) -> (u32, Option<&T>) {
+    (entry.0, entry.1.as_ref())
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Slots<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (taken, free) = <(Vec<Entry<T>>, Vec<u32>)>::deserialize(deserializer)?;
+        let mut slots = Slots::new();
+        for (slot, entry) in taken.into_iter().enumerate() {
+            if slot / CHUNK == slots.chunks.len() {
+                slots.chunks.push(Box::new(std::array::from_fn(|_| (0, None))));
+            }
+            slots.chunks[slot / CHUNK][slot % CHUNK] = entry;
+            slots.used += 1;
+        }
+        let mut empty: Vec<bool> = (0..slots.used).map(|slot| slots.at(slot).is_none()).collect();
+        for &slot in &free {
+            let Some(is_free @ true) = empty.get_mut(slot as usize) else { return Err(serde::de::Error::custom(ODD)) };
+            *is_free = false;
+        }
+        if empty.contains(&true) {
+            return Err(serde::de::Error::custom(ODD));
+        }
+        slots.free = free;
+        Ok(slots)
+    }
+}
+
+const ODD: &str = "places that are free and places that nobody holds differ";
+
 /// Places of a chunk.
 const CHUNK: usize = 64;
 
@@ -84,5 +125,23 @@ mod tests {
         let (b, second) = slots.insert("b");
         assert_eq!((a, slots.len(), slots.generation(b)), (b, 1, second));
         assert_ne!(first, second);
+    }
+
+    #[test]
+    fn a_copy_goes_on_with_the_same_places_and_generations() {
+        let mut slots = Slots::new();
+        for n in 0..70 {
+            slots.insert(n);
+        }
+        for slot in [3, 69, 64] {
+            slots.remove(slot);
+        }
+        let text = serde_json::to_string(&slots).unwrap();
+        let mut copy: Slots<i32> = serde_json::from_str(&text).unwrap();
+        assert_eq!((copy.len(), copy.at(68)), (67, Some(&68)));
+        assert_eq!([9; 5].map(|n| copy.insert(n)), [9; 5].map(|n| slots.insert(n)));
+        for odd in ["[[[1,null]],[]]", "[[[1,7]],[0]]", "[[[1,null]],[0,0]]", "[[],[0]]"] {
+            assert!(serde_json::from_str::<Slots<i32>>(odd).is_err(), "{odd}");
+        }
     }
 }

@@ -16,7 +16,9 @@ impl World {
             panic!("at {:?}: {broken}", self.now);
         }
         loop {
-            match self.switch.poll() {
+            let output = self.switch.poll();
+            self.twin.compare(&output);
+            match output {
                 Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
                 Output::Connect { id, remote, .. } => {
                     let after = self.net.delay();
@@ -29,6 +31,8 @@ impl World {
                 Output::Reply { reply, .. } => self.process.replies.push(reply),
                 Output::Timeout(at) => {
                     self.process.wake = at.map(|at| self.process.started + at.since(Time::ZERO));
+                    let now = self.inside_now();
+                    self.twin.rest(&self.switch, &self.process.config, now);
                     return;
                 }
             }
