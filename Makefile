@@ -5,7 +5,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CARGO ?= cargo
 
 BUILD_PACKAGES := gcc libc6-dev make pkg-config
-TEST_PACKAGES := sip-tester baresip sox iproute2 python3 procps
+TEST_PACKAGES := sip-tester baresip sox iproute2 python3 python3-venv procps
 LOAD_PACKAGES := kamailio rtpengine-daemon
 FUZZ_PACKAGES := g++
 BPF_PACKAGES := clang linux-libc-dev
@@ -24,6 +24,7 @@ setup:
 
 setup-test: setup
 	$(call install,$(TEST_PACKAGES))
+	@tests/interop/pjsua2/setup.sh
 
 setup-load: setup-test
 	$(call install,$(LOAD_PACKAGES))

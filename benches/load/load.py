@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Loads the exchange from outside, and Kamailio with rtpengine beside it, with SIPp on loopback.
 
-    load.sh [WHAT]      WHAT: all (when absent), or one or more of compare, idle-tcp, soak, overload, disk-full
+    load.sh [WHAT]      WHAT: all (when absent), or one or more of compare, kinds, idle-tcp, soak, overload, disk-full
 
 compare     the same calls, registrations, held calls, probes and RTP for both; what each spent: CPU time, memory, delay
+kinds       calls that do more than a plain one, in turns with it: 100rel with digest and session timer, a blind transfer; a lamp's NOTIFY
 idle-tcp    10,000 idle TCP connections: their memory, and calls beside them
 soak        600 s at half load: memory, descriptors, ports, records
 overload    twice the peak rate: what is still completed, and how the rest is refused
@@ -18,10 +19,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 sys.dont_write_bytecode = True
 
-from drive import compare, disk_full, idle_tcp, overload, process, servers, soak  # noqa: E402
+from drive import compare, disk_full, idle_tcp, kinds, overload, process, servers, soak  # noqa: E402
 from drive.report import Report  # noqa: E402
 
-PARTS = {'compare': compare.compare, 'idle-tcp': idle_tcp.idle_tcp, 'overload': overload.overload, 'disk-full': disk_full.disk_full, 'soak': soak.soak}
+PARTS = {'compare': compare.compare, 'kinds': kinds.kinds, 'idle-tcp': idle_tcp.idle_tcp, 'overload': overload.overload, 'disk-full': disk_full.disk_full, 'soak': soak.soak}
 
 
 def numbers(text):
@@ -43,9 +44,10 @@ def arguments():
     p.add_argument('--probes', type=int, default=400, help='compare: timed calls')
     p.add_argument('--media-calls', type=numbers, default=[50, 300, 1000])
     p.add_argument('--media-secs', type=int, default=5)
-    p.add_argument('--rounds', type=int, default=3, help='compare: rounds of RTP; the median counts')
+    p.add_argument('--rounds', type=int, default=3, help='compare: rounds of RTP; kinds: rounds of each kind of call; the median counts')
     p.add_argument('--relay-load', help='the RTP generator; target/release/relay-load when absent')
     p.add_argument('--kamailio-children', type=int, default=4, help='worker processes of Kamailio')
+    p.add_argument('--kinds-rate', type=int, default=200, help='kinds: calls/s')
     p.add_argument('--connections', type=int, default=10000, help='idle-tcp: how many')
     p.add_argument('--seconds', type=int, default=600, help='soak: how long')
     p.add_argument('--rate', type=int, default=500, help='soak: calls/s')

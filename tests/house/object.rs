@@ -4,7 +4,7 @@ use crate::source::root;
 use sha2::{Digest, Sha256};
 
 fn carries(object: &[u8], source: &[u8]) -> bool {
-    let hash: String = Sha256::digest(source).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = Sha256::digest(source).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     object.windows(hash.len()).any(|window| window == hash.as_bytes())
 }
 

@@ -75,6 +75,19 @@ fn nothing_is_left_for_later_or_skipped_in_silence() {
 }
 
 #[test]
+fn what_is_not_tried_with_others_says_why() {
+    let text = std::fs::read_to_string(root().join("tests/interop/skips.toml")).expect("it is part of the repository");
+    let rows: toml::Table = text.parse().expect("it is TOML");
+    for (name, row) in &rows {
+        let words = |field| row.get(field).and_then(toml::Value::as_str).is_some_and(|words| words.len() > 10);
+        assert!(words("what") && words("why"), "skips.toml: {name} does not say what is skipped, or why");
+        let always = row.get("always").is_some_and(|always| always.as_bool() == Some(true));
+        let call = format!("skip(\"{name}\"");
+        assert_eq!(always, !sources().iter().any(|(_, text)| text.contains(&call)), "skips.toml: {name}");
+    }
+}
+
+#[test]
 fn nothing_names_a_place_of_one_machine() {
     let places = [["/ro", "ot/"].concat(), ["/ho", "me/"].concat(), ["/wo", "rk/"].concat()];
     let mut all = sources();

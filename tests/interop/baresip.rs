@@ -1,5 +1,7 @@
 //! baresip registers over UDP and TLS, and what goes in at one end is what comes out at the other.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 use tests::baresip::{Baresip, Phone};
 use tests::program::{Program, wait_for};
@@ -75,4 +77,85 @@ fn echo_gives_back_the_same_tone() {
     let heard = phone.heard().unwrap_or_else(|| panic!("nothing was heard: {}\n{}", phone.log(), program.log()));
     let (right, seconds) = share(&heard, 440.0);
     assert!(right > 0.95 && seconds > 1.0, "{right} {seconds}\n{}", phone.log());
+}
+
+/// A phone of the office that answers, with a tone of its own.
+fn phone(server: SocketAddr, user: &str, tone: f64, trust: Option<&Path>) -> Baresip {
+    let auth_user = format!("office{user}");
+    let password = format!("secret{user}");
+    Baresip::start(&Phone {
+        user,
+        auth_user: &auth_user,
+        password: &password,
+        server,
+        transport: if trust.is_some() { "tls" } else { "udp" },
+        trust,
+        tone,
+        dial: None,
+        seconds: 40,
+    })
+}
+
+fn office() -> Program {
+    let program = Program::office();
+    program.people("office", &[("101", "secret101"), ("102", "secret102"), ("103", "secret103")]);
+    program
+}
+
+/// Whether so many calls are up and answered.
+fn answered(program: &Program, count: usize) -> bool {
+    let calls = program.json(&["calls"]);
+    let calls = calls.as_array().expect("calls are a list");
+    calls.len() == count && calls.iter().all(|call| call["state"] == "answered")
+}
+
+fn soon(what: &str, program: &Program, is_true: impl FnMut() -> bool) {
+    assert!(wait_for(Duration::from_secs(10), is_true), "{what}\n{}", program.log());
+}
+
+#[test]
+fn one_sends_the_other_to_a_third() {
+    let program = office();
+    let certificate = program.data().join("certificate.pem");
+    let mut stays = phone(program.sip, "101", 440.0, None);
+    let sends = phone(program.sip, "102", 700.0, None);
+    let mut comes = phone(program.tls.unwrap(), "103", 1_000.0, Some(&certificate));
+    assert!(registered(&program, 3), "{}", program.log());
+    stays.command("dial", &format!("sip:102@{}", program.sip));
+    soon("101 talks to 102", &program, || answered(&program, 1) && stays.rates().is_some_and(|rates| rates.1 > 0));
+    sends.command("transfer", &format!("sip:103@{}", program.sip));
+    soon("102 is out", &program, || sends.log().contains("terminated (duration"));
+    soon("103 talks", &program, || comes.rates().is_some_and(|rates| rates.1 > 0));
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(answered(&program, 1));
+    stays.quit();
+    comes.quit();
+    let heard = |phone: &Baresip, hertz| share(&phone.heard().expect("something was heard"), hertz);
+    let (right, seconds) = heard(&comes, 440.0);
+    assert!(right > 0.95 && seconds > 1.0, "{right} {seconds}");
+    // First the one, then the other.
+    let ((first, _), (then, seconds)) = (heard(&stays, 700.0), heard(&stays, 1_000.0));
+    assert!(first > 0.05 && then > 0.3 && first + then > 0.95 && seconds > 2.0, "{first} {then} {seconds}");
+    let records = program.json(&["cdr"]);
+    assert_eq!((records.as_array().unwrap().len(), &records[0]["cause"]), (1, &"normal".into()), "{records}");
+}
+
+#[test]
+fn one_is_put_on_hold_and_taken_back() {
+    let program = office();
+    let mut holds = phone(program.sip, "101", 440.0, None);
+    let mut held = phone(program.sip, "102", 700.0, None);
+    assert!(registered(&program, 2), "{}", program.log());
+    holds.command("dial", &format!("sip:102@{}", program.sip));
+    let speaks = |phone: &Baresip| phone.rates().is_some_and(|rates| rates.0 > 0 && rates.1 > 0);
+    soon("both talk", &program, || answered(&program, 1) && speaks(&holds) && speaks(&held));
+    for _ in 0..2 {
+        holds.command("hold", "");
+        soon("nobody hears anybody", &program, || held.rates() == Some((0, 0)) && holds.rates() == Some((0, 0)));
+        holds.command("resume", "");
+        soon("both talk again", &program, || speaks(&holds) && speaks(&held));
+    }
+    held.quit();
+    soon("the call is over", &program, || answered(&program, 0));
+    holds.quit();
 }

@@ -1,8 +1,11 @@
-//! The program from outside: SIPp and baresip as people use them, the command line, kill -9. Each test runs a program of its own on
+//! The program from outside: SIPp, baresip and PJSIP as people use them (`skips.toml` has what is not tried), the command line, kill -9. Each test runs a program of its own on
 //! free ports of loopback.
 
 mod baresip;
 mod cli;
 mod crash;
+mod in_call;
+mod phones;
+mod pjsua2;
 mod sipp;
 mod watch;

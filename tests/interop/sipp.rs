@@ -114,6 +114,20 @@ fn who_calls_between_trunks_that_are_trusted() {
 }
 
 #[test]
+fn calls_with_digest_reliable_answers_and_a_timer() {
+    let program = Program::bench();
+    run(&program, "uac_full", &["--rate", "20", "--calls", "40"]);
+    assert_eq!(program.json(&["cdr", "--limit", "200"]).as_array().unwrap().len(), 40);
+}
+
+#[test]
+fn what_we_can_do_is_told_to_all() {
+    let program = Program::office();
+    run(&program, "options", &["--rate", "50", "--calls", "50"]);
+    run(&program, "options", &["--calls", "10", "--transport", "t1"]);
+}
+
+#[test]
 fn services_by_name() {
     let program = Program::bench();
     run(&program, "uac", &["--service", "tone440", "--rate", "20", "--calls", "20", "--hold-ms", "100"]);

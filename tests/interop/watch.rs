@@ -28,6 +28,32 @@ fn lamps_are_subscribed_to_and_given_up() {
 }
 
 #[test]
+fn presence_is_watched_and_published() {
+    let (program, users) = office();
+    run(&program, "presence", &["--service", "101", "--rate", "20", "--calls", "1", "--users", &users]);
+    assert_eq!(subscriptions(&program), 0);
+}
+
+#[test]
+fn a_mailbox_is_watched() {
+    let (program, users) = office();
+    run(&program, "mailbox", &["--service", "101", "--rate", "20", "--calls", "20", "--users", &users]);
+    assert_eq!(subscriptions(&program), 0);
+}
+
+#[test]
+fn registrations_are_watched() {
+    let (program, users) = office();
+    std::thread::scope(|scope| {
+        let watching = scope.spawn(|| run(&program, "reg", &["--service", "101", "--calls", "1", "--users", &users]));
+        assert!(wait_for(Duration::from_secs(5), || subscriptions(&program) == 1));
+        run(&program, "register", &["--calls", "1", "--users", &users]);
+        watching.join().unwrap();
+    });
+    assert_eq!(subscriptions(&program), 0);
+}
+
+#[test]
 fn a_lamp_outlives_kill_9() {
     let (mut program, users) = office();
     std::thread::scope(|scope| {

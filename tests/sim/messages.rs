@@ -43,3 +43,19 @@ fn a_message_that_cannot_be_carried_is_refused() {
         world.finish();
     });
 }
+
+#[test]
+fn whom_it_is_for_may_have_to_be_looked_up_and_costs_no_second_challenge() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann]) = office(seed);
+        world.user("150");
+        for (number, status) in [("150", 480), ("151", 404)] {
+            // The nonce of its registration is used up, and nobody is known any more.
+            world.restart();
+            let before = world.at_phone(ann).messages.challenges;
+            assert_eq!(send(&mut world, ann, number, "Hello"), status);
+            assert_eq!(world.at_phone(ann).messages.challenges, before + 1, "{number}");
+        }
+        world.finish();
+    });
+}

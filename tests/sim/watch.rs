@@ -318,6 +318,27 @@ fn a_subscriber_that_asks_for_patience_gets_it() {
     });
 }
 
+/// RFC 3891 §3: only what an INVITE began.
+#[test]
+fn a_subscription_is_no_call_to_be_replaced() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        world.tell(ann, Do::watch("102"));
+        shows(&mut world, ann, "102", "idle");
+        world.pass(millis(200));
+        let granted = world.at_phone(ann).watching().answers.last().unwrap().clone();
+        let (ours, theirs) = (granted.to_tag().unwrap(), granted.from_tag().unwrap());
+        for (to, from) in [(ours, theirs), (theirs, ours)] {
+            let replaces = format!("{};to-tag={to};from-tag={from}", granted.call_id().unwrap());
+            world.tell(bob, Do::CallInstead { number: "102".into(), replaces });
+            wait(&mut world, 3, |world| world.is_over(bob));
+            assert_eq!(world.line(bob).status(), Some(481));
+        }
+        assert_eq!(world.status().subscriptions, 1);
+        world.finish();
+    });
+}
+
 #[test]
 fn a_new_password_ends_what_was_watched_with_the_old_one() {
     for_seeds(SEEDS, |seed| {

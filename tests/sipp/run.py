@@ -5,7 +5,7 @@
            [--transport u1|t1|tn] [--users users.csv] [--pid PID]
 
 SCENARIO: a file of this folder without .xml (uac, uac_auth, uac_reinvite, uac_cancel, uac_100rel, register, subscribe, …), or `default` for
-SIPp's own. Scenarios that reach the callee start it at --uas: `uas`, or the one that fits (CALLEES). With --pid the server's CPU time per call
+SIPp's own. Scenarios that reach the callee start it at --uas: the one with their name (`uas_refer` for `uac_refer`) or that fits (CALLEES), else `uas`. With --pid the server's CPU time per call
 is told as well.
 Exit 0 when every call succeeded, 1 when not, 2 when SIPp could not run.
 """
@@ -13,8 +13,7 @@ import argparse, csv, json, os, platform, socket, subprocess, sys, tempfile, tim
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TICK = os.sysconf('SC_CLK_TCK')
-CALLEES = {'uac_cancel': 'uas_rings', 'uac_100rel': 'uas_100rel', 'uac_early_offer': 'uas_100rel', 'uac_timer': 'uas_timer',
-           'uac_identity': 'uas_identity'}
+CALLEES = {'uac_cancel': 'uas_rings', 'uac_early_offer': 'uas_100rel', 'uac_attended': 'uas_refer', 'uac_semi_attended': 'uas_refer', 'uac_replaces': 'uas_refer'}
 
 
 def arguments():
@@ -50,7 +49,8 @@ def cpu_seconds(pid):
 
 
 def start_callee(a, work):
-    name = CALLEES.get(a.scenario, 'uas')
+    own = a.scenario.replace('uac', 'uas', 1)
+    name = CALLEES.get(a.scenario) or (own if os.path.exists(f'{HERE}/{own}.xml') else 'uas')
     ip, port = a.uas.rsplit(':', 1)
     command = ['sipp', '-sf', f'{HERE}/{name}.xml', '-i', ip, '-p', port, '-bind_local', '-mi', ip, '-mp', media_port(), '-t', 'u1', '-nostdin', '127.0.0.1']
     callee = subprocess.Popen(command, cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

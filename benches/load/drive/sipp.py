@@ -61,9 +61,9 @@ class Run:
 
 
 @contextlib.contextmanager
-def callee(work):
+def callee(work, scenario=SHIPPED / 'uas.xml'):
     """Answers at UAS while the block runs."""
-    arguments = ['-sf', SHIPPED / 'uas.xml', '-i', UAS[0], '-p', UAS[1], '-mi', UAS[0], '-mp', 6100, '127.0.0.2']
+    arguments = ['-sf', scenario, '-i', UAS[0], '-p', UAS[1], '-mi', UAS[0], '-mp', 6100, '127.0.0.2']
     run = Run(work, 'uas', arguments, 3600)
     time.sleep(0.5)
     try:

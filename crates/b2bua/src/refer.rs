@@ -100,10 +100,14 @@ impl Call {
         let event = message.header(HeaderName::Event).unwrap_or_default();
         let event = event.split(';').next().unwrap_or_default().trim();
         let n = self.legs[at].n;
-        let Some(referral) = self.legs[at].referral().filter(|_| event == "refer") else {
+        if event != "refer" {
             let mut builder = self.response(desk, at, message, 489, "");
             builder.push_header(HeaderName::AllowEvents, "refer");
             return desk.respond(txn, builder);
+        }
+        let Some(referral) = self.legs[at].referral() else {
+            // RFC 3515 §2.4.4: only a REFER begins it.
+            return self.refuse_request(desk, n, txn, message, 403, "Forbidden: there was no REFER");
         };
         if referral.silent {
             return self.refuse_request(desk, n, txn, message, 481, "");

@@ -53,7 +53,7 @@ use state::{Effect, Event, State};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use subject::Subjects;
-use subscription::{Due, Ending, Pace, Subscription, Who, check_size, contact_value, names, retry_after, tag_of};
+use subscription::{Due, Ending, Pace, Subscription, Who, check_size, contact_value, ends, names, retry_after, tag_of};
 use table::Table;
 use turns::Turns;
 use words::{AccountId, Chance, Clock, ConnectionId, Fact, OwnMap, StoredSubscription, Time, TimerQueue, UserId};
@@ -341,7 +341,7 @@ impl Watch {
         match result {
             Notified::Answer(answer) if answer.status() < 300 => self.act(slot, Event::Answered, now),
             Notified::Answer(answer) => {
-                let later = answer.header(HeaderName::RetryAfter).filter(|_| answer.status() != 481);
+                let later = answer.header(HeaderName::RetryAfter).filter(|_| !ends(answer.status()));
                 match later.and_then(retry_after) {
                     Some(after) => {
                         let at = now + after;

@@ -45,7 +45,7 @@ pub struct ListenerConfig {
     pub account: Option<AccountId>,
     /// The port that the outside sees, when our address is advertised.
     pub port: Option<u16>,
-    /// Whether INVITEs on it are taken without a digest. Only a listener on loopback that names its account may say so.
+    /// Whether INVITEs on it are taken without a digest; one that comes is checked. Only a listener on loopback that names its account may say so.
     pub open: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::account::Account;
 use crate::answer::Stop;
-use crate::pickup::Entrance;
+use crate::pickup::{Entrance, picked_up};
 use crate::switch::{Incoming, Switch};
 use crate::whose::Whose;
 use b2bua::{Invite, Trust};
@@ -19,8 +19,12 @@ impl Switch {
                 let from = Party { peer: Some(peer.id), ..caller(&incoming.message, peer.trust.believed) };
                 (account, from, peer.trust)
             }
-            Whose::Account(account) if open => (account, caller(&incoming.message, false), Trust::default()),
+            // Who says that he knows a password is to prove it where none is needed, too.
+            Whose::Account(account) if open && !incoming.has_credentials() => {
+                (account, caller(&incoming.message, false), Trust::default())
+            }
             Whose::Account(account) => {
+                self.look_up(incoming, &account, picked_up(&incoming.message), now)?;
                 let (account, from) = self.user_calls(incoming, Some(account), now)?;
                 (account, from, Trust::default())
             }

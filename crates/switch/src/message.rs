@@ -48,6 +48,11 @@ impl Switch {
             Whose::Stranger => None,
             Whose::Peer(..) => return Err(self.plain(incoming, 403, "Forbidden: messages are between users")),
         };
+        let dialled = Uri::parse(incoming.message.request_uri()).map(|uri| uri.user_unescaped().into_owned());
+        let extension = dialled.unwrap_or_default();
+        if let Some(account) = &account {
+            self.look_up(incoming, account, Some(extension.clone()), now)?;
+        }
         let (account, from) = self.user_calls(incoming, account, now)?;
         let message = &incoming.message;
         if message.max_forwards().ok().flatten() == Some(0) {
@@ -62,8 +67,6 @@ impl Switch {
             let builder = self.answers.builder(message, 415, "").header(HeaderName::Accept, &KINDS.join(", "));
             return Err(Stop::Answer(Outgoing { builder, body: None }));
         };
-        let dialled = Uri::parse(message.request_uri()).map(|uri| uri.user_unescaped().into_owned());
-        let extension = dialled.unwrap_or_default();
         let need = Need::Extension { account: account.id, extension: extension.clone() };
         let Some(user) = self.user(need, now).map_err(Stop::Need)? else {
             return Err(self.plain(incoming, 404, "Not Found: no extension has this number"));

@@ -5,7 +5,7 @@ use crate::account::Account;
 use crate::answer::Stop;
 use crate::need::Need;
 use crate::switch::{Incoming, Switch};
-use sip::{Replaces, Uri};
+use sip::{Message, Replaces, Uri};
 use words::{LegId, Party, Time};
 
 /// Where an INVITE outside dialogs leads.
@@ -32,19 +32,24 @@ impl Switch {
             Ok(None) => {}
             Err(error) => return Err(self.plain(incoming, 400, error.reason())),
         }
-        let dialled = Uri::parse(incoming.message.request_uri());
-        let extension = dialled.as_ref().ok().and_then(|uri| uri.user.strip_prefix(PICKUP_CODE));
         // A peer's people are not of the account.
-        let Some(extension) = extension.filter(|text| !text.is_empty() && from.peer.is_none()) else {
+        let Some(extension) = picked_up(&incoming.message).filter(|_| from.peer.is_none()) else {
             return Ok(Entrance::Call);
         };
-        let need = Need::Extension { account: account.id, extension: extension.to_owned() };
+        let need = Need::Extension { account: account.id, extension };
         let user = self.user(need, now).map_err(Stop::Need)?;
         match user.and_then(|user| self.calls.ringing_at(account.id, user.id)) {
             Some(leg) => Ok(Entrance::PickUp(leg)),
             None => Err(self.plain(incoming, 404, "Not Found: no call rings at this extension")),
         }
     }
+}
+
+/// The extension whose ringing call an INVITE is to answer.
+pub(crate) fn picked_up(invite: &Message) -> Option<String> {
+    let dialled = Uri::parse(invite.request_uri()).ok()?;
+    let extension = dialled.user.strip_prefix(PICKUP_CODE)?;
+    (!extension.is_empty()).then(|| extension.to_owned())
 }
 
 /// The feature code that answers, followed by an extension, the call that rings there.

@@ -77,11 +77,8 @@ impl Switch {
     pub(crate) fn subscribe(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
         let asked = Asked::read(&incoming.message).map_err(|refusal| self.refused(incoming, &refusal))?;
         let home = self.home(incoming, now)?;
-        // Whom it is about is looked up before the password is checked: credentials count once only, and a request that
-        // has to wait for the directory is begun again. Who has none is challenged without a question.
-        if let (Some(account), Some(name), true) = (&home, named(incoming), has_credentials(incoming)) {
-            let need = Need::Extension { account: account.id, extension: name };
-            self.user(need, now).map_err(Stop::Need)?;
+        if let Some(account) = &home {
+            self.look_up(incoming, account, named(incoming), now)?;
         }
         let (account, watcher) = self.prove(incoming, home, now)?;
         let subject = self.whom(incoming, asked.package, &account, &watcher, now)?;
@@ -405,11 +402,6 @@ fn named(incoming: &Incoming) -> Option<String> {
     let user = |uri: &str| Uri::parse(uri).ok().map(|uri| uri.user_unescaped().into_owned());
     let name = user(incoming.message.request_uri()).filter(|name| !name.is_empty());
     name.or_else(|| user(incoming.message.to().ok()?.uri)).filter(|name| !name.is_empty())
-}
-
-fn has_credentials(incoming: &Incoming) -> bool {
-    let names = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
-    names.into_iter().any(|name| incoming.message.header(name).is_some())
 }
 
 fn is_named(user: &User, name: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Whose a request is: the listener's account, a peer's, the domain's, or the user's.
 
 use crate::account::{Account, Peer};
+use crate::answer::Stop;
 use crate::need::{Found, Known, Need};
 use crate::switch::{Incoming, Switch};
 use serde::{Deserialize, Serialize};
@@ -96,6 +97,21 @@ impl Switch {
         Ok(self.account(Need::Account(id), now)?.map_or(Whose::Stranger, Whose::Account))
     }
 
+    /// Looks up whom a request is about before its password is checked: credentials count once only, and a request that has
+    /// to wait for the directory is begun again. Who has none is challenged without a question.
+    pub(crate) fn look_up(
+        &self,
+        incoming: &Incoming,
+        account: &Account,
+        extension: Option<String>,
+        now: Time,
+    ) -> Result<(), Stop> {
+        if let Some(extension) = extension.filter(|_| incoming.has_credentials()) {
+            self.user(Need::Extension { account: account.id, extension }, now).map_err(Stop::Need)?;
+        }
+        Ok(())
+    }
+
     /// The account that answers `need`; `Ok(None)` when there is none.
     pub(crate) fn account(&self, need: Need, now: Time) -> Result<Option<Arc<Account>>, Need> {
         match self.directory.known(&need, now) {
@@ -128,6 +144,12 @@ impl Incoming {
     /// The user name that a request comes with: of its credentials, else of its To (REGISTER) or From. Read once.
     pub(crate) fn user_name(&self) -> Option<&str> {
         self.named.get_or_init(|| user_name(&self.message)).as_deref()
+    }
+
+    /// Whether it says that it knows a password.
+    pub(crate) fn has_credentials(&self) -> bool {
+        let names = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
+        names.into_iter().any(|name| self.message.header(name).is_some())
     }
 }
 

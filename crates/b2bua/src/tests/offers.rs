@@ -98,6 +98,18 @@ fn a_change_that_is_declined_by_port_0_takes_the_audio_away() {
 }
 
 #[test]
+fn our_ports_stay_when_theirs_move() {
+    let mut w = World::new().rings(&[B]);
+    let (_, mut callee) = w.talk();
+    // The same words under the same version first.
+    let before = change(&mut w, (B, &mut callee), A, &sdp(B), &sdp(A));
+    let moved = sdp(B).replace("m=audio 40001", "m=audio 40551");
+    let after = change(&mut w, (B, &mut callee), A, &moved, &sdp(A));
+    assert_eq!((media(&before.0), media(&before.1)), (media(&after.0), media(&after.1)));
+    assert!(media(&before.1)[0].1 != 0);
+}
+
+#[test]
 fn a_new_codec_is_let_through() {
     let mut w = World::new().rings(&[B]);
     let (_, mut callee) = w.talk();

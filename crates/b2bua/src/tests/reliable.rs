@@ -61,6 +61,7 @@ fn a_caller_that_knows_them_gets_them_one_at_a_time() {
         w.answer(B, &asked, 180, None);
         let ringing = w.got(A, 180);
         assert!(reliable(&ringing) && ringing.header(HeaderName::Contact).is_some());
+        assert!((1..1 << 31).contains(&ringing.rseq().unwrap()), "there is room to count up");
         // The next one waits for its PRACK.
         w.answer(B, &asked, 183, Some(&sdp(B)));
         assert!(w.try_got(A, 183).is_none());

@@ -169,6 +169,59 @@ fn a_transfer_can_be_watched_no_longer() {
 }
 
 #[test]
+fn what_was_never_referred_to_cannot_be_watched() {
+    let mut w = World::new().rings(&[B]);
+    let (_, mut callee) = w.talk();
+    for (event, status) in [("refer", 403), ("refer;id=2", 403), ("dialog", 489)] {
+        let builder = callee.request(Method::Subscribe).header(HeaderName::Contact, &contact(B));
+        w.request(B, builder.header(HeaderName::Event, event), None);
+        w.got(B, status);
+        assert!(w.try_asked(B, Method::Notify).is_none());
+    }
+    assert_eq!(w.calls.len(), 1);
+}
+
+#[test]
+fn inside_a_call_no_provisional_answer_is_reliable() {
+    let reliable = "100rel";
+    let mut w = World::new().rings(&[B]);
+    let (mut caller, _) = w.talk_with(A, B, &[(HeaderName::Supported, reliable)], &[]);
+    let builder = caller.request(Method::Invite).header(HeaderName::Contact, &contact(A));
+    w.request(A, builder.header(HeaderName::Supported, reliable), Some(&sdp_with(A, "sendonly")));
+    let asked = w.asked(B, Method::Invite);
+    for status in [180, 183] {
+        w.answer(B, &asked, status, None);
+        w.pass(Duration::from_millis(300));
+    }
+    w.answer(B, &asked, 200, Some(&sdp_with(B, "recvonly")));
+    w.acked(B);
+    w.settle(B, &asked);
+    for status in [100, 180, 183] {
+        while let Some(answer) = w.try_got(A, status) {
+            assert!(answer.rseq().is_none() && answer.header(HeaderName::Require).is_none(), "{status}");
+        }
+    }
+    w.got(A, 200);
+    w.ack(A, &caller, None);
+}
+
+#[test]
+fn a_100_is_acknowledged_by_nobody() {
+    let mut w = World::new().rings(&[B]);
+    w.invite(A, "1001", Some(&sdp(A)));
+    let asked = w.asked(B, Method::Invite);
+    let lines = [(HeaderName::Require, "100rel"), (HeaderName::RSeq, "7")];
+    w.answer_with(B, &asked, 100, &lines, None);
+    assert!(w.try_asked(B, Method::Prack).is_none());
+    // Its number does not count either.
+    let lines = [(HeaderName::Require, "100rel"), (HeaderName::RSeq, "3")];
+    w.answer_with(B, &asked, 180, &lines, None);
+    let prack = w.asked(B, Method::Prack).message;
+    assert_eq!(prack.header(HeaderName::RAck), Some("3 1 INVITE"));
+    assert!(prack.header(HeaderName::Require).is_none(), "only an INVITE may require them");
+}
+
+#[test]
 fn a_dialog_that_is_over_or_answered_is_not_replaced() {
     let mut w = World::new().rings(&[B]);
     let (mut caller, callee) = w.talk();

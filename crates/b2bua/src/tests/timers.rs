@@ -245,6 +245,22 @@ fn a_refresh_that_is_too_short_is_made_longer() {
 }
 
 #[test]
+fn the_shortest_session_that_was_heard_is_repeated() {
+    let (mut w, mut caller, _) = caller_asks(&[KNOWS, ALLOWS, (HeaderName::MinSe, "200")]);
+    for (heard, repeated) in [(None, "200"), (Some("400"), "400"), (Some("300"), "400")] {
+        if let Some(heard) = heard {
+            let builder = caller.request(Method::Update).header(KNOWS.0, KNOWS.1);
+            w.request(A, builder.header(HeaderName::MinSe, heard), None);
+            assert!(w.got(A, 200).header(HeaderName::MinSe).is_none(), "it is said in a 422 only");
+        }
+        w.pass(secs(901));
+        let asked = w.asked(A, Method::Update);
+        assert_eq!(asked.message.header(HeaderName::MinSe), Some(repeated));
+        w.answer_with(A, &asked, 200, &[expires("1800;refresher=uac")], None);
+    }
+}
+
+#[test]
 fn who_is_gone_ends_the_call_for_both() {
     for (lines, method) in [([KNOWS, expires("1800")], Method::Invite), ([KNOWS, ALLOWS], Method::Update)] {
         for status in [Some(481), Some(408), None] {

@@ -270,6 +270,11 @@ pub(crate) fn check_size(message: &Message) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether such an answer to a NOTIFY ends its subscription, whatever else it says (RFC 6665 §4.2.2).
+pub(crate) const fn ends(status: u16) -> bool {
+    matches!(status, 404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604)
+}
+
 /// How long Retry-After asks us to wait.
 pub(crate) fn retry_after(value: &str) -> Option<Duration> {
     let digits = value.find(|c: char| !c.is_ascii_digit()).map_or(value, |end| &value[..end]);

@@ -233,6 +233,18 @@ fn the_answer_decides_what_becomes_of_it() {
 }
 
 #[test]
+fn the_answers_that_end_a_subscription_end_it() {
+    let ending = [404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604];
+    for (status, left) in ending.map(|status| (status, 0)).into_iter().chain([(500, 1), (503, 1), (600, 1)]) {
+        let mut desk = Desk::new();
+        desk.subscribe("dialog");
+        let sent = desk.sent();
+        desk.answer(&sent[0], status, &[(HeaderName::RetryAfter, "5")]);
+        assert_eq!(desk.watch.len(), left, "{status}");
+    }
+}
+
+#[test]
 fn answers_to_another_notify_count_for_nothing() {
     let mut desk = Desk::new();
     desk.subscribe("dialog");

@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn there_is_an_end_to_hops() {
-        let many: String =
-            (0..50).map(|n| format!("History-Info: <sip:{n}@h>;index={n}\r\nDiversion: <sip:{n}@h>\r\n")).collect();
+        let line = |n| format!("History-Info: <sip:{n}@h>;index={n}\r\nDiversion: <sip:{n}@h>\r\n");
+        let many = (0..50).map(line).collect::<Vec<_>>().concat();
         let message = message("<sip:a@h>", &many);
         assert_eq!((message.history(true).count(), message.diversions(true).count()), (HOPS, HOPS));
         let long = format!("Diversion: <sip:{}@h>\r\n", "9".repeat(HOP_BYTES));

@@ -13,6 +13,8 @@ pub struct Messages {
     pub taken: Vec<(String, String)>,
     /// The final answers to its own.
     pub statuses: Vec<u16>,
+    /// How often it was asked for its password.
+    pub challenges: u32,
     last: Option<(String, String)>,
 }
 
@@ -42,6 +44,7 @@ impl Phone {
         if status < 200 {
             return;
         }
+        self.messages.challenges += u32::from(status == 401);
         if status == 401 && tries < TRIES && self.learn(message) {
             if let Some((number, text)) = self.messages.last.clone() {
                 self.message(&number, &text, tries + 1, now);

@@ -75,6 +75,16 @@ fn methods_nobody_knows_are_transactions_too() {
     assert_eq!(bed.told(), ["0 FOO", "0 BAR"]);
 }
 
+/// RFC 6665 §4.6.
+#[test]
+fn a_cancel_of_a_subscribe_is_answered_and_changes_nothing() {
+    let mut bed = Bed::new();
+    bed.receive(udp(), &text("SUBSCRIBE", "z9hG4bK1", "")).unwrap();
+    assert!(matches!(bed.receive(udp(), &text("CANCEL", "z9hG4bK1", "")), Err(Refused::NothingToCancel)));
+    bed.respond(200);
+    assert_eq!((bed.told(), bed.sent()), (vec!["0 SUBSCRIBE".into()], vec!["0 481".into(), "0 200".into()]));
+}
+
 #[test]
 fn an_answer_that_comes_too_late_is_not_sent() {
     let mut bed = Bed::new();

@@ -1,0 +1,72 @@
+//! Several phones of an account, each a SIPp of its own.
+
+use std::net::SocketAddr;
+use tests::program::{Program, free};
+use tests::sipp::{Answering, run};
+
+/// Registers a device of a user of the bench account.
+fn register(program: &Program, user: &str) -> SocketAddr {
+    let local = free();
+    let users = csv(program, user);
+    run(program, "register", &["--calls", "1", "--users", &users, "--local", &local.to_string()]);
+    local
+}
+
+/// The file from which SIPp takes a user's name and password.
+fn csv(program: &Program, user: &str) -> String {
+    let path = program.data().join(format!("{user}.csv"));
+    let row = format!("SEQUENTIAL\n{user};[authentication username={user} password=secret{user}]\n");
+    std::fs::write(&path, row).expect("the users are written");
+    path.display().to_string()
+}
+
+#[test]
+fn a_call_is_picked_up_by_code() {
+    let program = Program::bench();
+    let rings = Answering::start("phone_rings", register(&program, "1001"));
+    std::thread::scope(|scope| {
+        let users = csv(&program, "1000");
+        let calling = scope.spawn(|| {
+            let users = users;
+            run(&program, "uac_waits", &["--service", "1001", "--calls", "1", "--users", &users])
+        });
+        assert!(tests::program::wait_for(std::time::Duration::from_secs(5), || {
+            program.json(&["calls"])[0]["state"] == "ringing"
+        }));
+        let users = csv(&program, "1002");
+        run(&program, "uac_picks_up", &["--service", "**1001", "--calls", "1", "--users", &users]);
+        calling.join().unwrap();
+    });
+    rings.ends_well();
+    let records = program.json(&["cdr"]);
+    assert_eq!((records.as_array().unwrap().len(), &records[0]["cause"]), (1, &"normal".into()), "{records}");
+}
+
+#[test]
+fn of_two_devices_that_sound_early_one_answers() {
+    let program = Program::bench();
+    let loses = Answering::start("phone_early", register(&program, "1001"));
+    let answers = Answering::start("phone_early_answers", register(&program, "1001"));
+    run(&program, "uac_forks", &["--service", "1001", "--calls", "1"]);
+    loses.ends_well();
+    answers.ends_well();
+}
+
+#[test]
+fn a_phone_sends_its_calls_to_a_colleague() {
+    let program = Program::bench();
+    let sends = Answering::start("phone_redirects", register(&program, "1001"));
+    let gets = Answering::start("phone_diverted", register(&program, "1002"));
+    run(&program, "uac_redirected", &["--service", "1001", "--calls", "1"]);
+    sends.ends_well();
+    gets.ends_well();
+}
+
+#[test]
+fn a_message_goes_from_user_to_user() {
+    let program = Program::bench();
+    let gets = Answering::start("phone_message", register(&program, "1001"));
+    let users = csv(&program, "1000");
+    run(&program, "message", &["--service", "1001", "--calls", "1", "--users", &users]);
+    gets.ends_well();
+}
