@@ -1,7 +1,8 @@
 //! Several phones of an account, each a SIPp of its own.
 
 use std::net::SocketAddr;
-use tests::program::{Program, free};
+use std::time::Duration;
+use tests::program::{Program, free, wait_for};
 use tests::sipp::{Answering, run};
 
 /// Registers a device of a user of the bench account.
@@ -30,9 +31,7 @@ fn a_call_is_picked_up_by_code() {
             let users = users;
             run(&program, "uac_waits", &["--service", "1001", "--calls", "1", "--users", &users])
         });
-        assert!(tests::program::wait_for(std::time::Duration::from_secs(5), || {
-            program.json(&["calls"])[0]["state"] == "ringing"
-        }));
+        assert!(wait_for(Duration::from_secs(5), || { program.json(&["calls"])[0]["state"] == "ringing" }));
         let users = csv(&program, "1002");
         run(&program, "uac_picks_up", &["--service", "**1001", "--calls", "1", "--users", &users]);
         calling.join().unwrap();
@@ -69,4 +68,19 @@ fn a_message_goes_from_user_to_user() {
     let users = csv(&program, "1000");
     run(&program, "message", &["--service", "1001", "--calls", "1", "--users", &users]);
     gets.ends_well();
+}
+
+#[test]
+fn a_lamp_follows_the_calls_of_a_colleague() {
+    let program = Program::bench();
+    let rings = Answering::start("phone_answers", register(&program, "1001"));
+    let users = csv(&program, "1002");
+    let options = ["--service", "1001", "--calls", "1", "--users", &users];
+    std::thread::scope(|scope| {
+        let watching = scope.spawn(|| run(&program, "lamp", &options));
+        assert!(wait_for(Duration::from_secs(5), || program.json(&["status"])["subscriptions"] == 1));
+        run(&program, "uac_listens", &["--service", "1001", "--calls", "1"]);
+        watching.join().unwrap();
+    });
+    rings.ends_well();
 }

@@ -221,7 +221,7 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-/// A range of media ports that no other program of these tests has (there are fewer than eighteen), below the ports that the system gives out.
+/// A range of media ports that no other program of these tests has (fewer than eighteen run at a time), below the ports that the system gives out.
 fn media_ports() -> String {
     static STARTED: AtomicU16 = AtomicU16::new(0);
     let first = 10_000 + STARTED.fetch_add(1, Ordering::Relaxed) % 18 * 1_250;

@@ -1,5 +1,5 @@
 """What calls cost that do more than a plain one, in turns with it at the same rate; and what it costs to tell a lamp."""
-import os, re, shutil, statistics, subprocess, time
+import os, pathlib, re, shutil, statistics, subprocess, time
 from . import process, sipp
 from .servers import ROOT, Crosspoint
 
@@ -51,7 +51,7 @@ def settle(server):
 
 def lamp(report):
     """The same program as `bench.sh` runs: 5,000 lamps in one exchange, without system calls."""
-    place = ROOT / 'target/release/lamps'
+    place = pathlib.Path(os.environ.get('CARGO_TARGET_DIR', ROOT / 'target')) / 'release/lamps'
     if shutil.which('cargo'):
         subprocess.run(['cargo', 'build', '--release', '--locked', '-q', '-p', 'benches-micro', '--bin', 'lamps'], cwd=ROOT, check=False)
     if not os.access(place, os.X_OK):
