@@ -7,6 +7,7 @@ mod change;
 mod chaos;
 mod corpus;
 mod early;
+mod fax;
 mod flows;
 mod identity;
 mod lamps;

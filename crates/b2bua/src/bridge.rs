@@ -66,9 +66,13 @@ impl Call {
             Ok(offer) => offer,
             Err(refusal) => return self.refuse_with(desk, at, txn, &message, &refusal),
         };
-        let carried = match other {
-            Some(other) => self.question(desk, other, offer.as_ref()),
-            None => self.own_answer(desk, offer.as_ref()),
+        // What says nothing new keeps its session alive (RFC 4028 §7.2), and is nobody's business but ours.
+        let again = offer.as_ref().and_then(|offer| self.last_answer(at, offer));
+        let refreshes = again.is_some();
+        let carried = match (again, other) {
+            (Some(body), _) => Some(Carried { for_asker: Some(body), ..Carried::default() }),
+            (None, Some(other)) => self.question(desk, other, offer.as_ref()),
+            (None, None) => self.own_answer(desk, offer.as_ref()),
         };
         let Some(carried) = carried else {
             return self.refuse_request(desk, n, txn, &message, 488, "");
@@ -76,6 +80,7 @@ impl Call {
         let cseq = message.cseq().map_or(0, |cseq| cseq.number);
         self.legs[at].theirs = Some((txn, cseq));
         desk.watch(txn, self.slot, n);
+        let other = other.filter(|_| !refreshes);
         let event = match (other, &offer) {
             (Some(_), _) => Move::Ask,
             (None, Some(_)) => Move::Answer,
@@ -84,6 +89,16 @@ impl Call {
         let request = Some(message);
         self.exchange = Some(Box::new(Exchange::new(n, other, offer, request)));
         self.advance(desk, event, carried, now);
+    }
+
+    /// What we said last to a leg, where it repeats what holds (RFC 3264 §8): that answers it.
+    fn last_answer(&self, at: usize, offer: &Description) -> Option<Bytes> {
+        let leg = &self.legs[at];
+        if leg.words == 0 || leg.words != offer.fingerprint() {
+            return None;
+        }
+        let last = self.ends.get(leg.end)?.ours.last()?;
+        (last.media_count() == offer.media_count()).then(|| last.print())
     }
 
     /// The other leg's final answer to what it was asked.
@@ -372,7 +387,7 @@ impl Call {
             return Some(Carried { for_asker: made.ok(), ..Carried::default() });
         };
         let body = self.describe(desk, at, |local, _| answer_audio(offer, local, &CODECS)).ok()?;
-        let agreed = Some(Agreed::Here(Said::of(offer.audio()), false));
+        let agreed = Some(Agreed::Here(Said::of(offer), false));
         Some(Carried { for_asker: Some(body), agreed, ..Carried::default() })
     }
 
@@ -395,7 +410,7 @@ impl Call {
             return self.advance(desk, Move::BadAck, carried, now);
         };
         let Some(n) = other else {
-            let agreed = Some(Agreed::Here(Said::of(answer.audio()), true));
+            let agreed = Some(Agreed::Here(Said::of(&answer), true));
             return self.advance(desk, Move::Ack, Carried { agreed, ..Carried::default() }, now);
         };
         let offer = self.exchange.as_mut().and_then(|exchange| exchange.offer.take());
@@ -495,11 +510,9 @@ impl Call {
     }
 }
 
-/// What both descriptions say about the audio that is relayed.
+/// What both descriptions say about what is relayed.
 pub(crate) fn agreement(offer: &Description, answer: &Description) -> (Said, Said) {
-    let offered = offer.audio();
-    let answered = offered.and_then(|audio| answer.audio_at(audio.index));
-    (Said::of(offered), Said::of(answered))
+    (Said::of(offer), Said::of_answer(answer, offer))
 }
 
 /// What a leg's refusal of a change means to who asked for it.

@@ -402,6 +402,8 @@ impl Call {
         let silence = self.silence.filter(|_| self.state == CallState::Answered);
         let side = |at: usize, said: Said| Side { said, source: self.legs[at].source(&said) };
         let settings = settle(side(offering, offer.1), side(answering, answer.1), silence);
+        self.legs[offering].words = offer.1.words;
+        self.legs[answering].words = answer.1.words;
         let ends = [self.legs[offering].end, self.legs[answering].end];
         let names = ends.map(|end| self.ends[end].name);
         self.ends[ends[0]].set(settings.0, desk);
@@ -416,6 +418,7 @@ impl Call {
     pub(crate) fn follow_media(&mut self, desk: &mut Desk, n: u16, said: &Said) {
         let Some(at) = self.place(n) else { return };
         let source = self.legs[at].source(said);
+        self.legs[at].words = said.words;
         if let Some(end) = self.ends.get_mut(self.legs[at].end)
             && let Some(setting) = end.setting()
         {
@@ -425,7 +428,7 @@ impl Call {
 
     /// What an answer to the INVITE that refreshed a leg's session says about its media.
     pub(crate) fn moved(&self, at: usize, response: &Message) -> Option<Agreed> {
-        let said = Said::of(read_body(response).ok()??.audio());
+        let said = Said::of(&read_body(response).ok()??);
         // What it declines now it declines until it asks for a change itself.
         said.remote.map(|_| Agreed::Moved(self.legs[at].n, said))
     }
@@ -433,11 +436,12 @@ impl Call {
     /// The exchange is the other side of the caller: sets its end, and what it hears.
     pub(crate) fn serve(&mut self, desk: &mut Desk, said: Said, answer: bool) {
         let silence = self.silence.filter(|_| self.state == CallState::Answered);
-        let ours = Said { remote: None, direction: media::sdp::Direction::SendRecv, ..said };
+        let ours = Said { remote: None, direction: media::sdp::Direction::SendRecv, words: 0, ..said };
         let Some(at) = self.place(self.caller) else { return };
         let caller = Side { said, source: self.legs[at].source(&said) };
         let exchange = Side { said: ours, source: caller.source };
         let setting = if answer { settle(exchange, caller, silence).1 } else { settle(caller, exchange, silence).0 };
+        self.legs[at].words = said.words;
         let Some(end) = self.ends.get_mut(self.legs[at].end) else { return };
         end.set(setting, desk);
         self.perform_service(desk);
@@ -540,6 +544,11 @@ impl Call {
 pub(crate) fn read_body(message: &Message) -> Result<Option<Description>, Refusal> {
     if message.body().is_empty() {
         return Ok(None);
+    }
+    if message.header(HeaderName::ContentEncoding).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        // RFC 3261 §8.2.3, §20.12.
+        let header = Some((HeaderName::AcceptEncoding, "identity".into()));
+        return Err(Refusal { status: 415, reason: "", header });
     }
     let kind = message.content_type().unwrap_or(SDP);
     let kind = kind.split(';').next().unwrap_or(kind).trim();

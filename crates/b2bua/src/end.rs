@@ -3,7 +3,7 @@
 use crate::desk::Desk;
 use media::command::{Generation, MediaAddress, MediaCommand, PayloadTypes, PortPair, Sound, SourceRule};
 use media::offer::OurSide;
-use media::sdp::{AudioView, Direction};
+use media::sdp::{AudioView, Description, Direction, MediaView};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use words::LegId;
@@ -40,24 +40,48 @@ pub(crate) struct Said {
     pub(crate) payload_types: PayloadTypes,
     pub(crate) telephone_event: Option<u8>,
     pub(crate) direction: Direction,
+    /// It is a fax (T.38), and no RTP.
+    pub(crate) fax: bool,
+    /// The fingerprint of the whole description; 0: of none.
+    pub(crate) words: u64,
 }
 
 impl Said {
-    /// Of an audio line; of none at all: nothing flows.
-    pub(crate) fn of(audio: Option<AudioView<'_>>) -> Said {
+    /// About what is carried of it. Without audio or fax nothing flows.
+    pub(crate) fn of(description: &Description) -> Said {
+        Said::of_media(description, description.fax().map(|fax| fax.index), description.audio())
+    }
+
+    /// The same of an answer: the lines that its offer's stand for.
+    pub(crate) fn of_answer(answer: &Description, offer: &Description) -> Said {
+        let audio = offer.audio().and_then(|audio| answer.audio_at(audio.index));
+        Said::of_media(answer, offer.fax().map(|fax| fax.index), audio)
+    }
+
+    fn of_media(description: &Description, fax: Option<usize>, audio: Option<AudioView<'_>>) -> Said {
+        let nothing = Said {
+            remote: None,
+            payload_types: PayloadTypes::NONE,
+            telephone_event: None,
+            direction: Direction::Inactive,
+            fax: false,
+            words: description.fingerprint(),
+        };
+        if let Some(at) = fax {
+            let fax = description.media_at(at).filter(|media| media.is_fax());
+            let said =
+                |fax: MediaView<'_>| Said { remote: fax.remote(), direction: fax.direction(), fax: true, ..nothing };
+            return fax.map_or(nothing, said);
+        }
         match audio {
             Some(audio) if audio.is_accepted => Said {
                 remote: audio.remote,
                 payload_types: audio.payload_types,
                 telephone_event: audio.telephone_event,
                 direction: audio.direction,
+                ..nothing
             },
-            _ => Said {
-                remote: None,
-                payload_types: PayloadTypes::NONE,
-                telephone_event: None,
-                direction: Direction::Inactive,
-            },
+            _ => nothing,
         }
     }
 }

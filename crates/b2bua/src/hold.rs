@@ -18,7 +18,9 @@ pub(crate) struct Side {
 pub(crate) fn settle(offer: Side, answer: Side, silence: Option<Duration>) -> (Setting, Setting) {
     // As the answering side sees it; an answer cannot allow more than the offer did (RFC 3264 §6.1).
     let direction = answer.said.direction.and(offer.said.direction.reversed());
-    let silence = silence.filter(|_| direction == Direction::SendRecv);
+    // The receiver of a fax is silent for whole pages.
+    let fax = offer.said.fax || answer.said.fax;
+    let silence = silence.filter(|_| direction == Direction::SendRecv && !fax);
     let payload_types = offer.said.payload_types.union(answer.said.payload_types);
     let setting = |side: Side, other: Side, direction| Setting {
         source: side.source,
@@ -39,7 +41,7 @@ mod tests {
     use media::command::PayloadTypes;
 
     fn side(direction: Direction, types: PayloadTypes) -> Side {
-        let said = Said { remote: None, payload_types: types, telephone_event: None, direction };
+        let said = Said { remote: None, payload_types: types, telephone_event: None, direction, fax: false, words: 0 };
         Side { said, source: SourceRule::Strict }
     }
 

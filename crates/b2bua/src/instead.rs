@@ -137,7 +137,7 @@ impl Call {
         let response = Outgoing { builder, body: Some((SDP, for_newcomer)) };
         desk.push(Output::Respond { txn: invite.txn, response, after_facts: false });
         let agreed = match for_caller {
-            Some(_) => Some(Agreed::Legs((self.caller, Said::of(asked.audio())), (n, Said::of(offer.audio())))),
+            Some(_) => Some(Agreed::Legs((self.caller, Said::of(&asked)), (n, Said::of(&offer)))),
             None => self.turn_to(n, offer),
         };
         self.accept(desk, Some(n), for_caller, agreed, None, now);

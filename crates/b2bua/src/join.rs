@@ -114,7 +114,7 @@ impl Call {
                 let (offered, answered) = agreement(&words, &answer);
                 self.connect(desk, (far, offered), (near, answered));
             }
-            (_, None) => self.serve(desk, Said::of(answer.audio()), true),
+            (_, None) => self.serve(desk, Said::of(&answer), true),
             (None, Some(_)) => {}
         }
         self.move_transfer(desk, Move::Agreed, now);
@@ -170,8 +170,10 @@ impl Call {
             payload_types: setting.payload_types,
             telephone_event: setting.telephone_event,
             direction: setting.direction.reversed(),
+            fax: false,
+            words: 0,
         };
-        self.connect(desk, (far, Said::of(words.audio())), (transfer.near, near));
+        self.connect(desk, (far, Said::of(&words)), (transfer.near, near));
         self.tidy_ends(desk, now);
     }
 

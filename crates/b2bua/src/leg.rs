@@ -154,6 +154,8 @@ pub(crate) struct Leg {
     pub(crate) takes: Takes,
     /// What it has beyond a plain call.
     pub(crate) more: Option<Box<More>>,
+    /// The fingerprint of its description that holds; 0: none does.
+    pub(crate) words: u64,
     /// Its media end, by place in the call's list.
     pub(crate) end: usize,
     /// Whether its media may come from another address than its description says.
@@ -218,6 +220,7 @@ impl Leg {
             bye: None,
             takes: Takes::default(),
             more: None,
+            words: 0,
             end: 0,
             nat: false,
             secure: false,

@@ -219,7 +219,7 @@ impl Call {
     fn take_early_answer(&mut self, desk: &mut Desk, answer: Description) {
         let Some((n, offer)) = self.told_mut().and_then(|told| told.offer.take()) else { return };
         if n == 0 {
-            self.serve(desk, Said::of(answer.audio()), true);
+            self.serve(desk, Said::of(&answer), true);
         } else {
             self.pass_early_answer(desk, n, &answer, &offer);
         }

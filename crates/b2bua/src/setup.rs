@@ -31,7 +31,7 @@ impl Call {
         let forwards = forwards.checked_sub(1).ok_or(refusal(483, ""))?;
         session::check(&message, desk.config.session)?;
         let offer = read_body(&message)?;
-        if offer.as_ref().is_some_and(|offer| !offer.media().any(|media| media.is_relayable())) {
+        if offer.as_ref().is_some_and(|offer| !offer.is_carried()) {
             return Err(refusal(488, ""));
         }
         let tag = desk.tag(slot, 0);
@@ -228,7 +228,7 @@ impl Call {
             told.offer = said.filter(|_| offer.is_none()).map(|said| (0, said));
         }
         if let Some(offer) = offer {
-            self.serve(desk, Said::of(offer.audio()), false);
+            self.serve(desk, Said::of(&offer), false);
         }
         if let Some(setup) = &mut self.setup {
             let asked = setup.asked.as_ref().map(|(_, invite)| invite.body_bytes());

@@ -26,6 +26,9 @@ pub const LEARN_SPAN: Duration = Duration::from_millis(20);
 /// How long a candidate may be silent before another source takes its place.
 pub const CANDIDATE_PATIENCE: Duration = Duration::from_millis(200);
 
+/// What UDPTL counts as: it has no SSRC.
+const NO_SSRC: u32 = 0;
+
 /// The most that the sequence numbers of a candidate may jump.
 const LEARN_GAP: u16 = 50;
 
@@ -80,6 +83,29 @@ impl Latch {
 
     /// Judges a valid RTP packet of a negotiated payload type, and learns from it.
     pub fn judge_rtp(&mut self, from: SocketAddr, rtp: &RtpView<'_>, now: Time) -> Judgement {
+        self.judge(from, rtp.ssrc(), rtp.sequence(), now)
+    }
+
+    /// Judges a datagram of UDPTL (ITU-T T.38 §9.1), which begins with a number that counts upwards, and learns from it.
+    pub fn judge_udptl(&mut self, from: SocketAddr, packet: &[u8], now: Time) -> Judgement {
+        let Some(&[high, low]) = packet.first_chunk() else { return Judgement::Refused };
+        let sequence = u16::from_be_bytes([high, low]);
+        if let State::Candidate { from: known, sequence: last, .. } = self.state
+            && same(from, known)
+            && sequence == last
+        {
+            // Some send each datagram several times.
+            return Judgement::Refused;
+        }
+        self.judge(from, NO_SSRC, sequence, now)
+    }
+
+    /// Whether it is known where packets go.
+    pub fn has_remote(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    fn judge(&mut self, from: SocketAddr, of: u32, number: u16, now: Time) -> Judgement {
         // A fresh relay port with no description yet has nobody to hear.
         let Some(remote) = self.remote else { return Judgement::Refused };
         if same(from, remote.rtp) {
@@ -92,23 +118,27 @@ impl Latch {
         match self.state {
             State::Learnt(learnt) if same(from, learnt) => Judgement::Taken,
             State::Learnt(_) | State::Spoken => Judgement::Refused,
-            State::Waiting => self.begin(from, rtp, now),
+            State::Waiting => self.begin(from, of, number, now),
             State::Candidate { from: known, last, .. } if !same(from, known) => {
                 // Whoever shouts in between does not keep a speaker from being learnt.
-                if now.since(last) > CANDIDATE_PATIENCE { self.begin(from, rtp, now) } else { Judgement::Refused }
+                if now.since(last) > CANDIDATE_PATIENCE {
+                    self.begin(from, of, number, now)
+                } else {
+                    Judgement::Refused
+                }
             }
             State::Candidate { from: known, ssrc, sequence, packets, since, .. } => {
-                let step = rtp.sequence().wrapping_sub(sequence);
-                if rtp.ssrc() != ssrc || step == 0 || step > LEARN_GAP {
-                    return self.begin(from, rtp, now);
+                let step = number.wrapping_sub(sequence);
+                if of != ssrc || step == 0 || step > LEARN_GAP {
+                    return self.begin(from, of, number, now);
                 }
                 let (packets, span) = (packets + 1, now.since(since));
                 // Twice the rate of the shortest packets in use (10 ms), and what a wireless link holds back.
                 if u128::from(packets) > span.as_millis() / 5 + 10 {
-                    return self.begin(from, rtp, now);
+                    return self.begin(from, of, number, now);
                 }
                 if packets < LEARN_PACKETS || span < LEARN_SPAN {
-                    let sequence = rtp.sequence();
+                    let sequence = number;
                     self.state = State::Candidate { from: known, ssrc, sequence, packets, since, last: now };
                     return Judgement::Refused;
                 }
@@ -163,8 +193,7 @@ impl Latch {
         }
     }
 
-    fn begin(&mut self, from: SocketAddr, rtp: &RtpView<'_>, now: Time) -> Judgement {
-        let (ssrc, sequence) = (rtp.ssrc(), rtp.sequence());
+    fn begin(&mut self, from: SocketAddr, ssrc: u32, sequence: u16, now: Time) -> Judgement {
         self.state = State::Candidate { from: canonical(from), ssrc, sequence, packets: 1, since: now, last: now };
         Judgement::Refused
     }

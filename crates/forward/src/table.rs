@@ -1,5 +1,7 @@
 //! The table of ends by socket, and the one look that each packet gets.
 
+mod datagram;
+
 use crate::counters::Totals;
 use crate::latch::Judgement;
 use crate::row::{End, Kernel, Link, Row, Terms};
@@ -190,6 +192,9 @@ impl Table {
         };
         if socket.is_rtcp() {
             return self.forward_rtcp(socket, from, packet, now);
+        }
+        if end.payload_types.is_empty() {
+            return self.forward_datagram(socket.slot(), from, packet, now);
         }
         let rtp = match RtpView::parse(packet) {
             Some(rtp) if end.payload_types.contains(rtp.payload_type()) => rtp,
@@ -426,7 +431,14 @@ impl Table {
             let (end, digit, duration_ms) = (end.name, digit.digit, digit.duration_ticks / EVENT_TICKS_PER_MS);
             self.outputs.push_back(Output::Report(MediaReport::Dtmf { end, digit, duration_ms }));
         }
-        if end.direction.receives()
+        self.send_on(slot, bytes)
+    }
+
+    /// Finds the way out for what was taken.
+    #[inline]
+    fn send_on(&mut self, slot: u32, bytes: usize) -> Verdict {
+        if let Some(end) = self.rows[slot as usize].end.as_ref()
+            && end.direction.receives()
             && let Some(link) = end.link
             && let Some(route) = self.route(link)
         {

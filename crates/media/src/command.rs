@@ -190,7 +190,8 @@ pub enum MediaCommand {
         /// Where its packets go; `None` while not known or on hold.
         remote: Option<MediaAddress>,
         /// What may come: the types that this end listed and those that were listed to it, for a sender uses the
-        /// receiver's numbers (RFC 3264 §5.1). Others are dropped and counted.
+        /// receiver's numbers (RFC 3264 §5.1). Others are dropped and counted. [`PayloadTypes::NONE`] beside an address
+        /// in `remote`: no RTP, but datagrams of another kind (T.38 over UDPTL), which pass as they are.
         payload_types: PayloadTypes,
         /// The payload type of telephone events (RFC 4733): their ends are reported.
         telephone_event: Option<u8>,

@@ -1,5 +1,6 @@
 //! Offer and answer (RFC 3264) for an exchange that stands between: what one leg said is carried to the other with our
-//! address in it. The first plain audio is relayed, every other media is declined in its place by port 0.
+//! address in it. The first plain audio is relayed, or a fax where no audio is wanted; every other media is declined in
+//! its place by port 0.
 
 use crate::codec::Codec;
 use crate::sdp::{AudioView, Description, Direction, MediaView, cut};
@@ -23,8 +24,8 @@ pub struct Local<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CarryError {
-    /// No audio over plain RTP is offered: 488 (RFC 3261 §21.4.26).
-    #[error("no audio over RTP/AVP is offered")]
+    /// Neither audio over plain RTP nor a fax is offered: 488 (RFC 3261 §21.4.26).
+    #[error("neither audio over RTP/AVP nor T.38 is offered")]
     NoAudio,
 }
 
@@ -40,7 +41,7 @@ pub struct NoCommonCodec;
 /// addresses of people. A hold by `c=0.0.0.0` becomes one by direction, and RTP/AVPF becomes RTP/AVP, which every phone
 /// takes: its feedback stays behind anyway.
 pub fn carry(description: &Description, ours: &Local<'_>) -> Result<Description, CarryError> {
-    if !description.media().any(|media| media.is_relayable()) {
+    if !description.is_carried() {
         return Err(CarryError::NoAudio);
     }
     Ok(carry_all(description, ours))
@@ -49,9 +50,13 @@ pub fn carry(description: &Description, ours: &Local<'_>) -> Result<Description,
 fn carry_all(description: &Description, ours: &Local<'_>) -> Description {
     let mut made = begin(description, ours);
     let mut ports = ours.ports.iter().copied();
+    let fax = description.fax().map(|fax| fax.index);
     for media in description.media() {
-        let port = if media.is_relayable() { ports.next().unwrap_or(0) } else { 0 };
-        if port == 0 {
+        let is_fax = fax == Some(media.index);
+        let port = if media.is_relayable() || is_fax { ports.next().unwrap_or(0) } else { 0 };
+        if is_fax && port != 0 {
+            relay_fax(&mut made, &media, port, media.direction());
+        } else if port == 0 {
             decline(&mut made, &media);
         } else {
             relay(&mut made, &media, port, "RTP/AVP", media.direction());
@@ -91,12 +96,19 @@ pub fn carry_again(
 pub fn carry_answer(answer: &Description, offer: &Description, ours: &Local<'_>) -> Description {
     let mut made = begin(answer, ours);
     let mut ports = ours.ports.iter().copied();
+    let fax = offer.fax().map(|fax| fax.index);
     for media in offer.media() {
-        let port = if media.is_relayable() { ports.next().unwrap_or(0) } else { 0 };
-        match answer.media_at(media.index).filter(|answered| port != 0 && answered.is_relayable()) {
+        let is_fax = fax == Some(media.index);
+        let port = if media.is_relayable() || is_fax { ports.next().unwrap_or(0) } else { 0 };
+        let fits = |answered: &MediaView<'_>| if is_fax { answered.is_fax() } else { answered.is_relayable() };
+        match answer.media_at(media.index).filter(|answered| port != 0 && fits(answered)) {
             Some(answered) => {
                 let direction = answered.direction().and(media.direction().reversed());
-                relay(&mut made, &answered, port, media.protocol, direction);
+                if is_fax {
+                    relay_fax(&mut made, &answered, port, direction);
+                } else {
+                    relay(&mut made, &answered, port, media.protocol, direction);
+                }
             }
             None => decline(&mut made, &media),
         }
@@ -211,6 +223,22 @@ fn relay(made: &mut Description, media: &MediaView<'_>, port: u16, protocol: &st
         }
     }
     made.line(b'a', &[direction.as_str()]);
+}
+
+/// A fax with its `T38…` attributes as they came: both sides settle between them what they mean.
+fn relay_fax(made: &mut Description, media: &MediaView<'_>, port: u16, direction: Direction) {
+    made.media_line(media.kind, port, media.protocol, media.formats());
+    for (letter, value) in media.lines() {
+        match letter {
+            b'b' => made.line(letter, &[value]),
+            b'a' if goes_through(value) => made.line(letter, &[value]),
+            _ => {}
+        }
+    }
+    // What holds when nothing is said is not said: gateways for fax know few attributes beside their own.
+    if direction != Direction::SendRecv {
+        made.line(b'a', &[direction.as_str()]);
+    }
 }
 
 fn audio_lines(made: &mut Description, port: u16, protocol: &str, codecs: &[(Codec, u8)], direction: Direction) {
@@ -497,5 +525,35 @@ mod tests {
             let carried = carry(&offer, &ours).unwrap();
             assert_eq!(carried.as_str().matches(written).count(), 2);
         }
+    }
+
+    #[test]
+    fn a_fax_is_carried_with_its_attributes_where_no_audio_is_wanted() {
+        let t38 = "a=T38FaxVersion:0\r\na=T38MaxBitRate:14400\r\na=T38FaxRateManagement:transferredTCF\r\n\
+                   a=T38FaxMaxBuffer:72\r\na=T38FaxUdpEC:t38UDPRedundancy\r\na=T38FaxFillBitRemoval\r\n";
+        for before in ["", "m=audio 0 RTP/AVP 8\r\n"] {
+            let offer = sdp(&format!("{before}m=image 5004 udptl t38\r\n{t38}"));
+            let carried = carry(&offer, &ours(&[10_000])).unwrap();
+            let expected = format!("{before}m=image 10000 udptl t38\r\n{t38}");
+            assert!(carried.as_str().ends_with(&expected), "{}", carried.as_str());
+            let answer = sdp(&format!("{before}m=image 7000 udptl t38\r\na=T38FaxVersion:0\r\n"));
+            let back = carry_answer(&answer, &offer, &ours(&[10_002]));
+            assert!(back.as_str().ends_with(&format!("{before}m=image 10002 udptl t38\r\na=T38FaxVersion:0\r\n")));
+            // Audio is no answer to it.
+            let wrong = sdp(&format!("{before}m=audio 7000 RTP/AVP 8\r\n"));
+            let back = carry_answer(&wrong, &offer, &ours(&[10_002]));
+            assert!(back.as_str().ends_with("m=image 0 udptl t38\r\n"));
+        }
+    }
+
+    #[test]
+    fn beside_audio_a_fax_is_declined_and_the_exchange_itself_takes_none() {
+        let both = sdp("m=audio 5002 RTP/AVP 8\r\nm=image 5004 udptl t38\r\n");
+        assert_eq!(ports(&carry(&both, &ours(&[10_000])).unwrap()), [10_000, 0]);
+        let fax = sdp("m=image 5004 udptl t38\r\n");
+        assert!(answer_audio(&fax, &ours(&[10_000]), &[Codec::Pcma]).is_err());
+        // After a fax the audio is back, and the line of the fax stays.
+        let again = carry_again(&sdp("m=audio 5002 RTP/AVP 8\r\n"), &both, &ours(&[10_000])).unwrap();
+        assert_eq!(ports(&again), [10_000, 0]);
     }
 }

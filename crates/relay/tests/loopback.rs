@@ -171,6 +171,41 @@ fn ports_that_are_used_again_deliver_nothing_stale() {
 }
 
 #[test]
+fn a_fax_passes_in_both_directions_and_speech_after_it() {
+    for mode in [Mode::Batch, Mode::Basic] {
+        let mut exchange = Exchange::start(9, mode);
+        let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+        exchange.call(&mut a, &mut b);
+        for n in 0..5 {
+            a.speak(n);
+            assert_eq!(b.hear(), n);
+            b.speak(n);
+            assert_eq!(a.hear(), n);
+        }
+        exchange.latch_fax(&mut a);
+        exchange.latch_fax(&mut b);
+        exchange.settle(&a);
+        for n in 0..20u8 {
+            // UDPTL: number, a primary packet, nothing repeated.
+            let page = [0, n, 3, 0x8a, n, n, 0, 0];
+            a.send(&page);
+            assert_eq!(b.hear_packet(), page);
+            b.send(&page[..6]);
+            assert_eq!(a.hear_packet(), page[..6]);
+        }
+        for phone in [&mut a, &mut b] {
+            let described = phone.described;
+            exchange.latch(phone, Some(described), Direction::SendRecv);
+        }
+        exchange.settle(&a);
+        a.send(&[0, 99, 3, 0, 0, 0]);
+        a.speak(700);
+        assert_eq!(b.hear(), 700, "what is no RTP stays behind");
+        exchange.close([&a, &b]);
+    }
+}
+
+#[test]
 fn an_end_that_is_linked_to_itself_is_an_echo() {
     let mut exchange = Exchange::start(8, Mode::Batch);
     let mut a = exchange.phone(0);

@@ -88,6 +88,11 @@ impl Switch {
     }
 
     fn take(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
+        let method = incoming.message.method();
+        if method != Method::Invite && incoming.message.header(HeaderName::Replaces).is_some() {
+            // RFC 3891 §3.
+            return Err(self.plain(incoming, 400, "Bad Request: Replaces is for INVITE"));
+        }
         // A To tag without a dialog is 481 before any routing.
         if incoming.message.to_tag().is_some() {
             return self.take_in_dialog(incoming, now);
@@ -208,6 +213,15 @@ mod tests {
                 other => drop(other),
             }
         }
+    }
+
+    #[test]
+    fn replaces_is_for_invite() {
+        for method in ["OPTIONS", "REGISTER", "SUBSCRIBE", "MESSAGE", "BYE"] {
+            let answer = heard(method, "replaces\r\nReplaces: c;to-tag=a;from-tag=b");
+            assert_eq!((answer.status(), answer.reason()), (400, "Bad Request: Replaces is for INVITE"), "{method}");
+        }
+        assert_ne!(heard("INVITE", "replaces\r\nReplaces: c;to-tag=a;from-tag=b").status(), 400);
     }
 
     #[test]

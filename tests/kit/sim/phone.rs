@@ -168,7 +168,7 @@ impl Phone {
             Do::Message { number, text } => self.message(&number, &text, 0, now),
             Do::Redirect(contacts) => self.redirect(line, &contacts, now),
             Do::HangUp => self.hang_up(line, now),
-            Do::Hold | Do::Resume | Do::Refresh | Do::Move => self.change(line, what, now),
+            Do::Hold | Do::Resume | Do::Fax | Do::Refresh | Do::Repeated | Do::Move => self.change(line, what, now),
             Do::Keep(nth) => self.keep(line, nth, now),
             Do::Repeat(rseq) => self.repeat(line, rseq, now),
             Do::Digit(digit) => self.digit(line, digit, now),

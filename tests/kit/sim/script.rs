@@ -45,10 +45,14 @@ pub enum Do {
     HangUp,
     /// Put the other side on hold.
     Hold,
-    /// Talk again.
+    /// Talk again; after a fax too.
     Resume,
+    /// Switch to a fax (T.38).
+    Fax,
     /// A re-INVITE that leaves the offer to the other side.
     Refresh,
+    /// A re-INVITE that offers what was said last, word for word.
+    Repeated,
     /// Refresh the session, or give it up, unless it was refreshed since it was set for that time.
     Keep(u32),
     /// Send a provisional answer again, unless its PRACK came.

@@ -330,6 +330,20 @@ impl World {
 
     /// A request inside a dialog of a phone.
     pub(crate) fn send(&mut self, phone: usize, dialog: &mut Dialog, method: Method, body: Option<&str>) -> ClientTxn {
+        // A description that is not the one before has another version (RFC 3264 §8).
+        let version = format!(" {} IN IP4", self.last_txn + 2);
+        let body = body.map(|body| body.replacen(" 1 IN IP4", &version, 1));
+        self.send_again(phone, dialog, method, body.as_deref())
+    }
+
+    /// The same with a description that is sent as it is.
+    pub(crate) fn send_again(
+        &mut self,
+        phone: usize,
+        dialog: &mut Dialog,
+        method: Method,
+        body: Option<&str>,
+    ) -> ClientTxn {
         let mut builder = dialog.request(method);
         if matches!(method, Method::Invite | Method::Update) {
             builder.push_header(HeaderName::Contact, &contact(phone));

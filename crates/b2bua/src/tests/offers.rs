@@ -4,7 +4,7 @@ use super::kit::*;
 use crate::Step;
 use media::command::MediaCommand;
 use media::sdp::Direction;
-use sip::{Dialog, Method};
+use sip::{Dialog, HeaderName, Method};
 
 /// What the relay was told last about an end.
 fn end(w: &World, n: u16) -> (Direction, Vec<u8>) {
@@ -61,7 +61,7 @@ fn media_that_is_not_carried_is_declined_in_its_place() {
     w.settle(B, &asked);
     let ok = w.got(A, 200);
     assert_eq!(kinds(body(&ok)), expected);
-    let caller = Dialog::uac(ok.header(sip::HeaderName::From).unwrap(), ok.call_id().unwrap(), 1, &ok).unwrap();
+    let caller = Dialog::uac(ok.header(HeaderName::From).unwrap(), ok.call_id().unwrap(), 1, &ok).unwrap();
     w.ack(A, &caller, None);
     // The callee's next offer has as many as it was shown, though it names one.
     let mut callee = Dialog::uas(&asked.message, "phone1").unwrap();
@@ -163,4 +163,121 @@ fn the_exchange_itself_can_be_switched_off() {
         assert!(media(body(&w.got(A, 200)))[0].1 != 0);
         assert_eq!(end(&w, 0).0, Direction::SendRecv);
     }
+}
+
+#[test]
+fn a_body_that_is_compressed_is_refused_as_such() {
+    let mut w = World::new().rings(&[B]);
+    let builder = w.invite_builder(A, "1001").header(HeaderName::ContentEncoding, "gzip");
+    w.request(A, builder, Some("\u{1f}\u{8b}"));
+    w.got(A, 415);
+    assert_eq!(w.refusal, Some((415, String::new())));
+    let (mut caller, _) = w.talk();
+    for (encoding, status) in [("gzip", 415), ("identity", 200)] {
+        let builder = caller.request(Method::Invite).header(HeaderName::Contact, &contact(A));
+        w.request(A, builder.header(HeaderName::ContentEncoding, encoding), Some(&sdp(A)));
+        let answer = w.got(A, status);
+        if status == 415 {
+            assert_eq!(answer.header(HeaderName::AcceptEncoding), Some("identity"));
+        }
+    }
+}
+
+/// A refresh by INVITE whose description is the one that holds (RFC 4028 §7.2, RFC 3264 §8).
+#[test]
+fn an_offer_that_says_nothing_new_is_answered_here() {
+    for asker in [A, B] {
+        let mut w = World::new().rings(&[B]);
+        let (caller, callee) = w.talk();
+        let mut dialog = if asker == A { caller } else { callee };
+        let before = w.media.len();
+        w.send_again(asker, &mut dialog, Method::Invite, Some(&sdp(asker)));
+        assert!(w.try_asked(1 - asker, Method::Invite).is_none());
+        let ok = w.got(asker, 200);
+        assert_eq!((media(body(&ok)).len(), w.media.len()), (1, before), "media goes on as it was");
+        w.ack(asker, &dialog, None);
+        // Then something new is carried again, and what held before is new after it.
+        for direction in ["sendonly", "sendrecv"] {
+            let words = sdp_with(asker, direction);
+            w.send_again(asker, &mut dialog, Method::Invite, Some(&words));
+            let asked = w.asked(1 - asker, Method::Invite);
+            w.answer(1 - asker, &asked, 200, Some(&sdp(1 - asker)));
+            w.acked(1 - asker);
+            w.settle(1 - asker, &asked);
+            w.got(asker, 200);
+            w.ack(asker, &dialog, None);
+        }
+    }
+}
+
+const T38: &str = "m=image 4999 udptl t38\r\na=T38FaxVersion:0\r\na=T38FaxUdpEC:t38UDPRedundancy\r\n";
+
+fn fax(phone: usize, audio: bool) -> String {
+    let speech = sdp(phone);
+    let head = &speech[..speech.find("m=audio").unwrap()];
+    let audio = if audio { "m=audio 0 RTP/AVP 8\r\n" } else { "" };
+    format!("{head}{audio}{T38}")
+}
+
+/// Whether the relay was told that an end has a fax: no payload types, and a place to send to.
+fn has_fax(w: &World, n: u16) -> bool {
+    let of = |command: &MediaCommand| match command {
+        MediaCommand::Open { end, remote, payload_types, .. }
+        | MediaCommand::Latch { end, remote, payload_types, .. }
+            if end.n == n =>
+        {
+            Some(payload_types.is_empty() && remote.is_some())
+        }
+        _ => None,
+    };
+    w.media.iter().rev().find_map(of).expect("the end was opened")
+}
+
+#[test]
+fn a_fax_is_carried_between_two_that_speak_it() {
+    for audio in [true, false] {
+        let mut w = World::new().rings(&[B]);
+        w.silence = Some(std::time::Duration::from_secs(30));
+        let (mut caller, _) = w.talk();
+        let (offered, answered) = change(&mut w, (A, &mut caller), B, &fax(A, audio), &fax(B, audio));
+        for body in [offered, answered] {
+            assert!(body.contains("a=T38FaxUdpEC:t38UDPRedundancy") && !body.contains("image 4999"), "{body}");
+        }
+        assert!(has_fax(&w, 0) && has_fax(&w, 1));
+        let silence = w.media.iter().rev().find_map(|command| match command {
+            MediaCommand::Latch { silence, .. } => Some(*silence),
+            _ => None,
+        });
+        assert_eq!(silence, Some(None), "a page takes longer than silence may last");
+        change(&mut w, (A, &mut caller), B, &sdp(A), &sdp(B));
+        assert!(!has_fax(&w, 0) && !has_fax(&w, 1));
+        assert_eq!(end(&w, 0).1, [0, 8, 101]);
+    }
+}
+
+#[test]
+fn a_fax_that_is_refused_changes_nothing() {
+    let mut w = World::new().rings(&[B]);
+    let (mut caller, _) = w.talk();
+    let before = w.media.len();
+    w.send(A, &mut caller, Method::Invite, Some(&fax(A, true)));
+    let asked = w.asked(B, Method::Invite);
+    w.answer(B, &asked, 488, None);
+    w.got(A, 488);
+    assert_eq!((w.media.len(), w.calls.len()), (before, 1));
+}
+
+#[test]
+fn a_call_may_begin_as_a_fax_and_the_exchange_takes_none() {
+    let mut w = World::new().rings(&[B]);
+    w.invite(A, "1001", Some(&fax(A, false)));
+    let asked = w.asked(B, Method::Invite);
+    assert!(body(&asked.message).contains("a=T38FaxVersion:0"));
+    w.answer(B, &asked, 200, Some(&fax(B, false)));
+    w.settle(B, &asked);
+    assert!(body(&w.got(A, 200)).contains(" udptl t38"));
+    assert!(has_fax(&w, 0) && has_fax(&w, 1));
+    let mut w = World::new().does(vec![Step::Echo]);
+    w.invite(A, "*43", Some(&fax(A, false)));
+    w.got(A, 488);
 }

@@ -118,7 +118,7 @@ pub(crate) fn rtpmap(value: &str) -> Option<CodecView<'_>> {
     Some(CodecView { payload_type, name, clock_hz, channels })
 }
 
-fn remote(ip: IpAddr, port: u16, rtcp: Option<&str>) -> Option<MediaAddress> {
+pub(super) fn remote(ip: IpAddr, port: u16, rtcp: Option<&str>) -> Option<MediaAddress> {
     // A mapped IPv4 address stands for its own: the sockets of its family send to it.
     let ip = ip.to_canonical();
     let is_broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());

@@ -124,6 +124,21 @@ impl Exchange {
         self.apply(command);
     }
 
+    /// From now on the phone has a fax: no RTP.
+    pub(crate) fn latch_fax(&mut self, phone: &mut Phone) {
+        let command = MediaCommand::Latch {
+            end: phone.name,
+            generation: phone.generation.step(),
+            source: phone.rule,
+            remote: Some(phone.described),
+            payload_types: PayloadTypes::NONE,
+            telephone_event: None,
+            direction: Direction::SendRecv,
+            silence: None,
+        };
+        self.apply(command);
+    }
+
     pub(crate) fn link(&mut self, from: &mut Phone, to: &Phone) {
         let generation = from.generation.step();
         self.apply(MediaCommand::Link { from: from.name, to: to.name, generation });
@@ -232,6 +247,11 @@ impl Phone {
         let to = self.to.expect("it knows the exchange").0;
         // What the host refuses, a stranger does not learn of.
         let _ = self.rtp.send_to(&packet, to);
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) fn send(&mut self, packet: &[u8]) {
+        let _ = self.rtp.send_to(packet, self.to.expect("it knows the exchange").0);
     }
 
     /// Speaks at the pace of a phone until the other hears it.

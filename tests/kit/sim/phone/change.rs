@@ -24,7 +24,8 @@ impl Phone {
         found.session.save();
         match what {
             Do::Hold => found.session.wish = Direction::SendOnly,
-            Do::Resume => found.session.wish = Direction::SendRecv,
+            Do::Resume => (found.session.wish, found.session.fax) = (Direction::SendRecv, false),
+            Do::Fax => found.session.fax = true,
             Do::Move => {
                 self.next_media_port += 2;
                 found.session.address = SocketAddr::new(self.address.ip(), self.next_media_port);
@@ -45,7 +46,11 @@ impl Phone {
         let uri = dialog.remote_target.clone();
         let builder = dialog.request(Method::Invite).header(HeaderName::Contact, &contact);
         found.sip.cseq = dialog.local_cseq;
-        let body = (found.change != Some(Do::Refresh)).then(|| (SDP, found.session.offer()));
+        let body = match found.change {
+            Some(Do::Refresh) => None,
+            Some(Do::Repeated) => Some((SDP, found.session.again())),
+            _ => Some((SDP, found.session.offer())),
+        };
         let builder = self.with_timer(builder, line);
         let request = Outgoing { builder, body };
         let txn = self.send(Asked::Change { line, tries }, Method::Invite, &uri, request, tries > 0, now);
