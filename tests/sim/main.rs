@@ -5,6 +5,7 @@ mod call;
 mod cancel;
 mod change;
 mod chaos;
+mod codes;
 mod corpus;
 mod early;
 mod fax;

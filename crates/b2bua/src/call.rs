@@ -241,7 +241,9 @@ impl Call {
 
     /// Makes a leg go, politely.
     pub(crate) fn rid(&mut self, desk: &mut Desk, at: usize, ending: &Ending) {
-        if self.legs[at].state.is_live() {
+        let leaves = self.legs[at].more.as_ref().is_some_and(|more| more.leaves);
+        // One that says goodbye itself is answered, unless it has no answer to its INVITE yet.
+        if self.legs[at].state.is_live() && !(leaves && self.legs[at].state != LegState::Incoming) {
             let effect = self.legs[at].state.apply(LegEvent::HangUp).expect("a live leg can be hung up");
             self.perform(desk, at, effect, ending);
         }

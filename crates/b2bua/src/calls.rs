@@ -76,6 +76,9 @@ impl Calls {
     /// Tells a call what to do.
     pub fn apply(&mut self, call: CallId, step: Step, now: Time) -> Result<(), StepError> {
         let &slot = self.by_id.get(&call).ok_or(StepError::NoCall)?;
+        if let Step::HandOver { held, number } = &step {
+            self.hand_over(*held, number, now)?;
+        }
         self.with(slot, |call, desk| call.apply(desk, step, now)).unwrap_or(Err(StepError::NoCall))
     }
 
@@ -105,6 +108,9 @@ impl Calls {
                 let Some((slot, n)) = self.find(&message).filter(|&place| self.listens(place, &message)) else {
                     return Some(Event::Request { txn, message, flow });
                 };
+                if message.method() == Method::Bye {
+                    self.join_held(slot, n, now);
+                }
                 let named = if message.method() == Method::Refer { self.named_by(slot, &message) } else { None };
                 self.at_leg(slot, n, |call, desk, at| {
                     call.handle_request(desk, at, Inside { txn, message, flow, named }, now);
@@ -118,6 +124,7 @@ impl Calls {
                 let Some((slot, n)) = self.desk.watched(txn) else {
                     return Some(Event::Cancelled { txn, message, flow });
                 };
+                self.join_held(slot, n, now);
                 self.at_leg(slot, n, |call, desk, at| {
                     if call.is_waiting(at) {
                         call.handle_cancelled(desk, Some(&message), now);

@@ -57,6 +57,7 @@ mod seek;
 mod session;
 mod setup;
 mod show;
+mod star;
 mod step;
 mod tag;
 mod talk;

@@ -8,6 +8,7 @@ use crate::session::Session;
 use crate::step::Diverted;
 use serde::{Deserialize, Serialize};
 use sip::ClientTxn;
+use words::LegId;
 
 /// What a leg has beyond a plain call.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -26,6 +27,10 @@ pub(crate) struct More {
     pub(crate) heard: Option<Box<Heard>>,
     /// It came from another call, as its tag tells.
     pub(crate) moved: bool,
+    /// Whom the caller holds meanwhile on this leg of another call: he comes in when the caller hangs up.
+    pub(crate) consults: Option<LegId>,
+    /// Its own goodbye is here and only waits for its answer: it gets none of ours.
+    pub(crate) leaves: bool,
 }
 
 /// What an INVITE of ours outside dialogs is made of.
@@ -47,10 +52,11 @@ pub(crate) struct Dialled {
 
 impl More {
     fn is_empty(&self) -> bool {
-        let More { dialled, session, refreshing, referral, told, heard, moved } = self;
+        let More { dialled, session, refreshing, referral, told, heard, moved, consults, leaves } = self;
         let timed = session.is_some() || refreshing.is_some();
         let early = told.is_some() || heard.is_some();
-        dialled.is_none() && !timed && referral.is_none() && !early && !moved
+        let coded = consults.is_some() || *leaves;
+        dialled.is_none() && !timed && referral.is_none() && !early && !moved && !coded
     }
 }
 

@@ -131,6 +131,18 @@ impl Call {
                 Ok(())
             }
             Step::Dial { targets, ring_for } => self.dial(desk, targets, ring_for, now),
+            Step::Hide => {
+                self.who.from.private = true;
+                self.legs[0].party.private = true;
+                Ok(())
+            }
+            Step::Consult { held } => {
+                self.free_setup(false)?;
+                self.legs[0].more().consults = Some(held);
+                Ok(())
+            }
+            // Its other call has seen to it.
+            Step::HandOver { .. } => Ok(()),
             Step::Hangup { cause } => {
                 self.end(desk, &Ending::new(cause, None), now);
                 Ok(())

@@ -4,7 +4,7 @@ use media::command::Sound;
 use serde::{Deserialize, Deserializer, Serialize};
 use sip::endpoint::Target;
 use std::time::Duration;
-use words::{EndCause, Party};
+use words::{EndCause, LegId, Party};
 
 /// One thing for a call to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +45,22 @@ pub enum Step {
         targets: Vec<DialTarget>,
         /// How long those of equal order ring.
         ring_for: Duration,
+    },
+    /// From here on nobody but the account's own people knows who calls: as if the caller had asked for privacy.
+    Hide,
+    /// Who is held on a leg of another call goes to a number: a blind transfer (RFC 5589 §6). This call itself goes on
+    /// with its next step.
+    HandOver {
+        /// The leg, as [`crate::Calls::held_by`] gave it.
+        held: LegId,
+        /// Where to, as its user would dial it.
+        number: String,
+    },
+    /// When the caller hangs up, who is held on a leg of another call takes his place: an attended transfer (RFC 5589
+    /// §7), semi-attended while it rings.
+    Consult {
+        /// The leg, as [`crate::Calls::held_by`] gave it.
+        held: LegId,
     },
     /// Ends the call.
     Hangup {

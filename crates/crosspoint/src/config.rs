@@ -16,6 +16,7 @@ pub(crate) struct Config {
     pub(crate) tls: Tls,
     pub(crate) http: Http,
     pub(crate) limits: Limits,
+    pub(crate) codes: Codes,
 }
 
 /// The language of what the program prints.
@@ -142,6 +143,31 @@ pub(crate) struct Http {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
     pub(crate) calls: usize,
+}
+
+/// `[codes]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Codes {
+    pub(crate) echo: String,
+    pub(crate) pickup: String,
+    pub(crate) transfer: String,
+    pub(crate) consult: String,
+    pub(crate) hide: String,
+}
+
+impl Default for Codes {
+    fn default() -> Self {
+        let switch::Codes { echo, pickup, hand_over, consult, hide } = switch::Codes::default();
+        Codes { echo, pickup, transfer: hand_over, consult, hide }
+    }
+}
+
+impl From<&Codes> for switch::Codes {
+    fn from(codes: &Codes) -> Self {
+        let Codes { echo, pickup, transfer, consult, hide } = codes.clone();
+        switch::Codes { echo, pickup, hand_over: transfer, consult, hide }
+    }
 }
 
 impl Default for Sip {

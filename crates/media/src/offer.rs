@@ -25,7 +25,7 @@ pub struct Local<'a> {
 #[non_exhaustive]
 pub enum CarryError {
     /// Neither audio over plain RTP nor a fax is offered: 488 (RFC 3261 §21.4.26).
-    #[error("neither audio over RTP/AVP nor T.38 is offered")]
+    #[error("no audio over RTP/AVP is offered")]
     NoAudio,
 }
 

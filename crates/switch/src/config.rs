@@ -36,6 +36,30 @@ pub struct Config {
     pub families: Vec<Family>,
     /// Where the exchange listens: Contacts must not point there.
     pub own: Vec<SocketAddr>,
+    /// What users dial to be served by the exchange itself.
+    pub codes: Codes,
+}
+
+/// The feature codes. An empty one is switched off; a number that an account's route names exactly is never one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Codes {
+    /// Answers and sends the audio back.
+    pub echo: String,
+    /// Before an extension: answers the call that rings there.
+    pub pickup: String,
+    /// Before a number: whom the caller has on hold goes there.
+    pub hand_over: String,
+    /// Before a number: calls it; when the caller hangs up, whom he has on hold talks there instead.
+    pub consult: String,
+    /// Before a number: calls it without saying who calls.
+    pub hide: String,
+}
+
+impl Default for Codes {
+    fn default() -> Self {
+        let [echo, pickup, hand_over, consult, hide] = ["*43", "**", "*2", "*3", "*67"].map(str::to_owned);
+        Codes { echo, pickup, hand_over, consult, hide }
+    }
 }
 
 /// A listener.
@@ -104,6 +128,7 @@ impl Default for Config {
             ports: PoolConfig::default(),
             families: vec![Family::V4],
             own: Vec::new(),
+            codes: Codes::default(),
         }
     }
 }

@@ -24,7 +24,7 @@ impl Switch {
                 (account, caller(&incoming.message, false), Trust::default())
             }
             Whose::Account(account) => {
-                self.look_up(incoming, &account, picked_up(&incoming.message), now)?;
+                self.look_up(incoming, &account, picked_up(&incoming.message, &self.config.codes.pickup), now)?;
                 let (account, from) = self.user_calls(incoming, Some(account), now)?;
                 (account, from, Trust::default())
             }

@@ -39,7 +39,7 @@ mod whose;
 
 pub use b2bua::{SessionConfig, Trust};
 pub use command::{Command, Reply};
-pub use config::{Config, ListenerConfig};
+pub use config::{Codes, Config, ListenerConfig};
 pub use need::{Found, Need};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use switch::{Input, Output, ReplyId, Switch};

@@ -33,7 +33,8 @@ impl Switch {
             Err(error) => return Err(self.plain(incoming, 400, error.reason())),
         }
         // A peer's people are not of the account.
-        let Some(extension) = picked_up(&incoming.message).filter(|_| from.peer.is_none()) else {
+        let extension = picked_up(&incoming.message, &self.config.codes.pickup);
+        let Some(extension) = extension.filter(|_| from.peer.is_none()) else {
             return Ok(Entrance::Call);
         };
         let need = Need::Extension { account: account.id, extension };
@@ -45,12 +46,9 @@ impl Switch {
     }
 }
 
-/// The extension whose ringing call an INVITE is to answer.
-pub(crate) fn picked_up(invite: &Message) -> Option<String> {
+/// The extension whose ringing call an INVITE is to answer, by the code for it.
+pub(crate) fn picked_up(invite: &Message, code: &str) -> Option<String> {
     let dialled = Uri::parse(invite.request_uri()).ok()?;
-    let extension = dialled.user.strip_prefix(PICKUP_CODE)?;
+    let extension = dialled.user.strip_prefix(code).filter(|_| !code.is_empty())?;
     (!extension.is_empty()).then(|| extension.to_owned())
 }
-
-/// The feature code that answers, followed by an extension, the call that rings there.
-const PICKUP_CODE: &str = "**";

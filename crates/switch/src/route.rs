@@ -6,7 +6,7 @@
 use crate::account::{Account, Pattern, Peer, Route, RouteTarget, Service};
 use crate::need::Need;
 use crate::switch::{Switch, Waiter};
-use b2bua::{DialTarget, Step, Trust};
+use b2bua::{Asked, DialTarget, Step, Trust};
 use media::command::Sound;
 use sip::{Scheme, Target, Uri};
 use std::net::SocketAddr;
@@ -32,7 +32,42 @@ impl Switch {
 
     fn steps(&self, call: CallId, now: Time) -> Result<Vec<Step>, Need> {
         let Some(asked) = self.calls.asked(call) else { return Ok(Vec::new()) };
-        self.steps_to(asked.account, asked.number, asked.uri, now)
+        match self.by_code(call, &asked, now)? {
+            Some(steps) => Ok(steps),
+            None => self.steps_to(asked.account, asked.number, asked.uri, now),
+        }
+    }
+
+    /// What a number means that begins with a code for users who call; `None`: it begins with none, or the account says
+    /// itself what it means.
+    fn by_code(&self, call: CallId, asked: &Asked<'_>, now: Time) -> Result<Option<Vec<Step>>, Need> {
+        let codes = &self.config.codes;
+        let rest = |code: &str| asked.number.strip_prefix(code).filter(|rest| !code.is_empty() && !rest.is_empty());
+        let (hide, hand_over, consult) = (rest(&codes.hide), rest(&codes.hand_over), rest(&codes.consult));
+        // Who is sought for a transfer dials nothing himself.
+        if asked.uri.is_some() || asked.by.user.is_none() || (hide, hand_over, consult) == (None, None, None) {
+            return Ok(None);
+        }
+        let Some(account) = self.account(Need::Account(asked.account), now)? else { return Ok(None) };
+        if account.routes.iter().any(|route| route.pattern == Pattern::Exact(asked.number.to_owned())) {
+            return Ok(None);
+        }
+        if let Some(number) = hide {
+            let mut steps = vec![Step::Hide];
+            steps.extend(self.steps_to(asked.account, number, None, now)?);
+            return Ok(Some(steps));
+        }
+        let Some(held) = self.calls.held_by(call) else {
+            let why = "Forbidden: you have nobody on hold";
+            return Ok(Some(vec![reject(403, why, EndCause::NotFound)]));
+        };
+        if let Some(number) = hand_over {
+            let hand_over = Step::HandOver { held, number: number.to_owned() };
+            return Ok(Some(vec![hand_over, Step::Answer, Step::Hangup { cause: EndCause::Normal }]));
+        }
+        let mut steps = vec![Step::Consult { held }];
+        steps.extend(self.steps_to(asked.account, consult.unwrap_or_default(), None, now)?);
+        Ok(Some(steps))
     }
 
     /// Where a number of an account leads; `uri` is what named it, where that may be somewhere else.
@@ -43,7 +78,7 @@ impl Switch {
         if uri.is_some_and(|uri| !self.is_ours(uri, &account)) {
             return Ok(vec![reject(403, "Forbidden: the URI names another server", EndCause::NotFound)]);
         }
-        if dialled == ECHO_CODE {
+        if dialled == self.config.codes.echo && !dialled.is_empty() {
             return Ok(service(Service::Echo, ""));
         }
         let exact = account
@@ -92,7 +127,10 @@ impl Switch {
                         ..target
                     })),
                     Step::Reject { reason, .. } => drop(refusal.get_or_insert(reason)),
+                    Step::Hide => {}
                     Step::Ring
+                    | Step::HandOver { .. }
+                    | Step::Consult { .. }
                     | Step::Progress { .. }
                     | Step::Answer
                     | Step::Echo
@@ -227,8 +265,6 @@ fn reject(status: u16, reason: &str, cause: EndCause) -> Step {
     Step::Reject { status, reason: reason.to_owned(), cause }
 }
 
-/// The feature code that answers and sends the audio back.
-const ECHO_CODE: &str = "*43";
 /// The orders of one Contact of a 3xx lie within so many.
 const ORDERS_PER_CONTACT: u32 = 1_000_000;
 /// The longest that [`Service::AnswerAfter`] lets a caller wait.

@@ -205,6 +205,7 @@ fn switch_config(setup: &Setup, bench: Option<AccountId>, own: Vec<SocketAddr>, 
     Config {
         server: concat!("Crosspoint/", env!("CARGO_PKG_VERSION")).into(),
         listeners: setup.listeners.iter().map(listener).collect(),
+        codes: (&setup.config.codes).into(),
         calls: setup.config.limits.calls,
         silence: setup.silence(),
         call_limit: Duration::from_secs(setup.config.sip.call_limit_s),
