@@ -87,6 +87,7 @@ fn a_refresh_that_says_nothing_new_stays_here() {
         wait(&mut world, 3, |world| world.line(ann).changes == [200]);
         assert!(world.talk(ann, bob));
         assert_eq!(world.line(bob).asked, said);
+        world.pass(millis(500));
         world.tell(ann, Do::Hold);
         wait(&mut world, 3, |world| world.line(ann).changes == [200, 200]);
         assert!(world.hears(bob, ann) && !world.hears(ann, bob));

@@ -333,17 +333,11 @@ impl World {
         // A description that is not the one before has another version (RFC 3264 §8).
         let version = format!(" {} IN IP4", self.last_txn + 2);
         let body = body.map(|body| body.replacen(" 1 IN IP4", &version, 1));
-        self.resend(phone, dialog, method, body.as_deref())
+        self.sends(phone, dialog, method, body.as_deref())
     }
 
     /// The same with a description that is sent as it is.
-    pub(crate) fn resend(
-        &mut self,
-        phone: usize,
-        dialog: &mut Dialog,
-        method: Method,
-        body: Option<&str>,
-    ) -> ClientTxn {
+    pub(crate) fn sends(&mut self, phone: usize, dialog: &mut Dialog, method: Method, body: Option<&str>) -> ClientTxn {
         let mut builder = dialog.request(method);
         if matches!(method, Method::Invite | Method::Update) {
             builder.push_header(HeaderName::Contact, &contact(phone));

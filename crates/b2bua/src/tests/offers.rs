@@ -191,7 +191,7 @@ fn an_offer_that_says_nothing_new_is_answered_here() {
         let (caller, callee) = w.talk();
         let mut dialog = if asker == A { caller } else { callee };
         let before = w.media.len();
-        w.resend(asker, &mut dialog, Method::Invite, Some(&sdp(asker)));
+        w.sends(asker, &mut dialog, Method::Invite, Some(&sdp(asker)));
         assert!(w.try_asked(1 - asker, Method::Invite).is_none());
         let ok = w.got(asker, 200);
         assert_eq!((media(body(&ok)).len(), w.media.len()), (1, before), "media goes on as it was");
@@ -199,7 +199,7 @@ fn an_offer_that_says_nothing_new_is_answered_here() {
         // Then something new is carried again, and what held before is new after it.
         for direction in ["sendonly", "sendrecv"] {
             let words = sdp_with(asker, direction);
-            w.resend(asker, &mut dialog, Method::Invite, Some(&words));
+            w.sends(asker, &mut dialog, Method::Invite, Some(&words));
             let asked = w.asked(1 - asker, Method::Invite);
             w.answer(1 - asker, &asked, 200, Some(&sdp(1 - asker)));
             w.acked(1 - asker);
