@@ -71,6 +71,7 @@ pub enum SnapshotError {
 
 impl Switch {
     /// The exchange as it is between two inputs, for [`Switch::restore`]. Everything must have been polled.
+    #[inline] // So that it is built where it is used: the forms of hundreds of types take the compiler a minute.
     pub fn snapshot(&self) -> Snapshot {
         debug_assert!(self.outputs.is_empty(), "what was not polled is in no snapshot");
         let mut bytes = vec![0; HEADER_BYTES];
@@ -85,6 +86,7 @@ impl Switch {
     ///
     /// # Errors
     /// [`SnapshotError`] says why the bytes are none that can be gone on with.
+    #[inline] // As of `snapshot`.
     pub fn restore(config: Config, bytes: &[u8], now: Time) -> Result<Switch, SnapshotError> {
         let body = open(bytes)?;
         let mut reader = rmp_serde::Deserializer::from_read_ref(body).with_human_readable();
