@@ -10,6 +10,7 @@ mod framing;
 mod header;
 mod media;
 mod message;
+mod snapshot;
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
@@ -37,7 +38,7 @@ impl Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "message", longest: 4_096, feed: message::message },
     Target { name: "uri", longest: 512, feed: header::uri },
     Target { name: "header", longest: 1_024, feed: header::header },
@@ -51,6 +52,7 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "rtcp", longest: 1_024, feed: media::rtcp },
     Target { name: "dtmf", longest: 512, feed: media::dtmf },
     Target { name: "exchange", longest: 8_192, feed: exchange::exchange },
+    Target { name: "snapshot", longest: 65_536, feed: snapshot::snapshot },
 ];
 
 /// The target of that name.

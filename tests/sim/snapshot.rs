@@ -2,9 +2,10 @@
 //! seed chooses, and `SNAPSHOT=1 make sim` takes one after every input of each; the flows here always do that.
 
 use crate::flows::{connect, millis, office, secs, wait};
-use switch::{Config, SnapshotError, Switch};
+use std::path::PathBuf;
+use switch::{Command, Config, Input, Output, SnapshotError, Switch};
 use tests::sim::{Do, Site, Weather, World, for_seeds};
-use words::Time;
+use words::{Chance, Fact, Seed, Time};
 
 /// Hold, transfer, CANCEL, a lamp, a connection and a router in between, in bad weather.
 fn long(seed: u64, inputs: u64) -> World {
@@ -75,4 +76,83 @@ fn a_snapshot_with_any_byte_changed_is_refused() {
     }
     assert_eq!(Switch::restore(config, &bytes, Time::ZERO).err(), Some(SnapshotError::Later));
     wait(&mut world, 1, |world| world.talk(ann, bob));
+}
+
+/// Two calls, one of them held and one that rings, a lamp, a phone on a connection, one behind a router.
+fn busy() -> World {
+    let (mut world, [ann, bob, carl]) = office(11);
+    let nat = world.nat();
+    let (dora, eve) = (world.add(Site::new("104").behind(nat)), world.add(Site::new("105").tcp()));
+    world.register(&[dora, eve]);
+    world.tell(eve, Do::watch("102"));
+    world.pass(secs(1));
+    connect(&mut world, ann, bob, "102");
+    world.tell(bob, Do::Hold);
+    world.pass(secs(1));
+    world.tell(carl, Do::call("104"));
+    wait(&mut world, 3, |world| world.rings(dora));
+    world.pass(secs(11));
+    world
+}
+
+fn stored(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// `UPDATE_GOLDEN=1` writes it anew. Once a release has written such snapshots, that is no answer any more: a field that is
+/// added to state then has `#[serde(default)]`.
+#[test]
+fn what_an_earlier_build_wrote_is_read_and_gone_on_with() {
+    let (path, input) = (stored("golden/snapshot/1.bin"), stored("fuzz/corpus/snapshot/busy"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let snapshot = busy().switch.snapshot();
+        std::fs::write(&path, snapshot.as_bytes()).expect("the file can be written");
+        // Fuzzing makes the header itself.
+        std::fs::write(&input, &snapshot.as_bytes()[18..]).expect("the file can be written");
+    }
+    let (bytes, now) = (std::fs::read(&path).expect("the file is there"), Time::from_millis(60_000));
+    let mut switch = Switch::restore(Config::default(), &bytes, now)
+        .unwrap_or_else(|error| panic!("{error}: a new field of a state type wants #[serde(default)]"));
+    assert_eq!(switch.calls_up(), 2);
+    switch.handle(Input::Command { id: 1, command: Command::Status }, now);
+    let Output::Reply { reply: switch::Reply::Status(status), .. } = switch.poll() else { panic!("no answer") };
+    assert_eq!((status.registrations, status.subscriptions), (5, 1));
+    switch.stop(now);
+    let (mut sent, mut ended) = (Vec::new(), 0);
+    loop {
+        match switch.poll() {
+            Output::Transmit { bytes, .. } => sent.push(String::from_utf8_lossy(&bytes[..4]).into_owned()),
+            Output::Event(event) => ended += usize::from(matches!(event.fact, Fact::CallEnded { .. })),
+            Output::Timeout(_) => break,
+            _ => {}
+        }
+    }
+    let count = |start: &str| sent.iter().filter(|sent| *sent == start).count();
+    // Both ends of the one, the callee and the caller of the other, and the lamp.
+    assert_eq!((count("BYE "), count("CANC"), count("SIP/"), count("NOTI"), ended), (2, 1, 1, 1, 2), "{sent:?}");
+}
+
+#[test]
+fn a_state_with_anything_changed_is_refused_or_holds_together() {
+    let target = tests::fuzz::target("snapshot").expect("it is among the targets");
+    let whole = std::fs::read(stored("fuzz/corpus/snapshot/busy")).expect("the file is there");
+    for_seeds(4_000, |seed| {
+        let mut chance = Chance::new(Seed::from_number(seed));
+        let mut changed = whole.clone();
+        for _ in 0..=chance.below(3) {
+            let at = chance.below(changed.len() as u64) as usize;
+            let end = (at + 1 + chance.below(40) as usize).min(changed.len());
+            match chance.below(5) {
+                0 => changed[at] = chance.u32() as u8,
+                1 => changed[at] ^= 1 << chance.below(8),
+                2 => changed[at..end].fill(0xff),
+                3 => drop(changed.drain(at..end)),
+                _ => {
+                    let piece = changed[at..end].to_vec();
+                    changed.splice(at..at, piece);
+                }
+            }
+        }
+        target.run(&changed);
+    });
 }

@@ -5,7 +5,7 @@ use sip::digest::{Algorithm, Ha1};
 use words::{AccountId, UserId};
 
 /// An extension with its credentials. The directory hands out whole ones; the core never changes one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// Whose it is.
     pub account: AccountId,

@@ -6,7 +6,8 @@
 use crate::account::Account;
 use registrar::User;
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use words::{AccountId, Time, TimerQueue, TimerToken};
@@ -128,6 +129,18 @@ impl<W> Directory<W> {
         }
     }
 
+    /// Makes answers one again that are kept under several questions and that a snapshot therefore has several times.
+    pub(crate) fn share(&mut self) {
+        let (mut accounts, mut users) = (BTreeMap::new(), BTreeMap::new());
+        for need in &self.order {
+            match self.known.get_mut(need) {
+                Some((Known::Found(Found::Account(account)), _)) => same(accounts.entry(account.id), account),
+                Some((Known::Found(Found::User(user)), _)) => same(users.entry(user.id), user),
+                Some((Known::Absent, _)) | None => {}
+            }
+        }
+    }
+
     /// Whether the directory's answers were read after the last change.
     fn is_settled(&self, now: Time) -> bool {
         self.forgot.is_none_or(|forgot| now.since(forgot) > words::limit::NEED)
@@ -215,6 +228,14 @@ const NEEDS_ASKED: usize = 10_000;
 /// How long "there is no such thing" is believed.
 const ABSENT_KEPT: Duration = Duration::from_secs(10);
 
+/// Puts the first of several equal values in the place of the others.
+fn same<K: Ord, T: PartialEq>(first: Entry<'_, K, Arc<T>>, value: &mut Arc<T>) {
+    let first = first.or_insert_with(|| Arc::clone(value));
+    if first == value {
+        *value = Arc::clone(first);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,15 +266,37 @@ mod tests {
         assert_eq!(directory.release(&need("100")), vec![1]);
     }
 
+    fn account(n: u32) -> Vec<(Need, Found)> {
+        let (name, domain, realm) = Default::default();
+        let (routes, peers, ring_for) = (Vec::new(), Vec::new(), Duration::from_secs(30));
+        let account = Account { id: AccountId(n), name, domain, realm, ring_for, routes, peers };
+        vec![(need(&n.to_string()), Found::Account(Arc::new(account)))]
+    }
+
+    #[test]
+    fn one_account_under_two_names_is_one_again_after_a_snapshot() {
+        let mut directory: Directory<()> = Directory::new(Time::ZERO);
+        let found = account(1).remove(0).1;
+        for name in ["1", "office.example"] {
+            directory.learn(vec![(need(name), found.clone())], Time::ZERO);
+        }
+        let bytes = rmp_serde::to_vec_named(&directory).unwrap();
+        let mut copy: Directory<()> = rmp_serde::from_slice(&bytes).unwrap();
+        let is_shared = |directory: &Directory<()>| {
+            let of = |name| match directory.known(&need(name), Time::ZERO) {
+                Some(Known::Found(Found::Account(account))) => Arc::as_ptr(account),
+                other => panic!("{other:?}"),
+            };
+            of("1") == of("office.example")
+        };
+        assert!(is_shared(&directory) && !is_shared(&copy));
+        copy.share();
+        assert!(is_shared(&copy));
+    }
+
     #[test]
     fn what_was_learned_needs_no_question_unless_something_just_changed() {
         let mut directory: Directory<()> = Directory::new(Time::ZERO);
-        let account = |n: u32| {
-            let (name, domain, realm) = Default::default();
-            let (routes, peers, ring_for) = (Vec::new(), Vec::new(), Duration::from_secs(30));
-            let account = Account { id: AccountId(n), name, domain, realm, ring_for, routes, peers };
-            vec![(need(&n.to_string()), Found::Account(Arc::new(account)))]
-        };
         directory.learn(account(1), Time::ZERO);
         assert!(directory.known(&need("1"), Time::ZERO).is_some());
         directory.forget(&need("1"), Time::from_millis(5_000));

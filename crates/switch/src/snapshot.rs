@@ -94,6 +94,7 @@ impl Switch {
         let unreadable = |error: rmp_serde::decode::Error| SnapshotError::Unreadable(error.to_string());
         let mut switch = Switch::deserialize(&mut reader).map_err(unreadable)?;
         switch.configure(config);
+        switch.directory.share();
         if now < switch.clock.mono {
             return Err(SnapshotError::Later);
         }
@@ -155,3 +156,53 @@ const HEADER_BYTES: usize = 18;
 
 /// How deep values may lie in each other.
 const DEPTH: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use words::{Clock, Seed};
+
+    fn fresh() -> Switch {
+        let (seed, secrets) = (Seed::from_number(1), Seed::from_number(2));
+        let mut switch = Switch::new(Config::default(), seed, secrets, Clock::default(), Time::ZERO);
+        switch.settle(Time::ZERO);
+        while !matches!(switch.poll(), crate::Output::Timeout(_)) {}
+        switch
+    }
+
+    fn error(bytes: &[u8]) -> String {
+        Switch::restore(Config::default(), bytes, Time::ZERO).err().expect("refused").to_string()
+    }
+
+    #[test]
+    fn what_is_not_known_is_passed_over_and_what_is_missing_is_named() {
+        let bytes = fresh().snapshot().as_bytes().to_vec();
+        // A map of up to fifteen fields begins with a byte of its own, one of more with three.
+        let (fields, at) = match bytes[HEADER_BYTES] {
+            short @ 0x80..=0x8f => (u16::from(short & 15), HEADER_BYTES + 1),
+            _ => (u16::from_be_bytes([bytes[HEADER_BYTES + 1], bytes[HEADER_BYTES + 2]]), HEADER_BYTES + 3),
+        };
+        let with = |fields: u16, first: &[u8], rest: &[u8]| {
+            let mut made = vec![0; HEADER_BYTES];
+            made.push(0xde);
+            made.extend(fields.to_be_bytes());
+            made.extend(first);
+            made.extend(rest);
+            seal(&mut made);
+            made
+        };
+        // A field of a release to come: "zz", with the text "what".
+        let more = with(fields + 1, b"\xa2zz\xa4what", &bytes[at..]);
+        assert!(Switch::restore(Config::default(), &more, Time::ZERO).is_ok());
+        assert_eq!(error(&with(0, b"", b"")), "the snapshot cannot be read: missing field `clock`");
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        let mut bytes = fresh().snapshot().as_bytes().to_vec();
+        assert_eq!(error(b"something else"), "not a snapshot of an exchange");
+        assert_eq!(error(&bytes[..bytes.len() - 1]), "the snapshot is damaged or incomplete");
+        bytes[9] = 7;
+        assert_eq!(error(&bytes), "a snapshot of version 7; this release reads 1");
+    }
+}

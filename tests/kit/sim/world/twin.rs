@@ -8,7 +8,8 @@ use words::{Chance, Seed, Time};
 /// The second exchange, while there is one, and when the next snapshot is taken.
 ///
 /// Each run has a few snapshots, each of the exchange that was read back from the one before, and then some time to show
-/// that nothing was forgotten. `SNAPSHOT=1` takes one after every input, `SNAPSHOT=5` after every fifth, `SNAPSHOT=0` none.
+/// that nothing was forgotten. `SNAPSHOT=1` takes one after every input (of a large exchange after some
+/// more), `SNAPSHOT=5` after every fifth, `SNAPSHOT=0` none.
 pub(super) struct Twin {
     switch: Option<Switch>,
     chance: Chance,
@@ -86,6 +87,8 @@ impl Twin {
         self.switch = Some(restored.unwrap_or_else(|error| panic!("after input {}: {error}", self.inputs)));
         (self.snapshots, self.taken) = (self.snapshots + 1, self.inputs);
         self.plan();
+        // A large exchange would be written and read again for hours.
+        self.next += snapshot.as_bytes().len() as u64 / LARGE;
     }
 
     fn plan(&mut self) {
@@ -122,6 +125,9 @@ fn show(output: &Output) -> String {
 
 /// How many snapshots a run has.
 const SNAPSHOTS: u32 = 3;
+
+/// For each so many bytes of a snapshot the next one is taken an input later.
+const LARGE: u64 = 200_000;
 
 /// How many inputs the last one goes on for.
 const SHOWS: u64 = 2_000;
