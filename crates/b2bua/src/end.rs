@@ -68,7 +68,7 @@ impl Said {
             words: description.fingerprint(),
         };
         if let Some(at) = fax {
-            let fax = description.media_at(at).filter(|media| media.is_fax());
+            let fax = description.media_at(at).filter(media::sdp::MediaView::is_fax);
             let said =
                 |fax: MediaView<'_>| Said { remote: fax.remote(), direction: fax.direction(), fax: true, ..nothing };
             return fax.map_or(nothing, said);

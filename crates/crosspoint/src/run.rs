@@ -49,7 +49,7 @@ pub(crate) fn run(args: &RunArgs, data: Option<&Path>) -> ExitCode {
     let local = tokio::task::LocalSet::new();
     let ended = local.block_on(&runtime, async {
         match start::start(setup) {
-            Ok(running) => running.until_stopped().await,
+            Ok(running) => Box::pin(running.until_stopped()).await,
             Err(error) => Err(error),
         }
     });
