@@ -4,7 +4,8 @@
 //! events go out.
 //!
 //! RFCs: 3261 (messages, framing, transactions, dialogs), 3581 (rport), 4475 and 5118 (what must not break a parser),
-//! 3323, 3325, 5806 and 7044 (who somebody is, and what of it is secret), 3515 and 3891 (the values of Refer-To and Replaces), 6026 (2xx answers), 7616 and 8760 (digest), 7118 and 5626 (what streams carry beside messages).
+//! 3263 (finding servers), 3323, 3325, 5806 and 7044 (who somebody is, and what of it is secret), 3515 and 3891 (the values of Refer-To and Replaces),
+//! 6026 (2xx answers), 7616 and 8760 (digest), 7118 and 5626 (what streams carry beside messages).
 //!
 //! ```
 //! use bytes::Bytes;
@@ -38,6 +39,7 @@ pub mod digest;
 pub mod endpoint;
 pub mod error;
 pub mod framing;
+pub mod locate;
 pub mod msg;
 pub mod timer;
 pub mod txn;

@@ -17,6 +17,7 @@
 
 mod chance;
 pub mod diagnosis;
+pub mod dns;
 pub mod event;
 mod flow;
 mod hash;
