@@ -24,6 +24,7 @@
 //! Limits: a world is made for tens of phones; media is not sent as packets, the relay's double knows where it would go.
 
 mod directory;
+mod dns;
 mod laws;
 mod line;
 mod net;
@@ -37,6 +38,7 @@ mod transcript;
 mod world;
 
 pub use directory::{Directory, Mood};
+pub use dns::Dns;
 pub use line::{Ending, Line, LineState};
 pub use net::{Nat, Network, Weather};
 pub use phone::{Identity, Messages, Phone, Publication, Registration, TimedSession, Watching};

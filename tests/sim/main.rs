@@ -19,6 +19,7 @@ mod redirect;
 mod registration;
 mod replay;
 mod ring;
+mod servers;
 mod shell;
 mod snapshot;
 mod timers;

@@ -5,6 +5,7 @@ use crate::cause::Failure;
 use crate::config::{CALLS_MAX, Config};
 use crate::desk::{Desk, Due};
 use crate::event::{Invite, Output, Refusal};
+use crate::servers::Trouble;
 use crate::step::{Step, StepError};
 use crate::tag::Tag;
 use crate::talk::Inside;
@@ -140,8 +141,8 @@ impl Calls {
             Event::Response { txn, message, flow } => {
                 self.with(self.desk.slot_of(txn), |call, desk| call.handle_response(desk, txn, &message, flow, now));
             }
-            Event::Timeout { txn } => self.no_response(txn, 408, now),
-            Event::TransportFailed { txn } => self.no_response(txn, 503, now),
+            Event::Timeout { txn } => self.no_response(txn, Trouble::Silent, now),
+            Event::TransportFailed { txn, why } => self.no_response(txn, why.into(), now),
         }
         None
     }
@@ -199,6 +200,7 @@ impl Calls {
                 match due {
                     Due::Plan => call.handle_no_plan(desk, now),
                     Due::Ring => call.handle_ring_timeout(desk, now),
+                    Due::Server => call.handle_impatience(desk, now),
                     Due::Refresh => call.handle_refresh(desk, now),
                     Due::Delay => call.handle_delay(desk, now),
                     Due::Exchange => call.handle_patience_over(desk, now),
@@ -370,8 +372,8 @@ impl Calls {
         });
     }
 
-    fn no_response(&mut self, txn: ClientTxn, status: u16, now: Time) {
-        self.with(self.desk.slot_of(txn), |call, desk| call.handle_no_response(desk, txn, status, now));
+    fn no_response(&mut self, txn: ClientTxn, trouble: Trouble, now: Time) {
+        self.with(self.desk.slot_of(txn), |call, desk| call.handle_no_response(desk, txn, trouble, now));
     }
 
     fn end_by_media(&mut self, call: CallId, cause: EndCause, now: Time) {

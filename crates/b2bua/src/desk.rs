@@ -64,6 +64,8 @@ pub(crate) enum Due {
     Refresh,
     /// [`crate::Step::AnswerAfter`].
     Delay,
+    /// A server says nothing, and there are others (RFC 3263 §4.3).
+    Server,
     /// A leg does not answer a re-INVITE.
     Exchange,
     /// Whether a leg is free to be asked for a transfer.

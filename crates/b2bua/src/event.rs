@@ -1,5 +1,6 @@
 //! What goes into the room and what comes out of it.
 
+use crate::servers::Trouble;
 use crate::step::Trust;
 use media::command::MediaCommand;
 use sip::{ClientTxn, Message, Outgoing, ServerTxn, Target};
@@ -93,6 +94,13 @@ pub enum Output {
     AskRedirect {
         /// The leg.
         leg: LegId,
+    },
+    /// A server of a peer failed: others are to be called before it for a while.
+    ServerFailed {
+        /// Where it is.
+        target: Target,
+        /// What happened.
+        trouble: Trouble,
     },
     /// Nothing more now; wake the room then, if at all.
     Timeout(Option<Time>),

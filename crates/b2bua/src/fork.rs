@@ -131,6 +131,7 @@ mod tests {
             nat: false,
             diverted: None,
             trust: Trust::default(),
+            servers: None,
         }
     }
 

@@ -4,11 +4,12 @@ use crate::leg::Leg;
 use crate::prack::Heard;
 use crate::refer::Referral;
 use crate::reliable::Told;
+use crate::servers::Servers;
 use crate::session::Session;
 use crate::step::Diverted;
 use serde::{Deserialize, Serialize};
 use sip::ClientTxn;
-use words::LegId;
+use words::{LegId, Time};
 
 /// What a leg has beyond a plain call.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -48,6 +49,10 @@ pub(crate) struct Dialled {
     pub(crate) session_s: (u32, u32),
     /// How often it asked for a longer one.
     pub(crate) raised: u8,
+    /// The servers to call when this one fails.
+    pub(crate) servers: Option<Box<Servers>>,
+    /// Until when this one has to say something.
+    pub(crate) patience: Option<Time>,
 }
 
 impl More {

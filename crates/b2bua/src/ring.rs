@@ -197,7 +197,7 @@ impl Call {
 
     /// A new leg.
     pub(crate) fn invite(&mut self, desk: &mut Desk, target: DialTarget, now: Time) -> Result<(), StepError> {
-        let DialTarget { to, request_uri, target, route, to_uri, order: _, nat, diverted, trust } = target;
+        let DialTarget { to, request_uri, target, route, to_uri, order: _, nat, diverted, trust, servers } = target;
         let flow = flow_of(&target);
         let n = self.next_leg;
         self.next_leg += 1;
@@ -207,7 +207,8 @@ impl Call {
         let Some(end) = end else { return Err(self.no_port(desk, now)) };
         let session_s = (desk.config.session.expires_s, desk.config.session.min_s);
         let secure = request_uri.starts_with("sips:");
-        let dialled = Dialled { request_uri, to_uri, route, diverted, session_s, raised: 0 };
+        let patience = servers.as_ref().map(|servers| now + servers.patience());
+        let dialled = Dialled { request_uri, to_uri, route, diverted, session_s, raised: 0, servers, patience };
         let tag = desk.tag(self.slot, n);
         self.legs.push(Leg {
             more: Some(Box::new(More { dialled: Some(dialled), ..More::default() })),
@@ -220,6 +221,9 @@ impl Call {
         desk.enter(flow.connection, self.slot);
         desk.say(self.account, Fact::LegOpened { leg: self.leg_id(n), to });
         self.launch(desk, self.legs.len() - 1);
+        if patience.is_some() {
+            self.arm_patience(desk);
+        }
         Ok(())
     }
 
@@ -437,7 +441,7 @@ struct Winning {
 fn flow_of(target: &Target) -> Flow {
     match *target {
         Target::Flow(flow) => flow,
-        Target::Dial { transport, listener, local, remote } => {
+        Target::Dial { transport, listener, local, remote, peer: _ } => {
             Flow { transport, listener, connection: ConnectionId::NONE, local, remote }
         }
     }

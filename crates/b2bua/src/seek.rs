@@ -239,7 +239,7 @@ impl Call {
     /// Nobody is rung any more.
     fn end_search(&mut self, desk: &mut Desk, ending: &Ending, now: Time) {
         self.setup = None;
-        for due in [Due::Plan, Due::Ring, Due::Refresh, Due::Delay, Due::Join] {
+        for due in [Due::Plan, Due::Ring, Due::Server, Due::Refresh, Due::Delay, Due::Join] {
             self.clear_timer(desk, due);
         }
         self.dismiss_ringing(desk, ending, now);

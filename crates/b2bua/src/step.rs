@@ -1,5 +1,6 @@
 //! What a call can be told. Steps are data: a built-in route and a scenario say the same ones.
 
+use crate::servers::Servers;
 use media::command::Sound;
 use serde::{Deserialize, Deserializer, Serialize};
 use sip::endpoint::Target;
@@ -90,6 +91,8 @@ pub struct DialTarget {
     pub diverted: Option<Diverted>,
     /// What it and we tell each other.
     pub trust: Trust,
+    /// What else to call when nobody answers at `target`; `None` when there is but one place.
+    pub servers: Option<Box<Servers>>,
 }
 
 /// What a side of a call and we tell each other about who somebody is: whether it belongs to our trust domain (RFC 3325

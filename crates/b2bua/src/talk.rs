@@ -7,6 +7,7 @@ use crate::desk::Desk;
 use crate::event::Output;
 use crate::exchange::Stage;
 use crate::leg::{Acking, Leg, LegEvent, LegState};
+use crate::servers::Trouble;
 use crate::transfer::Move;
 use bytes::Bytes;
 use sip::advertise::SUPPORTED;
@@ -101,10 +102,11 @@ impl Call {
         let status = response.status();
         match self.legs[at].state {
             LegState::Calling | LegState::Ringing | LegState::Cancelling => match status {
-                100 => {}
+                100 => self.legs[at].speaks(),
                 101..200 => self.handle_provisional(desk, at, response, now),
                 200..300 => self.handle_success(desk, at, response, now),
                 422 if self.call_again(desk, at, response) => {}
+                503 => self.handle_trouble(desk, at, Trouble::busy(response), now),
                 300..400 => {
                     let failure = self.note_redirection(desk, at, response);
                     self.handle_failure(desk, at, failure, now);
@@ -132,8 +134,9 @@ impl Call {
         }
     }
 
-    /// A request of ours got no answer (`status` 408) or could not be delivered (503).
-    pub(crate) fn handle_no_response(&mut self, desk: &mut Desk, txn: ClientTxn, status: u16, now: Time) {
+    /// A request of ours got no answer or could not be delivered.
+    pub(crate) fn handle_no_response(&mut self, desk: &mut Desk, txn: ClientTxn, trouble: Trouble, now: Time) {
+        let status = trouble.status();
         if let Some(at) = self.legs.iter().position(|leg| leg.bye == Some(txn)) {
             let _ = self.legs[at].state.apply(LegEvent::Done);
             return;
@@ -150,7 +153,7 @@ impl Call {
             } else if self.is_joining(self.legs[at].n) {
                 self.move_transfer(desk, Move::Gone, now);
             } else {
-                self.handle_failure(desk, at, Failure::unreachable(status), now);
+                self.handle_trouble(desk, at, trouble, now);
             }
             return;
         }

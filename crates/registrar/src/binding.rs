@@ -34,7 +34,7 @@ impl Reach {
         match self {
             Reach::Flow(flow) => Some(Target::Flow(flow)),
             Reach::Dial { transport, listener, local, remote } => {
-                Some(Target::Dial { transport, listener, local, remote })
+                Some(Target::Dial { transport, listener, local, remote, peer: None })
             }
             Reach::Gone => None,
         }

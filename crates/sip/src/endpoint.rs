@@ -37,7 +37,7 @@ mod shared;
 mod tests;
 
 pub use config::{Advertised, EndpointConfig, EndpointLimits};
-pub use event::{ClientTxn, Event, Output, ServerTxn, Target};
+pub use event::{ClientTxn, Event, Output, ServerTxn, Target, Undelivered};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Refused;
@@ -115,7 +115,8 @@ impl Endpoint {
     }
 
     /// A connection that [`Output::Connect`] asked for is up, or will not be.
-    pub fn handle_connected(&mut self, id: u64, result: Result<Flow, ()>, now: Time) {
+    pub fn handle_connected(&mut self, id: u64, result: Result<Flow, Undelivered>, now: Time) {
+        let why = result.err().unwrap_or_default();
         let (waiting, flow) = self.shared.dial_ended(id, result.ok());
         for waiting in waiting {
             match (waiting, flow) {
@@ -123,7 +124,7 @@ impl Endpoint {
                     self.clients.connected(&mut self.shared, slot, secret, flow, now);
                 }
                 (Waiting::Client { slot, secret }, None) => {
-                    self.clients.not_connected(&mut self.shared, slot, secret, now);
+                    self.clients.not_connected(&mut self.shared, slot, secret, why, now);
                 }
                 (Waiting::Server(txn), flow) => self.servers.connected(&mut self.shared, txn, flow, now),
                 (Waiting::Bytes(bytes), Some(flow)) => self.shared.transmit(flow, bytes),
@@ -170,7 +171,7 @@ impl Endpoint {
                 Due::Transaction { side: Side::Server, slot, timer } => {
                     self.servers.timeout(&mut self.shared, slot, timer, now);
                 }
-                Due::Dial(id) => self.handle_connected(id, Err(()), now),
+                Due::Dial(id) => self.handle_connected(id, Err(Undelivered::Unreachable), now),
             }
         }
     }
@@ -179,7 +180,7 @@ impl Endpoint {
     /// [`Endpoint::send_ack`] and [`Endpoint::cancel`].
     pub fn request(&mut self, txn: ClientTxn, request: Outgoing, target: Target, now: Time) {
         if self.transactions() >= self.shared.config.limits.transactions + self.headroom() {
-            return self.shared.tell(Event::TransportFailed { txn });
+            return self.shared.tell(Event::TransportFailed { txn, why: Undelivered::Unreachable });
         }
         self.clients.request(&mut self.shared, txn, request, target, now);
     }

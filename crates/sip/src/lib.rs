@@ -47,6 +47,7 @@ pub mod txn;
 pub use dialog::Dialog;
 pub use endpoint::{
     Advertised, ClientTxn, Endpoint, EndpointConfig, EndpointLimits, Event, Output, RetryAfter, ServerTxn, Target,
+    Undelivered,
 };
 pub use error::{DialogError, OutOfOrder, Refused};
 pub use framing::{Datagram, Frame, Framer, FramingError, classify_datagram};

@@ -11,7 +11,7 @@
 //! use words::{Chance, Seed, Transport};
 //!
 //! let wanted = Wanted { port: Some(5080), ..Wanted::host("sbc.example") };
-//! let means = Means::of(&[(Transport::Udp, "192.0.2.1".parse().unwrap())]);
+//! let means = Means::of([(Transport::Udp, "192.0.2.1".parse().unwrap())]);
 //! let mut chance = Chance::new(Seed::from_number(1));
 //!
 //! let Search::Ask(questions) = locate(&wanted, means, &mut |_| None, &mut chance) else { panic!() };
@@ -85,8 +85,8 @@ pub struct Means(u8);
 
 impl Means {
     /// Those of listeners, each with its transport and its address.
-    pub fn of(listeners: &[(Transport, IpAddr)]) -> Means {
-        Means(listeners.iter().fold(0, |bits, (transport, ip)| bits | Means::bit(*transport, ip.is_ipv4())))
+    pub fn of(listeners: impl IntoIterator<Item = (Transport, IpAddr)>) -> Means {
+        Means(listeners.into_iter().fold(0, |bits, (transport, ip)| bits | Means::bit(transport, ip.is_ipv4())))
     }
 
     /// Whether requests can go by this transport to an address of this family.
@@ -132,7 +132,7 @@ pub struct Found {
     /// In the order in which they are to be tried (RFC 3263 §4.3), all by the same transport.
     pub servers: Vec<Server>,
     /// Every address that the name leads to, by whatever transport: whoever speaks from one of them is of that name.
-    pub all: Vec<IpAddr>,
+    pub all: Vec<SocketAddr>,
     /// How long that is true.
     pub ttl: Duration,
 }
@@ -186,7 +186,7 @@ pub fn locate<'k>(
         }
         let address = SocketAddr::new(ip, wanted.port.unwrap_or(plain.default_port()));
         let servers = vec![Server { transport: plain, address, from: None }];
-        return Search::Found(Found { servers, all: vec![ip], ttl: FOR_GOOD });
+        return Search::Found(Found { servers, all: vec![address], ttl: FOR_GOOD });
     }
     let mut tracing = Tracing { means, known, asks: Vec::new(), ttl: FOR_GOOD, silence: false, denied: false };
     let services = match (wanted.port, transport) {
@@ -232,7 +232,8 @@ impl<'k> Tracing<'_, 'k> {
         }
         // Asked at the same time as NAPTR: most names have none, and a call waits.
         let spoken = SPOKEN.iter().filter(|transport| self.means.speaks(**transport));
-        let spoken: Vec<Transport> = spoken.filter(|transport| !wanted.secure || transport.is_secure()).copied().collect();
+        let spoken: Vec<Transport> =
+            spoken.filter(|transport| !wanted.secure || transport.is_secure()).copied().collect();
         let by_srv = |transport| self.srv(transport, &srv_name(transport, &wanted.host), chance);
         let mut services: Vec<Vec<Server>> = spoken.into_iter().map(by_srv).collect();
         if self.is_fruitless(&services) {
@@ -292,7 +293,8 @@ impl<'k> Tracing<'_, 'k> {
             }
             let Some(Records::Addresses(addresses)) = self.ask(kind, name) else { continue };
             let fitting = addresses.iter().take(ADDRESSES).filter(|address| address.ip.is_ipv4() == ipv4);
-            let server = |&Address { ip, from }: &Address| Server { transport, address: SocketAddr::new(ip, port), from };
+            let server =
+                |&Address { ip, from }: &Address| Server { transport, address: SocketAddr::new(ip, port), from };
             servers.extend(fitting.map(server));
         }
         servers
@@ -324,9 +326,8 @@ impl<'k> Tracing<'_, 'k> {
         }
         let mut found = Found { ttl: self.ttl, ..Found::default() };
         for server in services.into_iter().flatten() {
-            let ip = server.address.ip();
-            if !found.all.contains(&ip) && found.all.len() < 2 * SERVERS {
-                found.all.push(ip);
+            if !found.all.contains(&server.address) && found.all.len() < 2 * SERVERS {
+                found.all.push(server.address);
             }
             // What stands at another transport is another service: one that fails is not made up for by one that may be
             // less secure.

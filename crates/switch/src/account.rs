@@ -2,6 +2,7 @@
 
 use b2bua::Trust;
 use serde::{Deserialize, Serialize};
+use sip::locate::Wanted;
 use std::net::SocketAddr;
 use std::time::Duration;
 use words::{AccountId, PeerId, Transport};
@@ -108,7 +109,8 @@ pub enum Service {
     AnswerAfter(Option<Duration>),
 }
 
-/// A static peer: a SIP server known by its address. Calls from that address belong to its account.
+/// A static peer: a SIP server known by its address or its name. Calls from the addresses that it has belong to its
+/// account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Its id.
@@ -119,8 +121,10 @@ pub struct Peer {
     pub name: String,
     /// The host as configured, for Request-URIs.
     pub host: String,
-    /// Its addresses as resolved; the first is called, all are trusted as sources.
+    /// Its addresses. Of a peer that is known by its name the exchange finds them by itself.
     pub addresses: Vec<SocketAddr>,
+    /// What is located by DNS when it is called (RFC 3263); `None` when it is known by its address.
+    pub by_name: Option<Wanted>,
     /// The listener and the address of ours that requests to it leave from; `None` when no listener fits.
     pub from: Option<(u16, SocketAddr)>,
     /// How it is reached.

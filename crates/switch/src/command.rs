@@ -2,7 +2,7 @@
 
 use crate::account::Peer;
 use crate::need::Need;
-use crate::view::{BanView, CallView, PhoneView, Status};
+use crate::view::{BanView, CallView, PeerView, PhoneView, Status};
 use registrar::watch::Messages;
 use words::{AccountId, CallId, EndCause, UserId};
 
@@ -83,6 +83,8 @@ pub enum Command {
         /// The account, when there is only one.
         sole: Option<AccountId>,
     },
+    /// Where the static peers are, and which of their servers are down.
+    PeersSeen,
     /// Counts.
     Status,
     /// Takes no new call from here on (`true`), or again (`false`).
@@ -103,6 +105,8 @@ pub enum Reply {
     Phones(Vec<PhoneView>),
     /// Bans.
     Bans(Vec<BanView>),
+    /// Static peers.
+    Peers(Vec<PeerView>),
     /// Counts.
     Status(Status),
 }

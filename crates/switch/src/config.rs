@@ -7,9 +7,10 @@ use registrar::RegistrarConfig;
 use sip::EndpointConfig;
 use sip::advertise::ALLOW;
 use sip::endpoint::Advertised;
+use sip::locate::Means;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use words::{AccountId, ShardId};
+use words::{AccountId, ShardId, Transport};
 
 /// Settings of the whole exchange. Those of an account come with its record.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct Config {
     pub own: Vec<SocketAddr>,
     /// What users dial to be served by the exchange itself.
     pub codes: Codes,
+    /// From where requests can leave to peers that are known by name.
+    pub ways: Vec<Way>,
 }
 
 /// The feature codes. An empty one is switched off; a number that an account's route names exactly is never one.
@@ -60,6 +63,17 @@ impl Default for Codes {
         let [echo, pickup, hand_over, consult, hide] = ["*43", "**", "*2", "*3", "*67"].map(str::to_owned);
         Codes { echo, pickup, hand_over, consult, hide }
     }
+}
+
+/// A listener's address, as the source of requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// What it carries.
+    pub transport: Transport,
+    /// Its place among the listeners.
+    pub listener: u16,
+    /// Its address; on streams it may be a wildcard.
+    pub local: SocketAddr,
 }
 
 /// A listener.
@@ -109,6 +123,10 @@ impl Config {
         }
     }
 
+    pub(crate) fn means(&self) -> Means {
+        Means::of(self.ways.iter().map(|way| (way.transport, way.local.ip())))
+    }
+
     pub(crate) fn registrar(&self) -> RegistrarConfig {
         RegistrarConfig { own: self.own.clone(), ..RegistrarConfig::default() }
     }
@@ -129,6 +147,7 @@ impl Default for Config {
             families: vec![Family::V4],
             own: Vec::new(),
             codes: Codes::default(),
+            ways: Vec::new(),
         }
     }
 }

@@ -15,17 +15,23 @@ impl Switch {
             sip::Event::Request { txn, message, flow } => {
                 self.dispatch(Incoming { txn, message, flow, named: OnceCell::new() }, now);
             }
-            sip::Event::Response { txn, .. } | sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn }
+            sip::Event::Response { txn, .. }
+            | sip::Event::Timeout { txn }
+            | sip::Event::TransportFailed { txn, .. }
                 if self.messages.is_ours(txn) =>
             {
                 self.handle_message_answered(&event, now);
             }
-            sip::Event::Response { txn, .. } | sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn }
+            sip::Event::Response { txn, .. }
+            | sip::Event::Timeout { txn }
+            | sip::Event::TransportFailed { txn, .. }
                 if self.pings.is_ours(txn) =>
             {
                 self.handle_pong(&event, now);
             }
-            sip::Event::Response { txn, .. } | sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn }
+            sip::Event::Response { txn, .. }
+            | sip::Event::Timeout { txn }
+            | sip::Event::TransportFailed { txn, .. }
                 if self.lamps.is_ours(txn) =>
             {
                 self.handle_notified(&event, now);
@@ -67,6 +73,8 @@ impl Switch {
                     let why = "Temporarily Unavailable: redirected, and the directory does not answer";
                     let _ = self.calls.redirect(leg, Vec::new(), why, now);
                 }
+                // It is looked up again in its time.
+                Waiter::Peer(_) => {}
             }
         }
     }

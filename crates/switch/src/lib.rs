@@ -5,7 +5,7 @@
 //!
 //! It refuses to know how a message is carried, where a record lies on disk and how a packet of audio is forwarded.
 //!
-//! RFCs: 3261 (§8, §10, §22 as its rooms have them), 3581, 5626 in part, 6665 and 3903 (who watches whom).
+//! RFCs: 3261 (§8, §10, §22 as its rooms have them), 3263 (§4), 3581, 5626 in part, 6665 and 3903 (who watches whom).
 //!
 //! ```
 //! use switch::{Config, Output, Switch};
@@ -15,7 +15,7 @@
 //! assert!(matches!(switch.poll(), Output::Timeout(_)));
 //! ```
 //!
-//! Limits: `limits.calls` calls, what [`need`] keeps of the directory, what the stream keeps unstored, and those of
+//! Limits: `limits.calls` calls, what [`need`] keeps of the directory, what `names` keeps of DNS, what the stream keeps unstored, and those of
 //! the rooms below.
 
 pub mod account;
@@ -23,8 +23,10 @@ mod answer;
 pub mod command;
 mod config;
 mod dispatch;
+mod down;
 mod invite;
 mod message;
+mod names;
 pub mod need;
 mod pickup;
 mod pings;
@@ -35,11 +37,12 @@ mod stream;
 mod switch;
 pub mod view;
 mod watch;
+mod whereabouts;
 mod whose;
 
 pub use b2bua::{SessionConfig, Trust};
 pub use command::{Command, Reply};
-pub use config::{Codes, Config, ListenerConfig};
+pub use config::{Codes, Config, ListenerConfig, Way};
 pub use need::{Found, Need};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use switch::{Input, Output, ReplyId, Switch};

@@ -121,7 +121,7 @@ impl Switch {
     pub(crate) fn handle_message_answered(&mut self, event: &sip::Event, now: Time) {
         let (txn, status) = match event {
             sip::Event::Response { txn, message, .. } if message.status() >= 200 => (*txn, message.status()),
-            sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn } => (*txn, 480),
+            sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn, .. } => (*txn, 480),
             sip::Event::Request { .. }
             | sip::Event::Response { .. }
             | sip::Event::Ack { .. }

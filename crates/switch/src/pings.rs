@@ -54,7 +54,7 @@ impl Switch {
     pub(crate) fn handle_pong(&mut self, event: &sip::Event, now: Time) {
         let (txn, alive) = match event {
             sip::Event::Response { txn, message, .. } if message.status() >= 200 => (*txn, true),
-            sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn } => (*txn, false),
+            sip::Event::Timeout { txn } | sip::Event::TransportFailed { txn, .. } => (*txn, false),
             sip::Event::Request { .. }
             | sip::Event::Response { .. }
             | sip::Event::Ack { .. }

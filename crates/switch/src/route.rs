@@ -3,15 +3,17 @@
 //! The order: feature codes, routes that name the dialled string exactly, extensions of the account, routes by prefix
 //! (the longest wins).
 
-use crate::account::{Account, Pattern, Peer, Route, RouteTarget, Service};
+use crate::account::{Account, Pattern, Route, RouteTarget, Service};
 use crate::need::Need;
 use crate::switch::{Switch, Waiter};
+use crate::whereabouts::Whereabouts;
 use b2bua::{Asked, DialTarget, Step, Trust};
 use media::command::Sound;
-use sip::{Scheme, Target, Uri};
+use sip::{Scheme, Uri};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use words::dns::Question;
 use words::{AccountId, CallId, EndCause, LegId, Party, PeerId, Pii, Time};
 
 impl Switch {
@@ -26,11 +28,23 @@ impl Switch {
                     }
                 }
             }
-            Err(need) => self.park(need, Waiter::Plan(call), now),
+            Err(lack) => self.wait(lack, Waiter::Plan(call), now),
         }
     }
 
-    fn steps(&self, call: CallId, now: Time) -> Result<Vec<Step>, Need> {
+    /// Waits for what a route cannot do without.
+    fn wait(&mut self, lack: Lack, waiter: Waiter, now: Time) {
+        match lack {
+            Lack::Need(need) => self.park(need, waiter, now),
+            Lack::Names(questions) => {
+                if let Err(waiter) = self.peers.names.ask(questions, waiter, now) {
+                    self.send_away(vec![waiter], now);
+                }
+            }
+        }
+    }
+
+    fn steps(&self, call: CallId, now: Time) -> Result<Vec<Step>, Lack> {
         let Some(asked) = self.calls.asked(call) else { return Ok(Vec::new()) };
         match self.by_code(call, &asked, now)? {
             Some(steps) => Ok(steps),
@@ -40,7 +54,7 @@ impl Switch {
 
     /// What a number means that begins with a code for users who call; `None`: it begins with none, or the account says
     /// itself what it means.
-    fn by_code(&self, call: CallId, asked: &Asked<'_>, now: Time) -> Result<Option<Vec<Step>>, Need> {
+    fn by_code(&self, call: CallId, asked: &Asked<'_>, now: Time) -> Result<Option<Vec<Step>>, Lack> {
         let codes = &self.config.codes;
         let rest = |code: &str| asked.number.strip_prefix(code).filter(|rest| !code.is_empty() && !rest.is_empty());
         let (hide, hand_over, consult) = (rest(&codes.hide), rest(&codes.hand_over), rest(&codes.consult));
@@ -71,12 +85,12 @@ impl Switch {
     }
 
     /// Where a number of an account leads; `uri` is what named it, where that may be somewhere else.
-    fn steps_to(&self, account: AccountId, dialled: &str, uri: Option<&str>, now: Time) -> Result<Vec<Step>, Need> {
+    fn steps_to(&self, account: AccountId, dialled: &str, uri: Option<&str>, now: Time) -> Result<Vec<Step>, Lack> {
         let Some(account) = self.account(Need::Account(account), now)? else {
             return Ok(vec![reject(404, "Not Found: the account is gone", EndCause::NotFound)]);
         };
-        if uri.is_some_and(|uri| !self.is_ours(uri, &account)) {
-            return Ok(vec![reject(403, "Forbidden: the URI names another server", EndCause::NotFound)]);
+        if let Some(uri) = uri.filter(|uri| !self.is_ours(uri, &account)) {
+            return self.steps_elsewhere(&account, dialled, uri, now);
         }
         if dialled == self.config.codes.echo && !dialled.is_empty() {
             return Ok(service(Service::Echo, ""));
@@ -103,6 +117,23 @@ impl Switch {
         }
     }
 
+    /// Where a URI leads that names another server: to a peer of the account, as far as a route of the account leads there
+    /// with what the URI's user part dials. A call that must be paid for goes nowhere that could not be dialled.
+    fn steps_elsewhere(&self, account: &Arc<Account>, dialled: &str, uri: &str, now: Time) -> Result<Vec<Step>, Lack> {
+        let named: Vec<PeerId> =
+            account.peers.iter().filter(|peer| is_named(uri, &peer.host)).map(|peer| peer.id).collect();
+        if named.is_empty() {
+            return Ok(vec![reject(403, "Forbidden: the URI names another server", EndCause::NotFound)]);
+        }
+        let leads = |route: &&Route| matches!(route.target, RouteTarget::Peer { peer, .. } if named.contains(&peer));
+        let fitting =
+            account.routes.iter().filter(leads).filter_map(|route| Some((route.pattern.fit(dialled)?, route)));
+        match fitting.max_by_key(|(fit, _)| *fit) {
+            Some((_, route)) => self.lead(account, route, dialled, now),
+            None => Ok(vec![reject(403, "Forbidden: no route leads to that server so", EndCause::NotFound)]),
+        }
+    }
+
     /// Answers a call that somebody who was rung sends elsewhere: by the routes of his account, and to nobody else.
     pub(crate) fn redirect(&mut self, leg: LegId, now: Time) {
         match self.redirected(leg, now) {
@@ -110,12 +141,12 @@ impl Switch {
                 // A call that ended or was answered meanwhile needs nobody.
                 let _ = self.calls.redirect(leg, targets, &refusal, now);
             }
-            Err(need) => self.park(need, Waiter::Redirect(leg), now),
+            Err(lack) => self.wait(lack, Waiter::Redirect(leg), now),
         }
     }
 
     /// Whom the Contacts of a 3xx lead to, and what the caller is told when that is nobody.
-    fn redirected(&self, leg: LegId, now: Time) -> Result<(Vec<DialTarget>, String), Need> {
+    fn redirected(&self, leg: LegId, now: Time) -> Result<(Vec<DialTarget>, String), Lack> {
         let Some(redirection) = self.calls.redirection(leg) else { return Ok((Vec::new(), String::new())) };
         let (mut targets, mut refusal) = (Vec::new(), None);
         for contact in &redirection.contacts {
@@ -161,7 +192,7 @@ impl Switch {
         }
     }
 
-    fn lead(&self, account: &Arc<Account>, route: &Route, dialled: &str, now: Time) -> Result<Vec<Step>, Need> {
+    fn lead(&self, account: &Arc<Account>, route: &Route, dialled: &str, now: Time) -> Result<Vec<Step>, Lack> {
         match &route.target {
             RouteTarget::Service(which) => Ok(service(*which, &rest(&route.pattern, dialled))),
             RouteTarget::Ring { extensions, ring_for, in_order } => {
@@ -172,7 +203,10 @@ impl Switch {
                 }
                 Ok(self.ring(account, &users, *ring_for, *in_order, now))
             }
-            RouteTarget::Peer { peer, strip, prepend } => Ok(to_peer(account, *peer, *strip, prepend, dialled)),
+            RouteTarget::Peer { peer, strip, prepend } => {
+                let rest: String = dialled.chars().skip(usize::from(*strip)).collect();
+                self.to_peer(account, *peer, format!("{prepend}{rest}"), now)
+            }
         }
     }
 
@@ -205,6 +239,7 @@ impl Switch {
                     nat: device.nat,
                     diverted: None,
                     trust: Trust::default(),
+                    servers: None,
                 });
             }
         }
@@ -214,29 +249,58 @@ impl Switch {
         targets.truncate(words::limit::FORK_WIDTH);
         vec![Step::Dial { targets, ring_for }]
     }
+
+    /// A number at a peer.
+    fn to_peer(&self, account: &Account, peer: PeerId, number: String, now: Time) -> Result<Vec<Step>, Lack> {
+        let Some(peer) = account.peers.iter().find(|candidate| candidate.id == peer) else {
+            return Ok(vec![reject(480, "Temporarily Unavailable: the peer is gone", EndCause::Unavailable)]);
+        };
+        let (target, servers) = match self.whereabouts(peer, now) {
+            Whereabouts::At(target, servers) => (target, servers),
+            Whereabouts::Ask(questions) => return Err(Lack::Names(questions)),
+            Whereabouts::Nowhere(status, reason) => return Ok(vec![reject(status, &reason, EndCause::Unavailable)]),
+        };
+        let uri = format!("sip:{number}@{}", peer.host);
+        let target = DialTarget {
+            to: Party { number: Pii::new(number), peer: Some(peer.id), ..Party::default() },
+            request_uri: uri.clone(),
+            to_uri: uri,
+            target,
+            route: Vec::new(),
+            order: 0,
+            nat: false,
+            diverted: None,
+            trust: peer.trust,
+            servers,
+        };
+        Ok(vec![Step::Dial { targets: vec![target], ring_for: account.ring_for }])
+    }
 }
 
-fn to_peer(account: &Account, peer: PeerId, strip: u8, prepend: &str, dialled: &str) -> Vec<Step> {
-    let found = account.peers.iter().find(|candidate| candidate.id == peer);
-    let reach = |peer: &Peer| Some((*peer.addresses.first()?, peer.from?));
-    let Some((peer, (remote, (listener, local)))) = found.and_then(|peer| Some((peer, reach(peer)?))) else {
-        return vec![reject(480, "Temporarily Unavailable: the peer has no address", EndCause::Unavailable)];
+/// What a route has to wait for.
+enum Lack {
+    /// The directory.
+    Need(Need),
+    /// DNS.
+    Names(Vec<Question>),
+}
+
+impl From<Need> for Lack {
+    fn from(need: Need) -> Self {
+        Lack::Need(need)
+    }
+}
+
+/// Whether a URI names a host as a peer is configured: the name, and the port where either says one.
+fn is_named(uri: &str, host: &str) -> bool {
+    let own = format!("sip:{host}");
+    let (Ok(uri), Ok(own)) = (Uri::parse(uri), Uri::parse(&own)) else { return false };
+    let same_host = match (uri.host_ip(), own.host_ip()) {
+        (Some(a), Some(b)) => a.to_canonical() == b.to_canonical(),
+        (None, None) => uri.host.eq_ignore_ascii_case(own.host),
+        (Some(_), None) | (None, Some(_)) => false,
     };
-    let rest: String = dialled.chars().skip(usize::from(strip)).collect();
-    let number = format!("{prepend}{rest}");
-    let uri = format!("sip:{number}@{}", peer.host);
-    let target = DialTarget {
-        to: Party { number: Pii::new(number), peer: Some(peer.id), ..Party::default() },
-        request_uri: uri.clone(),
-        to_uri: uri,
-        target: Target::Dial { transport: peer.transport, listener, local, remote },
-        route: Vec::new(),
-        order: 0,
-        nat: false,
-        diverted: None,
-        trust: peer.trust,
-    };
-    vec![Step::Dial { targets: vec![target], ring_for: account.ring_for }]
+    same_host && uri.port == own.port
 }
 
 /// What stands in the place of a pattern's `*`.

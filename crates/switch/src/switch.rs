@@ -16,12 +16,14 @@ use bytes::Bytes;
 use media::command::{MediaCommand, MediaReport};
 use registrar::{Door, Registrar};
 use serde::{Deserialize, Serialize};
-use sip::{Endpoint, Message, Outgoing, Refused, RetryAfter, ServerTxn};
+use sip::{Endpoint, Message, Outgoing, Refused, RetryAfter, ServerTxn, Undelivered};
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use words::dns::{Answer, Question};
 use words::{
-    AccountId, CallId, Chance, Clock, ConnectionId, Event, Fact, Flow, LegId, Seed, Seq, ShardId, Time, Transport,
+    AccountId, CallId, Chance, Clock, ConnectionId, Event, Fact, Flow, LegId, PeerId, Seed, Seq, ShardId, Time,
+    Transport,
 };
 
 /// Which command a [`Reply`] belongs to; chosen by the shell.
@@ -41,8 +43,15 @@ pub enum Input {
     Connected {
         /// Its id.
         id: u64,
-        /// The flow, when there is one.
-        flow: Option<Flow>,
+        /// The flow, or why there is none.
+        flow: Result<Flow, Undelivered>,
+    },
+    /// What DNS says to [`Output::Resolve`].
+    Resolved {
+        /// What was asked.
+        question: Question,
+        /// The answer.
+        answer: Answer,
     },
     /// A connection is gone.
     FlowClosed {
@@ -120,7 +129,11 @@ pub enum Output {
         local: SocketAddr,
         /// To there.
         remote: SocketAddr,
+        /// Whose certificate it has to show; `None`: anybody's.
+        peer: Option<PeerId>,
     },
+    /// Ask DNS and say [`Input::Resolved`].
+    Resolve(Question),
     /// Who is at the other end of a connection has proven who it is.
     Proven {
         /// Which.
@@ -163,6 +176,8 @@ pub(crate) enum Waiter {
     Plan(CallId),
     /// A leg that sends its call elsewhere.
     Redirect(LegId),
+    /// A peer whose name is looked up.
+    Peer(PeerId),
 }
 
 /// The exchange.
@@ -229,7 +244,7 @@ impl Switch {
             registrar: Registrar::new(config.registrar(), now),
             gate: Gate { door: Door::new(secrets.fork(), config.throttle, now), draining: false, overloaded: false },
             directory: Directory::new(now),
-            peers: Peers::new(chance.u64()),
+            peers: Peers::new(chance.u64(), now),
             stream: Stream::new(ShardId(0)),
             pings: Pings::default(),
             messages: Messages::default(),
@@ -248,7 +263,8 @@ impl Switch {
     pub fn handle(&mut self, input: Input, now: Time) {
         match input {
             Input::Message { flow, bytes } => return self.handle_message(flow, bytes, now),
-            Input::Connected { id, flow } => self.endpoint.handle_connected(id, flow.ok_or(()), now),
+            Input::Connected { id, flow } => self.endpoint.handle_connected(id, flow, now),
+            Input::Resolved { question, answer } => self.handle_resolved(&question, answer, now),
             Input::FlowClosed { connection } => self.handle_flow_closed(connection, now),
             Input::SendFailed { flow } => self.endpoint.handle_send_failed(&flow, now),
             Input::Stored { up_to } => self.stream.stored(up_to),
@@ -284,6 +300,7 @@ impl Switch {
             let waiting = self.directory.release(&need);
             self.send_away(waiting, now);
         }
+        self.handle_names_due(now);
         for held in self.stream.overdue(now) {
             self.endpoint.respond(held.txn, held.response, now);
         }
@@ -301,6 +318,7 @@ impl Switch {
             self.wakes.registrar,
             self.wakes.lamps,
             self.directory.next_at(),
+            self.peers.next_at(),
             self.stream.next_at(),
         ];
         Output::Timeout(timers.into_iter().flatten().min())
@@ -402,11 +420,18 @@ impl Switch {
     }
 
     fn handle_known(&mut self, need: &Need, known: Known, now: Time) {
-        for waiter in self.directory.answer(need, known, now) {
+        let waiting = self.directory.answer(need, known, now);
+        self.resume(waiting, now);
+    }
+
+    /// Takes up again what had to wait.
+    pub(crate) fn resume(&mut self, waiting: Vec<Waiter>, now: Time) {
+        for waiter in waiting {
             match waiter {
                 Waiter::Request(incoming) => self.dispatch(*incoming, now),
                 Waiter::Plan(call) => self.plan(call, now),
                 Waiter::Redirect(leg) => self.redirect(leg, now),
+                Waiter::Peer(id) => self.follow_peer(id, now),
             }
         }
     }
@@ -435,6 +460,9 @@ impl Switch {
         while let Some(need) = self.directory.poll() {
             self.outputs.push_back(Output::Need(need));
         }
+        while let Some(question) = self.peers.names.poll() {
+            self.outputs.push_back(Output::Resolve(question));
+        }
         while let Some(event) = self.stream.poll() {
             self.outputs.push_back(Output::Event(event));
         }
@@ -445,8 +473,8 @@ impl Switch {
         loop {
             match self.endpoint.poll() {
                 sip::Output::Transmit { flow, bytes } => self.outputs.push_back(Output::Transmit { flow, bytes }),
-                sip::Output::Connect { id, transport, listener, local, remote } => {
-                    self.outputs.push_back(Output::Connect { id, transport, listener, local, remote });
+                sip::Output::Connect { id, transport, listener, local, remote, peer } => {
+                    self.outputs.push_back(Output::Connect { id, transport, listener, local, remote, peer });
                 }
                 sip::Output::Event(event) => self.handle_sip(event, now),
                 sip::Output::Timeout(at) => {
@@ -480,6 +508,7 @@ impl Switch {
                 b2bua::Output::Fact { account, fact } => self.say(account, fact, now),
                 b2bua::Output::AskPlan { call } => self.plan(call, now),
                 b2bua::Output::AskRedirect { leg } => self.redirect(leg, now),
+                b2bua::Output::ServerFailed { target, trouble } => self.handle_server_failed(target, trouble, now),
                 b2bua::Output::Timeout(at) => {
                     self.wakes.calls = at;
                     return moved;
@@ -542,6 +571,7 @@ impl Switch {
             Command::CheckSync { user, reboot } => Reply::Done(self.check_sync(user, reboot, now)),
             Command::Messages { user, messages } => Reply::Done(self.lamps.room.set_messages(user, messages, now)),
             Command::Peers { peers } => Reply::Done(self.set_peers(peers, now)),
+            Command::PeersSeen => Reply::Peers(self.view_peers(now)),
             Command::Realms { realms, sole } => {
                 self.peers.set_realms(realms, sole);
                 Reply::Done(true)
@@ -556,10 +586,13 @@ impl Switch {
 
     fn set_peers(&mut self, peers: Vec<Peer>, now: Time) -> bool {
         let accounts: Vec<AccountId> = peers.iter().map(|peer| peer.account).collect();
-        self.registrar.set_peers(peers.iter().flat_map(|peer| peer.addresses.iter().copied()));
-        self.peers.set(peers);
+        let unknown = self.peers.set(peers);
+        self.tell_sources();
         for account in accounts {
             self.directory.forget_account(account, now);
+        }
+        for id in unknown {
+            self.follow_peer(id, now);
         }
         true
     }
@@ -573,7 +606,7 @@ impl Switch {
             registrations: self.registrar.len(),
             subscriptions: self.lamps.room.len(),
             publications: self.lamps.room.published(),
-            needs: self.directory.waiting(),
+            needs: self.directory.waiting() + self.peers.names.waiting(),
             held: self.stream.held(),
             store_failing: self.stream.is_failing(),
             draining: self.gate.draining,

@@ -3,7 +3,8 @@
 use b2bua::Calls;
 use registrar::{Door, Registrar};
 use serde::Serialize;
-use words::{AccountId, CallId, Clock, Party, Time, Transport, UserId, Wall};
+use std::net::IpAddr;
+use words::{AccountId, CallId, Clock, Party, PeerId, Time, Transport, UserId, Wall};
 
 /// A call that is up.
 #[derive(Clone, Debug, Serialize)]
@@ -75,6 +76,34 @@ pub struct BanView {
     pub failures: u32,
     /// Until when. Units: seconds from now.
     pub seconds_left: u64,
+}
+
+/// A static peer.
+#[derive(Clone, Debug, Serialize)]
+pub struct PeerView {
+    /// Which.
+    pub peer: PeerId,
+    /// Whose account.
+    pub account: AccountId,
+    /// Where it is called, the first first.
+    pub servers: Vec<ServerView>,
+    /// Why its name leads nowhere: `no-address`, `no-service`, `dns-silent` or `no-listener`.
+    pub trouble: Option<&'static str>,
+    /// From where it may speak.
+    pub sources: Vec<IpAddr>,
+}
+
+/// A server of a static peer.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServerView {
+    /// Its address and port.
+    pub address: String,
+    /// What carries requests to it.
+    pub transport: Transport,
+    /// Why others are called before it: `silent`, `unreachable`, `untrusted` or `busy`.
+    pub down: Option<&'static str>,
+    /// For so long yet. Units: seconds.
+    pub down_s: Option<u64>,
 }
 
 /// Counts of the whole exchange.

@@ -143,7 +143,7 @@ impl Switch {
         let (txn, result) = match event {
             sip::Event::Response { txn, message, .. } if message.status() >= 200 => (*txn, Notified::Answer(message)),
             sip::Event::Timeout { txn } => (*txn, Notified::Timeout),
-            sip::Event::TransportFailed { txn } => (*txn, Notified::TransportFailed),
+            sip::Event::TransportFailed { txn, .. } => (*txn, Notified::TransportFailed),
             sip::Event::Request { .. }
             | sip::Event::Response { .. }
             | sip::Event::Ack { .. }

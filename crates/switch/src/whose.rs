@@ -2,34 +2,137 @@
 
 use crate::account::{Account, Peer};
 use crate::answer::Stop;
+use crate::down::Down;
+use crate::names::Names;
 use crate::need::{Found, Known, Need};
-use crate::switch::{Incoming, Switch};
+use crate::switch::{Incoming, Switch, Waiter};
+use crate::whereabouts::Named;
 use serde::{Deserialize, Serialize};
 use sip::{HeaderName, Uri};
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use words::{AccountId, Time};
+use words::{AccountId, Chance, PeerId, Seed, Time};
 
-/// The static peers by source address, and the realms that strangers are shown.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// The static peers: who they are, from where they speak, where their names lead; and the realms that strangers are shown.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Peers {
+    /// By id.
+    all: BTreeMap<PeerId, Arc<Peer>>,
     by_source: HashMap<IpAddr, Vec<Arc<Peer>>>,
+    /// Those that have a name.
+    named: BTreeMap<PeerId, Named>,
+    /// When their names are looked up again.
+    due: BTreeSet<(Time, PeerId)>,
+    pub(crate) names: Names<Waiter>,
+    pub(crate) down: Down,
     realms: Vec<String>,
     sole: Option<AccountId>,
     salt: u64,
+    /// How often chance was drawn.
+    draws: Cell<u64>,
 }
 
 impl Peers {
-    pub(crate) fn new(salt: u64) -> Self {
-        Peers { salt, ..Peers::default() }
+    pub(crate) fn new(salt: u64, now: Time) -> Self {
+        Peers {
+            all: BTreeMap::new(),
+            by_source: HashMap::new(),
+            named: BTreeMap::new(),
+            due: BTreeSet::new(),
+            names: Names::new(now),
+            down: Down::default(),
+            realms: Vec::new(),
+            sole: None,
+            salt,
+            draws: Cell::new(0),
+        }
     }
 
-    pub(crate) fn set(&mut self, peers: Vec<Peer>) {
+    /// Takes the list that replaces the one before. What is known of names that are still there stays known. Gives those
+    /// that are to be located.
+    pub(crate) fn set(&mut self, peers: Vec<Peer>) -> Vec<PeerId> {
+        let mut before = std::mem::take(&mut self.named);
+        self.all = peers.into_iter().map(|peer| (peer.id, Arc::new(peer))).collect();
+        let mut unknown = Vec::new();
+        for (&id, peer) in &self.all {
+            let Some(wanted) = &peer.by_name else { continue };
+            let known = before.remove(&id).filter(|named| named.wanted == *wanted);
+            let named = known.unwrap_or_else(|| {
+                unknown.push(id);
+                Named::new(wanted.clone())
+            });
+            self.named.insert(id, named);
+        }
+        let named = &self.named;
+        self.due.retain(|(_, id)| named.contains_key(id) && !unknown.contains(id));
+        self.index();
+        unknown
+    }
+
+    /// All of them, with the addresses that those have from which they may speak.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Peer> {
+        self.all.values().map(Arc::as_ref)
+    }
+
+    /// What is known of a peer that has a name.
+    pub(crate) fn named(&self, id: PeerId) -> Option<&Named> {
+        self.named.get(&id)
+    }
+
+    /// Changes what is known of one. Whether it speaks from elsewhere now.
+    pub(crate) fn change(&mut self, id: PeerId, change: impl FnOnce(&mut Named)) -> bool {
+        let Some(named) = self.named.get_mut(&id) else { return false };
+        let before: Vec<SocketAddr> = named.sources().collect();
+        change(named);
+        let moved = !named.sources().eq(before);
+        if moved {
+            self.index();
+        }
+        moved
+    }
+
+    /// One is looked up again then.
+    pub(crate) fn follow_at(&mut self, id: PeerId, at: Time) {
+        self.due.insert((at, id));
+    }
+
+    /// One that is to be looked up again.
+    pub(crate) fn due(&mut self, now: Time) -> Option<PeerId> {
+        let &first = self.due.first().filter(|(at, _)| *at <= now)?;
+        self.due.remove(&first);
+        Some(first.1)
+    }
+
+    /// When something of this is due.
+    pub(crate) fn next_at(&self) -> Option<Time> {
+        let due = self.due.first().map(|(at, _)| *at);
+        [due, self.names.next_at()].into_iter().flatten().min()
+    }
+
+    /// Chance for one search.
+    pub(crate) fn draw(&self) -> Chance {
+        self.draws.set(self.draws.get().wrapping_add(1));
+        Chance::new(Seed::from_number(self.salt ^ self.draws.get()))
+    }
+
+    /// Who speaks from where.
+    fn index(&mut self) {
         self.by_source.clear();
-        for peer in peers.into_iter().map(Arc::new) {
+        for (id, peer) in &mut self.all {
+            if let Some(named) = self.named.get(id) {
+                let addresses = named.sources().collect();
+                if peer.addresses != addresses {
+                    *peer = Arc::new(Peer { addresses, ..(**peer).clone() });
+                }
+            }
             for address in &peer.addresses {
-                self.by_source.entry(address.ip()).or_default().push(Arc::clone(&peer));
+                let there = self.by_source.entry(address.ip()).or_default();
+                // A name may lead to several ports of one address.
+                if !there.iter().any(|other| other.id == *id) {
+                    there.push(Arc::clone(peer));
+                }
             }
         }
     }
@@ -41,7 +144,7 @@ impl Peers {
     }
 
     /// The peer that speaks from `source`: by address and port where several share the address.
-    pub(crate) fn at(&self, source: std::net::SocketAddr) -> Option<&Arc<Peer>> {
+    pub(crate) fn at(&self, source: SocketAddr) -> Option<&Arc<Peer>> {
         let peers = self.by_source.get(&source.ip())?;
         let exact = peers.iter().find(|peer| peer.addresses.contains(&source));
         // A peer behind a port translator speaks from another port; that is taken only where no doubt is possible.

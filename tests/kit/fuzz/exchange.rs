@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switch::account::Account;
 use switch::{Command, Config, Found, Input, ListenerConfig, Need, Output, Switch};
+use words::dns::{Answer, Records};
 use words::{
     AccountId, Clock, ConnectionId, EndCause, Fact, Flow, LegId, Seed, Seq, StoredBinding, Time, Transport, UserId,
     Wall,
@@ -205,7 +206,14 @@ impl Play {
                         calls.extend(views.iter().map(|view| view.call));
                     }
                 }
-                Output::Connect { id, .. } => self.switch.handle(Input::Connected { id, flow: None }, self.now),
+                Output::Connect { id, .. } => {
+                    let flow = Err(sip::Undelivered::Unreachable);
+                    self.switch.handle(Input::Connected { id, flow }, self.now);
+                }
+                Output::Resolve(question) => {
+                    let answer = Answer { records: Records::Nothing, ttl: Duration::from_secs(60) };
+                    self.switch.handle(Input::Resolved { question, answer }, self.now);
+                }
                 Output::Proven { .. } => {}
                 Output::Timeout(_) => match facts.take() {
                     Some(up_to) if std::mem::take(&mut self.store_fails) => {

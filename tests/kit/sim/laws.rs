@@ -4,7 +4,7 @@ use crate::sim::store::Store;
 use bytes::Bytes;
 use sip::{HeaderName, Message, Method};
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use words::{Flow, Time, Transport};
 
 /// What was seen on the wire, as far as laws need it.
@@ -12,6 +12,8 @@ use words::{Flow, Time, Transport};
 pub(crate) struct Laws {
     /// Who spoke to us, and whom we were told to call.
     known: BTreeSet<SocketAddr>,
+    /// Where DNS sent us.
+    hosts: BTreeSet<IpAddr>,
 }
 
 impl Laws {
@@ -20,10 +22,16 @@ impl Laws {
         self.known.insert(source);
     }
 
+    /// DNS names this address.
+    pub(crate) fn know_host(&mut self, host: IpAddr) {
+        self.hosts.insert(host);
+    }
+
     /// A message leaves the exchange. Says what is wrong with it.
     pub(crate) fn judge(&self, flow: &Flow, bytes: &Bytes, store: &Store, now: Time) -> Result<(), String> {
         // Calls go to the flow that a registration came from, not to where a Contact claims.
-        if flow.transport == Transport::Udp && !self.known.contains(&flow.remote) {
+        let known = self.known.contains(&flow.remote) || self.hosts.contains(&flow.remote.ip());
+        if flow.transport == Transport::Udp && !known {
             return Err(format!("sends to {}, who never spoke to us", flow.remote));
         }
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {

@@ -196,7 +196,7 @@ impl Phone {
     }
 
     pub(crate) fn handle_connected(&mut self, id: u64, flow: Option<Flow>, now: Time) {
-        self.endpoint.handle_connected(id, flow.ok_or(()), now);
+        self.endpoint.handle_connected(id, flow.ok_or(sip::Undelivered::Unreachable), now);
         self.settle(now);
     }
 
@@ -234,7 +234,7 @@ impl Phone {
                     self.answered(asked, &message, now);
                 }
             }
-            Event::Timeout { txn } | Event::TransportFailed { txn } => {
+            Event::Timeout { txn } | Event::TransportFailed { txn, .. } => {
                 if let Some(asked) = self.asked.remove(&txn) {
                     self.unanswered(asked, now);
                 }
@@ -306,7 +306,7 @@ impl Phone {
         match transport {
             Transport::Udp => Target::Flow(Flow { transport, listener, connection: ConnectionId::NONE, local, remote }),
             Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
-                Target::Dial { transport, listener, local, remote }
+                Target::Dial { transport, listener, local, remote, peer: None }
             }
         }
     }

@@ -10,6 +10,7 @@ pub use people::{NatKey, PhoneId, Site};
 use twin::Twin;
 
 use crate::sim::directory::{Directory, Mood};
+use crate::sim::dns::Dns;
 use crate::sim::laws::Laws;
 use crate::sim::net::Network;
 use crate::sim::phone::{Phone, PhoneOutput};
@@ -24,7 +25,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 use switch::{Command, Config, Input, ListenerConfig, Need, Reply, Switch};
-use words::{AccountId, Chance, Clock, ConnectionId, Flow, LegId, Seed, Time, Wall};
+use words::dns::{Answer, Question};
+use words::{AccountId, Chance, Clock, ConnectionId, Flow, LegId, Seed, Time, Transport, Wall};
 
 /// An account, as tests name it.
 pub type AccountKey = AccountId;
@@ -35,6 +37,8 @@ pub struct World {
     pub switch: Switch,
     /// Its directory.
     pub directory: Directory,
+    /// Its resolver's double.
+    pub dns: Dns,
     /// Its store.
     pub store: Store,
     /// Its relay.
@@ -108,8 +112,9 @@ enum Due {
 
 #[derive(Debug)]
 enum Inside {
-    Dials { id: u64, remote: SocketAddr },
+    Dials { id: u64, transport: Transport, remote: SocketAddr },
     Answers(Need),
+    Resolves(Question, Answer),
     Commits,
     Reports(MediaReport),
     Watches { end: LegId, generation: Generation },
@@ -127,6 +132,7 @@ impl World {
             listeners: vec![ListenerConfig::default(); 2],
             ports: PoolConfig { pairs_max: 64, low_water: 8 },
             own: vec![people::exchange()],
+            ways: people::ways(),
             ..Config::default()
         };
         change(&mut config);
@@ -138,6 +144,7 @@ impl World {
         let mut world = World {
             switch,
             directory,
+            dns: Dns::default(),
             store: Store::new(),
             relay: Relay::new(),
             net,
@@ -344,7 +351,8 @@ impl World {
 
     fn happen_inside(&mut self, what: Inside) {
         match what {
-            Inside::Dials { id, remote } => self.exchange_connects(id, remote),
+            Inside::Dials { id, transport, remote } => self.exchange_connects(id, transport, remote),
+            Inside::Resolves(question, answer) => self.input(Input::Resolved { question, answer }),
             Inside::Answers(need) => {
                 let input = self.directory.answer(need);
                 self.input(input);

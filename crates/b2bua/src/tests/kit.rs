@@ -168,7 +168,9 @@ impl World {
                     sip::Output::Transmit { flow, bytes } => self.carry(&flow, bytes),
                     sip::Output::Event(event) => self.take(event),
                     // Nobody listens for connections.
-                    sip::Output::Connect { id, .. } => self.endpoint.handle_connected(id, Err(()), self.now),
+                    sip::Output::Connect { id, .. } => {
+                        self.endpoint.handle_connected(id, Err(sip::Undelivered::Unreachable), self.now);
+                    }
                     sip::Output::Timeout(_) => break,
                 }
                 idle = false;

@@ -54,6 +54,7 @@ pub(crate) fn target(phone: usize, order: u32) -> DialTarget {
         nat: false,
         diverted: None,
         trust: Trust::default(),
+        servers: None,
     }
 }
 

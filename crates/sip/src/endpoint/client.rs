@@ -1,7 +1,7 @@
 //! The client transactions: their memory, and what the effects of their tables do.
 
 use super::dial::{Dialled, Reached, Waiting};
-use super::event::{ClientTxn, Event, Target};
+use super::event::{ClientTxn, Event, Target, Undelivered};
 use super::shared::{Shared, Side};
 use crate::error::Refused;
 use crate::msg::{HeaderName, Message, MessageBuilder, Method, Outgoing};
@@ -31,6 +31,8 @@ struct Client {
     fired: u8,
     /// The connection is not up yet: nothing can be sent.
     dialling: bool,
+    /// Why it could not be sent, when it could not.
+    why: Undelivered,
     user: ClientTxn,
     /// The random half of our branch.
     secret: u64,
@@ -94,7 +96,9 @@ impl Clients {
         let (flow, dialling) = match reached {
             Reached::Open(flow) => (flow, false),
             Reached::Opening => (flow_of(target), true),
-            Reached::Full => return shared.tell(Event::TransportFailed { txn: user }),
+            Reached::Full => {
+                return shared.tell(Event::TransportFailed { txn: user, why: Undelivered::Unreachable });
+            }
         };
         let machine = if message.starts_with(b"INVITE ") {
             Machine::Invite(invite_client::State::Calling)
@@ -103,7 +107,8 @@ impl Clients {
         };
         let (repeat, guard) = (None, None);
         let cancel = Cancel::No;
-        let client = Client { machine, cancel, fired: 0, dialling, user, secret, flow, message, repeat, guard };
+        let why = Undelivered::default();
+        let client = Client { machine, cancel, fired: 0, dialling, why, user, secret, flow, message, repeat, guard };
         self.slots.insert(client);
         self.by_user.insert(user.0, slot);
         shared.ride(&flow, Side::Client, slot);
@@ -186,8 +191,9 @@ impl Clients {
     }
 
     /// The connection that a request waited for did not come up.
-    pub(super) fn not_connected(&mut self, shared: &mut Shared, slot: u32, secret: u64, now: Time) {
-        if self.slots.at(slot).is_some_and(|client| client.secret == secret) {
+    pub(super) fn not_connected(&mut self, shared: &mut Shared, slot: u32, secret: u64, why: Undelivered, now: Time) {
+        if let Some(client) = self.slots.at_mut(slot).filter(|client| client.secret == secret) {
+            client.why = why;
             self.transport_failed(shared, slot, now);
         }
     }
@@ -259,7 +265,8 @@ impl Clients {
             }
             Effect::TellTimeout => client.told().into_iter().for_each(|txn| shared.tell(Event::Timeout { txn })),
             Effect::TellTransportFailed => {
-                client.told().into_iter().for_each(|txn| shared.tell(Event::TransportFailed { txn }));
+                let why = client.why;
+                client.told().into_iter().for_each(|txn| shared.tell(Event::TransportFailed { txn, why }));
             }
             Effect::Start(timer) => return client.start(shared, slot, timer, now),
             Effect::Again(timer) => client.again(shared, slot, timer, None, now),
@@ -296,6 +303,7 @@ impl Clients {
             cancel: Cancel::No,
             fired: 0,
             dialling: false,
+            why: Undelivered::default(),
             user: invite.user,
             // Its own answers are found through the INVITE; nothing else may name this slot.
             secret: shared.chance.u64(),
@@ -459,12 +467,12 @@ pub(super) fn launch(
     let message = out.finish_with_via(&via);
     let reached = match target {
         Target::Flow(flow) => Reached::Open(flow),
-        Target::Dial { transport, listener, local, remote } => {
+        Target::Dial { transport, listener, local, remote, peer } => {
             let waiting = match waiting {
                 Waiting::Bytes(_) => Waiting::Bytes(message.clone()),
                 Waiting::Client { .. } | Waiting::Server(_) => waiting,
             };
-            shared.dial(Dialled { transport, listener, local, remote }, waiting, now)
+            shared.dial(Dialled { transport, listener, local, remote, peer }, waiting, now)
         }
     };
     (message, reached)
@@ -473,7 +481,7 @@ pub(super) fn launch(
 fn flow_of(target: Target) -> Flow {
     match target {
         Target::Flow(flow) => flow,
-        Target::Dial { transport, listener, local, remote } => {
+        Target::Dial { transport, listener, local, remote, peer: _ } => {
             Flow { transport, listener, connection: ConnectionId::NONE, local, remote }
         }
     }

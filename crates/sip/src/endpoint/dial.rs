@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use words::{ConnectionId, Flow, Time, TimerToken, Transport};
+use words::{ConnectionId, Flow, PeerId, Time, TimerToken, Transport};
 
 /// What tells connections apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub(super) struct Dialled {
     pub(super) listener: u16,
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
+    /// A connection that one peer was proven on is none to another, nor to somebody who may be anybody.
+    pub(super) peer: Option<PeerId>,
 }
 
 /// What is sent when the connection is up.
@@ -66,7 +68,7 @@ impl Dials {
 impl Shared {
     /// Finds or opens a connection. On UDP there is nothing to open.
     pub(super) fn dial(&mut self, dialled: Dialled, waiting: Waiting, now: Time) -> Reached {
-        let Dialled { transport, listener, local, remote } = dialled;
+        let Dialled { transport, listener, local, remote, peer } = dialled;
         if transport == Transport::Udp {
             return Reached::Open(Flow { transport, listener, connection: ConnectionId::NONE, local, remote });
         }
@@ -90,7 +92,7 @@ impl Shared {
         let guard = self.timers.insert(now + self.config.timers.dial, Due::Dial(id));
         self.dials.opening.insert(id, Opening { dialled, guard, waiting: vec![waiting] });
         self.dials.opening_to.insert(dialled, id);
-        self.out.push_back(Output::Connect { id, transport, listener, local, remote });
+        self.out.push_back(Output::Connect { id, transport, listener, local, remote, peer });
         Reached::Opening
     }
 

@@ -4,7 +4,7 @@ use crate::msg::Message;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use words::{Flow, Time, Transport};
+use words::{Flow, PeerId, Time, Transport};
 
 /// A client transaction, named by its user; no two that live at the same time may have the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,7 +33,19 @@ pub enum Target {
         local: SocketAddr,
         /// Where to.
         remote: SocketAddr,
+        /// Whose certificate a TLS connection has to show (RFC 5922); `None`: anybody's, as phones have them.
+        peer: Option<PeerId>,
     },
+}
+
+/// Why a request could not be delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Undelivered {
+    /// There is no way to where it goes, or nobody there.
+    #[default]
+    Unreachable,
+    /// Who is there did not prove to be who is meant.
+    Untrusted,
 }
 
 /// What the endpoint tells its user.
@@ -83,6 +95,8 @@ pub enum Event {
     TransportFailed {
         /// The transaction.
         txn: ClientTxn,
+        /// Why.
+        why: Undelivered,
     },
     /// Nobody acknowledged our final answer to an INVITE (RFC 3261 §13.3.1.4, §17.2.1). The transaction is gone.
     NoAck {
@@ -122,6 +136,8 @@ pub enum Output {
         local: SocketAddr,
         /// Where to.
         remote: SocketAddr,
+        /// Whose certificate it has to show; `None`: anybody's.
+        peer: Option<PeerId>,
     },
     /// Tell the user.
     Event(Event),

@@ -368,7 +368,8 @@ impl Server {
             Way::Closed => {
                 let Flow { transport, listener, local, mut remote, .. } = self.flow;
                 remote.set_port(self.port);
-                match shared.dial(Dialled { transport, listener, local, remote }, Waiting::Server(txn), now) {
+                match shared.dial(Dialled { transport, listener, local, remote, peer: None }, Waiting::Server(txn), now)
+                {
                     Reached::Open(flow) => {
                         (self.way, self.flow) = (Way::Open, flow);
                         shared.ride(&flow, Side::Server, txn.slot);

@@ -4,9 +4,11 @@ use super::people::exchange;
 use super::{Due, Inside, Mood, PhoneOutput, World};
 use bytes::Bytes;
 use media::command::MediaCommand;
+use sip::Undelivered;
 use std::net::SocketAddr;
 use std::time::Duration;
 use switch::{Input, Need, Output};
+use words::dns::Question;
 use words::{ConnectionId, Event, Flow, Time, Transport};
 
 impl World {
@@ -20,10 +22,11 @@ impl World {
             self.twin.compare(&output);
             match output {
                 Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
-                Output::Connect { id, remote, .. } => {
+                Output::Connect { id, transport, remote, .. } => {
                     let after = self.net.delay();
-                    self.inside(after, Inside::Dials { id, remote });
+                    self.inside(after, Inside::Dials { id, transport, remote });
                 }
+                Output::Resolve(question) => self.resolve(question),
                 Output::Proven { .. } => {}
                 Output::Event(event) => self.record(event),
                 Output::Need(need) => self.ask(need),
@@ -52,6 +55,18 @@ impl World {
             Mood::After(delay) => self.inside(delay, Inside::Answers(need)),
             Mood::Unavailable => self.input(Input::Unavailable { need }),
             Mood::Away => {}
+        }
+    }
+
+    /// The exchange's resolver is asked.
+    fn resolve(&mut self, question: Question) {
+        for ip in self.dns.addresses() {
+            self.laws.know_host(ip);
+        }
+        let said = self.dns.ask(&question);
+        self.transcript.note(self.now, format_args!("{question:?}: {said:?}"));
+        if let Some((after, answer)) = said {
+            self.inside(after, Inside::Resolves(question, answer));
         }
     }
 
@@ -173,16 +188,19 @@ impl World {
     }
 
     /// A connection that the exchange wants comes up, or does not.
-    pub(super) fn exchange_connects(&mut self, id: u64, remote: SocketAddr) {
+    pub(super) fn exchange_connects(&mut self, id: u64, transport: Transport, remote: SocketAddr) {
         let listens = |phone: &crate::sim::phone::Phone| {
-            phone.plugged && phone.nat.is_none() && phone.address == remote && phone.transport == Transport::Tcp
+            phone.plugged && phone.nat.is_none() && phone.address == remote && phone.transport == transport
         };
-        let flow = self.phones.iter().position(listens).map(|phone| {
+        let impostor = transport.is_secure() && self.dns.impostors.contains(&remote);
+        let phone = self.phones.iter().position(listens).filter(|_| !impostor);
+        let flow = phone.map(|phone| {
             let connection = self.net.connect(phone, remote);
-            let (transport, connection) = (Transport::Tcp, connection.id);
-            Flow { transport, listener: 1, connection, local: exchange(), remote }
+            Flow { transport, listener: 1, connection: connection.id, local: exchange(), remote }
         });
-        self.transcript.note(self.now, format_args!("a connection to {remote}: {}", flow.is_some()));
+        let why = if impostor { Undelivered::Untrusted } else { Undelivered::Unreachable };
+        let flow = flow.ok_or(why);
+        self.transcript.note(self.now, format_args!("a connection to {remote}: {}", flow.is_ok()));
         self.input(Input::Connected { id, flow });
     }
 

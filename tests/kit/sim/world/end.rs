@@ -48,6 +48,10 @@ impl World {
             let (account, user, auth_user) = (user.account, user.id, user.auth_user.clone());
             self.command(Command::UserRevoked { account, user, auth_user });
         }
+        // Names of peers are looked up again for as long as there are peers.
+        if self.directory.peers().iter().any(|peer| peer.by_name.is_some()) {
+            self.command(Command::Peers { peers: Vec::new() });
+        }
         // A transaction lives for 64*T1, and T4 longer. Where messages were lost it may have begun by repeating what a
         // transaction before it waited for.
         let rest = Duration::from_secs(32 + 5);

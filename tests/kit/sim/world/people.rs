@@ -4,10 +4,11 @@ use super::{AccountKey, World};
 use crate::sim::net::Nat;
 use crate::sim::phone::{Identity, Phone};
 use crate::sim::script::Do;
+use sip::locate::Wanted;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use switch::account::{Peer, RouteTarget};
-use switch::{Command, Trust};
+use switch::{Command, Trust, Way};
 use words::{PeerId, Transport, UserId};
 
 /// A phone of the world.
@@ -129,6 +130,7 @@ impl World {
             name: name.to_owned(),
             host: address.to_string(),
             addresses: vec![address],
+            by_name: None,
             from: Some((0, exchange())),
             transport: Transport::Udp,
             trust: Trust::default(),
@@ -143,6 +145,36 @@ impl World {
     pub fn trust(&mut self, peer: PeerId, trust: Trust) {
         self.directory.change_peer(peer, |peer| peer.trust = trust);
         self.tell_directory();
+    }
+
+    /// A static peer of the office that is known by its name, and located by DNS.
+    pub fn named_peer(&mut self, name: &str, wanted: Wanted) -> PeerId {
+        let id = PeerId(self.directory.peers().len() as u32 + 200);
+        self.directory.add_peer(Peer {
+            id,
+            account: self.office,
+            name: name.to_owned(),
+            host: wanted.host.to_string(),
+            addresses: Vec::new(),
+            transport: wanted.transport.unwrap_or(Transport::Udp),
+            by_name: Some(wanted),
+            from: None,
+            trust: Trust::default(),
+        });
+        self.tell_directory();
+        id
+    }
+
+    /// A server at an address: a phone that does not register.
+    pub fn server(&mut self, address: &str, transport: Transport) -> PhoneId {
+        let address: SocketAddr = address.parse().expect("tests write addresses");
+        let identity = Identity {
+            number: address.ip().to_string(),
+            auth_user: address.to_string(),
+            password: None,
+            host: exchange().to_string(),
+        };
+        self.put(identity, transport, address, None)
     }
 
     /// A router that translates addresses.
@@ -245,6 +277,12 @@ impl World {
         self.phones.push(phone);
         PhoneId(self.phones.len() - 1)
     }
+}
+
+/// From where the exchange calls servers.
+pub(crate) fn ways() -> Vec<Way> {
+    let way = |(transport, listener)| Way { transport, listener, local: exchange() };
+    [(Transport::Udp, 0), (Transport::Tcp, 1), (Transport::Tls, 1)].map(way).to_vec()
 }
 
 /// Where the exchange listens: UDP is its listener 0, TCP 1.

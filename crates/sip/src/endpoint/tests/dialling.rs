@@ -31,7 +31,7 @@ fn a_connection_that_fails_or_stays_away_fails_its_requests() {
     let mut bed = Bed::new();
     bed.request("OPTIONS", dial());
     bed.run_to(100);
-    bed.connected(Err(()));
+    bed.connected(Err(Undelivered::Unreachable));
     assert_eq!(bed.told(), ["100 transport failed"]);
     bed.request("OPTIONS", dial());
     bed.run_to(10_100);
@@ -59,11 +59,11 @@ fn dials_and_their_queues_are_bounded() {
     }
     let Target::Dial { transport, local, mut remote, .. } = dial() else { unreachable!() };
     remote.set_port(1);
-    let elsewhere = Target::Dial { transport, listener: 0, local, remote };
+    let elsewhere = Target::Dial { transport, listener: 0, local, remote, peer: None };
     bed.endpoint.request(ClientTxn(3), ours("OPTIONS"), elsewhere, bed.now);
     bed.pump();
     let failed = |event: &Event| match event {
-        Event::TransportFailed { txn } => txn.0,
+        Event::TransportFailed { txn, .. } => txn.0,
         other => panic!("{other:?}"),
     };
     assert_eq!(bed.events.iter().map(|(_, event)| failed(event)).collect::<Vec<_>>(), [2, 3]);
@@ -124,9 +124,34 @@ fn a_refused_connection_loses_the_answer() {
     bed.endpoint.handle_flow_closed(tcp(1).connection, bed.now);
     bed.run_to(500);
     assert_eq!(bed.connects.len(), 1);
-    bed.connected(Err(()));
+    bed.connected(Err(Undelivered::Unreachable));
     assert_eq!(bed.told(), ["0 INVITE", "500 server failed"]);
     bed.run_to(40_000);
     assert_eq!(bed.told(), ["32000 no ack"]);
     assert_eq!(bed.sent(), ["0 200"]);
+}
+
+#[test]
+fn who_is_not_trusted_is_told_so() {
+    let mut bed = Bed::new();
+    bed.request("OPTIONS", dial());
+    bed.run_to(100);
+    bed.connected(Err(Undelivered::Untrusted));
+    assert_eq!((bed.told(), bed.endpoint.transactions()), (vec!["100 not trusted".to_owned()], 0));
+}
+
+#[test]
+fn a_connection_that_proved_one_peer_carries_nothing_for_another() {
+    let mut bed = Bed::new();
+    let Target::Dial { transport, listener, local, remote, .. } = dial() else { unreachable!() };
+    let to = |peer| Target::Dial { transport, listener, local, remote, peer };
+    bed.request("OPTIONS", to(Some(words::PeerId(1))));
+    bed.connected(Ok(tcp(3)));
+    for peer in [Some(words::PeerId(2)), None] {
+        bed.request("OPTIONS", to(peer));
+        assert_eq!((bed.connects.len(), bed.sent.len()), (1, 1), "it opens one of its own");
+        bed.connected(Err(Undelivered::Unreachable));
+    }
+    bed.request("OPTIONS", to(Some(words::PeerId(1))));
+    assert_eq!((bed.connects.len(), bed.sent.len()), (0, 2));
 }

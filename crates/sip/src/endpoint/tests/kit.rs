@@ -32,7 +32,7 @@ fn flow(transport: Transport, generation: u32) -> Flow {
 /// Where our requests go that need a connection first.
 pub(super) fn dial() -> Target {
     let Flow { transport, listener, local, remote, .. } = tcp(0);
-    Target::Dial { transport, listener, local, remote }
+    Target::Dial { transport, listener, local, remote, peer: None }
 }
 
 /// A request of the peer, without its empty line; `extra` are header lines.
@@ -135,7 +135,7 @@ impl Bed {
         txn
     }
 
-    pub(super) fn connected(&mut self, result: Result<Flow, ()>) {
+    pub(super) fn connected(&mut self, result: Result<Flow, Undelivered>) {
         let id = self.connects.pop().unwrap();
         self.endpoint.handle_connected(id, result, self.now);
         self.pump();
@@ -157,7 +157,8 @@ impl Bed {
                 format!("{at} {} {}", name(&message), message.to_tag().unwrap_or("-"))
             }
             Event::Timeout { .. } => format!("{at} timeout"),
-            Event::TransportFailed { .. } => format!("{at} transport failed"),
+            Event::TransportFailed { why: Undelivered::Unreachable, .. } => format!("{at} transport failed"),
+            Event::TransportFailed { why: Undelivered::Untrusted, .. } => format!("{at} not trusted"),
             Event::NoAck { .. } => format!("{at} no ack"),
             Event::ServerFailed { .. } => format!("{at} server failed"),
         };
