@@ -5,6 +5,7 @@ mod baresip;
 mod cli;
 mod crash;
 mod in_call;
+mod names;
 mod phones;
 mod pjsua2;
 mod sipp;

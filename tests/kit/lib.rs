@@ -5,7 +5,9 @@
 use std::io::Write;
 
 pub mod baresip;
+pub mod dns;
 pub mod fuzz;
+pub mod impostor;
 pub mod pjsua2;
 pub mod program;
 pub mod sim;

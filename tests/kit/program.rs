@@ -56,12 +56,17 @@ impl Program {
 
     /// As an office runs it: a configuration file, digests on, on loopback and free ports.
     pub fn office() -> Program {
+        Program::office_with("")
+    }
+
+    /// The same with more lines at the end of its configuration.
+    pub fn office_with(more: &str) -> Program {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (sip, tls, http) = (free(), free(), free());
         let wss = free();
         let config = folder.path().join("crosspoint.toml");
         let text = format!(
-            "[sip]\nudp = [\"{sip}\"]\ntcp = [\"{sip}\"]\ntls = [\"{tls}\"]\nwss = [\"{wss}\"]\n[media]\nports = \"{}\"\n[http]\nlisten = \"{http}\"\n",
+            "[sip]\nudp = [\"{sip}\"]\ntcp = [\"{sip}\"]\ntls = [\"{tls}\"]\nwss = [\"{wss}\"]\n[media]\nports = \"{}\"\n[http]\nlisten = \"{http}\"\n{more}",
             media_ports()
         );
         std::fs::write(&config, text).expect("the configuration is written");

@@ -7,7 +7,7 @@ use controller::{
     RouteTarget, Store, Strategy,
 };
 use serde_json::{Value, json};
-use switch::Command;
+use switch::{Command, Reply};
 use words::{CallId, Secret, Transport};
 
 pub(crate) async fn answer(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
@@ -21,9 +21,7 @@ pub(crate) async fn answer(exchange: &Exchange, ask: Ask) -> Result<Value, AskEr
         Ask::UserReset { account, extension, password } => reset_user(exchange, account, extension, password).await,
         Ask::UserEnable { account, extension, enabled } => enable_user(exchange, account, extension, enabled).await,
         Ask::PeerAdd { .. } => add_peer(exchange, ask).await,
-        Ask::PeerList { account: name } => {
-            exchange.with_store(move |store| Ok(to_value(&store.peers(account(store, &name)?.id)?))).await
-        }
+        Ask::PeerList { account } => list_peers(exchange, account).await,
         Ask::PeerRemove { account, name } => remove_peer(exchange, account, name).await,
         Ask::RouteAdd { account, pattern, ring, in_order } => {
             add_ring(exchange, account, pattern, ring, in_order).await
@@ -136,13 +134,15 @@ async fn revoke(exchange: &Exchange, user: &controller::UserRecord) -> Result<()
 }
 
 async fn add_peer(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
-    let Ask::PeerAdd { account: of, name, host, transport, prefix, trust_identity, tell_identity } = ask else {
+    let Ask::PeerAdd { account: of, name, host, transport, insecure, prefix, trust_identity, tell_identity } = ask
+    else {
         return Err(AskError::Wrong("not a new peer".into()));
     };
     let transport = match transport.as_str() {
-        "udp" => Transport::Udp,
-        "tcp" => Transport::Tcp,
-        "tls" => Transport::Tls,
+        "auto" => None,
+        "udp" => Some(Transport::Udp),
+        "tcp" => Some(Transport::Tcp),
+        "tls" => Some(Transport::Tls),
         other => return Err(AskError::Wrong(format!("a peer speaks udp, tcp or tls, not {other}"))),
     };
     let (host, port) = split_port(&host)?;
@@ -150,7 +150,8 @@ async fn add_peer(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
     let made = exchange
         .with_store(move |store| {
             let account = account(store, &of)?.id;
-            let peer = NewPeer { account, name, host, port, transport, trust_identity, tell_identity };
+            let verify = !insecure;
+            let peer = NewPeer { account, name, host, port, transport, verify, trust_identity, tell_identity };
             let peer = store.add_peer(&peer, now)?;
             if let Some(prefix) = prefix {
                 let target = RouteTarget::Peer { peer: peer.id, strip: 0, prepend: String::new() };
@@ -162,6 +163,33 @@ async fn add_peer(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
     exchange.command(Command::AccountChanged { account: made.account }).await?;
     exchange.reload.notify_one();
     Ok(to_value(&made))
+}
+
+/// The peers of an account: what is configured, where each is, and which of its servers are down.
+async fn list_peers(exchange: &Exchange, name: String) -> Result<Value, AskError> {
+    let records = exchange.with_store(move |store| Ok(store.peers(account(store, &name)?.id)?)).await?;
+    let Reply::Peers(seen) = exchange.command(Command::PeersSeen).await? else { return Err(AskError::Busy) };
+    let rows = records.iter().map(|record| {
+        let seen = seen.iter().find(|seen| seen.peer == record.id);
+        let servers = seen.map_or(&[][..], |seen| &seen.servers).iter().map(|server| {
+            let down = server.down.zip(server.down_s).map(|(why, left)| format!(" down ({why}, {left} s)"));
+            format!("{}:{}{}", server.transport.uri_token(), server.address, down.unwrap_or_default())
+        });
+        let secure = record.transport.is_none_or(Transport::is_secure);
+        let tls = match (secure, record.verify) {
+            (false, _) => None,
+            (true, true) => Some("verified"),
+            (true, false) => Some("NOT VERIFIED"),
+        };
+        json!({
+            "id": record.id, "name": record.name, "host": record.host, "port": record.port,
+            "transport": record.transport.map_or("auto", Transport::uri_token), "tls": tls,
+            "servers": servers.collect::<Vec<_>>(), "trouble": seen.and_then(|seen| seen.trouble),
+            "sources": seen.map(|seen| &seen.sources), "trust_identity": record.trust_identity,
+            "tell_identity": record.tell_identity, "created": record.created,
+        })
+    });
+    Ok(Value::Array(rows.collect()))
 }
 
 async fn remove_peer(exchange: &Exchange, of: String, name: String) -> Result<Value, AskError> {

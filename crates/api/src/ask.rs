@@ -107,10 +107,13 @@ pub enum Ask {
         account: String,
         /// The peer's name.
         name: String,
-        /// Host name or address, with a port when it is not 5060.
+        /// Host name or address, with a port when it is not the default or what DNS says.
         host: String,
-        /// `udp`, `tcp` or `tls`.
+        /// `udp`, `tcp` or `tls`; `auto`: what DNS says of the name.
         transport: String,
+        /// Its certificate is not verified.
+        #[serde(default)]
+        insecure: bool,
         /// Dialled strings of digits that begin so go to it.
         prefix: Option<String>,
         /// What it says about who calls is believed.

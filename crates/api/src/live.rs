@@ -100,6 +100,7 @@ async fn show(exchange: &Exchange, reply: Reply) -> Result<Value, AskError> {
             Ok(Value::Array(rows.collect()))
         }
         Reply::Bans(bans) => Ok(serde_json::to_value(bans).unwrap_or_default()),
+        Reply::Peers(peers) => Ok(serde_json::to_value(peers).unwrap_or_default()),
         Reply::Status(status) => Ok(serde_json::to_value(status).unwrap_or_default()),
     }
 }

@@ -1,4 +1,4 @@
-//! Static peers: other SIP servers known by their address.
+//! Static peers: other SIP servers known by their address or their name.
 
 use crate::account::{self, check_host, check_name};
 use crate::error::AdminError;
@@ -7,6 +7,7 @@ use crate::route::RouteTarget;
 use crate::store::Store;
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
+use std::net::{IpAddr, SocketAddr};
 use words::{AccountId, PeerId, Transport, Wall};
 
 /// A peer's row.
@@ -22,8 +23,10 @@ pub struct PeerRecord {
     pub host: String,
     /// The port; the default of the transport, or what DNS says, when `None`.
     pub port: Option<u16>,
-    /// How it is reached.
-    pub transport: Transport,
+    /// How it is reached; what DNS says of a name, and UDP to an address, when `None`.
+    pub transport: Option<Transport>,
+    /// Whether its certificate is verified where it is reached by TLS (RFC 5922).
+    pub verify: bool,
     /// Whether what it says about who calls is believed (RFC 3325).
     pub trust_identity: bool,
     /// Whether it is told who calls, private callers too.
@@ -43,12 +46,23 @@ pub struct NewPeer {
     pub host: String,
     /// The port; the default of the transport when `None`.
     pub port: Option<u16>,
-    /// UDP, TCP or TLS.
-    pub transport: Transport,
+    /// UDP, TCP or TLS; `None`: see [`PeerRecord::transport`].
+    pub transport: Option<Transport>,
+    /// Whether its certificate is verified.
+    pub verify: bool,
     /// Whether what it says about who calls is believed.
     pub trust_identity: bool,
     /// Whether it is told who calls, private callers too.
     pub tell_identity: bool,
+}
+
+impl PeerRecord {
+    /// Its address, when it is known by that.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let ip: IpAddr = self.host.parse().ok()?;
+        let transport = self.transport.unwrap_or(Transport::Udp);
+        Some(SocketAddr::new(ip, self.port.unwrap_or(transport.default_port())))
+    }
 }
 
 impl Store {
@@ -56,7 +70,7 @@ impl Store {
     pub fn add_peer(&self, new: &NewPeer, now: Wall) -> Result<PeerRecord, AdminError> {
         check_name("the name", &new.name)?;
         check_host("the host", &new.host)?;
-        if matches!(new.transport, Transport::Ws | Transport::Wss) {
+        if matches!(new.transport, Some(Transport::Ws | Transport::Wss)) {
             return Err(AdminError::Invalid { what: "the transport", why: "peers speak UDP, TCP or TLS" });
         }
         let transaction = self.connection.unchecked_transaction()?;
@@ -70,23 +84,25 @@ impl Store {
         }
         let host = new.host.trim_matches(['[', ']']).to_ascii_lowercase();
         transaction.execute(
-            "INSERT INTO peer (account, name, host, port, transport, created, trust_identity, tell_identity)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO peer (account, name, host, port, transport, created, trust_identity, tell_identity, verify)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 new.account.0,
                 new.name,
                 host,
                 new.port,
-                new.transport.uri_token(),
+                token(new.transport),
                 now.0,
                 new.trust_identity,
-                new.tell_identity
+                new.tell_identity,
+                new.verify
             ],
         )?;
         let id = PeerId(transaction.last_insert_rowid() as u32);
         transaction.commit()?;
-        let NewPeer { account, name, port, transport, trust_identity, tell_identity, .. } = new.clone();
-        Ok(PeerRecord { id, account, name, host, port, transport, trust_identity, tell_identity, created: now })
+        let NewPeer { account, name, port, transport, verify, trust_identity, tell_identity, .. } = new.clone();
+        let created = now;
+        Ok(PeerRecord { id, account, name, host, port, transport, verify, trust_identity, tell_identity, created })
     }
 
     /// The peers of an account, by name.
@@ -127,18 +143,26 @@ fn read(row: &Row<'_>) -> rusqlite::Result<PeerRecord> {
         host: row.get(3)?,
         port: row.get(4)?,
         transport: match row.get_ref(5)?.as_str()? {
-            "tcp" => Transport::Tcp,
-            "tls" => Transport::Tls,
-            _ => Transport::Udp,
+            "tcp" => Some(Transport::Tcp),
+            "tls" => Some(Transport::Tls),
+            AUTO => None,
+            _ => Some(Transport::Udp),
         },
         created: Wall(row.get(6)?),
         trust_identity: row.get(7)?,
         tell_identity: row.get(8)?,
+        verify: row.get(9)?,
     })
 }
 
+/// How a row names a transport. A release that does not know `auto` takes it for UDP.
+fn token(transport: Option<Transport>) -> &'static str {
+    transport.map_or(AUTO, Transport::uri_token)
+}
+
+const AUTO: &str = "auto";
 const SELECT: &str =
-    "SELECT id, account, name, host, port, transport, created, trust_identity, tell_identity FROM peer";
+    "SELECT id, account, name, host, port, transport, created, trust_identity, tell_identity, verify FROM peer";
 
 #[cfg(test)]
 mod tests {
@@ -157,7 +181,8 @@ mod tests {
             name,
             host,
             port: Some(5070),
-            transport: Transport::Tcp,
+            transport: Some(Transport::Tcp),
+            verify: true,
             trust_identity: true,
             tell_identity: false,
         };
@@ -174,7 +199,12 @@ mod tests {
         store.remove_route(a, &pattern).unwrap();
         store.remove_peer(a, "uas").unwrap();
         assert_eq!((store.peers(a).unwrap().len(), store.peers(b).unwrap().len()), (0, 1));
-        let ws = NewPeer { transport: Transport::Ws, name: "x".into(), ..new };
+        let ws = NewPeer { transport: Some(Transport::Ws), name: "x".into(), ..new.clone() };
         assert!(matches!(store.add_peer(&ws, Wall(0)), Err(AdminError::Invalid { .. })));
+        let named = NewPeer { host: "Carrier.example".into(), port: None, transport: None, verify: false, ..new };
+        let made = store.add_peer(&named, Wall(4)).unwrap();
+        assert_eq!((made.transport, made.verify, made.address()), (None, false, None));
+        assert_eq!(store.peers(a).unwrap(), vec![made]);
+        assert_eq!(peer.address(), Some("[2001:db8::1]:5070".parse().unwrap()));
     }
 }

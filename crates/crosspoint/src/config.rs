@@ -14,6 +14,7 @@ pub(crate) struct Config {
     pub(crate) media: Media,
     pub(crate) store: Store,
     pub(crate) tls: Tls,
+    pub(crate) dns: Dns,
     pub(crate) http: Http,
     pub(crate) limits: Limits,
     pub(crate) codes: Codes,
@@ -129,6 +130,14 @@ pub(crate) struct Tls {
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
     pub(crate) names: Vec<String>,
+    pub(crate) authorities: Option<PathBuf>,
+}
+
+/// `[dns]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Dns {
+    pub(crate) servers: Vec<SocketAddr>,
 }
 
 /// `[http]`
@@ -323,6 +332,7 @@ mod tests {
                     && !line.starts_with("# certificate")
                     && !line.starts_with("# key")
                     && !line.starts_with("# names")
+                    && !line.starts_with("# authorities")
             })
             .map(|line| match line.strip_prefix("# ") {
                 Some(rest) if rest.contains(" = ") && !rest.starts_with("Every") => format!("{rest}\n"),

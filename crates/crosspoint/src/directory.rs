@@ -2,6 +2,8 @@
 
 use controller::{AccountRecord, Directory, PeerRecord, RouteRecord, RouteTarget, Service, Strategy, UserRecord};
 use net::clock::Clocks;
+use net::tls::Trust;
+use sip::locate::Wanted;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,18 +12,20 @@ use std::time::Duration;
 use switch::account::{self, Account, Peer};
 use switch::{Found, Input, Need};
 use tokio::sync::mpsc;
-use words::{AccountId, PeerId, Time, UserId};
+use words::{AccountId, PeerId, Time, Transport, UserId};
 
-/// Where static peers are, as last resolved; written by the shell, read here.
+/// Where static peers are that are known by their address, and whom to trust; written by the shell, read here and by the loop.
 pub(crate) type PeerAddresses = Arc<Mutex<BTreeMap<PeerId, PeerReach>>>;
 
-/// Where a static peer is and from where it is reached.
-#[derive(Clone, Debug, Default)]
+/// Where a static peer is, from where it is reached, and whose certificate it has to show.
+#[derive(Clone, Debug)]
 pub(crate) struct PeerReach {
-    /// Its addresses.
+    /// Its address; none of a name.
     pub(crate) addresses: Vec<SocketAddr>,
     /// The listener and the address of ours that requests to it leave from.
     pub(crate) from: Option<(u16, SocketAddr)>,
+    /// What proves who it is.
+    pub(crate) trust: Trust,
 }
 
 /// The most questions that wait for the thread. The exchange answers 503 by itself when it takes too long.
@@ -168,9 +172,12 @@ fn service(name: Service) -> account::Service {
     }
 }
 
-/// A peer's row with the addresses that its host has.
+/// A peer's row with what is known of where it is.
 pub(crate) fn peer(record: PeerRecord, reaches: &BTreeMap<PeerId, PeerReach>) -> Peer {
-    let reach = reaches.get(&record.id).cloned().unwrap_or_default();
+    let reach = reaches.get(&record.id);
+    let is_name = record.address().is_none();
+    let wanted = || Wanted { port: record.port, transport: record.transport, ..Wanted::host(&record.host) };
+    let by_name = is_name.then(wanted);
     let host = match record.port {
         Some(port) if record.host.contains(':') => format!("[{}]:{port}", record.host),
         Some(port) => format!("{}:{port}", record.host),
@@ -181,10 +188,11 @@ pub(crate) fn peer(record: PeerRecord, reaches: &BTreeMap<PeerId, PeerReach>) ->
         account: record.account,
         name: record.name,
         host,
-        addresses: reach.addresses,
-        from: reach.from,
-        transport: record.transport,
         trust: switch::Trust { believed: record.trust_identity, told: record.tell_identity },
+        addresses: reach.map_or_else(Vec::new, |reach| reach.addresses.clone()),
+        by_name,
+        from: reach.and_then(|reach| reach.from),
+        transport: record.transport.unwrap_or(Transport::Udp),
     }
 }
 

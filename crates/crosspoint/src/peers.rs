@@ -1,53 +1,53 @@
-//! Where static peers are: their names resolved, now and again, and told to the exchange.
+//! What the shell knows of static peers: from where those with an address are reached, and whose certificates they show.
 
 use crate::directory::{PeerAddresses, PeerReach, peer};
 use crate::setup::Setup;
 use api::Exchange;
+use net::tls::Trust;
 use net::udp::Udp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
-use switch::Command;
-use words::Transport;
+use switch::{Command, Way};
+use words::diagnosis::{Diagnosis, Language};
+use words::{PeerId, Transport};
 
 /// Our addresses, to find the one that a peer is reached from.
 #[derive(Clone, Debug)]
-pub(crate) struct Locals {
-    udp: Vec<(u16, SocketAddr)>,
-    streams: Vec<(u16, Transport, SocketAddr)>,
-}
+pub(crate) struct Locals(Vec<Way>);
 
 impl Locals {
     pub(crate) fn of(udp: &Udp, setup: &Setup) -> Self {
+        let way = |transport, listener, local| Way { transport, listener, local };
+        let datagrams = udp.locals().map(|(listener, local)| way(Transport::Udp, listener, local));
         let streams = setup.listeners.iter().enumerate().filter(|(_, l)| l.transport != Transport::Udp);
-        Locals {
-            udp: udp.locals().collect(),
-            streams: streams.map(|(n, l)| (n as u16, l.transport, l.address)).collect(),
-        }
+        Locals(datagrams.chain(streams.map(|(n, l)| way(l.transport, n as u16, l.address))).collect())
+    }
+
+    /// All of them.
+    pub(crate) fn ways(&self) -> Vec<Way> {
+        self.0.clone()
     }
 
     /// The listener and address that requests to `remote` leave from.
     fn towards(&self, transport: Transport, remote: SocketAddr) -> Option<(u16, SocketAddr)> {
         let source = net::host::source_towards(remote).ok();
-        if transport == Transport::Udp {
-            let family = self.udp.iter().filter(|(_, local)| local.is_ipv4() == remote.is_ipv4());
-            let mut family = family.copied().peekable();
-            let first = family.peek().copied();
-            return family.find(|(_, local)| Some(local.ip()) == source).or(first);
-        }
-        let &(listener, _, local) =
-            self.streams.iter().find(|(_, t, l)| *t == transport && l.is_ipv4() == remote.is_ipv4())?;
-        let ip = if local.ip().is_unspecified() { source? } else { local.ip() };
-        Some((listener, SocketAddr::new(ip, local.port())))
+        let fits = |way: &&Way| way.transport == transport && way.local.is_ipv4() == remote.is_ipv4();
+        let mut family = self.0.iter().filter(fits);
+        let first = family.clone().next()?;
+        let way = family.find(|way| Some(way.local.ip()) == source).unwrap_or(first);
+        let ip = if way.local.ip().is_unspecified() { source? } else { way.local.ip() };
+        Some((way.listener, SocketAddr::new(ip, way.local.port())))
     }
 }
 
 /// Reads peers and realms at the start, when told that they changed, and every [`AGAIN`]; never ends by itself.
 pub(crate) async fn follow(exchange: Exchange, addresses: PeerAddresses, locals: Locals) {
+    let mut warned = BTreeSet::new();
     loop {
-        // Told or not, after a while names may have moved.
+        // Told or not, after a while our own addresses may have changed.
         let _ = tokio::time::timeout(AGAIN, exchange.reload.notified()).await;
-        if let Err(error) = once(&exchange, &addresses, &locals).await {
+        if let Err(error) = once(&exchange, &addresses, &locals, &mut warned).await {
             tracing::warn!(%error, "static peers could not be read");
         }
     }
@@ -57,6 +57,7 @@ async fn once(
     exchange: &Exchange,
     addresses: &PeerAddresses,
     locals: &Locals,
+    warned: &mut BTreeSet<PeerId>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let (records, realms, sole) = exchange
         .with_store(|store| {
@@ -72,13 +73,18 @@ async fn once(
         .await?;
     let mut reaches = BTreeMap::new();
     for record in &records {
-        let port = record.port.unwrap_or(record.transport.default_port());
-        match net::dns::resolve(&record.host, port).await {
-            Ok(found) => {
-                let from = found.first().and_then(|&remote| locals.towards(record.transport, remote));
-                reaches.insert(record.id, PeerReach { addresses: found, from });
-            }
-            Err(error) => tracing::warn!(peer = record.name, %error, "the peer's host has no address"),
+        let trust = if record.verify { Trust::Named(record.host.clone()) } else { Trust::Anybody };
+        let mut reach = PeerReach { addresses: Vec::new(), from: None, trust };
+        if let Some(remote) = record.address() {
+            reach.from = locals.towards(record.transport.unwrap_or(Transport::Udp), remote);
+            reach.addresses.push(remote);
+        }
+        reaches.insert(record.id, reach);
+        let unverified = !record.verify && record.transport.is_none_or(Transport::is_secure);
+        if unverified && warned.insert(record.id) {
+            let text = Diagnosis::TlsUnverified.text(Language::En);
+            let diag = Diagnosis::TlsUnverified.id();
+            tracing::warn!(diag, peer = record.name, "{} {} {}", text.what, text.means, text.todo);
         }
     }
     let peers = records.into_iter().map(|record| peer(record, &reaches)).collect();
@@ -88,7 +94,7 @@ async fn once(
     Ok(())
 }
 
-/// How often names are resolved again.
+/// How often peers are read again without being told.
 const AGAIN: Duration = Duration::from_mins(1);
 /// How many realms strangers may be shown.
 const REALMS: usize = 1_000;

@@ -2,6 +2,7 @@
 
 mod banner;
 mod interface;
+mod names;
 mod promises;
 mod start;
 mod turn;

@@ -6,7 +6,7 @@
 //! Where the media path needs `unsafe`, it lives in [`batch`] and nowhere else in the workspace.
 //!
 //! RFCs: 768 and 9293 as the kernel has them; 3261 §18 (transports), 5246 and 8446 (TLS 1.2 and 1.3),
-//! 5922 (certificates), 6455 and 7118 (WebSocket).
+//! 5922 (certificates), 1035 and 2782 as the resolver has them, 6455 and 7118 (WebSocket).
 //!
 //! ```
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -24,8 +24,8 @@
 //! # });
 //! ```
 //!
-//! Limits: [`udp::SOCKETS`], [`stream::Limits`], [`ws::HEAD_BYTES`], [`tls::NAMES`], [`dns::ADDRESSES`], [`route::ENTRIES`],
-//! [`offload::Config`].
+//! Limits: [`udp::SOCKETS`], [`stream::Limits`], [`ws::HEAD_BYTES`], [`tls::NAMES`], [`dns::RECORDS`], [`dns::TIMEOUT`],
+//! [`route::ENTRIES`], [`offload::Config`].
 
 pub mod batch;
 pub mod clock;

@@ -14,7 +14,7 @@ mod table;
 pub use event::{CloseReason, ConnectError, Framed, Frames, NetEvent};
 
 use crate::clock::Clocks;
-use crate::tls::{Acceptor, Connector, Trust};
+use crate::tls::{Acceptor, Authorities, Connector, Trust};
 use crate::{BindError, SendError};
 use bytes::Bytes;
 use connection::Connection;
@@ -80,6 +80,8 @@ pub struct Config {
     pub frames: Box<dyn Fn() -> Box<dyn Frames>>,
     /// Our certificate; without it no TLS or WSS listener can be opened.
     pub acceptor: Option<Acceptor>,
+    /// Who vouches for those to whom we connect.
+    pub authorities: Authorities,
 }
 
 /// What happened to connections since the start.
@@ -151,7 +153,7 @@ impl Connections {
             clocks: config.clocks,
             frames: config.frames,
             acceptor: config.acceptor,
-            connector: Connector::default(),
+            connector: Connector::new(config.authorities),
             events,
             table: RefCell::new(Table::default()),
             timers: RefCell::new(TimerQueue::new(config.clocks.now())),

@@ -1,6 +1,7 @@
 //! TLS: our certificate, made at the first start or loaded, and whom we trust when we connect.
 
 mod certificate;
+mod domain;
 mod handshake;
 mod trust;
 
@@ -8,7 +9,7 @@ pub use certificate::{CertificateError, Identity, NAMES};
 pub use handshake::TlsFailure;
 pub(crate) use handshake::handshake;
 pub(crate) use trust::Connector;
-pub use trust::Trust;
+pub use trust::{Authorities, Trust};
 
 use rustls::{ServerConfig, ServerConnection};
 use std::cell::RefCell;

@@ -96,16 +96,12 @@ impl Switch {
                 self.peers.down.put_last(&mut found.servers, place, now);
                 let mut targets: VecDeque<Target> =
                     found.servers.iter().filter_map(|server| self.target(peer.id, server)).collect();
-                match targets.pop_front() {
-                    Some(first) => {
-                        let servers = Servers { name: peer.name.clone(), others: targets };
-                        Whereabouts::At(first, Some(Box::new(servers)))
-                    }
-                    None => {
-                        let (status, reason) = refusal(Lost::NoMeans, &wanted.host);
-                        Whereabouts::Nowhere(status, reason)
-                    }
-                }
+                let Some(first) = targets.pop_front() else {
+                    let (status, reason) = refusal(Lost::NoMeans, &wanted.host);
+                    return Whereabouts::Nowhere(status, reason);
+                };
+                let servers = Servers { name: peer.name.clone(), others: targets };
+                Whereabouts::At(first, Some(Box::new(servers)))
             }
         }
     }
@@ -180,7 +176,7 @@ impl Switch {
                 None => peer.addresses.iter().map(|address| server((peer.transport, *address))).collect(),
             };
             let trouble = named.and_then(|named| named.lost).map(lost_word);
-            let sources = peer.addresses.iter().map(|address| address.ip()).collect();
+            let sources = peer.addresses.iter().map(SocketAddr::ip).collect();
             PeerView { peer: peer.id, account: peer.account, servers, trouble, sources }
         };
         self.peers.all().map(view).collect()

@@ -17,8 +17,14 @@ pub enum Diagnosis {
     PortsExhausted,
     /// The other side offered no TLS version or cipher that we have.
     TlsNoCommonCipher,
+    /// A peer showed a certificate of somebody else.
+    TlsPeerOtherName,
+    /// A peer showed a certificate that nobody we trust vouches for, or that is out of date.
+    TlsPeerUntrusted,
     /// The other side does not trust our certificate.
     TlsUntrusted,
+    /// The certificate of a peer is not verified, because somebody said so.
+    TlsUnverified,
     /// The limits of the host allow fewer calls than configured.
     CapacityLow,
 }
@@ -45,7 +51,7 @@ pub struct Text {
 
 impl Diagnosis {
     /// All of them, in the order of their ids.
-    pub const ALL: [Diagnosis; 8] = [
+    pub const ALL: [Diagnosis; 11] = [
         Diagnosis::BadCertificate,
         Diagnosis::CapacityLow,
         Diagnosis::DataUnwritable,
@@ -53,7 +59,10 @@ impl Diagnosis {
         Diagnosis::PortsExhausted,
         Diagnosis::StoreFailing,
         Diagnosis::TlsNoCommonCipher,
+        Diagnosis::TlsPeerOtherName,
+        Diagnosis::TlsPeerUntrusted,
         Diagnosis::TlsUntrusted,
+        Diagnosis::TlsUnverified,
     ];
 
     /// The stable id that logs, API answers and support letters carry.
@@ -66,7 +75,10 @@ impl Diagnosis {
             Diagnosis::PortsExhausted => "ports-exhausted",
             Diagnosis::StoreFailing => "store-failing",
             Diagnosis::TlsNoCommonCipher => "tls-no-common-cipher",
+            Diagnosis::TlsPeerOtherName => "tls-peer-other-name",
+            Diagnosis::TlsPeerUntrusted => "tls-peer-untrusted",
             Diagnosis::TlsUntrusted => "tls-untrusted",
+            Diagnosis::TlsUnverified => "tls-unverified",
         }
     }
 
@@ -115,10 +127,25 @@ impl Diagnosis {
                 "The phone cannot connect over TLS.",
                 "Update the phone's firmware and switch TLS 1.2 on in it, or let it use TCP inside your network.",
             ),
+            Diagnosis::TlsPeerOtherName => (
+                "The peer showed a certificate that is not for its name.",
+                "Calls to it are refused: somebody else may be there.",
+                "Name the peer by the domain in its certificate, ask its owner for a right one, or add it with --insecure.",
+            ),
+            Diagnosis::TlsPeerUntrusted => (
+                "The peer's certificate is not trusted: nobody we trust vouches for it, or it is out of date.",
+                "Calls to it are refused: somebody else may be there.",
+                "Set tls.authorities to the file of its authority, ask its owner for a right one, or add it with --insecure.",
+            ),
             Diagnosis::TlsUntrusted => (
                 "The phone does not trust this server's certificate.",
                 "The phone ends the connection.",
                 "Load the server's certificate into the phone, or switch 'Only accept trusted certificates' off in it.",
+            ),
+            Diagnosis::TlsUnverified => (
+                "The certificate of a peer is not verified.",
+                "Calls to it are encrypted, but nobody knows for whom.",
+                "Remove the peer and add it again without --insecure; set tls.authorities where it has an authority of its own.",
             ),
         };
         Text { what, means, todo }
@@ -161,10 +188,25 @@ impl Diagnosis {
                 "Телефон не может подключиться по TLS.",
                 "Обновите прошивку телефона и включите в нём TLS 1.2 или используйте TCP внутри своей сети.",
             ),
+            Diagnosis::TlsPeerOtherName => (
+                "Сервер-партнёр показал сертификат на чужое имя.",
+                "Звонки на него отклоняются: там может быть кто-то другой.",
+                "Укажите партнёра именем из его сертификата, попросите у владельца верный или добавьте с --insecure.",
+            ),
+            Diagnosis::TlsPeerUntrusted => (
+                "Сертификату сервера-партнёра нет доверия: за него никто не ручается или его срок вышел.",
+                "Звонки на него отклоняются: там может быть кто-то другой.",
+                "Задайте в tls.authorities файл его центра, попросите у владельца верный или добавьте с --insecure.",
+            ),
             Diagnosis::TlsUntrusted => (
                 "Телефон не доверяет сертификату этого сервера.",
                 "Телефон закрывает соединение.",
                 "Загрузите сертификат сервера в телефон или выключите в нём «Принимать только доверенные сертификаты».",
+            ),
+            Diagnosis::TlsUnverified => (
+                "Сертификат сервера-партнёра не проверяется.",
+                "Звонки на него зашифрованы, но неизвестно для кого.",
+                "Удалите партнёра и добавьте заново без --insecure; если у него свой центр, задайте его в tls.authorities.",
             ),
         };
         Text { what, means, todo }

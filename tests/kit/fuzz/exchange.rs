@@ -211,7 +211,7 @@ impl Play {
                     self.switch.handle(Input::Connected { id, flow }, self.now);
                 }
                 Output::Resolve(question) => {
-                    let answer = Answer { records: Records::Nothing, ttl: Duration::from_secs(60) };
+                    let answer = Answer { records: Records::Nothing, ttl: Duration::from_mins(1) };
                     self.switch.handle(Input::Resolved { question, answer }, self.now);
                 }
                 Output::Proven { .. } => {}

@@ -250,6 +250,7 @@ impl World {
                     let _ = self.calls.redirect(leg, Vec::new(), "Nobody there", self.now);
                     self.checked();
                 }
+                Output::ServerFailed { .. } => {}
                 Output::Timeout(_) => return moved,
             }
             moved = true;

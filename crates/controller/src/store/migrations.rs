@@ -62,11 +62,12 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), MigrationError>
 /// The schema that this release writes.
 const KNOWN: u32 = STEPS.len() as u32;
 
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     Step { sql: ACCOUNTS, readable_from: 1 },
     Step { sql: RECORDS, readable_from: 1 },
     Step { sql: SUBSCRIPTIONS, readable_from: 1 },
     Step { sql: IDENTITY, readable_from: 1 },
+    Step { sql: VERIFIED_PEERS, readable_from: 1 },
 ];
 
 /// Accounts and what belongs to them.
@@ -170,6 +171,11 @@ CREATE TABLE subscription (
 const IDENTITY: &str = "
 ALTER TABLE peer ADD COLUMN trust_identity INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE peer ADD COLUMN tell_identity INTEGER NOT NULL DEFAULT 0;
+";
+
+/// Whether the certificate of a peer is verified. A release that does not know the column verifies none.
+const VERIFIED_PEERS: &str = "
+ALTER TABLE peer ADD COLUMN verify INTEGER NOT NULL DEFAULT 1;
 ";
 
 #[cfg(test)]

@@ -83,11 +83,14 @@ pub(crate) enum PeerVerb {
         account: String,
         /// The peer's name.
         name: String,
-        /// Host name or address, with a port when it is not 5060.
+        /// Host name or address, with a port when it is not the default. A name without a port is looked up by NAPTR and SRV.
         host: String,
-        /// `udp`, `tcp` or `tls`.
-        #[arg(long, default_value = "udp")]
+        /// `udp`, `tcp` or `tls`; `auto`: what DNS says of a name, UDP to an address.
+        #[arg(long, default_value = "auto")]
         transport: String,
+        /// Takes any certificate of it. Whoever sits between hears the calls.
+        #[arg(long)]
+        insecure: bool,
         /// Dialled strings of digits that begin so go to it.
         #[arg(long)]
         prefix: Option<String>,
@@ -98,7 +101,7 @@ pub(crate) enum PeerVerb {
         #[arg(long)]
         tell_identity: bool,
     },
-    /// Lists the peers of an account.
+    /// Lists the peers of an account, where they are, and which of their servers are down.
     List {
         /// The account.
         account: String,
@@ -194,8 +197,8 @@ impl UserVerb {
 impl PeerVerb {
     pub(crate) fn ask(self) -> Ask {
         match self {
-            PeerVerb::Add { account, name, host, transport, prefix, trust_identity, tell_identity } => {
-                Ask::PeerAdd { account, name, host, transport, prefix, trust_identity, tell_identity }
+            PeerVerb::Add { account, name, host, transport, insecure, prefix, trust_identity, tell_identity } => {
+                Ask::PeerAdd { account, name, host, transport, insecure, prefix, trust_identity, tell_identity }
             }
             PeerVerb::List { account } => Ask::PeerList { account },
             PeerVerb::Remove { account, name } => Ask::PeerRemove { account, name },

@@ -1,6 +1,7 @@
 //! Opens everything in order: database, sockets, certificate, relay, threads, interfaces; then tells what is ready.
 
 use super::StartError;
+use super::names::Names;
 use super::promises::Promises;
 use super::turn::{Inbox, Load, Running, Wire, WireCounters};
 use crate::cli::Profile;
@@ -16,7 +17,7 @@ use media::command::{Family, MediaReport};
 use media::ports::PoolConfig;
 use net::clock::Clocks;
 use net::stream::{Connections, Limits};
-use net::tls::{Acceptor, Identity};
+use net::tls::{Acceptor, Authorities, Identity};
 use net::udp::Udp;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -40,7 +41,8 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     let (relay, reports) = open_relay(&setup, entropy()?, Arc::clone(&reported))?;
     let pairs = relay.capacity().pairs_per_family;
     let own: Vec<SocketAddr> = udp.locals().map(|(_, address)| address).collect();
-    let config = switch_config(&setup, bench, own, pairs);
+    let locals = peers::Locals::of(&udp, &setup);
+    let config = Config { ways: locals.ways(), ..switch_config(&setup, bench, own, pairs) };
     let mut switch = Switch::new(config, entropy()?, entropy()?, clocks.clock(), clocks.now());
     for live in store.live_bindings(net::clock::wall()).map_err(|e| StartError::new(e.to_string()))? {
         switch.restore_binding(live.account, live.user, live.binding, clocks.now());
@@ -53,6 +55,8 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     let promises = Promises::default();
     let commit = start_commit(&store, clocks, promises.clone())?;
     let addresses = PeerAddresses::default();
+    let names =
+        Names::new(&setup, inputs_in.clone()).map_err(|e| StartError::new(format!("DNS cannot be asked: {e}")))?;
     let needs = directory::start(store.directory()?, Arc::clone(&addresses), inputs_in)
         .map_err(|e| StartError::new(format!("the directory thread does not start: {e}")))?;
 
@@ -76,12 +80,12 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
         configured: setup.config.limits.calls,
     };
     let gauges = super::interface::start(&setup, exchange.clone(), stop_in)?;
-    tokio::task::spawn_local(peers::follow(exchange, Arc::clone(&addresses), peers::Locals::of(&udp, &setup)));
+    tokio::task::spawn_local(peers::follow(exchange, Arc::clone(&addresses), locals));
     super::banner::print(&setup, &udp, demo.as_deref(), &capacity, interrupted);
     Ok(Running {
         switch,
         clocks,
-        wire: Wire { udp, connections, counters: WireCounters::default() },
+        wire: Wire { udp, connections, names, peers: addresses, counters: WireCounters::default() },
         inbox: Inbox { net, inputs, reports, reported, commands, stop },
         commit,
         promises,
@@ -142,7 +146,9 @@ fn open_streams(
         limits.silent = Duration::from_hours(1);
         limits.idle = Duration::from_hours(1);
     }
-    let config = net::stream::Config { limits, clocks, frames: Box::new(|| Box::new(SipFrames::default())), acceptor };
+    let authorities = open_authorities(setup)?;
+    let frames = Box::new(|| Box::new(SipFrames::default()) as Box<dyn net::stream::Frames>);
+    let config = net::stream::Config { limits, clocks, frames, acceptor, authorities };
     let (connections, events) = Connections::new(config);
     for (n, listener) in setup.listeners.iter().enumerate().filter(|(_, l)| l.transport != Transport::Udp) {
         connections.listen(n as u16, listener.transport, listener.address)?;
@@ -159,6 +165,14 @@ fn open_certificate(setup: &Setup) -> Result<Acceptor, StartError> {
     };
     let acceptor = identity.and_then(|identity| Acceptor::new(&identity));
     acceptor.map_err(|error| StartError { what: error.to_string(), diagnosis: Some(error.diagnosis()) })
+}
+
+/// Who vouches for those to whom we connect.
+fn open_authorities(setup: &Setup) -> Result<Authorities, StartError> {
+    let Some(file) = &setup.config.tls.authorities else { return Ok(Authorities::OfHost) };
+    let authorities = Authorities::File(setup.data.path().join(file));
+    authorities.check().map_err(|error| StartError::new(format!("tls.authorities cannot be used: {error}")))?;
+    Ok(authorities)
 }
 
 fn start_commit(store: &Store, clocks: Clocks, promises: Promises) -> Result<CommitLoop, StartError> {
@@ -213,6 +227,7 @@ fn switch_config(setup: &Setup, bench: Option<AccountId>, own: Vec<SocketAddr>, 
         advertised: setup.config.sip.advertise,
         throttle: !setup.is_bench(),
         own,
+        ways: Vec::new(),
         ports: PoolConfig { pairs_max: pairs, ..PoolConfig::default() },
         families: families(setup),
     }

@@ -6,7 +6,9 @@
 
 use super::StartError;
 use super::interface::EdgeGauges;
+use super::names::Names;
 use super::promises::Promises;
+use crate::directory::PeerAddresses;
 use crate::edge::{self, Fate};
 use crate::setup::Setup;
 use api::exchange::Asked;
@@ -14,9 +16,11 @@ use bytes::Bytes;
 use controller::{CommitLoop, Outcome};
 use media::command::MediaReport;
 use net::clock::Clocks;
-use net::stream::{Connections, NetEvent};
+use net::stream::{ConnectError, Connections, NetEvent};
+use net::tls::Trust;
 use net::udp::Udp;
 use relay::Relay;
+use sip::Undelivered;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,7 +29,8 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use switch::{Input, Need, Output, ReplyId, Switch};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
-use words::{Event, Flow, Time, Transport};
+use words::diagnosis::Diagnosis;
+use words::{Event, Flow, PeerId, Time, Transport};
 
 /// Everything that the loop owns.
 pub(crate) struct Running {
@@ -51,6 +56,9 @@ pub(crate) struct Running {
 pub(crate) struct Wire {
     pub(crate) udp: Udp,
     pub(crate) connections: Connections,
+    pub(crate) names: Names,
+    /// Whom to trust when a peer is connected to.
+    pub(crate) peers: PeerAddresses,
     pub(crate) counters: WireCounters,
 }
 
@@ -208,7 +216,7 @@ impl Running {
                 }
             }
             NetEvent::Connected { id, result } => {
-                let flow = result.map_err(|error| tracing::warn!(%error, "a connection could not be opened")).ok();
+                let flow = result.map_err(|error| tell_not_connected(&error));
                 self.input(Input::Connected { id, flow });
             }
             NetEvent::Closed { connection, flow, why, detail } => {
@@ -259,9 +267,15 @@ impl Running {
         loop {
             match self.switch.poll() {
                 Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
-                Output::Connect { id, transport, listener, local, remote } => {
-                    let trust = net::tls::Trust::Anybody;
+                Output::Connect { id, transport, listener, local, remote, peer } => {
+                    let trust = self.wire.trust(peer);
                     self.wire.connections.connect(id, transport, listener, local, remote, trust);
+                }
+                Output::Resolve(question) => {
+                    if let Some(refused) = self.wire.names.ask(question) {
+                        let now = self.clocks.now();
+                        self.switch.handle(refused, now);
+                    }
                 }
                 Output::Proven { connection } => self.wire.connections.prove(connection),
                 Output::Event(event) => self.said.push(event),
@@ -385,11 +399,42 @@ impl Running {
     }
 }
 
+impl Wire {
+    /// Whose certificate a connection has to show.
+    fn trust(&self, peer: Option<PeerId>) -> Trust {
+        let Some(peer) = peer else { return Trust::Anybody };
+        let peers = self.peers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        peers.get(&peer).map_or(Trust::Nobody, |reach| reach.trust.clone())
+    }
+}
+
 enum Woken {
     ByItself,
     Input(Input),
     Net(NetEvent),
     Asked(Box<Asked>),
+}
+
+/// Why a connection could not be opened, for the log and for the exchange.
+fn tell_not_connected(error: &ConnectError) -> Undelivered {
+    let Some(diagnosis) = error.diagnosis else {
+        tracing::warn!(%error, "a connection could not be opened");
+        return Undelivered::Unreachable;
+    };
+    let text = diagnosis.text(words::diagnosis::Language::En);
+    tracing::warn!(diag = diagnosis.id(), %error, "{} {} {}", text.what, text.means, text.todo);
+    match diagnosis {
+        Diagnosis::TlsPeerOtherName | Diagnosis::TlsPeerUntrusted => Undelivered::Untrusted,
+        Diagnosis::BadCertificate
+        | Diagnosis::CapacityLow
+        | Diagnosis::DataUnwritable
+        | Diagnosis::PortInUse
+        | Diagnosis::PortsExhausted
+        | Diagnosis::StoreFailing
+        | Diagnosis::TlsNoCommonCipher
+        | Diagnosis::TlsUntrusted
+        | Diagnosis::TlsUnverified => Undelivered::Unreachable,
+    }
 }
 
 fn tell_tls_failure(remote: std::net::SocketAddr, diagnosis: Option<words::diagnosis::Diagnosis>, detail: &str) {

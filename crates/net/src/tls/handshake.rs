@@ -1,7 +1,7 @@
 //! The handshake: waits on the loop's thread, computes on another, and says what went wrong in words for people.
 
 use crate::wire::Socket;
-use rustls::{AlertDescription, Connection, Error};
+use rustls::{AlertDescription, CertificateError, Connection, Error};
 use std::io::{self, Read};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -71,6 +71,7 @@ impl TlsFailure {
         let diagnosis = match error {
             Error::PeerIncompatible(_) => Some(Diagnosis::TlsNoCommonCipher),
             Error::AlertReceived(alert) => of_alert(*alert),
+            Error::InvalidCertificate(why) => Some(of_certificate(why)),
             _ => None,
         };
         TlsFailure { kind: io::ErrorKind::InvalidData, diagnosis, detail: error.to_string() }
@@ -84,6 +85,16 @@ impl TlsFailure {
 
     fn plain(kind: io::ErrorKind, detail: impl Into<String>) -> Self {
         TlsFailure { kind, diagnosis: None, detail: detail.into() }
+    }
+}
+
+/// What is wrong with the other side's certificate.
+fn of_certificate(why: &CertificateError) -> Diagnosis {
+    match why {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Diagnosis::TlsPeerOtherName
+        }
+        _ => Diagnosis::TlsPeerUntrusted,
     }
 }
 

@@ -1,49 +1,112 @@
 //! Whom we trust when we open a TLS connection.
 
+use super::domain;
 use crate::stream::ConnectError;
 use crate::tls::TlsFailure;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 use std::cell::OnceCell;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Whose certificate will do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Anybody's: encrypted, not verified. For phones, whose certificates nobody can know.
+    /// Anybody's: encrypted, not verified. For phones, whose certificates nobody can know, and for peers of which
+    /// somebody said so.
     Anybody,
-    /// One that the host's certificate authorities vouch for, with this name (RFC 5922 §7).
+    /// That of this SIP domain, or address, which our authorities vouch for (RFC 5922 §7).
     Named(String),
-    /// One that these authorities (DER) vouch for, with this name.
-    NamedBy(String, Vec<CertificateDer<'static>>),
+    /// Nobody's: the peer is not known any more.
+    Nobody,
+}
+
+/// Who vouches for others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Authorities {
+    /// Those that the host trusts.
+    #[default]
+    OfHost,
+    /// Those in this file (PEM).
+    File(PathBuf),
+    /// These (DER).
+    Given(Vec<CertificateDer<'static>>),
+}
+
+impl Authorities {
+    /// Reads a file of certificates.
+    ///
+    /// # Errors
+    /// What cannot be read of it, or that it has no certificate.
+    pub fn check(&self) -> io::Result<()> {
+        let Authorities::File(path) = self else { return Ok(()) };
+        if read(path)?.is_empty() {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "no certificate in it"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn store(&self) -> RootCertStore {
+        let mut store = RootCertStore::empty();
+        let found = match self {
+            Authorities::OfHost => match ROOT_FILES.iter().map(Path::new).find(|path| path.exists()) {
+                Some(file) => read(file),
+                None => Err(io::Error::new(io::ErrorKind::NotFound, "the host has none: install ca-certificates")),
+            },
+            Authorities::File(path) => read(path),
+            Authorities::Given(found) => Ok(found.clone()),
+        };
+        match found {
+            Ok(found) => {
+                let _ = store.add_parsable_certificates(found);
+            }
+            // Then nobody is trusted.
+            Err(error) => tracing::warn!(%error, "the certificate authorities cannot be read"),
+        }
+        store
+    }
 }
 
 /// The configurations of outgoing TLS, each made when it is first used.
 #[derive(Default)]
 pub(crate) struct Connector {
+    authorities: Authorities,
     anybody: OnceCell<Arc<ClientConfig>>,
-    host: OnceCell<Arc<ClientConfig>>,
+    named: OnceCell<Arc<ClientConfig>>,
 }
 
 impl Connector {
+    pub(crate) fn new(authorities: Authorities) -> Self {
+        Connector { authorities, ..Connector::default() }
+    }
+
     /// The state of a connection to `remote` before its handshake.
     pub(crate) fn begin(&self, trust: &Trust, remote: IpAddr) -> Result<ClientConnection, ConnectError> {
         let (config, name) = match trust {
-            Trust::Anybody => (Arc::clone(self.anybody.get_or_init(anybody)), ServerName::IpAddress(remote.into())),
-            Trust::Named(name) => (Arc::clone(self.host.get_or_init(|| verifying(host_roots()))), parse(name)?),
-            Trust::NamedBy(name, roots) => {
-                let mut store = RootCertStore::empty();
-                store.add_parsable_certificates(roots.iter().cloned());
-                (verifying(store), parse(name)?)
+            Trust::Anybody => {
+                (self.anybody.get_or_init(|| config(Anybody(provider()))), ServerName::IpAddress(remote.into()))
+            }
+            Trust::Named(name) => {
+                let verifying = || config(OfDomain { roots: self.authorities.store(), provider: provider() });
+                (self.named.get_or_init(verifying), parse(name)?)
+            }
+            Trust::Nobody => {
+                return Err(
+                    io::Error::new(io::ErrorKind::NotFound, "nobody knows whose certificate it should be").into()
+                );
             }
         };
-        ClientConnection::new(config, name).map_err(|error| TlsFailure::of(&error).into())
+        ClientConnection::new(Arc::clone(config), name).map_err(|error| TlsFailure::of(&error).into())
     }
 }
 
@@ -64,35 +127,66 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-fn anybody() -> Arc<ClientConfig> {
-    let verifier = Arc::new(Anybody(provider()));
+fn config(verifier: impl ServerCertVerifier + 'static) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)
         .expect("the provider has suites of both versions");
-    Arc::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+    Arc::new(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 
-fn verifying(roots: RootCertStore) -> Arc<ClientConfig> {
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(VERSIONS)
-        .expect("the provider has suites of both versions");
-    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+fn read(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let of_file = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", file.display()));
+    let found = CertificateDer::pem_file_iter(file).map_err(|error| of_file(&error))?;
+    Ok(found.filter_map(Result::ok).take(AUTHORITIES).collect())
 }
 
-/// The certificate authorities that the host trusts; none when it has no list, so that nobody is trusted.
-fn host_roots() -> RootCertStore {
-    let mut store = RootCertStore::empty();
-    let Some(file) = ROOT_FILES.iter().map(Path::new).find(|path| path.exists()) else {
-        tracing::warn!("the host has no list of certificate authorities: install ca-certificates");
-        return store;
-    };
-    match CertificateDer::pem_file_iter(file) {
-        Ok(found) => {
-            let _ = store.add_parsable_certificates(found.filter_map(Result::ok));
+/// Takes the certificate of the SIP domain that was asked for.
+#[derive(Debug)]
+struct OfDomain {
+    roots: RootCertStore,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for OfDomain {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
+        if domain::is_of(certificate, &name.to_str()) {
+            return Ok(ServerCertVerified::assertion());
         }
-        Err(error) => tracing::warn!(file = %file.display(), %error, "certificate authorities"),
+        let (expected, presented) = (name.to_owned(), domain::domains(certificate));
+        Err(CertificateError::NotValidForNameContext { expected, presented }.into())
     }
-    store
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Takes any certificate, yet checks that the other side holds its key.
@@ -137,3 +231,5 @@ impl ServerCertVerifier for Anybody {
 const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 const ROOT_FILES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+/// The most authorities that are read.
+const AUTHORITIES: usize = 2_000;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use net::clock::Clocks;
 use net::stream::{Config, Connections, Framed, Frames, Limits, NetEvent};
-use net::tls::Acceptor;
+use net::tls::{Acceptor, Authorities};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -44,8 +44,19 @@ impl Side {
     }
 
     pub(crate) fn new(limits: Limits, transport: Transport, acceptor: Option<Acceptor>) -> Side {
+        Side::trusting(limits, transport, acceptor, Authorities::default())
+    }
+
+    /// One that trusts these authorities when it connects.
+    pub(crate) fn trusting(
+        limits: Limits,
+        transport: Transport,
+        acceptor: Option<Acceptor>,
+        authorities: Authorities,
+    ) -> Side {
         let frames = Box::new(|| Box::new(Lines::default()) as Box<dyn Frames>);
-        let (connections, events) = Connections::new(Config { limits, clocks: Clocks::new(), frames, acceptor });
+        let (connections, events) =
+            Connections::new(Config { limits, clocks: Clocks::new(), frames, acceptor, authorities });
         let address = connections.listen(7, transport, "127.0.0.1:0".parse().unwrap()).unwrap();
         Side { connections, events, address }
     }

@@ -3,7 +3,7 @@
 use crate::kit::{Side, on_loop, short};
 use bytes::Bytes;
 use net::stream::{Limits, NetEvent};
-use net::tls::{Acceptor, Identity, Trust};
+use net::tls::{Acceptor, Authorities, Identity, Trust};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -202,32 +202,67 @@ fn a_flood_of_keep_alives_over_tls_whose_answers_nobody_reads_ends() {
 #[test]
 fn a_connection_of_ours_verifies_whom_it_should() {
     on_loop(async {
-        let (mut ours, _) = side(Limits::default(), Transport::Tls);
         let (mut theirs, identity) = side(Limits::default(), Transport::Tls);
-        let by = |name: &str| Trust::NamedBy(name.to_owned(), identity.chain().to_vec());
-        for (trust, fits) in [
-            (Trust::Anybody, true),
-            (by("pbx.example.com"), true),
-            (by("other.example.com"), false),
-            (Trust::Named("pbx.example.com".to_owned()), false),
-            (Trust::Named("no name at all".to_owned()), false),
+        let trusting = |authorities| Side::trusting(Limits::default(), Transport::Tcp, None, authorities);
+        let given = Authorities::Given(identity.chain().to_vec());
+        let (untrusted, other) = (Some(Diagnosis::TlsPeerUntrusted), Some(Diagnosis::TlsPeerOtherName));
+        let named = |name: &str| Trust::Named(name.to_owned());
+        for (authorities, trust, fails) in [
+            (Authorities::OfHost, Trust::Anybody, None),
+            (given.clone(), named("pbx.example.com"), None),
+            (given.clone(), named("PBX.Example.com"), None),
+            (given.clone(), named("127.0.0.1"), None),
+            (given.clone(), named("other.example.com"), Some(other)),
+            (given.clone(), named("192.0.2.77"), Some(other)),
+            (Authorities::OfHost, named("pbx.example.com"), Some(untrusted)),
+            (given.clone(), named("no name at all"), Some(None)),
+            (given, Trust::Nobody, Some(None)),
         ] {
+            let mut ours = trusting(authorities);
             let local = "127.0.0.1:0".parse().unwrap();
             ours.connections.connect(5, Transport::Tls, 0, local, theirs.address, trust.clone());
-            match ours.event().await {
-                NetEvent::Connected { result: Ok(flow), .. } if fits => {
+            match (ours.event().await, fails) {
+                (NetEvent::Connected { result: Ok(flow), .. }, None) => {
                     ours.connections.send(flow.connection, Bytes::from_static(b"hello\n")).unwrap();
                     assert_eq!(&theirs.message().await.1[..], b"hello\n");
                     ours.connections.close(flow.connection);
                     assert!(matches!(ours.event().await, NetEvent::Closed { .. }));
                     assert!(matches!(theirs.event().await, NetEvent::Closed { .. }));
                 }
-                NetEvent::Connected { result: Err(error), .. } if !fits => {
-                    assert!(error.detail.contains("invalid peer certificate") || error.detail.contains("no name"));
+                (NetEvent::Connected { result: Err(error), .. }, Some(diagnosis)) => {
+                    assert_eq!(error.diagnosis, diagnosis, "{trust:?}: {error}");
                 }
                 other => panic!("{trust:?}: {other:?}"),
             }
         }
+    });
+}
+
+#[test]
+fn authorities_come_from_a_file() {
+    on_loop(async {
+        let (theirs, identity) = side(Limits::default(), Transport::Tls);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let check = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            Authorities::File(file.clone()).check()
+        };
+        assert!(Authorities::File(folder.path().join("none.pem")).check().is_err());
+        assert!(check("no certificate").is_err());
+        let kept = folder.path().join("kept");
+        let made = Identity::load_or_make(&kept, &["pbx.example.com".to_owned()]).unwrap();
+        assert_ne!(made.chain(), identity.chain());
+        check(&std::fs::read_to_string(Identity::files(&kept).0).unwrap()).unwrap();
+        let local = "127.0.0.1:0".parse().unwrap();
+        let trust = || Trust::Named("pbx.example.com".to_owned());
+        let mut ours = Side::trusting(Limits::default(), Transport::Tcp, None, Authorities::File(file.clone()));
+        ours.connections.connect(1, Transport::Tls, 0, local, theirs.address, trust());
+        let NetEvent::Connected { result: Err(error), .. } = ours.event().await else { panic!() };
+        assert_eq!(error.diagnosis, Some(Diagnosis::TlsPeerUntrusted), "another authority");
+        let right = Side::new(Limits::default(), Transport::Tls, Some(Acceptor::new(&made).unwrap()));
+        ours.connections.connect(2, Transport::Tls, 0, local, right.address, trust());
+        assert!(matches!(ours.event().await, NetEvent::Connected { result: Ok(_), .. }));
     });
 }
 
