@@ -31,13 +31,7 @@ impl Locals {
 
     /// The listener and address that requests to `remote` leave from.
     fn towards(&self, transport: Transport, remote: SocketAddr) -> Option<(u16, SocketAddr)> {
-        let source = net::host::source_towards(remote).ok();
-        let fits = |way: &&Way| way.transport == transport && way.local.is_ipv4() == remote.is_ipv4();
-        let mut family = self.0.iter().filter(fits);
-        let first = family.clone().next()?;
-        let way = family.find(|way| Some(way.local.ip()) == source).unwrap_or(first);
-        let ip = if way.local.ip().is_unspecified() { source? } else { way.local.ip() };
-        Some((way.listener, SocketAddr::new(ip, way.local.port())))
+        Way::towards(&self.0, transport, remote, net::host::source_towards(remote).ok())
     }
 }
 

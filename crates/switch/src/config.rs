@@ -76,6 +76,24 @@ pub struct Way {
     pub local: SocketAddr,
 }
 
+impl Way {
+    /// The listener and the address of ours that requests to `remote` leave from: those that lie at `source`, from where the
+    /// system reaches it, else the first that fit at all.
+    pub fn towards(
+        ways: &[Way],
+        transport: Transport,
+        remote: SocketAddr,
+        source: Option<IpAddr>,
+    ) -> Option<(u16, SocketAddr)> {
+        let fits = |way: &&Way| way.transport == transport && way.local.is_ipv4() == remote.is_ipv4();
+        let mut fitting = ways.iter().filter(fits);
+        let first = fitting.clone().next()?;
+        let way = fitting.find(|way| Some(way.local.ip()) == source).unwrap_or(first);
+        let ip = if way.local.ip().is_unspecified() { source? } else { way.local.ip() };
+        Some((way.listener, SocketAddr::new(ip, way.local.port())))
+    }
+}
+
 /// A listener.
 #[derive(Clone, Debug, Default)]
 pub struct ListenerConfig {
@@ -149,5 +167,30 @@ impl Default for Config {
             codes: Codes::default(),
             ways: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_leave_by_the_listener_that_lies_on_the_way() {
+        let way = |transport, listener, local: &str| Way { transport, listener, local: local.parse().unwrap() };
+        let ways = [
+            way(Transport::Udp, 0, "192.0.2.1:5060"),
+            way(Transport::Udp, 1, "10.0.0.1:5060"),
+            way(Transport::Tcp, 2, "0.0.0.0:5060"),
+        ];
+        let towards = |transport, remote: &str, source: Option<&str>| {
+            let found = Way::towards(&ways, transport, remote.parse().unwrap(), source.map(|ip| ip.parse().unwrap()));
+            found.map(|(listener, local)| format!("{listener} {local}"))
+        };
+        assert_eq!(towards(Transport::Udp, "10.0.0.9:5060", Some("10.0.0.1")).unwrap(), "1 10.0.0.1:5060");
+        assert_eq!(towards(Transport::Udp, "8.8.8.8:5060", Some("172.16.0.1")).unwrap(), "0 192.0.2.1:5060");
+        assert_eq!(towards(Transport::Tcp, "10.0.0.9:5060", Some("10.0.0.1")).unwrap(), "2 10.0.0.1:5060");
+        assert_eq!(towards(Transport::Tcp, "10.0.0.9:5060", None), None);
+        assert_eq!(towards(Transport::Udp, "[2001:db8::1]:5060", None), None);
+        assert_eq!(towards(Transport::Tls, "10.0.0.9:5061", Some("10.0.0.1")), None);
     }
 }

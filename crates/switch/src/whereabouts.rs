@@ -196,13 +196,8 @@ impl Switch {
     /// How a server is called: from the listener of its transport that lies on the way.
     fn target(&self, peer: PeerId, server: &Server) -> Option<Target> {
         let Server { transport, address, from } = *server;
-        let fits = |way: &&Way| way.transport == transport && way.local.is_ipv4() == address.is_ipv4();
-        let mut ways = self.config.ways.iter().filter(fits);
-        let first = ways.clone().next()?;
-        let way = ways.find(|way| Some(way.local.ip()) == from).unwrap_or(first);
-        let ip = if way.local.ip().is_unspecified() { from? } else { way.local.ip() };
-        let local = SocketAddr::new(ip, way.local.port());
-        Some(dial(peer, transport, way.listener, local, address))
+        let (listener, local) = Way::towards(&self.config.ways, transport, address, from)?;
+        Some(dial(peer, transport, listener, local, address))
     }
 }
 
