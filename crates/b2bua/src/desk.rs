@@ -91,6 +91,7 @@ const ALL: [Due; DUES] = [
     Due::Ring,
     Due::Refresh,
     Due::Delay,
+    Due::Server,
     Due::Exchange,
     Due::Join,
     Due::Limit,

@@ -10,13 +10,14 @@ use crate::event::Output;
 use crate::leg::{Leg, LegEvent, LegState};
 use crate::more::Dialled;
 use crate::step::DialTarget;
+use serde::{Deserialize, Serialize};
 use sip::{HeaderName, Message, Target, Undelivered};
 use std::collections::VecDeque;
 use std::time::Duration;
 use words::{EndCause, Time};
 
 /// What else a target has beside the server that is called first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Servers {
     /// Whose they are, for people.
     pub name: String,
@@ -32,7 +33,7 @@ impl Servers {
 }
 
 /// How a server failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trouble {
     /// It says nothing; as a 408 (RFC 3261 §8.1.3.1).
     Silent,

@@ -32,13 +32,14 @@ mod tests;
 
 use crate::msg::{Scheme, Uri};
 use order::by_priority_and_weight;
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use words::dns::{Address, Answer, Kind, Naptr, Question, Records, Srv};
 use words::{Chance, Transport};
 
 /// What is sought: what of a URI decides where it leads (RFC 3263 §4).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Wanted {
     /// TARGET: a name or an address, IPv6 with or without brackets.
     pub host: Box<str>,
@@ -138,7 +139,7 @@ pub struct Found {
 }
 
 /// A server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// How it is reached.
     pub transport: Transport,
@@ -149,7 +150,7 @@ pub struct Server {
 }
 
 /// Why there is no server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lost {
     /// DNS knows no such name, or no address of it.
     NoAddress,

@@ -1,6 +1,7 @@
 //! Servers that failed: for a while others are called before them.
 
 use b2bua::Trouble;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,12 +11,12 @@ use words::{Time, Transport};
 pub(crate) type Place = (Transport, SocketAddr);
 
 /// The servers that failed lately. Limit: [`SERVERS`].
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Down {
     since: BTreeMap<Place, Failed>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Failed {
     until: Time,
     trouble: Trouble,

@@ -1,5 +1,6 @@
 //! What DNS said, kept for its time, and those who wait for what it says.
 
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use words::dns::{Answer, Question, Records};
@@ -8,6 +9,7 @@ use words::{Time, TimerQueue, TimerToken};
 /// Answers kept, and those who wait for answers.
 ///
 /// Limits: [`NAMES`] answers (the oldest go first), [`QUESTIONS`] open questions, [`WAITING`] waiting for each.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Names<W> {
     known: HashMap<Question, Known>,
     /// Questions in the order in which they were answered first, to forget the oldest when there are too many.
@@ -17,6 +19,7 @@ pub(crate) struct Names<W> {
     unasked: VecDeque<Question>,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Known {
     answer: Answer,
     /// Until when it is believed.
@@ -25,6 +28,7 @@ struct Known {
     said: Time,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Asked<W> {
     waiting: Vec<W>,
     timer: TimerToken,

@@ -7,6 +7,7 @@ use crate::down::Place;
 use crate::switch::{Switch, Waiter};
 use crate::view::{PeerView, ServerView};
 use b2bua::{Servers, Trouble};
+use serde::{Deserialize, Serialize};
 use sip::Target;
 use sip::locate::{Found, Lost, Search, Server, Wanted, locate};
 use std::collections::VecDeque;
@@ -16,7 +17,7 @@ use words::dns::{Answer, Question, Records};
 use words::{PeerId, Time, Transport};
 
 /// What is known of a peer that has a name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Named {
     pub(crate) wanted: Wanted,
     /// Its servers, as last located.

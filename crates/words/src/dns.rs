@@ -1,10 +1,11 @@
 //! Questions to DNS and what it answers, as values: the core asks, the shell has the resolver.
 
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::time::Duration;
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// IPv4 addresses (RFC 1035).
     A,
@@ -17,7 +18,7 @@ pub enum Kind {
 }
 
 /// A question. The resolver follows CNAMEs; what comes back is of the kind that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Question {
     /// What is asked for.
     pub kind: Kind,
@@ -34,7 +35,7 @@ impl Question {
 }
 
 /// What DNS says, and for how long.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// What it says.
     pub records: Records,
@@ -43,7 +44,7 @@ pub struct Answer {
 }
 
 /// What DNS says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Records {
     /// Addresses, in the resolver's order.
     Addresses(Vec<Address>),
@@ -58,7 +59,7 @@ pub enum Records {
 }
 
 /// An address of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// The address.
     pub ip: IpAddr,
@@ -67,7 +68,7 @@ pub struct Address {
 }
 
 /// A NAPTR record whose replacement is a name (RFC 3403 §4.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Naptr {
     /// The lowest is to be taken.
     pub order: u16,
@@ -82,7 +83,7 @@ pub struct Naptr {
 }
 
 /// An SRV record (RFC 2782).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Srv {
     /// The lowest comes first.
     pub priority: u16,

@@ -39,7 +39,7 @@ pub enum Target {
 }
 
 /// Why a request could not be delivered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Undelivered {
     /// There is no way to where it goes, or nobody there.
     #[default]
