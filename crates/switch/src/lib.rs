@@ -28,6 +28,7 @@ mod invite;
 mod message;
 mod names;
 pub mod need;
+mod obey;
 mod pickup;
 mod pings;
 mod register;

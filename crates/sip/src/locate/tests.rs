@@ -1,3 +1,5 @@
+//! The shortcuts of RFC 3263 §4 one by one, and the order of servers for whatever DNS says.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
