@@ -175,8 +175,7 @@ async fn list_peers(exchange: &Exchange, name: String) -> Result<Value, AskError
             let down = server.down.zip(server.down_s).map(|(why, left)| format!(" down ({why}, {left} s)"));
             format!("{}:{}{}", server.transport.uri_token(), server.address, down.unwrap_or_default())
         });
-        let secure = record.transport.is_none_or(Transport::is_secure);
-        let tls = match (secure, record.verify) {
+        let tls = match (record.may_use_tls(), record.verify) {
             (false, _) => None,
             (true, true) => Some("verified"),
             (true, false) => Some("NOT VERIFIED"),

@@ -63,6 +63,11 @@ impl PeerRecord {
         let transport = self.transport.unwrap_or(Transport::Udp);
         Some(SocketAddr::new(ip, self.port.unwrap_or(transport.default_port())))
     }
+
+    /// Whether it may be reached by TLS: then its certificate matters.
+    pub fn may_use_tls(&self) -> bool {
+        self.transport.map_or_else(|| self.address().is_none(), Transport::is_secure)
+    }
 }
 
 impl Store {

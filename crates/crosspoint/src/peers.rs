@@ -74,8 +74,7 @@ async fn once(
             reach.addresses.push(remote);
         }
         reaches.insert(record.id, reach);
-        let unverified = !record.verify && record.transport.is_none_or(Transport::is_secure);
-        if unverified && warned.insert(record.id) {
+        if !record.verify && record.may_use_tls() && warned.insert(record.id) {
             let text = Diagnosis::TlsUnverified.text(Language::En);
             let diag = Diagnosis::TlsUnverified.id();
             tracing::warn!(diag, peer = record.name, "{} {} {}", text.what, text.means, text.todo);
