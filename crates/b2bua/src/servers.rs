@@ -196,3 +196,26 @@ impl Call {
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long the last one may be: RFC 3261's 32 s are longer than people wait, and what was asked five times is dead.
 const PATIENCE_WITH_LAST: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_server_may_say_for_how_long() {
+        for (header, said) in [
+            ("Retry-After: 120 (maintenance);duration=3600\r\n", Some(120)),
+            ("Retry-After: 5\r\n", Some(5)),
+            ("Retry-After: soon\r\n", None),
+            ("Retry-After: 99999999999\r\n", None),
+            ("", None),
+        ] {
+            let text = format!(
+                "SIP/2.0 503 Busy\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=a\r\n\
+                 To: <sip:b@h>;tag=b\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n{header}\r\n"
+            );
+            let response = Message::parse(text.into()).unwrap();
+            assert_eq!(Trouble::busy(&response), Trouble::Busy { retry_after_s: said }, "{header}");
+        }
+    }
+}
