@@ -3,7 +3,7 @@
 
 use net::clock::Clocks;
 use net::stream::{Config, Connections, Framed, Frames, Limits};
-use net::tls::{Acceptor, Identity};
+use net::tls::{Acceptor, Authorities, Identity};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
@@ -46,6 +46,7 @@ fn idle_connections_are_cheap() {
             clocks: Clocks::new(),
             frames,
             acceptor,
+            authorities: Authorities::default(),
         };
         let (connections, _events) = Connections::new(config);
         // All stay open: memory that one kind gave back would hide what the next one takes.
