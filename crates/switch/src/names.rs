@@ -122,6 +122,12 @@ impl<W> Names<W> {
     }
 }
 
+impl<W> Default for Names<W> {
+    fn default() -> Self {
+        Names::new(Time::ZERO)
+    }
+}
+
 fn is_worth_keeping(known: &Known, now: Time) -> bool {
     known.answer.records != Records::Silence && now.since(known.said) < STALE
 }

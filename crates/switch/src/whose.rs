@@ -19,18 +19,24 @@ use words::{AccountId, Chance, PeerId, Seed, Time};
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Peers {
     /// By id.
+    #[serde(default)]
     all: BTreeMap<PeerId, Arc<Peer>>,
     by_source: HashMap<IpAddr, Vec<Arc<Peer>>>,
     /// Those that have a name.
+    #[serde(default)]
     named: BTreeMap<PeerId, Named>,
     /// When their names are looked up again.
+    #[serde(default)]
     due: BTreeSet<(Time, PeerId)>,
+    #[serde(default)]
     pub(crate) names: Names<Waiter>,
+    #[serde(default)]
     pub(crate) down: Down,
     realms: Vec<String>,
     sole: Option<AccountId>,
     salt: u64,
     /// How often chance was drawn.
+    #[serde(default)]
     draws: Cell<u64>,
 }
 

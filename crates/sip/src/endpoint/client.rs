@@ -32,6 +32,7 @@ struct Client {
     /// The connection is not up yet: nothing can be sent.
     dialling: bool,
     /// Why it could not be sent, when it could not.
+    #[serde(default)]
     why: Undelivered,
     user: ClientTxn,
     /// The random half of our branch.
