@@ -7,9 +7,13 @@ use tests::sipp::{Answering, run};
 
 /// Registers a device of a user of the bench account.
 fn register(program: &Program, user: &str) -> SocketAddr {
+    register_by(program, user, "register")
+}
+
+fn register_by(program: &Program, user: &str, scenario: &str) -> SocketAddr {
     let local = free();
     let users = csv(program, user);
-    run(program, "register", &["--calls", "1", "--users", &users, "--local", &local.to_string()]);
+    run(program, scenario, &["--calls", "1", "--users", &users, "--local", &local.to_string()]);
     local
 }
 
@@ -83,4 +87,12 @@ fn a_lamp_follows_the_calls_of_a_colleague() {
         watching.join().unwrap();
     });
     rings.ends_well();
+}
+
+#[test]
+fn a_phone_is_reached_through_its_proxy() {
+    let program = Program::bench();
+    let phone = Answering::start("phone_behind_proxy", register_by(&program, "1001", "register_path"));
+    run(&program, "uac", &["--service", "1001", "--calls", "1"]);
+    phone.ends_well();
 }

@@ -5,8 +5,8 @@
            [--transport u1|t1|tn] [--users users.csv] [--pid PID]
 
 SCENARIO: a file of this folder without .xml (uac, uac_auth, uac_reinvite, uac_cancel, uac_100rel, register, subscribe, …), or `default` for
-SIPp's own. Scenarios that reach the callee start it at --uas: the one with their name (`uas_refer` for `uac_refer`) or that fits (CALLEES), else `uas`. With --pid the server's CPU time per call
-is told as well.
+SIPp's own. Scenarios that reach the callee start it at --uas: the one with their name (`uas_refer` for `uac_refer`) or that fits (CALLEES),
+else `uas`. With --pid the server's CPU time per call is told as well.
 Exit 0 when every call succeeded, 1 when not, 2 when SIPp could not run.
 """
 import argparse, csv, json, os, platform, socket, subprocess, sys, tempfile, time

@@ -3,8 +3,9 @@
 
     flows.py FLOW --server 127.0.0.1:5060 [--tls 127.0.0.1:5061 --trust certificate.pem]
 
-FLOW: hold, blind, attended, reliable, timer, tls. The users are 101, 102 and 103, with the names and passwords that `people` below has. Each
-phone plays a tone of its own; what a phone hears is recorded for a second and told by its tones. Exit 0 when the flow went as it should.
+FLOW: hold, blind, attended, reliable, timer, tls. The users are 101, 102 and 103 of an account `office`, their digest names office101 and so on,
+their passwords secret101 and so on. Each phone plays a tone of its own (PEOPLE); what a phone hears is recorded for a second and told by its
+tones. Exit 0 when the flow went as it should.
 """
 import argparse, json, math, os, sys, tempfile, time, wave
 import pjsua2 as pj

@@ -72,6 +72,8 @@ fn a_failure_is_acknowledged_as_often_as_it_comes() {
     assert_eq!(ack.header(HeaderName::CSeq), Some("1 ACK"));
     assert_eq!(bed.sent(), ["0 INVITE", "0 ACK", "500 ACK"]);
     assert_eq!(bed.told(), ["0 486 x"]);
+    bed.run_to(31_999);
+    assert_eq!(bed.endpoint.transactions(), 1);
     bed.run_to(32_000);
     assert_eq!(bed.endpoint.transactions(), 0);
 }
