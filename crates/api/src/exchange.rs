@@ -24,6 +24,8 @@ pub struct Exchange {
     pub trace: broadcast::Sender<Arc<str>>,
     /// Reads the wall clock.
     pub wall: fn() -> Wall,
+    /// How audio is forwarded on this host, and why so.
+    pub media: Arc<str>,
 }
 
 /// The most commands that wait for the loop.

@@ -101,7 +101,13 @@ async fn show(exchange: &Exchange, reply: Reply) -> Result<Value, AskError> {
         }
         Reply::Bans(bans) => Ok(serde_json::to_value(bans).unwrap_or_default()),
         Reply::Peers(peers) => Ok(serde_json::to_value(peers).unwrap_or_default()),
-        Reply::Status(status) => Ok(serde_json::to_value(status).unwrap_or_default()),
+        Reply::Status(status) => {
+            let mut status = serde_json::to_value(status).unwrap_or_default();
+            if let Value::Object(fields) = &mut status {
+                fields.insert("media".to_owned(), Value::from(&*exchange.media));
+            }
+            Ok(status)
+        }
     }
 }
 

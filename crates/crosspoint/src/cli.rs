@@ -38,6 +38,12 @@ pub(crate) enum Verb {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Looks whether this machine allows what the configuration asks for; run it as the user that runs the exchange.
+    Doctor {
+        /// The configuration file.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
     /// Shows what the running exchange does.
     Status,
     /// Accounts: each is a world of its own.

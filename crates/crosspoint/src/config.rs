@@ -62,6 +62,7 @@ pub(crate) struct Media {
     pub(crate) ports: PortRange,
     pub(crate) tier: Tier,
     pub(crate) workers: u16,
+    pub(crate) xdp: bool,
 }
 
 /// A range of UDP ports, written `10000-20000`.
@@ -99,6 +100,8 @@ pub(crate) enum Tier {
     /// The best that this host allows.
     #[default]
     Auto,
+    /// By a programme inside the kernel once a call is settled, before that and beside it as batch.
+    Kernel,
     /// Plain sockets with a tick under load and connected sockets.
     Batch,
     /// Plain sockets.
@@ -200,7 +203,7 @@ impl Default for Sip {
 
 impl Default for Media {
     fn default() -> Self {
-        Media { ports: PortRange { min: 10_000, max: 20_000 }, tier: Tier::Auto, workers: 1 }
+        Media { ports: PortRange { min: 10_000, max: 20_000 }, tier: Tier::Auto, workers: 1, xdp: false }
     }
 }
 

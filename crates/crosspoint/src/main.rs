@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod directory;
+mod doctor;
 mod edge;
 mod host;
 mod peers;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     match verb {
         Verb::Run(args) => run::run(&args, named.as_deref()),
         Verb::Check { config } => check(&config),
+        Verb::Doctor { config } => doctor::run(config.as_deref(), json),
         Verb::Status => ask(&data, &api::Ask::Status, json),
         Verb::Account(verb) => ask(&data, &verb.ask(), json),
         Verb::User(verb) => match verb.ask() {

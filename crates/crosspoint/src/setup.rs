@@ -179,6 +179,7 @@ impl From<Tier> for relay::Mode {
     fn from(tier: Tier) -> Self {
         match tier {
             Tier::Auto => relay::Mode::Auto,
+            Tier::Kernel => relay::Mode::Kernel,
             Tier::Batch => relay::Mode::Batch,
             Tier::Basic => relay::Mode::Basic,
         }

@@ -172,6 +172,11 @@ impl Latch {
         }
     }
 
+    /// Whether the description names this address for RTP: it is heard whatever was learnt before.
+    pub(crate) fn describes(&self, from: SocketAddr) -> bool {
+        self.remote.is_some_and(|remote| same(from, remote.rtp))
+    }
+
     /// Whether the address of the description spoke: then RTP is heard from there and sent there, for good.
     pub fn has_spoken(&self) -> bool {
         matches!(self.state, State::Spoken)

@@ -45,11 +45,13 @@
 //! Limits: a row takes 512 bytes at most, and there are as many as the worker has bound pairs. Each packet gives at
 //! most two outputs, each command at most four.
 
+mod carry;
 mod counters;
 mod latch;
 mod row;
 mod table;
 
+pub use carry::{CARRY_AFTER, Carriage, Speaker, TRIAL_PACKETS_MAX};
 pub use counters::Totals;
 pub use latch::{CANDIDATE_PATIENCE, Judgement, LEARN_PACKETS, LEARN_SPAN, Latch};
 pub use table::{Output, Route, SocketId, Table, UNPROVEN_PATIENCE, Verdict};

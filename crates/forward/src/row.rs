@@ -1,5 +1,6 @@
 //! One row of the table: a pair of ports and the end that uses it.
 
+use crate::carry::Trial;
 use crate::latch::Latch;
 use media::codec::static_codec;
 use media::command::{
@@ -41,7 +42,9 @@ pub(crate) struct End {
     pub(crate) last: Time,
     /// Where RTP is heard from at this moment, as [`Latch::heard`] says.
     pub(crate) heard: Option<SocketAddr>,
-    reception: ReceiveStats,
+    /// When the kernel is asked to carry its packets.
+    pub(crate) trial: Trial,
+    pub(crate) reception: ReceiveStats,
     pub(crate) counters: EndCounters,
     // What only few do.
     pub(crate) name: LegId,
@@ -135,6 +138,7 @@ impl End {
             telephone_event: terms.telephone_event,
             last: now,
             heard: None,
+            trial: Trial::default(),
             reception: ReceiveStats::new(CLOCK_HZ),
             counters: EndCounters::default(),
             name,
@@ -167,13 +171,39 @@ impl End {
         self.counters.packets_in += 1;
         self.counters.bytes_in += bytes as u64;
         // The clocks of other payload types are said in descriptions, which the relay does not see.
-        let paced = matches!(static_codec(rtp.payload_type()), Some((_, CLOCK_HZ, _)));
-        self.reception.packet(rtp.ssrc(), rtp.sequence(), paced.then(|| rtp.timestamp()), now);
+        let paced = is_paced(rtp.payload_type()).then(|| rtp.timestamp());
+        self.reception.packet(rtp.ssrc(), rtp.sequence(), paced, now);
     }
 
     /// Whether it has been silent for too long; says so once.
     pub(crate) fn falls_silent(&mut self, now: Time) -> bool {
         self.direction.receives() && self.silence.take_if(|limit| now.since(self.last) >= *limit).is_some()
+    }
+
+    /// Whether the kernel, which forwards RTP as it is, may have packets from this end or to it.
+    pub(crate) fn is_plain(&self) -> bool {
+        // All fields are named, so that whoever adds one that changes packets or must see them says so here.
+        let End {
+            payload_types,
+            link: _,
+            kernel: _,
+            direction: _,
+            plays: _,
+            told_first: _,
+            telephone_event: _,
+            last: _,
+            heard: _,
+            trial: _,
+            reception: _,
+            counters: _,
+            name: _,
+            generation: _,
+            silence: _,
+            latch: _,
+            events: _,
+        } = self;
+        // What speaks no RTP is not looked at there.
+        !payload_types.is_empty()
     }
 
     /// Whether anything ever came, so that more may wait in the sockets.
@@ -187,6 +217,12 @@ impl End {
         let (lost, jitter_us) = (self.reception.lost(), self.reception.jitter_us());
         MediaReport::Closed { end: self.name, ports, counters: EndCounters { lost, jitter_us, ..self.counters } }
     }
+}
+
+/// Whether jitter is reckoned of the timestamps of a payload type.
+#[inline]
+pub(crate) fn is_paced(payload_type: u8) -> bool {
+    matches!(static_codec(payload_type), Some((_, CLOCK_HZ, _)))
 }
 
 /// The clock of which jitter is reckoned: that of G.711, G.722 and G.729 (RFC 3551 §4.5). Units: Hz.

@@ -2,6 +2,7 @@
 
 mod datagram;
 
+use crate::carry::Trial;
 use crate::counters::Totals;
 use crate::latch::Judgement;
 use crate::row::{End, Kernel, Link, Row, Terms};
@@ -108,6 +109,12 @@ pub enum Output {
         /// For whom.
         slot: u32,
     },
+    /// The end has spoken for a while and nothing waits in its socket: let the kernel carry it, if [`Table::carriage`]
+    /// says how, else say [`Table::carry_later`].
+    Carry {
+        /// Whose packets.
+        slot: u32,
+    },
     /// Tell the switch.
     Report(MediaReport),
 }
@@ -115,15 +122,17 @@ pub enum Output {
 /// The ends of one worker.
 #[derive(Debug)]
 pub struct Table {
-    rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
     /// Slots by the names of ends.
-    slots: HashMap<LegId, u32>,
+    pub(crate) slots: HashMap<LegId, u32>,
     /// Ports of ends that could not be opened: closing them is answered all the same.
     refused: HashMap<LegId, PortPair>,
     outputs: VecDeque<Output>,
-    totals: Totals,
+    pub(crate) totals: Totals,
     /// Whether sockets are connected once the address of the description spoke.
     connects: bool,
+    /// Whether the kernel may carry links.
+    pub(crate) carries: bool,
 }
 
 impl Table {
@@ -131,7 +140,14 @@ impl Table {
     pub fn new(connects: bool) -> Self {
         let outputs = VecDeque::with_capacity(64);
         let (slots, refused) = (HashMap::new(), HashMap::new());
-        Table { rows: Vec::new(), slots, refused, outputs, totals: Totals::default(), connects }
+        Table { rows: Vec::new(), slots, refused, outputs, totals: Totals::default(), connects, carries: false }
+    }
+
+    /// The same table, whose links the kernel may carry: [`Output::Carry`] is said for ends that are settled.
+    #[must_use]
+    pub fn with_carriage(mut self) -> Self {
+        self.carries = true;
+        self
     }
 
     /// Takes in a bound pair and gives its slot.
@@ -218,12 +234,14 @@ impl Table {
         self.pass(socket.slot(), &rtp, packet.len(), now)
     }
 
-    /// Takes note that the RTP socket of `slot`, connected before, was found empty.
+    /// Takes note that the RTP socket of `slot` was found empty.
     pub fn drained(&mut self, slot: u32) {
-        if let Some(end) = self.end_at(slot)
-            && end.kernel == Kernel::Draining
-        {
+        let Some(end) = self.end_at(slot) else { return };
+        if end.kernel == Kernel::Draining {
             end.kernel = Kernel::Unproven;
+        }
+        if end.trial.begin() {
+            self.outputs.push_back(Output::Carry { slot });
         }
     }
 
@@ -241,10 +259,10 @@ impl Table {
         end.is_some_and(|end| end.kernel.knows_peer())
     }
 
-    /// Whether the RTP socket of `slot` was connected and not yet [`Table::drained`].
+    /// Whether the RTP socket of `slot` is to be read until it is empty: then say [`Table::drained`].
     pub fn is_draining(&self, slot: u32) -> bool {
         let end = self.rows.get(slot as usize).and_then(|row| row.end.as_ref());
-        end.is_some_and(|end| end.kernel == Kernel::Draining)
+        end.is_some_and(|end| end.kernel == Kernel::Draining || end.trial.is_due())
     }
 
     /// The way out for `bytes` of a sound that the end hears.
@@ -329,7 +347,11 @@ impl Table {
         }
         match self.rows.get_mut(ports.slot as usize) {
             Some(row) if row.pair == ports && row.end.is_none() => {
-                row.end = Some(End::new(name, generation, terms, now));
+                let mut end = End::new(name, generation, terms, now);
+                if self.carries {
+                    end.trial = Trial::new();
+                }
+                row.end = Some(end);
                 self.slots.insert(name, ports.slot);
             }
             _ => {
@@ -386,6 +408,7 @@ impl Table {
             return None;
         }
         end.generation = generation;
+        end.trial.soon(end.counters.packets_in);
         Some((slot, end))
     }
 
@@ -393,7 +416,7 @@ impl Table {
         self.outputs.push_back(Output::Report(MediaReport::Refused { end, why }));
     }
 
-    fn end_at(&mut self, slot: u32) -> Option<&mut End> {
+    pub(crate) fn end_at(&mut self, slot: u32) -> Option<&mut End> {
         self.rows.get_mut(slot as usize)?.end.as_mut()
     }
 
@@ -421,6 +444,7 @@ impl Table {
     fn pass(&mut self, slot: u32, rtp: &RtpView<'_>, bytes: usize, now: Time) -> Verdict {
         let Some(end) = self.rows[slot as usize].end.as_mut() else { return Verdict::Dropped };
         end.count(rtp, bytes, now);
+        end.trial.count(end.counters.packets_in);
         if end.kernel == Kernel::Unproven {
             end.kernel = Kernel::Proven;
         }

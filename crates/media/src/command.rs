@@ -273,6 +273,22 @@ pub enum MediaCommand {
     },
 }
 
+impl MediaCommand {
+    /// The end that it is about; the one that is heard, for a link.
+    pub const fn end(&self) -> Option<LegId> {
+        match *self {
+            MediaCommand::Open { end, .. }
+            | MediaCommand::Latch { end, .. }
+            | MediaCommand::Link { from: end, .. }
+            | MediaCommand::Unlink { from: end, .. }
+            | MediaCommand::Play { end, .. }
+            | MediaCommand::Stop { end, .. }
+            | MediaCommand::Close { end, .. } => Some(end),
+            MediaCommand::Stock { .. } => None,
+        }
+    }
+}
+
 /// What the workers report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaReport {

@@ -20,6 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use words::Time;
+use words::diagnosis::Diagnosis;
 
 /// How long the programme forwards on kernels before 6.6 when nobody says that the process is there.
 pub const PATIENCE: Duration = Duration::from_secs(3);
@@ -49,7 +50,7 @@ pub enum OffloadError {
     #[error("this kernel has no BPF")]
     NoBpf,
     /// The kernel does not take the programme.
-    #[error("this kernel refuses the programme (5.12 or younger is needed): {0}")]
+    #[error("this kernel refuses the programme (5.12 or newer is needed): {0}")]
     Refused(String),
     /// Somebody else's programme is where ours would be.
     #[error("another programme is on interface {0}")]
@@ -74,6 +75,18 @@ pub enum OffloadError {
 }
 
 impl OffloadError {
+    /// The diagnosis that tells an operator what to do, where there is one.
+    pub fn diagnosis(&self) -> Option<Diagnosis> {
+        match self {
+            OffloadError::NotPermitted => Some(Diagnosis::KernelTierForbidden),
+            OffloadError::NoBpf | OffloadError::Refused(_) => Some(Diagnosis::KernelTierUnsupported),
+            OffloadError::Occupied(_) => Some(Diagnosis::KernelTierOccupied),
+            OffloadError::Gone(_) | OffloadError::NoInterface | OffloadError::Full(_) | OffloadError::System { .. } => {
+                None
+            }
+        }
+    }
+
     /// Reads what lies at the ground of another library's error.
     fn of(what: &'static str, interface: &str, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut at = Some(error);

@@ -3,7 +3,8 @@
 //! The switch [applies](Relay::apply) [`MediaCommand`](media::command::MediaCommand)s and receives
 //! [`MediaReport`](media::command::MediaReport)s. A worker keeps its pairs of ports bound from call to call; both legs of
 //! a call are on one worker, so a packet is one look at a table, one receive and one send, without a lock, an
-//! allocation or a log line. The tiers `batch` and `basic` are here ([`Mode`]).
+//! allocation or a log line. In the tier `kernel` a programme inside the kernel takes
+//! over what is settled; `batch` and `basic` do without ([`Mode`], [`Tier`]).
 //!
 //! This crate refuses to know SIP, calls and accounts, and to decide which ports a call gets: `media::ports` does.
 //!
@@ -27,6 +28,7 @@
 //! [`DATAGRAM_BYTES`]; in batch mode a socket gives a packet each millisecond while the worker keeps up; how many pairs
 //! fit is what [`Relay::capacity`] says. A pair takes less than 600 bytes here and two descriptors.
 
+mod kernel;
 mod orders;
 mod pace;
 mod ports;
@@ -40,5 +42,5 @@ pub use orders::{Full, ORDERS};
 pub use ports::RECEIVE_BUFFER;
 pub use relay::{Config, Counters, Relay};
 pub use report::{KEPT, REPORTS};
-pub use tier::{Capacity, Limit, Mode};
-pub use worker::{DATAGRAM_BYTES, HOUSEKEEPING, READS_PER_SOCKET};
+pub use tier::{Capacity, Limit, Mode, Tier};
+pub use worker::{COMMANDS, DATAGRAM_BYTES, HOUSEKEEPING, READS_PER_SOCKET};

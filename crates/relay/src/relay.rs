@@ -1,14 +1,16 @@
 //! The handle by which the switch commands the workers.
 
+use crate::kernel::InKernel;
 use crate::orders::{Full, Sender, orders};
 use crate::ports::{Share, Stock};
 use crate::report::{Notify, REPORTS, Reports};
 use crate::source::Sounds;
-use crate::tier::{Capacity, Mode, kernel_buffer_bytes};
+use crate::tier::{Capacity, Mode, Tier, kernel_buffer_bytes};
 use crate::worker::{Published, Worker};
 use forward::{Table, Totals};
 use media::command::{MediaCommand, MediaReport, Refusal};
 use net::batch::{Poller, monotonic_nanos, raise_descriptor_limit};
+use net::offload::{self, Offload};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -34,6 +36,8 @@ pub struct Config {
     pub ipv6: Option<Ipv6Addr>,
     /// How packets are moved.
     pub mode: Mode,
+    /// In the tier `kernel`, also in the drivers of network cards that can.
+    pub xdp: bool,
     /// From which the SSRCs of sounds are drawn.
     pub seed: Seed,
     /// How many descriptors are left to the rest of the process.
@@ -50,6 +54,7 @@ impl Config {
             ipv4: Some(Ipv4Addr::UNSPECIFIED),
             ipv6: Some(Ipv6Addr::UNSPECIFIED),
             mode: Mode::Auto,
+            xdp: false,
             seed,
             descriptors_kept: 1_024,
         }
@@ -63,6 +68,12 @@ pub struct Counters {
     pub totals: Totals,
     /// Bound pairs of ports.
     pub pairs: u64,
+    /// Flows that the kernel carries, or that are paused there for a moment.
+    pub carried: u64,
+    /// Packets of `totals` that the kernel forwarded.
+    pub packets_carried: u64,
+    /// Times that a flow went into the kernel or came back.
+    pub switches: u64,
     /// Times that a command woke a worker.
     pub wakeups: u64,
     /// Digits and first packets that were not reported because the switch did not read.
@@ -79,6 +90,8 @@ pub struct Relay {
     reports: SyncSender<MediaReport>,
     notify: Notify,
     capacity: Capacity,
+    tier: Tier,
+    offload: Option<Arc<Offload>>,
 }
 
 struct Handle {
@@ -111,13 +124,16 @@ impl Relay {
         let (sender, receiver) = sync_channel(REPORTS);
         let notify: Notify = Arc::from(on_reports);
         let mut chance = Chance::new(config.seed);
-        let mut relay = Relay { workers: Vec::new(), owners: HashMap::new(), reports: sender, notify, capacity };
+        let flows = offload::Config { flows: capacity.pairs.min(FLOWS_MAX), addresses, xdp: config.xdp };
+        let (tier, offload) = Tier::choose(config.mode, flows);
+        let (workers, owners) = (Vec::new(), HashMap::new());
+        let mut relay = Relay { workers, owners, reports: sender, notify, capacity, tier, offload };
         for number in 0..config.workers {
             let worker = relay.start_worker(number, config, addresses, chance.fork())?;
             relay.workers.push(worker);
         }
         let Capacity { pairs, limit, .. } = capacity;
-        tracing::info!(mode = %config.mode, workers = config.workers, pairs, ?limit, "media relay started");
+        tracing::info!(asked = %config.mode, tier = %relay.tier, workers = config.workers, pairs, ?limit, "media relay started");
         Ok((relay, receiver))
     }
 
@@ -168,6 +184,11 @@ impl Relay {
         self.capacity
     }
 
+    /// How packets are moved on this host, and why so.
+    pub fn tier(&self) -> &Tier {
+        &self.tier
+    }
+
     /// What went through so far.
     pub fn counters(&self) -> Counters {
         let mut sum = Counters::default();
@@ -183,6 +204,9 @@ impl Relay {
             all.dropped_unlinked += of.dropped_unlinked;
             all.dropped_send += of.dropped_send;
             sum.pairs += seen.pairs;
+            sum.carried += seen.carried;
+            sum.packets_carried += seen.kernel.packets;
+            sum.switches += seen.kernel.switches;
             sum.reports_dropped += seen.reports_dropped;
             sum.panics += seen.panics;
             sum.wakeups += worker.orders.wakeups();
@@ -220,9 +244,15 @@ impl Relay {
             workers: config.workers,
             pairs_max: (self.capacity.pairs / u32::from(config.workers)).max(1) as usize,
         };
+        let (table, flows) = (Table::new(config.mode.is_batch()), self.offload.as_ref());
+        let (table, kernel) = match flows.map(|offload| InKernel::new(offload.flows(number, config.workers))) {
+            Some(kernel) => (table.with_carriage(), Some(Box::new(kernel?))),
+            None => (table, None),
+        };
         let worker = Worker {
             number,
-            table: Table::new(config.mode.is_batch()),
+            table,
+            kernel,
             stock: Stock::new(share, ipv4, ipv6),
             orders,
             reports: Reports::new(self.reports.clone(), self.notify.clone()),
@@ -266,6 +296,9 @@ impl std::fmt::Debug for Relay {
     }
 }
 
+/// The most flows that the kernel carries at a time: a gigabit of G.711 and more than a worker's ports. Each takes some
+/// 600 bytes there.
+const FLOWS_MAX: u32 = 16_384;
 /// How often [`Relay::drain`] looks.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// A worker's calls are shallow. Units: bytes.

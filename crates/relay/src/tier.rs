@@ -1,6 +1,8 @@
 //! Which way packets go through this host, and how many fit.
 
+use net::offload::{Config, Hook, Offload, OffloadError};
 use std::fmt;
+use std::sync::Arc;
 
 /// How workers move packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -8,6 +10,9 @@ pub enum Mode {
     /// The best that this host allows.
     #[default]
     Auto,
+    /// Settled links are forwarded by a programme inside the kernel, everything else as in `Batch`; as `Batch` alone, and
+    /// the log says why, where the host does not allow it.
+    Kernel,
     /// A socket per port; connected once the peer spoke, so that the kernel refuses others; under load one look at all
     /// sockets each millisecond instead of a wake-up per packet.
     Batch,
@@ -19,8 +24,70 @@ impl Mode {
     /// Whether workers connect sockets and tick.
     pub(crate) fn is_batch(self) -> bool {
         match self {
-            Mode::Auto | Mode::Batch => true,
+            Mode::Auto | Mode::Kernel | Mode::Batch => true,
             Mode::Basic => false,
+        }
+    }
+}
+
+/// The way that packets really go, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// Settled links are forwarded inside the kernel.
+    Kernel {
+        /// Where the programme is.
+        interfaces: Vec<(String, Hook)>,
+        /// The interfaces that refused it: what comes there goes by the sockets.
+        refused: Vec<OffloadError>,
+    },
+    /// Workers forward by sockets that they connect, and tick under load.
+    Batch {
+        /// Why not in the kernel; `None` when it was not asked for.
+        why: Option<OffloadError>,
+    },
+    /// Workers forward by sockets and wait for each packet.
+    Basic,
+}
+
+impl Tier {
+    /// Tries what a mode asks for, and gives the programme if the kernel takes it.
+    pub(crate) fn choose(mode: Mode, config: Config) -> (Tier, Option<Arc<Offload>>) {
+        match mode {
+            Mode::Basic => (Tier::Basic, None),
+            Mode::Batch => (Tier::Batch { why: None }, None),
+            Mode::Auto | Mode::Kernel => match Offload::open(config) {
+                Ok((offload, refused)) => (Tier::Kernel { interfaces: offload.interfaces(), refused }, Some(offload)),
+                Err(why) => (Tier::Batch { why: Some(why) }, None),
+            },
+        }
+    }
+
+    /// Its name, as the option `media` has it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Tier::Kernel { .. } => "kernel",
+            Tier::Batch { .. } => "batch",
+            Tier::Basic => "basic",
+        }
+    }
+}
+
+/// `kernel (tc on lo, eth0)`, `batch (not permitted: …)`, `basic`.
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Tier::Kernel { interfaces, refused } => {
+                let places = interfaces.iter().map(|(name, hook)| match hook {
+                    Hook::Tc => format!("tc on {name}"),
+                    Hook::Xdp => format!("XDP on {name}"),
+                });
+                write!(f, " ({}", places.collect::<Vec<_>>().join(", "))?;
+                refused.iter().try_for_each(|why| write!(f, "; {why}"))?;
+                f.write_str(")")
+            }
+            Tier::Batch { why: Some(why) } => write!(f, " ({why})"),
+            Tier::Batch { why: None } | Tier::Basic => Ok(()),
         }
     }
 }
@@ -29,6 +96,7 @@ impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Mode::Auto => "auto",
+            Mode::Kernel => "kernel",
             Mode::Batch => "batch",
             Mode::Basic => "basic",
         })
@@ -104,6 +172,19 @@ mod tests {
         assert_eq!(descriptors.pairs_per_family, 9_500);
         let buffers = Capacity::of(11_000, 1, u64::MAX, Some(8_192 * 100));
         assert_eq!((buffers.pairs, buffers.limit), (100, Limit::Buffers));
+    }
+
+    #[test]
+    fn a_tier_says_where_it_is_or_why_it_is_not_another() {
+        let interfaces = vec![("lo".into(), Hook::Tc), ("eth0".into(), Hook::Xdp)];
+        let refused = vec![OffloadError::Occupied("eth1".into())];
+        let kernel = Tier::Kernel { interfaces, refused };
+        assert_eq!(kernel.to_string(), "kernel (tc on lo, XDP on eth0; another programme is on interface eth1)");
+        let batch = Tier::Batch { why: Some(OffloadError::NoBpf) };
+        assert_eq!(
+            (batch.to_string(), Tier::Basic.to_string()),
+            ("batch (this kernel has no BPF)".into(), "basic".into())
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Order of a turn: sleep; carry out commands; forward packets; emit sounds; bind ports that are wanted; a few times a
 //! second look for silence and send reports.
 
+use crate::kernel::{self, InKernel};
 use crate::orders::Orders;
 use crate::pace::Pace;
 use crate::ports::{PAIRS_PER_TURN, Pair, Stock};
@@ -23,6 +24,9 @@ pub const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// How many packets of one socket are read in a turn when strangers send to it.
 pub const READS_PER_SOCKET: usize = 64;
 
+/// How often a worker that has flows in the kernel looks at its commands: a phone's packets come so often.
+pub const COMMANDS: Duration = Duration::from_millis(20);
+
 /// The longest datagram that is forwarded; longer ones are dropped and counted as no RTP. Units: bytes.
 pub const DATAGRAM_BYTES: usize = 2_048;
 
@@ -31,6 +35,8 @@ pub const DATAGRAM_BYTES: usize = 2_048;
 pub(crate) struct Published {
     pub(crate) totals: Totals,
     pub(crate) pairs: u64,
+    pub(crate) carried: u64,
+    pub(crate) kernel: kernel::Totals,
     pub(crate) reports_dropped: u64,
     pub(crate) panics: u64,
 }
@@ -47,6 +53,8 @@ pub(crate) struct Worker {
     pub(crate) published: Arc<Mutex<Published>>,
     pub(crate) poller: Poller,
     pub(crate) ticks: bool,
+    /// In the tier `kernel`.
+    pub(crate) kernel: Option<Box<InKernel>>,
 }
 
 impl Worker {
@@ -137,7 +145,9 @@ impl Turn {
         }
         let busy = self.worker.table.open_ends() > 0 || !self.worker.reports.is_empty();
         let housekeeping = busy.then_some(self.next_housekeeping);
-        let wake = [housekeeping, self.worker.sounds.next_at()].into_iter().flatten().min();
+        // Packets that the kernel forwards do not bring the worker to its commands, as others do.
+        let commands = (self.carried() > 0).then(|| now + COMMANDS);
+        let wake = [housekeeping, self.worker.sounds.next_at(), commands].into_iter().flatten().min();
         if let Some(at) = wake {
             return self.worker.poller.wait(&mut self.events, Some(at.since(now)));
         }
@@ -151,8 +161,12 @@ impl Turn {
         ready
     }
 
+    fn carried(&self) -> usize {
+        self.worker.kernel.as_ref().map_or(0, |kernel| kernel.carried())
+    }
+
     fn carry_out_orders(&mut self, now: Time) {
-        let Worker { orders, table, stock, .. } = &mut self.worker;
+        let Worker { orders, table, stock, kernel, .. } = &mut self.worker;
         let taken = orders.take(|command| match command {
             MediaCommand::Stock { pairs, family } => stock.want(pairs, family),
             MediaCommand::Open { .. }
@@ -161,7 +175,12 @@ impl Turn {
             | MediaCommand::Unlink { .. }
             | MediaCommand::Play { .. }
             | MediaCommand::Stop { .. }
-            | MediaCommand::Close { .. } => table.apply(command, now),
+            | MediaCommand::Close { .. } => {
+                if let Some(kernel) = kernel {
+                    kernel.before_command(&command, table, now);
+                }
+                table.apply(command, now);
+            }
         });
         self.do_outputs(now);
         if taken > 0 {
@@ -202,18 +221,27 @@ impl Turn {
                 Ok((length, from)) => {
                     // What does not fit is empty to the table, so it drops and counts it.
                     let packet = self.buffer.get(..length).unwrap_or_default();
+                    if let Some(kernel) = &mut self.worker.kernel
+                        && !socket.is_rtcp()
+                    {
+                        kernel.before_packet(slot, from, packet, &mut self.worker.table, now);
+                    }
                     let verdict = self.worker.table.forward(socket, from, packet, now);
                     if let Verdict::Send(route) = verdict {
                         send(&self.pairs, &mut self.worker.table, route, packet);
                     }
                     self.moved += 1;
                     self.do_outputs(now);
-                    if verdict != Verdict::Refused && !self.worker.table.is_draining(slot) {
+                    let empties = !socket.is_rtcp() && self.worker.table.is_draining(slot);
+                    if verdict != Verdict::Refused && !empties {
                         return;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.worker.table.drained(slot);
+                    if !socket.is_rtcp() {
+                        self.worker.table.drained(slot);
+                        self.do_outputs(now);
+                    }
                     return;
                 }
                 // The peer's host refused a packet of ours; that was told now, and packets may lie behind it.
@@ -230,8 +258,13 @@ impl Turn {
     }
 
     fn do_output(&mut self, output: Output, now: Time) {
-        let Worker { table, sounds, reports, .. } = &mut self.worker;
+        let Worker { table, sounds, reports, kernel, .. } = &mut self.worker;
         match output {
+            Output::Carry { slot } => {
+                if let Some(kernel) = kernel {
+                    kernel.carry(slot, table, &self.pairs, now);
+                }
+            }
             Output::Connect { slot, to } => {
                 if self.pairs.get(slot as usize).is_none_or(|pair| pair.rtp.connect(to).is_err()) {
                     table.connect_failed(slot);
@@ -287,6 +320,9 @@ impl Turn {
     }
 
     fn housekeep(&mut self, now: Time) {
+        if let Some(kernel) = &mut self.worker.kernel {
+            kernel.look(&mut self.worker.table, now);
+        }
         self.worker.table.handle_timeout(now);
         self.do_outputs(now);
         self.worker.reports.flush();
@@ -298,6 +334,8 @@ impl Turn {
         let published = Published {
             totals: self.worker.table.totals(),
             pairs: self.pairs.len() as u64,
+            carried: self.carried() as u64,
+            kernel: self.worker.kernel.as_ref().map(|kernel| kernel.totals()).unwrap_or_default(),
             reports_dropped: self.worker.reports.dropped(),
             panics: self.panics,
         };
@@ -314,6 +352,10 @@ impl Turn {
             "a media worker panicked; the end it worked at is given up"
         );
         if let Some(socket) = socket {
+            if let Some(kernel) = &mut self.worker.kernel {
+                let now = Time::from_nanos(monotonic_nanos());
+                kernel.take_back_around(socket.slot(), &mut self.worker.table, now);
+            }
             self.worker.table.give_up(socket.slot());
         }
         // Should it happen in each turn, the host is left to others.

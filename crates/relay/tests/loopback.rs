@@ -1,7 +1,11 @@
 //! The relay over real sockets of the loopback interface: each test has an address of its own.
 
 #[cfg(test)]
+mod kernel;
+#[cfg(test)]
 mod kit;
+#[cfg(test)]
+mod namespaces;
 
 use kit::Exchange;
 use media::command::{Generation, MediaCommand, MediaReport, Refusal, Sound, SourceRule};

@@ -27,6 +27,14 @@ pub enum Diagnosis {
     TlsUnverified,
     /// The limits of the host allow fewer calls than configured.
     CapacityLow,
+    /// A configured address is none of the host's.
+    AddressNotOwned,
+    /// The process may not put a programme into the kernel.
+    KernelTierForbidden,
+    /// Somebody else's programme is where ours would be.
+    KernelTierOccupied,
+    /// The kernel cannot forward audio by itself.
+    KernelTierUnsupported,
 }
 
 /// A language of the texts.
@@ -51,10 +59,14 @@ pub struct Text {
 
 impl Diagnosis {
     /// All of them, in the order of their ids.
-    pub const ALL: [Diagnosis; 11] = [
+    pub const ALL: [Diagnosis; 15] = [
+        Diagnosis::AddressNotOwned,
         Diagnosis::BadCertificate,
         Diagnosis::CapacityLow,
         Diagnosis::DataUnwritable,
+        Diagnosis::KernelTierForbidden,
+        Diagnosis::KernelTierOccupied,
+        Diagnosis::KernelTierUnsupported,
         Diagnosis::PortInUse,
         Diagnosis::PortsExhausted,
         Diagnosis::StoreFailing,
@@ -68,9 +80,13 @@ impl Diagnosis {
     /// The stable id that logs, API answers and support letters carry.
     pub const fn id(self) -> &'static str {
         match self {
+            Diagnosis::AddressNotOwned => "address-not-owned",
             Diagnosis::BadCertificate => "bad-certificate",
             Diagnosis::CapacityLow => "capacity-low",
             Diagnosis::DataUnwritable => "data-unwritable",
+            Diagnosis::KernelTierForbidden => "kernel-tier-forbidden",
+            Diagnosis::KernelTierOccupied => "kernel-tier-occupied",
+            Diagnosis::KernelTierUnsupported => "kernel-tier-unsupported",
             Diagnosis::PortInUse => "port-in-use",
             Diagnosis::PortsExhausted => "ports-exhausted",
             Diagnosis::StoreFailing => "store-failing",
@@ -92,6 +108,26 @@ impl Diagnosis {
 
     const fn english(self) -> Text {
         let (what, means, todo) = match self {
+            Diagnosis::AddressNotOwned => (
+                "A configured address is none of this host's.",
+                "Nothing can be heard or sent there.",
+                "Name an address that `ip address` shows, or 0.0.0.0 for all; sip.advertise is the one that phones outside see.",
+            ),
+            Diagnosis::KernelTierForbidden => (
+                "The process may not put a programme into the kernel.",
+                "Audio goes by sockets: it works, and takes more of the processor.",
+                "Give it CAP_BPF and CAP_NET_ADMIN (systemd: AmbientCapabilities=), or set media.tier to \"batch\".",
+            ),
+            Diagnosis::KernelTierOccupied => (
+                "Another programme sits on a network interface where ours would be.",
+                "Audio on that interface goes by sockets: it works, and takes more of the processor.",
+                "Remove the other programme (`bpftool net` shows it), or leave media.xdp off.",
+            ),
+            Diagnosis::KernelTierUnsupported => (
+                "This kernel cannot forward audio by itself.",
+                "Audio goes by sockets: it works, and takes more of the processor.",
+                "Use Linux 5.12 or newer (6.6 is better) with CONFIG_BPF_SYSCALL, or set media.tier to \"batch\".",
+            ),
             Diagnosis::BadCertificate => (
                 "The TLS certificate or its key cannot be used.",
                 "Phones cannot connect over TLS.",
@@ -153,6 +189,26 @@ impl Diagnosis {
 
     const fn russian(self) -> Text {
         let (what, means, todo) = match self {
+            Diagnosis::AddressNotOwned => (
+                "Указанный в настройках адрес не принадлежит этому компьютеру.",
+                "На нём нельзя ни слушать, ни отправлять.",
+                "Укажите адрес, который показывает `ip address`, или 0.0.0.0 для всех; адрес для внешних телефонов — sip.advertise.",
+            ),
+            Diagnosis::KernelTierForbidden => (
+                "Программе нельзя загружать код в ядро.",
+                "Звук идёт через сокеты: всё работает, но процессор занят больше.",
+                "Дайте ей CAP_BPF и CAP_NET_ADMIN (systemd: AmbientCapabilities=) или задайте media.tier = \"batch\".",
+            ),
+            Diagnosis::KernelTierOccupied => (
+                "На сетевом интерфейсе уже стоит чужая программа ядра.",
+                "Звук на этом интерфейсе идёт через сокеты: всё работает, но процессор занят больше.",
+                "Уберите чужую программу (её показывает `bpftool net`) или не включайте media.xdp.",
+            ),
+            Diagnosis::KernelTierUnsupported => (
+                "Это ядро не умеет само передавать звук.",
+                "Звук идёт через сокеты: всё работает, но процессор занят больше.",
+                "Нужен Linux 5.12 или новее (лучше 6.6) с CONFIG_BPF_SYSCALL; или задайте media.tier = \"batch\".",
+            ),
             Diagnosis::BadCertificate => (
                 "Сертификат TLS или его ключ непригоден.",
                 "Телефоны не могут подключиться по TLS.",

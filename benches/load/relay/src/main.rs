@@ -2,6 +2,8 @@
 //!
 //! `relay-load [--calls 50,300,1000] [--secs 5] [--rounds 3] [--mode batch|basic]` measures both in turn and prints the
 //! median of each with their ratio; exit 1 when the ratio is above 1.25 or more than 0.1 % of the packets are lost.
+//! `relay-load kernel [--calls 300,1000]` tells what the tier `kernel` adds to packets that phones send each other over
+//! loopback: CPU time of all processes per packet, and delay; and what its programme takes by itself.
 //! `relay-load hold --calls N --secs S` only opens the calls and prints their addresses, for another generator:
 //! a line `relayA relayB localA localB` each.
 //!
@@ -10,6 +12,7 @@
 
 mod bare;
 mod generate;
+mod kernel;
 mod subject;
 
 use net::batch::monotonic_nanos;
@@ -23,8 +26,10 @@ fn main() -> ExitCode {
         Some("bare") => bare::run(args.calls[0], args.secs),
         Some("hold") => subject::run(args.calls[0], args.secs, &args.mode),
         Some("generate") => generate::run(args.secs),
+        Some("kernel") => return kernel::compare(&args),
+        Some("direct") => kernel::direct(args.calls[0]),
         Some(other) => {
-            eprintln!("no verb {other}: bare, hold or generate");
+            eprintln!("no verb {other}: bare, hold, kernel, direct or generate");
             return ExitCode::from(2);
         }
         None => return compare(&args),
@@ -70,6 +75,8 @@ struct Run {
     loss_percent: f64,
     p50_us: u64,
     p99_us: u64,
+    /// CPU time of the generator and of what it measured, per packet.
+    all_nanos_per_packet: f64,
 }
 
 fn compare(args: &Args) -> ExitCode {
@@ -126,11 +133,13 @@ fn run(verb: &str, calls: u16, args: &Args) -> Run {
     drop(subject.stdin.take());
     let spent = numbers(line(&mut lines));
     subject.wait().expect("the subject ends");
-    let (&[sent, received, p50_us, p99_us], &[packets, cpu_nanos]) = (&seen[..], &spent[..]) else {
+    let (&[sent, received, p50_us, p99_us, generator_nanos], &[packets, cpu_nanos]) = (&seen[..], &spent[..]) else {
         panic!("odd figures: {seen:?} {spent:?}")
     };
     let loss_percent = 100.0 * (sent as f64 - received as f64) / sent.max(1) as f64;
-    Run { nanos_per_packet: cpu_nanos as f64 / packets.max(1) as f64, loss_percent, p50_us, p99_us }
+    let nanos_per_packet = cpu_nanos as f64 / packets.max(1) as f64;
+    let all_nanos_per_packet = (generator_nanos + cpu_nanos) as f64 / sent.max(1) as f64;
+    Run { nanos_per_packet, loss_percent, p50_us, p99_us, all_nanos_per_packet }
 }
 
 fn child(verb: &str, calls: u16, secs: u64, mode: &str) -> (Child, BufReader<ChildStdout>) {

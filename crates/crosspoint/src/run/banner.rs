@@ -1,6 +1,7 @@
 //! What a person reads when the exchange is ready.
 
 use crate::cli::Profile;
+use crate::doctor;
 use crate::host::Capacity;
 use crate::profile;
 use crate::setup::Setup;
@@ -9,7 +10,14 @@ use std::net::SocketAddr;
 use words::diagnosis::Language;
 
 /// Prints the addresses, the demo account and what the host allows.
-pub(crate) fn print(setup: &Setup, udp: &Udp, demo: Option<&str>, capacity: &Capacity, interrupted: usize) {
+pub(crate) fn print(
+    setup: &Setup,
+    udp: &Udp,
+    demo: Option<&str>,
+    capacity: &Capacity,
+    tier: &relay::Tier,
+    interrupted: usize,
+) {
     let language = Language::from(setup.config.language);
     let russian = language == Language::Ru;
     println!("Crosspoint {}", env!("CARGO_PKG_VERSION"));
@@ -30,6 +38,7 @@ pub(crate) fn print(setup: &Setup, udp: &Udp, demo: Option<&str>, capacity: &Cap
     for line in capacity.tell(language) {
         println!("{line}");
     }
+    println!("{}", doctor::tell_tier(tier, language));
     if setup.profile == Some(Profile::Demo) {
         let address = best_address(udp).map_or_else(|| "127.0.0.1:5060".to_owned(), |address| address.to_string());
         println!("SIP {} {address}", if russian { "адрес" } else { "address" });

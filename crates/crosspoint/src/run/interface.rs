@@ -19,6 +19,8 @@ pub(crate) struct EdgeGauges {
     pub(crate) overflowed: AtomicU64,
     pub(crate) rtp_packets: AtomicU64,
     pub(crate) rtp_dropped: AtomicU64,
+    pub(crate) rtp_packets_in_kernel: AtomicU64,
+    pub(crate) rtp_flows_in_kernel: AtomicU64,
 }
 
 /// Starts the thread: local socket, HTTP, signals.
@@ -88,6 +90,16 @@ fn gauges(numbers: Arc<EdgeGauges>) -> api::Gauges {
                 numbers.overflowed.load(Ordering::Relaxed),
             ),
             ("rtp_packets", "RTP packets forwarded", numbers.rtp_packets.load(Ordering::Relaxed)),
+            (
+                "rtp_packets_in_kernel",
+                "RTP packets that the kernel forwarded by itself",
+                numbers.rtp_packets_in_kernel.load(Ordering::Relaxed),
+            ),
+            (
+                "rtp_flows_in_kernel",
+                "Directions of audio that the kernel forwards by itself",
+                numbers.rtp_flows_in_kernel.load(Ordering::Relaxed),
+            ),
             (
                 "rtp_dropped",
                 "RTP packets of strangers or of a type that was not agreed",

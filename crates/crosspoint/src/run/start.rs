@@ -71,6 +71,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
         reload: Arc::new(Notify::new()),
         trace: trace.clone(),
         wall: net::clock::wall,
+        media: relay.tier().to_string().into(),
     };
     exchange.reload.notify_one();
     let capacity = Capacity {
@@ -81,7 +82,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     };
     let gauges = super::interface::start(&setup, exchange.clone(), stop_in)?;
     tokio::task::spawn_local(peers::follow(exchange, Arc::clone(&addresses), locals));
-    super::banner::print(&setup, &udp, demo.as_deref(), &capacity, interrupted);
+    super::banner::print(&setup, &udp, demo.as_deref(), &capacity, relay.tier(), interrupted);
     Ok(Running {
         switch,
         clocks,
@@ -192,6 +193,7 @@ fn open_relay(
         ipv4,
         ipv6,
         mode: media.tier.into(),
+        xdp: media.xdp,
         ..relay::Config::new(media.ports.min, media.ports.max, seed)
     };
     relay::Relay::start(&config, Box::new(move || reported.notify_one()))

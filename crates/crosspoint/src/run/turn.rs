@@ -377,7 +377,10 @@ impl Running {
         self.gauges.garbage.store(garbage, Ordering::Relaxed);
         self.gauges.panics.store(panics, Ordering::Relaxed);
         self.gauges.overflowed.store(self.wire.udp.overflowed(), Ordering::Relaxed);
-        let packets = self.relay.counters().totals;
+        let counters = self.relay.counters();
+        let packets = counters.totals;
+        self.gauges.rtp_packets_in_kernel.store(counters.packets_carried, Ordering::Relaxed);
+        self.gauges.rtp_flows_in_kernel.store(counters.carried, Ordering::Relaxed);
         self.gauges.rtp_packets.store(packets.packets, Ordering::Relaxed);
         self.gauges.rtp_dropped.store(packets.dropped_source + packets.dropped_type, Ordering::Relaxed);
         self.gauges.connections.store(self.wire.connections.len() as u64, Ordering::Relaxed);

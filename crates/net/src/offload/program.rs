@@ -129,27 +129,47 @@ impl Offload {
         self.flows
     }
 
-    /// What the programme does with a frame and how long that takes, without an interface: `repeat` times the same.
+    /// What the programme does at tc with a frame and how long that takes, without an interface: `repeat` times the same.
     /// Gives its answer, the frame as it came out of the last time, and the time of one.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn try_frame(&self, hook: Hook, frame: &[u8], repeat: u32) -> Result<(u32, Vec<u8>, Duration), OffloadError> {
+    pub fn try_frame(&self, frame: &[u8], repeat: u32) -> Result<(u32, Vec<u8>, Duration), OffloadError> {
         let mut out = vec![0; frame.len()];
-        let mut attached = self.attached();
         let mut options = TestRunOptions::new();
         (options.data_in, options.data_out, options.repeat) = (Some(frame), Some(&mut out[..]), repeat);
-        let failed = |error: ProgramError| OffloadError::of("cannot try the programme", "", &error);
-        let result = match hook {
-            Hook::Tc => attached.tc()?.test_run(options).map_err(failed)?,
-            Hook::Xdp => attached.xdp()?.test_run(options).map_err(failed)?,
-        };
+        let result = self.attached().tc()?.test_run(options);
+        let result = result.map_err(|error| OffloadError::of("cannot try the programme", "", &error))?;
         Ok((result.return_value, out, result.duration))
+    }
+
+    /// The same at XDP, for a frame that came to an interface where the programme is attached so.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn try_frame_at(&self, interface: u32, frame: &[u8]) -> Result<(u32, Vec<u8>), OffloadError> {
+        let mut out = vec![0; frame.len()];
+        // `struct xdp_md`: the frame's begin and end, the interface, its first queue.
+        let context: Vec<u8> =
+            [0, frame.len() as u32, 0, interface, 0, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
+        let mut options = TestRunOptions::new();
+        (options.data_in, options.data_out, options.ctx_in) = (Some(frame), Some(&mut out[..]), Some(&context[..]));
+        let result = self.attached().xdp()?.test_run(options);
+        let result = result.map_err(|error| OffloadError::of("cannot try the programme", "", &error))?;
+        Ok((result.return_value, out))
     }
 
     pub(super) fn live(&self, life: [u64; 2]) -> Result<(), OffloadError> {
         let mut lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
         lives.set(0, life, 0).map_err(|error| OffloadError::of("cannot say that the process is there", "", &error))
+    }
+
+    /// The kernel's number of the programme at tc.
+    #[cfg(test)]
+    pub(super) fn programme(&self) -> u32 {
+        let mut attached = self.attached();
+        let info = attached.tc().expect("it is loaded").info();
+        info.expect("the kernel knows it").id()
     }
 
     pub(super) fn words(&self) -> &[AtomicU64] {

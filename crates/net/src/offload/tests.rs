@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::batch::monotonic_nanos;
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
+use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
+use std::process::{Command, Stdio};
 
 /// What `open` says where it may not be tried.
 fn open(flows: u32) -> Option<Arc<Offload>> {
@@ -120,7 +123,7 @@ fn what_is_settled_is_rewritten_with_right_checksums_in_both_families() {
         let flow = flow(at(local), at(remote), at(source), at(target));
         let mut id = flows.install(&flow, &Reception::default(), Time::ZERO).unwrap();
         let packet = rtp(0, 7, 99);
-        let (said, out, _) = offload.try_frame(Hook::Tc, &frame(flow.remote, flow.local, &packet), 1).unwrap();
+        let (said, out, _) = offload.try_frame(&frame(flow.remote, flow.local, &packet), 1).unwrap();
         assert_eq!(said, DELIVERED);
         assert_eq!(payload(&out, flow.source, flow.target), packet);
         let counts = flows.take(&mut id);
@@ -143,7 +146,7 @@ fn headers_are_rewritten_as_asked() {
     flows.install(&flow, &Reception::default(), Time::ZERO).unwrap();
     let mut packet = rtp(100, 7, 99);
     packet[1] |= 0x80;
-    let (said, out, _) = offload.try_frame(Hook::Tc, &frame(remote, local, &packet), 1).unwrap();
+    let (said, out, _) = offload.try_frame(&frame(remote, local, &packet), 1).unwrap();
     let out = payload(&out, source, target);
     assert_eq!((said, &out[..4]), (DELIVERED, &[0x80, 0x88, 0, 6][..]));
     assert_eq!((&out[4..8], &out[8..12]), (&(7 * 160 + 1_000u32).to_be_bytes()[..], &[1, 2, 3, 4][..]));
@@ -187,7 +190,7 @@ fn what_needs_eyes_goes_on_untouched() {
         ("ARP", [&[2; 12][..], &[8, 6], &[0; 46]].concat()),
     ];
     for (what, frame) in &all {
-        let (said, out, _) = offload.try_frame(Hook::Tc, frame, 1).unwrap();
+        let (said, out, _) = offload.try_frame(frame, 1).unwrap();
         assert_eq!((said, &out), (NEXT, frame), "{what}");
     }
     assert_eq!(flows.take(&mut id), Counts::default());
@@ -195,7 +198,7 @@ fn what_needs_eyes_goes_on_untouched() {
     (extension[14], extension[15]) = (0, 1);
     padding[171] = 160;
     for packet in [extension, padding] {
-        assert_eq!(offload.try_frame(Hook::Tc, &udp(&packet), 1).unwrap().0, DELIVERED);
+        assert_eq!(offload.try_frame(&udp(&packet), 1).unwrap().0, DELIVERED);
     }
     assert_eq!(flows.take(&mut id).packets, 2);
 }
@@ -207,8 +210,7 @@ fn a_paused_flow_lets_through_and_goes_on_where_it_stopped() {
     let addresses = ["192.0.2.1:4000", "198.51.100.7:5004", "203.0.113.9:4002", "198.51.100.250:65535"].map(at);
     let [local, remote, source, target] = addresses;
     let mut id = flows.install(&flow(local, remote, source, target), &Reception::default(), Time::ZERO).unwrap();
-    let send =
-        |sequence, ssrc| offload.try_frame(Hook::Tc, &frame(remote, local, &rtp(0, sequence, ssrc)), 1).unwrap().0;
+    let send = |sequence, ssrc| offload.try_frame(&frame(remote, local, &rtp(0, sequence, ssrc)), 1).unwrap().0;
     assert_eq!([65_534, 65_535, 1, 2].map(|n| send(n, 5)), [DELIVERED; 4]);
     let (counts, reception) = flows.pause(&mut id);
     assert_eq!((counts.packets, counts.bytes), (4, 4 * 172));
@@ -249,7 +251,7 @@ fn without_a_sign_of_life_packets_go_to_the_sockets() {
     let addresses = ["192.0.2.1:4000", "198.51.100.7:5004", "203.0.113.9:4002", "198.51.100.250:65535"].map(at);
     let [local, remote, source, target] = addresses;
     flows.install(&flow(local, remote, source, target), &Reception::default(), Time::ZERO).unwrap();
-    let send = || offload.try_frame(Hook::Tc, &frame(remote, local, &rtp(0, 1, 1)), 1).unwrap().0;
+    let send = || offload.try_frame(&frame(remote, local, &rtp(0, 1, 1)), 1).unwrap().0;
     let patience = PATIENCE.as_nanos() as u64;
     offload.live([monotonic_nanos() - patience - 1, patience]).unwrap();
     assert_eq!(send(), NEXT);
@@ -282,6 +284,45 @@ fn over_loopback_a_packet_reaches_the_other_phone_and_no_socket_of_ours() {
         assert_eq!(ours.recv(&mut buffer).unwrap(), 172);
         assert_eq!(flows.take(&mut id).packets, 20);
     }
+}
+
+/// The kernel's numbers of the programmes on loopback.
+fn on_loopback() -> Vec<u32> {
+    // One of another test may go away between being listed and being looked at.
+    let listed = (0..100).find_map(|_| SchedClassifier::query_tcx("lo", TcAttachType::Ingress).ok());
+    listed.expect("they can be listed").1.iter().map(ProgramInfo::id).collect()
+}
+
+#[test]
+fn a_process_that_is_killed_leaves_nothing_behind() {
+    const HOLDS: &str = "CROSSPOINT_TEST_HOLDS";
+    let Some(offload) = open(1) else { return };
+    if std::env::var_os(HOLDS).is_some() {
+        println!("{}", offload.programme());
+        return std::thread::sleep(Duration::from_secs(60));
+    }
+    if !is_tcx() {
+        return eprintln!("skipped: kernels before 6.6 let go by the heartbeat");
+    }
+    let name = "offload::tests::a_process_that_is_killed_leaves_nothing_behind";
+    let mut other = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(HOLDS, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(other.stdout.take().unwrap()).lines();
+    let said = lines.map_while(Result::ok).find_map(|line| line.split_whitespace().last()?.parse::<u32>().ok());
+    let programme = said.expect("the other process says its number");
+    assert!(on_loopback().contains(&programme));
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let until = monotonic_nanos() + PATIENCE.as_nanos() as u64;
+    while on_loopback().contains(&programme) {
+        assert!(monotonic_nanos() < until, "it is still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(on_loopback().contains(&offload.programme()));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use media::dtmf::EventPackets;
 use media::rtp::{RtpHeader, RtpView};
 use media::sdp::Direction;
 use net::batch::monotonic_nanos;
-use relay::{Config, Counters, Mode, Relay};
+use relay::{Config, Counters, Mode, Relay, Tier};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -37,6 +37,26 @@ impl Exchange {
         Self::with(&config, address.into(), Family::V4).expect("the relay starts")
     }
 
+    /// On an address of its own, with the tier `kernel`; `None` where the host does not allow it, which is said.
+    pub(crate) fn start_in_kernel(address: IpAddr) -> Option<Self> {
+        let (ipv4, ipv6) = match address {
+            IpAddr::V4(v4) => (Some(v4), None),
+            IpAddr::V6(v6) => (None, Some(v6)),
+        };
+        let config = Config { mode: Mode::Kernel, ipv4, ipv6, ..config() };
+        let exchange = Self::with(&config, address, Family::of(address)).expect("the relay starts");
+        match exchange.relay.tier() {
+            Tier::Kernel { refused, .. } => {
+                assert_eq!(refused, &[]);
+                Some(exchange)
+            }
+            other @ (Tier::Batch { .. } | Tier::Basic) => {
+                eprintln!("skipped: {other}");
+                None
+            }
+        }
+    }
+
     /// On ::1, where the host has it.
     pub(crate) fn start_v6(mode: Mode) -> Option<Self> {
         UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).ok()?;
@@ -61,11 +81,16 @@ impl Exchange {
     /// A phone on the exchange's own host, described as it is. Its name is leg `n` of a new call if `n` is 0, else of
     /// the last one.
     pub(crate) fn phone(&mut self, n: u16) -> Phone {
+        self.phone_at(n, self.address)
+    }
+
+    /// A phone elsewhere.
+    pub(crate) fn phone_at(&mut self, n: u16, address: IpAddr) -> Phone {
         self.calls += u128::from(n == 0);
         let (rtp, rtcp) = loop {
-            let rtp = UdpSocket::bind((self.address, 0)).unwrap();
+            let rtp = UdpSocket::bind((address, 0)).unwrap();
             let above = rtp.local_addr().unwrap().port().wrapping_add(1);
-            if let Ok(rtcp) = UdpSocket::bind((self.address, above)) {
+            if let Ok(rtcp) = UdpSocket::bind((address, above)) {
                 break (rtp, rtcp);
             }
         };
@@ -172,14 +197,14 @@ impl Exchange {
     }
 
     pub(crate) fn apply_close(&mut self, phone: &mut Phone) {
-        let (end, generation) = (phone.name, Generation(1_000));
+        let (end, generation) = (phone.name, Generation(1_000_000));
         self.apply(MediaCommand::Close { end, generation });
     }
 
     /// Closes the ends and waits for their counters.
     pub(crate) fn close(&mut self, phones: [&Phone; 2]) -> [EndCounters; 2] {
         for phone in phones {
-            self.apply(MediaCommand::Close { end: phone.name, generation: Generation(1_000) });
+            self.apply(MediaCommand::Close { end: phone.name, generation: Generation(1_000_000) });
         }
         self.relay.settle();
         let mut closed = [None; 2];
@@ -288,6 +313,15 @@ impl Phone {
         let packet = self.hear_packet();
         assert_eq!(packet.len(), 172);
         RtpView::parse(&packet).unwrap().sequence()
+    }
+
+    /// The number in the next packet, if one waits.
+    pub(crate) fn heard(&mut self) -> Option<u16> {
+        self.rtp.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 512];
+        let heard = self.rtp.recv(&mut buffer).ok();
+        self.rtp.set_nonblocking(false).unwrap();
+        heard.and_then(|length| Some(RtpView::parse(&buffer[..length])?.sequence()))
     }
 
     /// Sends a receiver report.

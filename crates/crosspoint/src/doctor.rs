@@ -1,0 +1,178 @@
+//! `crosspoint doctor`: whether this machine allows what the configuration asks for, and what to do where it does not.
+
+use crate::config::{Config, Tier};
+use crate::host::Capacity;
+use net::offload::{self, OffloadError};
+use serde_json::json;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use words::diagnosis::{Diagnosis, Language};
+
+/// What was looked at, and what was found.
+struct Finding {
+    what: &'static str,
+    is_good: bool,
+    found: String,
+    diagnosis: Option<Diagnosis>,
+}
+
+/// Looks, prints, and ends with 1 where something is to be done, with 2 where the configuration cannot be read.
+pub(crate) fn run(config: Option<&Path>, as_json: bool) -> ExitCode {
+    let config = match config.map_or_else(|| Ok(Config::default()), Config::load) {
+        Ok(config) => config,
+        Err(error) => return crate::fail(&error.to_string()),
+    };
+    let language = Language::from(config.language);
+    let findings = [addresses(&config, language), capacity(&config, language), tier(&config, language)];
+    if as_json {
+        let rows = findings.iter().map(|finding| {
+            let id = finding.diagnosis.map(Diagnosis::id);
+            json!({ "what": finding.what, "good": finding.is_good, "found": finding.found, "diagnosis": id })
+        });
+        println!("{}", serde_json::Value::Array(rows.collect()));
+    } else {
+        for finding in &findings {
+            println!("{:5} {}", if finding.is_good { "ok" } else { "!" }, finding.found);
+            if let Some(text) = finding.diagnosis.map(|diagnosis| diagnosis.text(language)) {
+                println!("      {} {}", text.means, text.todo);
+            }
+        }
+    }
+    if findings.iter().all(|finding| finding.is_good) { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+/// How audio goes on this host, in a sentence.
+pub(crate) fn tell_tier(tier: &relay::Tier, language: Language) -> String {
+    match (language, tier) {
+        (Language::En, relay::Tier::Kernel { .. }) => format!("Audio is forwarded inside the kernel: {tier}"),
+        (Language::Ru, relay::Tier::Kernel { .. }) => format!("Звук передаёт само ядро: {tier}"),
+        (Language::En, relay::Tier::Batch { .. } | relay::Tier::Basic) => {
+            format!("Audio is forwarded by sockets: {tier}")
+        }
+        (Language::Ru, relay::Tier::Batch { why: Some(why) }) => {
+            let why =
+                why.diagnosis().map_or_else(|| why.to_string(), |diagnosis| diagnosis.text(language).what.to_owned());
+            format!("Звук передаётся через сокеты: {}. {why}", tier.name())
+        }
+        (Language::Ru, relay::Tier::Batch { why: None } | relay::Tier::Basic) => {
+            format!("Звук передаётся через сокеты: {}", tier.name())
+        }
+    }
+}
+
+/// Whether the configured addresses are the host's.
+fn addresses(config: &Config, language: Language) -> Finding {
+    let own = net::host::addresses().unwrap_or_default();
+    let foreign = foreign(&listed(config), &own);
+    let names = |all: &[IpAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let found = match (language, foreign.is_empty()) {
+        (Language::En, true) => format!("addresses of this host: {}", names(&own)),
+        (Language::Ru, true) => format!("адреса этого компьютера: {}", names(&own)),
+        (Language::En, false) => format!("{} is no address of this host, which has {}", names(&foreign), names(&own)),
+        (Language::Ru, false) => {
+            format!("{} — не адрес этого компьютера; его адреса: {}", names(&foreign), names(&own))
+        }
+    };
+    let diagnosis = (!foreign.is_empty()).then_some(Diagnosis::AddressNotOwned);
+    Finding { what: "addresses", is_good: foreign.is_empty(), found, diagnosis }
+}
+
+fn listed(config: &Config) -> Vec<IpAddr> {
+    let sip = &config.sip;
+    let all = [&sip.udp, &sip.tcp, &sip.tls, &sip.ws, &sip.wss].into_iter().flatten();
+    all.map(SocketAddr::ip).collect()
+}
+
+/// Those that a socket could not be bound to.
+fn foreign(listed: &[IpAddr], own: &[IpAddr]) -> Vec<IpAddr> {
+    let mut foreign: Vec<IpAddr> =
+        listed.iter().filter(|ip| !ip.is_unspecified() && !ip.is_loopback() && !own.contains(ip)).copied().collect();
+    foreign.sort_unstable();
+    foreign.dedup();
+    foreign
+}
+
+/// How many calls fit.
+fn capacity(config: &Config, language: Language) -> Finding {
+    let ports = config.media.ports;
+    let probe = net::udp::Udp::bind(&[(0, SocketAddr::from(([127, 0, 0, 1], 0)))]);
+    let capacity = Capacity {
+        port_pairs: (u32::from(ports.max) + 1).saturating_sub(u32::from(ports.min).next_multiple_of(2)) / 2,
+        descriptors: net::batch::raise_descriptor_limit(),
+        receive_buffer: probe.map_or(0, |udp| udp.receive_buffer_bytes()),
+        configured: config.limits.calls,
+    };
+    let is_good = capacity.calls() >= config.limits.calls as u64;
+    let found = capacity.tell(language).into_iter().next().unwrap_or_default();
+    Finding { what: "calls", is_good, found, diagnosis: (!is_good).then_some(Diagnosis::CapacityLow) }
+}
+
+/// Whether the kernel forwards audio, tried on loopback.
+fn tier(config: &Config, language: Language) -> Finding {
+    let wanted = match config.media.tier {
+        Tier::Auto | Tier::Kernel => true,
+        Tier::Batch | Tier::Basic => false,
+    };
+    let finding = |is_good, found, diagnosis| Finding { what: "media", is_good, found, diagnosis };
+    if !wanted {
+        let found = match language {
+            Language::En => "audio goes by sockets, as media.tier says",
+            Language::Ru => "звук идёт через сокеты, как сказано в media.tier",
+        };
+        return finding(true, found.to_owned(), None);
+    }
+    match offload::trial() {
+        Ok(()) => {
+            let found = match (language, offload::is_tcx()) {
+                (Language::En, true) => "the kernel can forward audio by itself",
+                (Language::Ru, true) => "ядро может передавать звук само",
+                (Language::En, false) => {
+                    "the kernel can forward audio by itself; from Linux 6.6 on it also stops at once when crosspoint is killed"
+                }
+                (Language::Ru, false) => {
+                    "ядро может передавать звук само; начиная с Linux 6.6 оно ещё и перестаёт сразу, если crosspoint убит"
+                }
+            };
+            finding(true, found.to_owned(), None)
+        }
+        Err(why) => finding(false, tell_why(&why, language), why.diagnosis()),
+    }
+}
+
+fn tell_why(why: &OffloadError, language: Language) -> String {
+    match (language, why.diagnosis()) {
+        (Language::En, _) => format!("the kernel does not forward audio: {why}"),
+        (Language::Ru, Some(diagnosis)) => format!("ядро не передаёт звук: {}", diagnosis.text(language).what),
+        (Language::Ru, None) => format!("ядро не передаёт звук: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_the_host_does_not_own_is_named() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let own = [ip("127.0.0.1"), ip("192.0.2.1")];
+        let listed = ["0.0.0.0", "192.0.2.1", "198.51.100.9", "127.0.0.7", "::", "198.51.100.9"].map(ip);
+        assert_eq!(foreign(&listed, &own), [ip("198.51.100.9")]);
+        let mut config = Config::default();
+        config.sip.udp = vec!["198.51.100.9:5060".parse().unwrap()];
+        let finding = addresses(&config, Language::En);
+        assert!(!finding.is_good && finding.found.starts_with("198.51.100.9 is no address"), "{}", finding.found);
+        assert_eq!(finding.diagnosis, Some(Diagnosis::AddressNotOwned));
+    }
+
+    #[test]
+    fn a_tier_is_told_in_both_languages_with_its_reason() {
+        let batch = relay::Tier::Batch { why: Some(OffloadError::NotPermitted) };
+        let told = tell_tier(&batch, Language::En);
+        assert_eq!(told, "Audio is forwarded by sockets: batch (not permitted: it needs CAP_BPF and CAP_NET_ADMIN)");
+        assert!(tell_tier(&batch, Language::Ru).contains("нельзя загружать"));
+        let mut config = Config::default();
+        config.media.tier = Tier::Batch;
+        assert!(tier(&config, Language::Ru).is_good);
+    }
+}

@@ -1,0 +1,410 @@
+//! Which links the kernel may carry by itself, what it must know for that, and what comes back from there.
+//!
+//! An end asks for it once [`CARRY_AFTER`] packets have gone through the worker, and again after each packet that the
+//! kernel left to the worker, later each time, so that an end whose packets often need eyes stays where they are.
+
+use crate::row::{Kernel, is_paced};
+use crate::table::Table;
+use media::command::PayloadTypes;
+use media::rewrite::Rewrite;
+use media::rtp::RtpView;
+use media::stats::Reception;
+use std::net::SocketAddr;
+use words::{LegId, Time};
+
+/// After how many packets of an end, or after a command to it, the kernel is asked to carry its packets.
+pub const CARRY_AFTER: u64 = 8;
+
+/// The most packets after which it is asked again.
+pub const TRIAL_PACKETS_MAX: u32 = 3_200;
+
+/// What the kernel must know to forward the packets of a link as the worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carriage {
+    /// Whose packets.
+    pub slot: u32,
+    /// Who hears them.
+    pub to_slot: u32,
+    /// From where alone they come.
+    pub from: SocketAddr,
+    /// To where they go.
+    pub to: SocketAddr,
+    /// The payload types that nobody here needs to see.
+    pub payload_types: PayloadTypes,
+    /// Those of them whose timestamps tell jitter.
+    pub paced: PayloadTypes,
+    /// What changes in their headers.
+    pub rewrite: Rewrite,
+}
+
+/// Who sent a packet that came to the worker's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// Nobody whose packet will be taken.
+    Nobody,
+    /// Who is heard already.
+    Known,
+    /// The address of the description, which takes the place of one that was learnt.
+    Described,
+}
+
+impl Table {
+    /// How the kernel may carry the packets of an end at this moment; `None` while the worker must.
+    pub fn carriage(&self, slot: u32) -> Option<Carriage> {
+        let end = self.rows.get(slot as usize).and_then(|row| row.end.as_ref()).filter(|_| self.carries)?;
+        let settled = match end.kernel {
+            Kernel::Open | Kernel::Proven | Kernel::Never => end.direction.receives(),
+            Kernel::Draining | Kernel::Unproven => false,
+        };
+        let (from, link) = (end.heard.filter(|_| settled)?, end.link?);
+        let row = self.rows.get(link.slot as usize).filter(|row| row.epoch == link.epoch)?;
+        let out = row.end.as_ref().filter(|out| out.direction.sends() && !out.plays && out.heard.is_some())?;
+        if !(end.is_plain() && out.is_plain()) {
+            return None;
+        }
+        let to = out.latch.rtp_target().filter(|to| to.is_ipv4() == from.is_ipv4())?;
+        let seen = |payload_type: u8| end.telephone_event == Some(payload_type) || RTCP_TYPES.contains(&payload_type);
+        let payload_types: PayloadTypes = end.payload_types.iter().filter(|&of| !seen(of)).collect();
+        let paced = payload_types.iter().filter(|&of| is_paced(of)).collect();
+        let rewrite = Rewrite::default();
+        Some(Carriage { slot, to_slot: link.slot, from, to, payload_types, paced, rewrite })
+    }
+
+    /// Says that the kernel does not carry an end's packets, or not any more, after it carried so many.
+    pub fn carry_later(&mut self, slot: u32, carried: u64) {
+        let carries = self.carries;
+        if let Some(end) = self.end_at(slot)
+            && carries
+        {
+            end.trial.later(end.counters.packets_in, carried);
+        }
+    }
+
+    /// Who sent a packet to the RTP socket of `slot`; `from` as for [`Table::forward`].
+    pub fn speaker(&self, slot: u32, from: Option<SocketAddr>, packet: &[u8]) -> Speaker {
+        let Some(end) = self.rows.get(slot as usize).and_then(|row| row.end.as_ref()) else { return Speaker::Nobody };
+        if !RtpView::parse(packet).is_some_and(|rtp| end.payload_types.contains(rtp.payload_type())) {
+            return Speaker::Nobody;
+        }
+        match from {
+            None => Speaker::Known,
+            Some(_) if from == end.heard => Speaker::Known,
+            Some(from) if end.latch.describes(from) => Speaker::Described,
+            Some(_) => Speaker::Nobody,
+        }
+    }
+
+    /// Counts what the kernel carried from one end to another. `last` is when the last packet came.
+    pub fn carried(&mut self, slot: u32, to_slot: u32, packets: u64, bytes: u64, last: Time) {
+        if packets == 0 {
+            return;
+        }
+        if let Some(end) = self.end_at(slot) {
+            end.counters.packets_in += packets;
+            end.counters.bytes_in += bytes;
+            end.last = end.last.max(last);
+        }
+        if let Some(out) = self.end_at(to_slot) {
+            out.counters.packets_out += packets;
+            out.counters.bytes_out += bytes;
+        }
+        self.totals.packets += packets;
+        self.totals.bytes += bytes;
+    }
+
+    /// What is known of an end's stream, for who counts in the worker's place.
+    pub fn reception(&self, slot: u32) -> Option<Reception> {
+        Some(self.rows.get(slot as usize)?.end.as_ref()?.reception.reception())
+    }
+
+    /// Goes on from what was counted in the worker's place.
+    pub fn resume(&mut self, slot: u32, from: &Reception) {
+        if let Some(end) = self.end_at(slot) {
+            end.reception.resume(from);
+        }
+    }
+
+    /// The slot of an end that is open.
+    pub fn slot_of(&self, end: LegId) -> Option<u32> {
+        self.slots.get(&end).copied()
+    }
+}
+
+/// When the kernel is to be asked. The default never asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trial {
+    /// At how many packets taken.
+    at: u64,
+    /// How many more it takes the next time.
+    step: u32,
+    is_due: bool,
+}
+
+impl Default for Trial {
+    fn default() -> Self {
+        Trial { at: u64::MAX, step: 0, is_due: false }
+    }
+}
+
+impl Trial {
+    /// A trial that will ask.
+    pub(crate) fn new() -> Self {
+        Trial { at: CARRY_AFTER, step: STEP_MIN, is_due: false }
+    }
+
+    /// Asks soon, because things changed; one that never asks goes on so.
+    pub(crate) fn soon(&mut self, packets: u64) {
+        if self.step > 0 {
+            (self.at, self.step) = (packets + CARRY_AFTER, STEP_MIN);
+        }
+    }
+
+    /// Asks after more packets than the last time, or as soon as at first if the kernel carried many.
+    fn later(&mut self, packets: u64, carried: u64) {
+        self.step = if carried >= MANY { STEP_MIN } else { (self.step * 2).clamp(STEP_MIN, TRIAL_PACKETS_MAX) };
+        (self.at, self.is_due) = (packets + u64::from(self.step), false);
+    }
+
+    /// Looks at the number of packets.
+    #[inline]
+    pub(crate) fn count(&mut self, packets: u64) {
+        if packets >= self.at {
+            (self.at, self.is_due) = (u64::MAX, true);
+        }
+    }
+
+    /// Whether the socket is to be emptied for it.
+    pub(crate) fn is_due(&self) -> bool {
+        self.is_due
+    }
+
+    /// Begins, if it is due.
+    pub(crate) fn begin(&mut self) -> bool {
+        std::mem::take(&mut self.is_due)
+    }
+}
+
+/// Payload types that cannot be told from RTCP on one port (RFC 5761 §4).
+const RTCP_TYPES: std::ops::RangeInclusive<u8> = 64..=95;
+const STEP_MIN: u32 = 50;
+/// Ten seconds of speech.
+const MANY: u64 = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{Output, SocketId, Verdict};
+    use media::command::{Family, Generation, MediaAddress, MediaCommand, MediaReport, PortPair, Sound, SourceRule};
+    use media::rtp::RtpHeader;
+    use media::sdp::Direction;
+    use std::time::Duration;
+    use words::CallId;
+
+    /// Two phones behind NAT, linked both ways.
+    struct Call {
+        table: Table,
+        generation: Generation,
+        now: Time,
+        spoken: u16,
+    }
+
+    impl Call {
+        fn new(table: Table) -> Self {
+            let mut call = Call { table, generation: Generation::default(), now: Time::from_millis(1_000), spoken: 0 };
+            for n in 0..2 {
+                let rtp_port = 10_000 + 2 * n;
+                let slot = call.table.add(0, rtp_port, Family::V4);
+                let ports = PortPair { worker: 0, slot, rtp_port, family: Family::V4 };
+                let (source, remote) = (SourceRule::LearnOnce, described(n));
+                let open = MediaCommand::Open {
+                    end: leg(n),
+                    ports,
+                    generation: call.generation.step(),
+                    source,
+                    remote: Some(remote),
+                    payload_types: PayloadTypes::NONE.with(0).with(72).with(101),
+                    telephone_event: Some(101),
+                    direction: Direction::SendRecv,
+                    silence: Some(Duration::from_secs(10)),
+                };
+                call.table.apply(open, call.now);
+            }
+            for (from, to) in [(0, 1), (1, 0)] {
+                call.command(|generation| MediaCommand::Link { from: leg(from), to: leg(to), generation });
+            }
+            call
+        }
+
+        fn command(&mut self, command: impl Fn(Generation) -> MediaCommand) {
+            self.table.apply(command(self.generation.step()), self.now);
+        }
+
+        fn latch(&mut self, n: u16, direction: Direction) {
+            self.command(|generation| MediaCommand::Latch {
+                end: leg(n),
+                generation,
+                source: SourceRule::LearnOnce,
+                remote: Some(described(n)),
+                payload_types: PayloadTypes::NONE.with(0),
+                telephone_event: None,
+                direction,
+                silence: Some(Duration::from_secs(10)),
+            });
+        }
+
+        /// So many packets of a phone; gives after how many of them the kernel was asked to carry on.
+        fn speak(&mut self, n: u16, packets: u16) -> Option<u16> {
+            let mut asked = None;
+            for count in 1..=packets {
+                self.now += Duration::from_millis(20);
+                self.spoken += 1;
+                let slot = u32::from(n);
+                let verdict =
+                    self.table.forward(SocketId::rtp(slot), Some(heard(n)), &packet(0, self.spoken), self.now);
+                assert!(verdict != Verdict::Refused || count < 3);
+                if self.table.is_draining(slot) {
+                    self.table.drained(slot);
+                }
+                let carry = std::iter::from_fn(|| self.table.poll()).any(|out| out == Output::Carry { slot });
+                asked = asked.or(carry.then_some(count));
+            }
+            asked
+        }
+    }
+
+    fn leg(n: u16) -> LegId {
+        LegId { call: CallId(1), n }
+    }
+
+    fn described(n: u16) -> MediaAddress {
+        let at = |port| SocketAddr::from(([192, 0, 2, 1], port + n * 2));
+        MediaAddress { rtp: at(4_000), rtcp: at(4_001) }
+    }
+
+    fn heard(n: u16) -> SocketAddr {
+        SocketAddr::from(([198, 51, 100, 1], 9_000 + n * 2))
+    }
+
+    fn packet(payload_type: u8, sequence: u16) -> Vec<u8> {
+        let timestamp = u32::from(sequence) * 160;
+        let header = RtpHeader { marker: false, payload_type, sequence, timestamp, ssrc: 5 };
+        [&header.print()[..], &[0xd5; 160]].concat()
+    }
+
+    fn call() -> Call {
+        Call::new(Table::new(true).with_carriage())
+    }
+
+    #[test]
+    fn what_both_ends_settled_is_offered_without_what_needs_eyes() {
+        let mut call = call();
+        // Of three packets the third is taken first.
+        assert_eq!(call.speak(0, 20), Some(CARRY_AFTER as u16 + 2));
+        assert_eq!(call.table.carriage(0), None, "the other end was not heard");
+        call.speak(1, 5);
+        let carriage = call.table.carriage(0).unwrap();
+        let types = PayloadTypes::NONE.with(0);
+        assert_eq!((carriage.from, carriage.to, carriage.to_slot), (heard(0), heard(1), 1));
+        assert_eq!((carriage.payload_types, carriage.paced, carriage.rewrite.is_none()), (types, types, true));
+    }
+
+    #[test]
+    fn hold_sounds_and_missing_links_stay_with_the_worker() {
+        let mut call = call();
+        call.speak(0, 5);
+        call.speak(1, 5);
+        assert!(call.table.carriage(0).is_some());
+        call.latch(1, Direction::RecvOnly);
+        assert!(call.table.carriage(0).is_none() && call.table.carriage(1).is_some());
+        call.latch(1, Direction::SendRecv);
+        let sound = Sound::Ringback;
+        call.command(|generation| MediaCommand::Play { end: leg(1), generation, sound, payload_type: 0 });
+        assert_eq!(call.table.carriage(0), None);
+        call.command(|generation| MediaCommand::Stop { end: leg(1), generation });
+        assert!(call.table.carriage(0).is_some());
+        let latch = |payload_types| {
+            move |generation| MediaCommand::Latch {
+                end: leg(1),
+                generation,
+                source: SourceRule::LearnOnce,
+                remote: Some(described(1)),
+                payload_types,
+                telephone_event: None,
+                direction: Direction::SendRecv,
+                silence: None,
+            }
+        };
+        call.command(latch(PayloadTypes::NONE));
+        assert_eq!((call.table.carriage(0), call.table.carriage(1)), (None, None), "one side sends a fax");
+        call.command(latch(PayloadTypes::NONE.with(0)));
+        assert!(call.table.carriage(0).is_some());
+        call.command(|generation| MediaCommand::Unlink { from: leg(0), generation });
+        assert_eq!(call.table.carriage(0), None);
+    }
+
+    #[test]
+    fn what_the_kernel_carried_counts_as_if_the_worker_had() {
+        let mut call = call();
+        call.speak(0, 5);
+        call.speak(1, 5);
+        let before = call.table.totals();
+        call.now += Duration::from_secs(60);
+        call.table.carried(0, 1, 3_000, 3_000 * 172, call.now);
+        call.table.carried(0, 1, 0, 0, Time::ZERO);
+        assert_eq!(call.table.totals().packets, before.packets + 3_000);
+        let reception = Reception { received: 3_003, highest: 3_010, ..call.table.reception(0).unwrap() };
+        call.table.resume(0, &reception);
+        call.table.handle_timeout(call.now);
+        let silent: Vec<Output> = std::iter::from_fn(|| call.table.poll()).collect();
+        assert_eq!(silent, [Output::Report(MediaReport::Silent { end: leg(1) })]);
+        let mut closed = [0, 1].map(|n| {
+            call.command(|generation| MediaCommand::Close { end: leg(n), generation });
+            let report = std::iter::from_fn(|| call.table.poll()).find_map(|output| match output {
+                Output::Report(MediaReport::Closed { counters, .. }) => Some(counters),
+                _ => None,
+            });
+            report.expect("a close is answered")
+        });
+        let [a, b] = &mut closed;
+        assert_eq!((a.packets_in, a.bytes_in, b.packets_out), (3_003, 3_003 * 172, 3_003));
+        assert_eq!((a.lost, b.bytes_out), (u64::from(3_010 - reception.base + 1) - 3_003, 3_003 * 172));
+    }
+
+    #[test]
+    fn who_often_needs_eyes_is_tried_more_and_more_rarely() {
+        let mut call = call();
+        assert!(call.speak(0, 20).is_some());
+        let mut after = Vec::new();
+        for carried in [0, 0, 0, MANY, 0] {
+            call.table.carry_later(0, carried);
+            after.push(call.speak(0, 1_000));
+        }
+        assert_eq!(after, [Some(100), Some(200), Some(400), Some(50), Some(100)]);
+        (0..20).for_each(|_| call.table.carry_later(0, 0));
+        assert_eq!(call.speak(0, TRIAL_PACKETS_MAX as u16), Some(TRIAL_PACKETS_MAX as u16));
+        call.table.carry_later(0, 0);
+        call.latch(0, Direction::SendRecv);
+        assert_eq!(call.speak(0, 20), Some(CARRY_AFTER as u16));
+    }
+
+    #[test]
+    fn a_table_that_does_not_carry_never_asks() {
+        let mut call = Call::new(Table::new(true));
+        call.speak(1, 5);
+        assert_eq!(call.speak(0, 1_000), None);
+        call.latch(0, Direction::SendRecv);
+        call.table.carry_later(0, 0);
+        assert_eq!((call.speak(0, 1_000), call.table.carriage(0)), (None, None));
+    }
+
+    #[test]
+    fn speakers_are_told_apart() {
+        let mut call = call();
+        call.speak(0, 5);
+        let speaker = |from, payload_type| call.table.speaker(0, from, &packet(payload_type, 9));
+        assert_eq!((speaker(Some(heard(0)), 0), speaker(None, 101)), (Speaker::Known, Speaker::Known));
+        assert_eq!(speaker(Some(described(0).rtp), 0), Speaker::Described);
+        assert_eq!((speaker(Some(heard(1)), 0), speaker(Some(heard(0)), 8)), (Speaker::Nobody, Speaker::Nobody));
+        assert_eq!(call.table.slot_of(leg(1)), Some(1));
+    }
+}
