@@ -41,7 +41,7 @@ fn all() -> Vec<Must> {
 }
 
 /// The rows of `exceptions.md`: name, demand, what we do, why.
-fn exceptions() -> BTreeMap<String, Vec<String>> {
+pub(crate) fn exceptions() -> BTreeMap<String, Vec<String>> {
     let text = std::fs::read_to_string(root().join("tests/rfc/exceptions.md")).expect("it is part of the repository");
     let mut rows = BTreeMap::new();
     for line in text.lines().filter(|line| line.starts_with("| ")).skip(1) {
@@ -53,7 +53,7 @@ fn exceptions() -> BTreeMap<String, Vec<String>> {
 }
 
 /// Whether a file has a test with this name.
-fn has_test(text: &str, name: &str) -> bool {
+pub(crate) fn has_test(text: &str, name: &str) -> bool {
     let declared = format!("fn {name}(");
     let mut is_test = false;
     for line in text.lines().map(str::trim) {

@@ -44,7 +44,7 @@ pub use net::{Nat, Network, Weather};
 pub use phone::{Identity, Messages, Phone, Publication, Registration, TimedSession, Watching};
 pub use relay::Relay;
 pub use script::{Do, Habits, Parts, Rel, Timers};
-pub use seed::{for_seeds, seeds};
+pub use seed::{Replay, for_seeds, seeds};
 pub use session::Session;
 pub use store::Store;
 pub use transcript::{Transcript, fnv};

@@ -13,7 +13,7 @@ fn forwards(world: &mut World, bob: PhoneId, after: u64, contacts: &[&str]) {
     world.phone_mut(bob).habits.when_called = if after > 50 { vec![ring, redirect] } else { vec![redirect] };
 }
 
-/// RFC 5359 §2.6 and §2.8: unconditional, and when nobody answers.
+/// RFC 5359 §2.7 and §2.9: unconditional, and when nobody answers.
 #[test]
 fn call_forwarding() {
     for_seeds(SEEDS, |seed| {

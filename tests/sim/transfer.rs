@@ -343,7 +343,7 @@ fn who_stays_may_refuse_who_comes() {
     });
 }
 
-/// RFC 5359 §2.13, by the dialog that a lamp told of; seen from either side.
+/// RFC 5359 §2.16, by the dialog that a lamp told of; seen from either side.
 #[test]
 fn call_pickup_by_replaces() {
     for_seeds(2 * SEEDS, |seed| {

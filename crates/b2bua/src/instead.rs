@@ -1,5 +1,5 @@
 //! An INVITE that comes in another's place (RFC 3891): of who talks, or of who is rung, which is a pickup (RFC 5359
-//! §2.13).
+//! §2.16).
 
 use crate::bridge::Agreed;
 use crate::call::{Call, SDP, read_body};

@@ -110,6 +110,9 @@ impl Call {
         if targets.is_empty() {
             let told = Failure::own(480, EndCause::Failed(302));
             fork.failed(Failure { phrase: refusal.to_owned(), reason: Some(sip_reason(302)), ..told });
+            // Whoever waits for a turn goes on waiting while somebody rings.
+            self.ring_on(desk, now);
+            return Ok(());
         }
         let (group, ring_for) = (fork.redirect(targets), fork.ring_for());
         if alone && !group.is_empty() {

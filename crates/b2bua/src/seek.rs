@@ -272,9 +272,11 @@ impl Call {
 
     /// A media end of its own for those who are called for a transfer, on the worker of who stays.
     pub(crate) fn far_end(&mut self, desk: &mut Desk, n: u16, family: Family, now: Time) -> Option<usize> {
-        let shares = |leg: &&Leg| leg.state.is_inviting() && self.ends[leg.end].ports.family == family;
-        if let Some(leg) = self.legs.iter().find(shares) {
-            return Some(leg.end);
+        // All who are rung share one, and who was rung in vain leaves it to the next.
+        let in_use = |at| self.legs.iter().any(|leg| leg.end == at && !leg.state.is_inviting() && self.has_media(leg));
+        let free = |at: &usize| self.ends[*at].ports.family == family && !in_use(*at);
+        if let Some(at) = (0..self.ends.len()).find(free) {
+            return Some(at);
         }
         let near = self.place(self.transfer.as_ref()?.near)?;
         self.fresh_end(desk, n, family, near, now)

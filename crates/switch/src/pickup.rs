@@ -1,5 +1,5 @@
 //! INVITEs that come into a call which is there already: in the place of a dialog they name (RFC 3891), or as a pickup
-//! by feature code (RFC 5359 §2.13).
+//! by feature code (RFC 5359 §2.16).
 
 use crate::account::Account;
 use crate::answer::Stop;

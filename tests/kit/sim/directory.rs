@@ -91,6 +91,11 @@ impl Directory {
         self.accounts.iter_mut().find(|account| account.id == id).expect("tests name accounts that they made")
     }
 
+    /// Changes an account's record; the exchange is told by whoever calls.
+    pub fn change_account(&mut self, id: AccountId, change: impl FnOnce(&mut Account)) {
+        change(self.account_mut(id));
+    }
+
     /// Changes a user's record; the exchange is told by whoever calls.
     pub fn change_user(&mut self, user: UserId, change: impl FnOnce(&mut User)) {
         let found = self.users.iter_mut().find(|candidate| candidate.id == user);

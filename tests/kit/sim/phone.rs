@@ -159,6 +159,10 @@ impl Phone {
         match what {
             Do::Register(expires) => self.register(expires, 0, now),
             Do::Unregister => self.register(0, 0, now),
+            Do::AskBindings => {
+                self.registration.asks = true;
+                self.register(0, 0, now);
+            }
             Do::Call { number, without_offer } => self.call(number, without_offer, None, now),
             Do::CallInstead { number, replaces } => self.call(number, false, Some(replaces), now),
             Do::Ring => self.provisional(line, 180, false, now),

@@ -35,6 +35,8 @@ pub(crate) struct End {
     generation: Generation,
     /// The command that set `silence`.
     watched: Generation,
+    /// Nothing came when it was looked at last: who has just changed something may speak again in a moment.
+    quiet: bool,
 }
 
 /// How long a closed end's ports take to come back.
@@ -66,7 +68,9 @@ impl Relay {
                 assert!(self.names.insert(end), "end {end} is opened a second time");
                 let (linked, sound) = (None, None);
                 let watched = generation;
-                let opened = End { ports, source, remote, direction, linked, sound, silence, generation, watched };
+                let quiet = false;
+                let opened =
+                    End { ports, source, remote, direction, linked, sound, silence, generation, watched, quiet };
                 self.ends.insert(end, opened);
                 self.watch(end);
             }
@@ -95,6 +99,11 @@ impl Relay {
                 self.reports.push((CLOSED_AFTER, MediaReport::Closed { end, ports: closed.ports, counters }));
             }
         }
+    }
+
+    /// Forgets the names of ends that are closed.
+    pub(crate) fn forget(&mut self) {
+        self.names.retain(|name| self.ends.contains_key(name));
     }
 
     /// What is to be reported, and after how long.
@@ -126,7 +135,12 @@ impl Relay {
             return false;
         }
         if found.remote.is_some_and(|remote| speaks(remote.rtp)) {
+            found.quiet = false;
             self.watch(end);
+            return false;
+        }
+        if !std::mem::replace(&mut found.quiet, true) {
+            self.watches.push((LOOK_AGAIN, end, generation));
             return false;
         }
         // It is reported once.
@@ -153,7 +167,7 @@ impl Relay {
             .map(|n| PortPair {
                 worker: (n % WORKERS) as u16,
                 slot: n / WORKERS + if family == Family::V6 { 100_000 } else { 0 },
-                rtp_port: 20_000 + 2 * n as u16,
+                rtp_port: if family == Family::V6 { 40_000 } else { 20_000 } + 2 * n as u16,
                 family,
             })
             .collect();
@@ -183,4 +197,6 @@ impl Relay {
     }
 }
 
+/// When an end from which nothing comes is looked at again: it may be that its phone has changed something.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const WORKERS: u32 = 2;

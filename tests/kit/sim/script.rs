@@ -10,6 +10,8 @@ pub enum Do {
     Register(u32),
     /// Remove its binding.
     Unregister,
+    /// Ask which bindings there are (RFC 3261 §10.2.3).
+    AskBindings,
     /// Call a number on a new line.
     Call {
         /// What is dialled.

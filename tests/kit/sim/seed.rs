@@ -12,13 +12,21 @@ pub fn seeds(count: u64) -> Vec<u64> {
 /// Runs a flow with `count` seeds. When one fails, says how to replay it.
 pub fn for_seeds(count: u64, flow: impl Fn(u64)) {
     for seed in seeds(count) {
-        let replay = Replay(seed);
+        let replay = Replay::of(seed);
         flow(seed);
         drop(replay);
     }
 }
 
-struct Replay(u64);
+/// Says how to replay a seed when it is dropped by a panic.
+pub struct Replay(u64);
+
+impl Replay {
+    /// Of this seed.
+    pub fn of(seed: u64) -> Replay {
+        Replay(seed)
+    }
+}
 
 impl Drop for Replay {
     fn drop(&mut self) {

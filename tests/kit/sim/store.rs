@@ -169,6 +169,22 @@ impl Store {
         }
     }
 
+    /// Takes out the records of calls that ended `late` ago, and forgets what else is known of them.
+    pub(crate) fn take_records(&mut self, now: Time, late: Duration) -> Vec<Cdr> {
+        let is_late = |since: Time| now.since(since) >= late;
+        let over: Vec<CallId> =
+            self.ended.iter().filter(|(_, (_, since))| is_late(*since)).map(|(call, _)| *call).collect();
+        let taken = over.iter().filter_map(|call| self.cdrs.remove(call)).collect();
+        for call in &over {
+            self.ended.remove(call);
+        }
+        self.left.retain(|_, (_, since)| !is_late(*since));
+        let cdrs = &self.cdrs;
+        self.by_call_id.retain(|_, call| cdrs.contains_key(call));
+        self.registrations.retain(|_, fate| *fate != Fate::Stored);
+        taken
+    }
+
     fn mark(&mut self, binding: &StoredBinding, fate: Fate) {
         self.registrations.insert((binding.call_id.clone(), binding.cseq), fate);
     }

@@ -8,11 +8,15 @@ use words::Time;
 pub struct Transcript {
     text: String,
     lines: usize,
+    hushed: bool,
 }
 
 impl Transcript {
     /// Adds a line.
     pub fn note(&mut self, now: Time, what: std::fmt::Arguments<'_>) {
+        if self.hushed {
+            return;
+        }
         self.lines += 1;
         // Writing to a String cannot fail.
         let _ = writeln!(self.text, "{:>12.6} {what}", now.as_nanos() as f64 / 1e9);
@@ -20,9 +24,17 @@ impl Transcript {
 
     /// Adds a message: its way, its first line, its length and a hash of its bytes.
     pub fn note_message(&mut self, now: Time, way: std::fmt::Arguments<'_>, bytes: &[u8]) {
+        if self.hushed {
+            return;
+        }
         let end = bytes.iter().position(|&byte| byte == b'\r').unwrap_or(bytes.len());
         let first = String::from_utf8_lossy(&bytes[..end]);
         self.note(now, format_args!("{way}: {first} [{} {:016x}]", bytes.len(), fnv(bytes)));
+    }
+
+    /// Forgets everything and writes no more: who plays many calls has no room for it.
+    pub(crate) fn hush(&mut self) {
+        *self = Transcript { hushed: true, ..Transcript::default() };
     }
 
     /// All of it.

@@ -2,6 +2,7 @@
 
 mod carry;
 mod end;
+mod long;
 mod look;
 mod people;
 mod twin;
@@ -19,7 +20,7 @@ use crate::sim::script::Do;
 use crate::sim::store::Store;
 use crate::sim::transcript::Transcript;
 use bytes::Bytes;
-use media::command::{Family, Generation, MediaReport};
+use media::command::{Generation, MediaReport};
 use media::ports::PoolConfig;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -131,7 +132,7 @@ impl World {
         let mut config = Config {
             listeners: vec![ListenerConfig::default(); 2],
             ports: PoolConfig { pairs_max: 64, low_water: 8 },
-            own: vec![people::exchange()],
+            own: people::own(),
             ways: people::ways(),
             ..Config::default()
         };
@@ -403,5 +404,3 @@ const CLOCK_EVERY: Duration = Duration::from_secs(10);
 const SPINS: u32 = 100_000;
 /// How much of the transcript a failure shows.
 const TAIL: usize = 80;
-/// The family of the media that the exchange has.
-pub(crate) const FAMILY: Family = Family::V4;

@@ -15,13 +15,15 @@ pub struct Registration {
     pub answers: Vec<Message>,
     /// Whether an answer is missing.
     pub asking: bool,
+    /// It asks which bindings there are, and names none.
+    pub(crate) asks: bool,
     call_id: String,
     cseq: u32,
 }
 
 impl Registration {
     pub(crate) fn new(call_id: String) -> Self {
-        Registration { granted: None, answers: Vec::new(), asking: false, call_id, cseq: 0 }
+        Registration { granted: None, answers: Vec::new(), asking: false, asks: false, call_id, cseq: 0 }
     }
 
     /// The statuses of all final answers.
@@ -42,9 +44,12 @@ impl Phone {
             .header(HeaderName::To, &own)
             .header(HeaderName::CallId, &self.registration.call_id)
             .header_fmt(HeaderName::CSeq, format_args!("{} REGISTER", self.registration.cseq))
-            .header(HeaderName::Contact, &self.contact())
-            .header_fmt(HeaderName::Expires, format_args!("{expires}"))
             .header(HeaderName::UserAgent, "Simulated phone");
+        let builder = if self.registration.asks {
+            builder
+        } else {
+            builder.header(HeaderName::Contact, &self.contact()).header_number(HeaderName::Expires, expires)
+        };
         let request = Outgoing { builder, body: None };
         self.send(Asked::Register { expires, tries }, Method::Register, &uri, request, true, now);
     }
@@ -57,6 +62,7 @@ impl Phone {
         self.registration.answers.push(message.clone());
         self.registration.asking = false;
         match status {
+            200 if std::mem::take(&mut self.registration.asks) => {}
             200 => {
                 self.registration.granted = self.granted(message);
                 if let (Some(granted), true) = (self.registration.granted, self.habits.refreshes) {

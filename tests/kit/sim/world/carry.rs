@@ -1,6 +1,6 @@
 //! The shell's work: what leaves the exchange and the phones is carried where it goes.
 
-use super::people::exchange;
+use super::people::exchange_for;
 use super::{Due, Inside, Mood, PhoneOutput, World};
 use bytes::Bytes;
 use media::command::MediaCommand;
@@ -121,7 +121,8 @@ impl World {
             self.later(GIVEN_UP, Due::Closes { connection: connection.id });
             return;
         }
-        let back = Flow { local: self.phones[phone].address, remote: exchange(), listener: 0, ..flow };
+        let local = self.phones[phone].address;
+        let back = Flow { local, remote: exchange_for(local), listener: 0, ..flow };
         self.at(at, Due::ToPhone { phone, flow: back, bytes });
     }
 
@@ -154,7 +155,7 @@ impl World {
         let fate = if copies.is_empty() { " (lost)" } else { "" };
         self.transcript.note_message(self.now, format_args!("<- {source}{fate}"), &bytes);
         self.laws.know(source);
-        let flow = Flow { listener: 0, local: exchange(), remote: source, ..flow };
+        let flow = Flow { listener: 0, local: exchange_for(source), remote: source, ..flow };
         for after in copies {
             self.later(after, Due::ToExchange { flow, bytes: bytes.clone() });
         }
@@ -164,7 +165,7 @@ impl World {
         let Some(at) = self.net.on_stream(flow.connection, 0, self.now) else { return };
         let Some(connection) = self.net.connection(flow.connection).copied() else { return };
         self.transcript.note_message(self.now, format_args!("<- {} {}", flow.transport, connection.source), &bytes);
-        let flow = Flow { listener: 1, local: exchange(), remote: connection.source, ..flow };
+        let flow = Flow { listener: 1, local: exchange_for(connection.source), remote: connection.source, ..flow };
         self.at(at, Due::ToExchange { flow, bytes });
     }
 
@@ -196,7 +197,7 @@ impl World {
         let phone = self.phones.iter().position(listens).filter(|_| !impostor);
         let flow = phone.map(|phone| {
             let connection = self.net.connect(phone, remote);
-            Flow { transport, listener: 1, connection: connection.id, local: exchange(), remote }
+            Flow { transport, listener: 1, connection: connection.id, local: exchange_for(remote), remote }
         });
         let why = if impostor { Undelivered::Untrusted } else { Undelivered::Unreachable };
         let flow = flow.ok_or(why);
@@ -218,8 +219,8 @@ impl World {
     }
 
     fn phone_flow(&self, phone: usize, connection: ConnectionId) -> Flow {
-        let (transport, local) = (Transport::Tcp, self.phones[phone].address);
-        Flow { transport, listener: 0, connection, local, remote: exchange() }
+        let (transport, local) = (self.phones[phone].transport, self.phones[phone].address);
+        Flow { transport, listener: 0, connection, local, remote: exchange_for(local) }
     }
 }
 

@@ -1,11 +1,12 @@
 //! Moods of the world around a flow, and its end: nothing may be left.
 
 use super::people::PhoneId;
-use super::{FAMILY, Inside, Mood, World};
+use super::{Inside, Mood, World};
 use crate::sim::line::Line;
 use crate::sim::net::Weather;
 use crate::sim::script::Do;
 use books::Cdr;
+use media::command::Family;
 use std::time::Duration;
 use switch::Command;
 use words::ConnectionId;
@@ -82,7 +83,9 @@ impl World {
         assert_eq!(status.registrations, 0, "bindings are left");
         assert_eq!(status.subscriptions, 0, "subscriptions are left");
         assert_eq!(status.publications, 0, "published documents are left");
-        assert_eq!(self.switch.ports_taken(FAMILY), 0, "media ports are left in use");
+        for family in [Family::V4, Family::V6] {
+            assert_eq!(self.switch.ports_taken(family), 0, "media ports are left in use");
+        }
         assert_eq!(self.process.wake, None, "the exchange does not sleep");
         self.relay.check_quiet();
         self.store.check_quiet();

@@ -1,7 +1,7 @@
 //! What can be seen of the world: who rings, who talks, who hears whom.
 
 use super::World;
-use super::people::{PhoneId, exchange};
+use super::people::{PhoneId, exchange_for};
 use crate::sim::line::{Line, LineState};
 use crate::sim::relay::End;
 use media::command::SourceRule;
@@ -32,10 +32,16 @@ impl World {
 
     /// Whether what `speaker` sends arrives at `listener`: by what both were told, and by the relay's table.
     pub fn hears(&self, listener: PhoneId, speaker: PhoneId) -> bool {
-        let of = |phone: PhoneId| self.at_phone(phone).lines.last().map(|line| &line.session);
+        let newest = |phone: PhoneId| (phone, self.at_phone(phone).lines.len().wrapping_sub(1));
+        self.hears_on(newest(listener), newest(speaker))
+    }
+
+    /// The same for lines of phones, counted from 0.
+    pub fn hears_on(&self, listener: (PhoneId, usize), speaker: (PhoneId, usize)) -> bool {
+        let of = |(phone, line): (PhoneId, usize)| self.at_phone(phone).lines.get(line).map(|line| &line.session);
         let (Some(from), Some(to)) = (of(speaker), of(listener)) else { return false };
         let end_of = |session: &crate::sim::session::Session| {
-            let port = session.remote().filter(|remote| remote.ip() == exchange().ip())?.port();
+            let port = session.remote().filter(|remote| remote.ip() == exchange_for(*remote).ip())?.port();
             self.relay.at_port(port)
         };
         let (Some((_, source)), Some((name, sink))) = (end_of(from), end_of(to)) else { return false };

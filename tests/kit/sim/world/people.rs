@@ -5,7 +5,7 @@ use crate::sim::net::Nat;
 use crate::sim::phone::{Identity, Phone};
 use crate::sim::script::Do;
 use sip::locate::Wanted;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use switch::account::{Peer, RouteTarget};
 use switch::{Command, Trust, Way};
@@ -28,6 +28,7 @@ pub struct Site {
     nat: Option<NatKey>,
     by_address: bool,
     same_user: bool,
+    ipv6: bool,
 }
 
 impl Site {
@@ -40,6 +41,7 @@ impl Site {
             nat: None,
             by_address: false,
             same_user: false,
+            ipv6: false,
         }
     }
 
@@ -54,6 +56,20 @@ impl Site {
     #[must_use]
     pub fn tcp(mut self) -> Site {
         self.transport = Transport::Tcp;
+        self
+    }
+
+    /// Speaks another transport than UDP.
+    #[must_use]
+    pub fn over(mut self, transport: Transport) -> Site {
+        self.transport = transport;
+        self
+    }
+
+    /// Has an address of IPv6, and no other.
+    #[must_use]
+    pub fn ipv6(mut self) -> Site {
+        self.ipv6 = true;
         self
     }
 
@@ -103,14 +119,15 @@ impl World {
             self.directory.add_user(account, &site.extension, &auth_user, &password);
         }
         let n = self.phones.len() as u8 + 1;
-        let ip = match site.nat {
-            None => Ipv4Addr::new(198, 51, 100, n),
-            Some(NatKey(nat)) => Ipv4Addr::new(192, 168, nat as u8, n),
+        let ip: IpAddr = match site.nat {
+            None if site.ipv6 => Ipv6Addr::new(0x2001, 0xdb8, 0x51, 0, 0, 0, 0, n.into()).into(),
+            None => Ipv4Addr::new(198, 51, 100, n).into(),
+            Some(NatKey(nat)) => Ipv4Addr::new(192, 168, nat as u8, n).into(),
         };
         let (number, host) =
             if site.by_address { (auth_user.clone(), exchange().ip().to_string()) } else { (site.extension, domain) };
         let identity = Identity { number, auth_user, password: Some(password), host };
-        self.put(identity, site.transport, SocketAddr::new(ip.into(), 5060), site.nat)
+        self.put(identity, site.transport, SocketAddr::new(ip, 5060), site.nat)
     }
 
     /// A new user of the office without a phone.
@@ -201,6 +218,12 @@ impl World {
         self.route(pattern, RouteTarget::Ring { extensions, ring_for, in_order });
     }
 
+    /// How long extensions of the office ring.
+    pub fn ring_for(&mut self, ring_for: Duration) {
+        self.directory.change_account(self.office, |account| account.ring_for = ring_for);
+        self.command(Command::AccountChanged { account: self.office });
+    }
+
     /// A phone.
     pub fn at_phone(&self, phone: PhoneId) -> &Phone {
         &self.phones[phone.0]
@@ -239,6 +262,11 @@ impl World {
         self.pass(Duration::ZERO);
     }
 
+    /// The same after a while.
+    pub fn tell_line_in(&mut self, after: Duration, phone: PhoneId, line: usize, what: Do) {
+        self.later(after, super::Due::Act { phone: phone.0, line, what });
+    }
+
     /// Registers phones and waits until all are bound.
     ///
     /// # Panics
@@ -272,7 +300,8 @@ impl World {
     }
 
     fn put(&mut self, identity: Identity, transport: Transport, address: SocketAddr, nat: Option<NatKey>) -> PhoneId {
-        let mut phone = Phone::new(identity, transport, address, exchange(), self.chance.fork(), self.now);
+        let server = exchange_for(address);
+        let mut phone = Phone::new(identity, transport, address, server, self.chance.fork(), self.now);
         phone.nat = nat.map(|nat| nat.0);
         self.phones.push(phone);
         PhoneId(self.phones.len() - 1)
@@ -285,7 +314,21 @@ pub(crate) fn ways() -> Vec<Way> {
     [(Transport::Udp, 0), (Transport::Tcp, 1), (Transport::Tls, 1)].map(way).to_vec()
 }
 
-/// Where the exchange listens: UDP is its listener 0, TCP 1.
+/// Where the exchange listens: UDP is its listener 0, streams are 1.
 pub(crate) fn exchange() -> SocketAddr {
     SocketAddr::new(Ipv4Addr::new(192, 0, 2, 10).into(), 5060)
+}
+
+/// Where it listens for those who have an address like this one.
+pub(crate) fn exchange_for(address: SocketAddr) -> SocketAddr {
+    if address.is_ipv4() {
+        return exchange();
+    }
+    SocketAddr::new(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10).into(), 5060)
+}
+
+/// All addresses of the exchange.
+pub(crate) fn own() -> Vec<SocketAddr> {
+    let anywhere: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    anywhere.map(|ip| exchange_for(SocketAddr::new(ip, 0))).to_vec()
 }

@@ -33,6 +33,7 @@ impl Twin {
     /// Takes snapshots after every so many inputs from now on; none with 0.
     pub(super) fn snapshot_every(&mut self, inputs: u64) {
         self.every = Some(inputs);
+        self.switch.take_if(|_| inputs == 0);
         self.plan();
     }
 
