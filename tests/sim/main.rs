@@ -7,6 +7,7 @@ mod change;
 mod chaos;
 mod codes;
 mod corpus;
+mod devices;
 mod early;
 mod fax;
 mod flows;

@@ -41,8 +41,10 @@ pub(crate) struct Said {
     pub(crate) telephone_event: Option<u8>,
     pub(crate) direction: Direction,
     /// It is a fax (T.38), and no RTP.
+    #[serde(default)]
     pub(crate) fax: bool,
     /// The fingerprint of the whole description; 0: of none.
+    #[serde(default)]
     pub(crate) words: u64,
 }
 

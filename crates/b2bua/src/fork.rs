@@ -132,6 +132,7 @@ mod tests {
             diverted: None,
             trust: Trust::default(),
             servers: None,
+            instead: None,
         }
     }
 

@@ -155,6 +155,7 @@ pub(crate) struct Leg {
     /// What it has beyond a plain call.
     pub(crate) more: Option<Box<More>>,
     /// The fingerprint of its description that holds; 0: none does.
+    #[serde(default)]
     pub(crate) words: u64,
     /// Its media end, by place in the call's list.
     pub(crate) end: usize,
@@ -163,6 +164,7 @@ pub(crate) struct Leg {
     /// Whether its dialog is `sips` (RFC 3261 §12.1.1).
     pub(crate) secure: bool,
     /// What it and we tell each other about who somebody is.
+    #[serde(default)]
     pub(crate) trust: Trust,
     /// Who is there.
     pub(crate) party: Party,

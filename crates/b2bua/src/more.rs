@@ -6,7 +6,7 @@ use crate::refer::Referral;
 use crate::reliable::Told;
 use crate::servers::Servers;
 use crate::session::Session;
-use crate::step::Diverted;
+use crate::step::{DialTarget, Diverted};
 use serde::{Deserialize, Serialize};
 use sip::ClientTxn;
 use words::{LegId, Time};
@@ -31,6 +31,7 @@ pub(crate) struct More {
     /// Whom the caller holds meanwhile on this leg of another call: he comes in when the caller hangs up.
     pub(crate) consults: Option<LegId>,
     /// Its own goodbye is here and only waits for its answer: it gets none of ours.
+    #[serde(default)]
     pub(crate) leaves: bool,
 }
 
@@ -53,6 +54,9 @@ pub(crate) struct Dialled {
     pub(crate) servers: Option<Box<Servers>>,
     /// Until when this one has to say something.
     pub(crate) patience: Option<Time>,
+    /// Where else it is, should the way to it fail.
+    #[serde(default)]
+    pub(crate) instead: Option<Box<DialTarget>>,
 }
 
 impl More {

@@ -34,6 +34,13 @@ pub struct Redirected {
     pub order: u32,
 }
 
+impl Redirected {
+    /// The `gr` of its URI: one device is meant (RFC 5627 §3.1).
+    pub fn gr(&self) -> Option<&str> {
+        crate::seek::gr_of(&self.uri)
+    }
+}
+
 /// A redirection whose targets are not known yet.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Pending {

@@ -131,6 +131,26 @@ impl Call {
         }
     }
 
+    /// The way to a leg failed before it said anything: it is called by its other flow, if it has one (RFC 5626 §5.3).
+    /// Whether it is.
+    pub(crate) fn fail_over(&mut self, desk: &mut Desk, at: usize, status: u16, now: Time) -> bool {
+        let leg = &mut self.legs[at];
+        let rings = self.setup.as_ref().is_some_and(|setup| setup.fork.is_some());
+        if leg.state != LegState::Calling || !rings {
+            return false;
+        }
+        let dialled = leg.more.as_mut().and_then(|more| more.dialled.as_mut());
+        let Some(other) = dialled.and_then(|dialled| dialled.instead.take()) else { return false };
+        let (n, cause) = (leg.n, Failure::unreachable(status).cause);
+        if leg.state.apply(LegEvent::Failure).is_err() {
+            return false;
+        }
+        self.say_leg_ended(desk, n, cause);
+        // Where there is no port the call ends by itself.
+        let _ = self.invite(desk, *other, now);
+        true
+    }
+
     /// The caller gave up (RFC 3261 §9.2).
     pub(crate) fn handle_cancelled(&mut self, desk: &mut Desk, message: Option<&Message>, now: Time) {
         let reason = message.and_then(|message| message.header(HeaderName::Reason));
@@ -197,7 +217,8 @@ impl Call {
 
     /// A new leg.
     pub(crate) fn invite(&mut self, desk: &mut Desk, target: DialTarget, now: Time) -> Result<(), StepError> {
-        let DialTarget { to, request_uri, target, route, to_uri, order: _, nat, diverted, trust, servers } = target;
+        let DialTarget { to, request_uri, target, route, to_uri, order: _, nat, diverted, trust, servers, instead } =
+            target;
         let flow = flow_of(&target);
         let n = self.next_leg;
         self.next_leg += 1;
@@ -208,7 +229,8 @@ impl Call {
         let session_s = (desk.config.session.expires_s, desk.config.session.min_s);
         let secure = request_uri.starts_with("sips:");
         let patience = servers.as_ref().map(|servers| now + servers.patience());
-        let dialled = Dialled { request_uri, to_uri, route, diverted, session_s, raised: 0, servers, patience };
+        let dialled =
+            Dialled { request_uri, to_uri, route, diverted, session_s, raised: 0, servers, patience, instead };
         let tag = desk.tag(self.slot, n);
         self.legs.push(Leg {
             more: Some(Box::new(More { dialled: Some(dialled), ..More::default() })),

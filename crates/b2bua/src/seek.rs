@@ -18,7 +18,7 @@ use bytes::Bytes;
 use media::command::{Family, Sound};
 use media::renew::renew;
 use media::sdp::Description;
-use sip::Message;
+use sip::{Message, Uri};
 use words::{EndCause, Fact, LegId, Party, Time};
 
 impl Call {
@@ -53,8 +53,14 @@ impl Call {
     pub(crate) fn asks(&self) -> Asked<'_> {
         let account = self.account;
         match self.transfer.as_deref().filter(|_| self.is_seeking()) {
-            Some(Transfer { wish, .. }) => Asked { account, number: &wish.number, by: &wish.by, uri: Some(&wish.uri) },
-            None => Asked { account, number: self.who.to.number.as_str(), by: &self.who.from, uri: None },
+            Some(Transfer { wish, .. }) => {
+                Asked { account, number: &wish.number, by: &wish.by, uri: Some(&wish.uri), gr: gr_of(&wish.uri) }
+            }
+            None => {
+                let invite = self.setup.as_ref().and_then(|setup| setup.asked.as_ref());
+                let gr = invite.and_then(|(_, invite)| gr_of(invite.request_uri()));
+                Asked { account, number: self.who.to.number.as_str(), by: &self.who.from, uri: None, gr }
+            }
         }
     }
 
@@ -326,6 +332,15 @@ impl Call {
         let takes_part = self.is_party(leg.n) || self.exchange.as_deref().is_some_and(exchanges);
         takes_part || leg.state == LegState::Incoming || leg.state.is_inviting()
     }
+}
+
+/// The `gr` of a URI (RFC 5627 §3.1).
+pub(crate) fn gr_of(uri: &str) -> Option<&str> {
+    // Hardly any has one, and a look is quicker than reading the URI.
+    if !uri.contains(";gr") {
+        return None;
+    }
+    Uri::parse(uri).ok()?.param("gr")
 }
 
 /// The place of an end that was given back: its leg only waits for last answers.

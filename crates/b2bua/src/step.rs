@@ -90,9 +90,12 @@ pub struct DialTarget {
     /// Who sent the call here instead, when somebody did.
     pub diverted: Option<Diverted>,
     /// What it and we tell each other.
+    #[serde(default)]
     pub trust: Trust,
     /// What else to call when nobody answers at `target`; `None` when there is but one place.
     pub servers: Option<Box<Servers>>,
+    /// The same device by another flow, where this one fails (RFC 5626 §5.3).
+    pub instead: Option<Box<DialTarget>>,
 }
 
 /// What a side of a call and we tell each other about who somebody is: whether it belongs to our trust domain (RFC 3325

@@ -107,6 +107,7 @@ impl Call {
                 200..300 => self.handle_success(desk, at, response, now),
                 422 if self.call_again(desk, at, response) => {}
                 503 => self.handle_trouble(desk, at, Trouble::busy(response), now),
+                430 if self.fail_over(desk, at, 503, now) => {}
                 300..400 => {
                     let failure = self.note_redirection(desk, at, response);
                     self.handle_failure(desk, at, failure, now);
@@ -152,7 +153,7 @@ impl Call {
                 self.handle_no_answer(desk, now);
             } else if self.is_joining(self.legs[at].n) {
                 self.move_transfer(desk, Move::Gone, now);
-            } else {
+            } else if !self.fail_over(desk, at, status, now) {
                 self.handle_trouble(desk, at, trouble, now);
             }
             return;
@@ -182,7 +183,9 @@ impl Call {
                 self.end(desk, &Ending::new(EndCause::SignallingLost, Some(n)), now);
             }
             LegState::Calling | LegState::Ringing => {
-                self.handle_failure(desk, at, Failure::unreachable(503), now);
+                if !self.fail_over(desk, at, 503, now) {
+                    self.handle_failure(desk, at, Failure::unreachable(503), now);
+                }
             }
             // The phone may be back over a new connection; its media goes on meanwhile.
             LegState::Accepted | LegState::Confirmed => {

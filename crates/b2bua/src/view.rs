@@ -29,6 +29,8 @@ pub struct Asked<'a> {
     pub by: &'a Party,
     /// The URI that was dialled, where it may name another host than ours: in a transfer.
     pub uri: Option<&'a str>,
+    /// The `gr` of what was dialled: one device is meant (RFC 5627 §3.1).
+    pub gr: Option<&'a str>,
 }
 
 /// Where a call stands.

@@ -1,5 +1,6 @@
 //! One binding: a device's Contact, the flow it came by and how it is called (RFC 3261 §10, RFC 5626 §6).
 
+use crate::gruu::{Gruus, Names};
 use crate::outbound::Pinging;
 use serde::{Deserialize, Serialize};
 use sip::{Target, Uri};
@@ -56,6 +57,10 @@ pub struct Device<'a> {
     pub q: u16,
     /// Whether it sits behind NAT.
     pub nat: bool,
+    /// Its instance id (RFC 5626 §4.1).
+    pub instance: Option<&'a str>,
+    /// Which of its flows this is.
+    pub reg_id: Option<u32>,
     /// How it is called.
     pub reach: Reach,
     /// The flow it registered over, open or not.
@@ -91,6 +96,7 @@ pub(crate) struct Binding {
     /// When the last REGISTER for it came.
     pub(crate) refreshed: Time,
     pub(crate) pinging: Option<Box<Pinging>>,
+    pub(crate) gruus: Option<Box<Gruus>>,
     /// Set while it is in the table.
     pub(crate) timer: Option<TimerToken>,
 }
@@ -128,6 +134,8 @@ impl Binding {
             path: &self.path,
             q: self.q,
             nat: self.nat,
+            instance: self.instance.as_deref(),
+            reg_id: self.reg_id,
             reach,
             flow: self.flow,
             agent: &self.agent,
@@ -163,7 +171,7 @@ impl Binding {
     }
 
     /// Its Contact value in a 200 (RFC 3261 §10.3 item 8).
-    pub(crate) fn contact_value(&self, now: Time) -> String {
+    pub(crate) fn contact_value(&self, user: UserId, names: Option<&Names>, now: Time) -> String {
         let mut text = String::with_capacity(self.contact.len() + 24);
         text.push('<');
         text.push_str(&self.contact);
@@ -179,6 +187,9 @@ impl Binding {
         }
         if let Some(reg_id) = self.reg_id {
             let _ = write!(text, ";reg-id={reg_id}");
+        }
+        if let (Some(gruus), Some(instance)) = (&self.gruus, &self.instance) {
+            gruus.push(&mut text, instance, user, names);
         }
         text
     }

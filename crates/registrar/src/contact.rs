@@ -2,6 +2,7 @@
 
 use crate::binding::address_of;
 use crate::directory::NatPolicy;
+use crate::gruu::host_of;
 use crate::limit;
 use sip::{Contact, HeaderName, Message, NameAddr, Scheme, Uri};
 use smallvec::SmallVec;
@@ -18,6 +19,10 @@ pub(crate) struct Asked<'a> {
     pub(crate) expires: Option<u32>,
     pub(crate) agent: &'a str,
     pub(crate) path: SmallVec<[&'a str; 1]>,
+    /// It knows GRUUs (RFC 5627 §5.1).
+    pub(crate) gruu: bool,
+    /// The host of To, the address of record.
+    pub(crate) host: Option<&'a str>,
 }
 
 #[derive(Debug)]
@@ -74,7 +79,9 @@ impl<'a> Asked<'a> {
         let agent = message.header(HeaderName::UserAgent).unwrap_or("");
         let contacts = read_contacts(message, expires, outbound)?;
         let agent = shortened(agent, limit::AGENT_BYTES);
-        let asked = Asked { contacts, call_id, cseq, expires, agent, path };
+        let gruu = message.has_token(HeaderName::Supported, "gruu");
+        let host = message.to().ok().filter(|_| gruu).and_then(|to| host_of(to.uri));
+        let asked = Asked { contacts, call_id, cseq, expires, agent, path, gruu, host };
         asked.check_outbound(message)?;
         Ok(asked)
     }
@@ -136,6 +143,10 @@ fn read_contact<'a>(address: &NameAddr<'a>, outbound: bool) -> Result<AskedConta
     // What stands behind `?` would become headers of each call to the device (RFC 3261 §19.1.1).
     if !uri.headers_raw.is_empty() || uri.param("method").is_some() {
         return Err(Refusal::new(400, "Bad Contact: the URI carries headers or a method"));
+    }
+    // Calls to it would come back here for ever (RFC 5627 §5.1).
+    if uri.param("gr").is_some() {
+        return Err(Refusal::new(403, "Forbidden: a GRUU is no Contact"));
     }
     if address.uri.len() > limit::CONTACT_BYTES {
         return Err(Refusal::new(400, "Bad Contact: too long"));

@@ -9,7 +9,7 @@
 //! The crate refuses to open sockets, to read clocks, to resolve names and to send: whoever owns it stores the facts before
 //! it answers 200, and sends the pings. It never sends to where a Contact claims to be unless the REGISTER came from there.
 //!
-//! RFCs: 3261 §10 (registration), §22 (authentication), 3327 (Path), 5626 (flows, instance and reg-id, keep-alive),
+//! RFCs: 3261 §10 (registration), §22 (authentication), 3327 (Path), 5626 (flows, instance and reg-id, keep-alive), 5627 (GRUU),
 //! 7616 and 8760 (digest); 6665 (events), 4235 (dialog), 3856, 3863, 3903 and 4480 (presence), 3842 (message-summary),
 //! 3680 (reg).
 //!
@@ -64,6 +64,7 @@ mod challenge;
 mod contact;
 mod directory;
 mod door;
+mod gruu;
 #[cfg(test)]
 mod kit;
 pub mod limit;
@@ -80,6 +81,7 @@ pub use challenge::{Challenger, Verdict};
 pub use contact::Refusal;
 pub use directory::{AlgorithmPolicy, NatPolicy, User};
 pub use door::{Admission, Door};
+pub use gruu::{Temporary, gr_of};
 pub use outbound::{Ping, PingId, PingKind};
 pub use registrar::{Outcome, Output, Registrar, RegistrarConfig};
 pub use throttle::{Ban, Throttle};

@@ -35,13 +35,13 @@ pub(crate) struct Mint {
 }
 
 /// A MAC, and the key that a snapshot makes it from again.
-struct Keyed {
+pub(crate) struct Keyed {
     key: [u8; 32],
-    mac: Hmac<Sha256>,
+    pub(crate) mac: Hmac<Sha256>,
 }
 
 impl Keyed {
-    fn new(key: [u8; 32]) -> Self {
+    pub(crate) fn new(key: [u8; 32]) -> Self {
         Keyed { key, mac: Hmac::new_from_slice(&key).expect("HMAC takes keys of any length") }
     }
 }

@@ -11,7 +11,7 @@ pub const ACCEPT: &str = "application/sdp, application/pidf+xml";
 pub const ALLOW_EVENTS: &str = "dialog, message-summary, presence, reg";
 
 /// The option tags that a request may require of us (RFC 3261 §20.32): the registrar's, then those of calls.
-pub const SUPPORTED: [&str; 6] = ["path", "outbound", "100rel", "timer", "norefersub", "replaces"];
+pub const SUPPORTED: [&str; 7] = ["path", "outbound", "gruu", "100rel", "timer", "norefersub", "replaces"];
 
 /// The value of `Supported` in our INVITEs (RFC 3261 §20.37).
 pub const SUPPORTED_IN_CALLS: &str = "100rel, timer, replaces";

@@ -9,6 +9,7 @@ use crate::switch::{Switch, Waiter};
 use crate::whereabouts::Whereabouts;
 use b2bua::{Asked, DialTarget, Step, Trust};
 use media::command::Sound;
+use registrar::Device;
 use sip::{Scheme, Uri};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl Switch {
         let Some(asked) = self.calls.asked(call) else { return Ok(Vec::new()) };
         match self.by_code(call, &asked, now)? {
             Some(steps) => Ok(steps),
-            None => self.steps_to(asked.account, asked.number, asked.uri, now),
+            None => self.steps_to(asked.account, asked.number, asked.uri, asked.gr, now),
         }
     }
 
@@ -68,7 +69,7 @@ impl Switch {
         }
         if let Some(number) = hide {
             let mut steps = vec![Step::Hide];
-            steps.extend(self.steps_to(asked.account, number, None, now)?);
+            steps.extend(self.steps_to(asked.account, number, None, None, now)?);
             return Ok(Some(steps));
         }
         let Some(held) = self.calls.held_by(call) else {
@@ -80,17 +81,28 @@ impl Switch {
             return Ok(Some(vec![hand_over, Step::Answer, Step::Hangup { cause: EndCause::Normal }]));
         }
         let mut steps = vec![Step::Consult { held }];
-        steps.extend(self.steps_to(asked.account, consult.unwrap_or_default(), None, now)?);
+        steps.extend(self.steps_to(asked.account, consult.unwrap_or_default(), None, None, now)?);
         Ok(Some(steps))
     }
 
-    /// Where a number of an account leads; `uri` is what named it, where that may be somewhere else.
-    fn steps_to(&self, account: AccountId, dialled: &str, uri: Option<&str>, now: Time) -> Result<Vec<Step>, Lack> {
+    /// Where a number of an account leads; `uri` is what named it, where that may be somewhere else, `gr` which device is
+    /// meant.
+    fn steps_to(
+        &self,
+        account: AccountId,
+        dialled: &str,
+        uri: Option<&str>,
+        gr: Option<&str>,
+        now: Time,
+    ) -> Result<Vec<Step>, Lack> {
         let Some(account) = self.account(Need::Account(account), now)? else {
             return Ok(vec![reject(404, "Not Found: the account is gone", EndCause::NotFound)]);
         };
         if let Some(uri) = uri.filter(|uri| !self.is_ours(uri, &account)) {
             return self.steps_elsewhere(&account, dialled, uri, now);
+        }
+        if let Some(gr) = gr {
+            return self.steps_to_device(&account, dialled, gr, now);
         }
         if dialled == self.config.codes.echo && !dialled.is_empty() {
             return Ok(service(Service::Echo, ""));
@@ -104,7 +116,7 @@ impl Switch {
         }
         let extension = Need::Extension { account: account.id, extension: dialled.to_owned() };
         if let Some(user) = self.user(extension, now)? {
-            return Ok(self.ring(&account, &[user], account.ring_for, false, now));
+            return Ok(self.ring(&account, &[user], account.ring_for, false, None, now));
         }
         match account
             .routes
@@ -134,6 +146,23 @@ impl Switch {
         }
     }
 
+    /// One device of a user (RFC 5627 §5.5, §6.1): named by its instance, or without one by a temporary name.
+    fn steps_to_device(&self, account: &Account, dialled: &str, gr: &str, now: Time) -> Result<Vec<Step>, Lack> {
+        let nobody = || vec![reject(404, "Not Found: no device has this GRUU", EndCause::NotFound)];
+        let named = if gr.is_empty() { self.registrar.temporary(dialled, now) } else { None };
+        let (extension, gr) = match &named {
+            Some(named) if named.account == account.id => (named.extension.as_str(), named.gr.as_str()),
+            None if !gr.is_empty() => (dialled, gr),
+            Some(_) | None => return Ok(nobody()),
+        };
+        let need = Need::Extension { account: account.id, extension: extension.to_owned() };
+        let Some(user) = self.user(need, now)? else { return Ok(nobody()) };
+        if named.as_ref().is_some_and(|named| named.user != user.id) {
+            return Ok(nobody());
+        }
+        Ok(self.ring(account, &[user], account.ring_for, false, Some(gr), now))
+    }
+
     /// Answers a call that somebody who was rung sends elsewhere: by the routes of his account, and to nobody else.
     pub(crate) fn redirect(&mut self, leg: LegId, now: Time) {
         match self.redirected(leg, now) {
@@ -150,7 +179,7 @@ impl Switch {
         let Some(redirection) = self.calls.redirection(leg) else { return Ok((Vec::new(), String::new())) };
         let (mut targets, mut refusal) = (Vec::new(), None);
         for contact in &redirection.contacts {
-            let steps = self.steps_to(redirection.account, &contact.number, Some(&contact.uri), now)?;
+            let steps = self.steps_to(redirection.account, &contact.number, Some(&contact.uri), contact.gr(), now)?;
             for step in steps {
                 match step {
                     Step::Dial { targets: found, .. } => targets.extend(found.into_iter().map(|target| DialTarget {
@@ -201,7 +230,7 @@ impl Switch {
                     let need = Need::Extension { account: account.id, extension: extension.clone() };
                     users.extend(self.user(need, now)?);
                 }
-                Ok(self.ring(account, &users, *ring_for, *in_order, now))
+                Ok(self.ring(account, &users, *ring_for, *in_order, None, now))
             }
             RouteTarget::Peer { peer, strip, prepend } => {
                 let rest: String = dialled.chars().skip(usize::from(*strip)).collect();
@@ -210,37 +239,28 @@ impl Switch {
         }
     }
 
-    /// Rings the devices of users, as far as they are reachable.
+    /// Rings the devices of users, as far as they are reachable; with `gr` the one of that instance alone.
     fn ring(
         &self,
         account: &Account,
         users: &[Arc<registrar::User>],
         ring_for: Duration,
         in_order: bool,
+        gr: Option<&str>,
         now: Time,
     ) -> Vec<Step> {
         let mut targets = Vec::new();
         for (place, user) in users.iter().filter(|user| user.enabled).enumerate() {
-            for device in self.registrar.lookup(user.id, now) {
-                let Some(target) = device.reach.target() else { continue };
-                targets.push(DialTarget {
-                    to: Party {
-                        number: Pii::new(user.extension.as_str()),
-                        name: Pii::new(user.display_name.as_str()),
-                        user: Some(user.id),
-                        ..Party::default()
-                    },
-                    request_uri: device.contact.to_owned(),
-                    to_uri: format!("sip:{}@{}", user.extension, account.domain),
-                    target,
-                    route: device.path.to_vec(),
-                    // In order: each user's devices come after all devices of the one before.
-                    order: if in_order { place as u32 * 1001 } else { 0 } + u32::from(1000 - device.q.min(1000)),
-                    nat: device.nat,
-                    diverted: None,
-                    trust: Trust::default(),
-                    servers: None,
-                });
+            // In order: each user's devices come after all devices of the one before.
+            let place = if in_order { place as u32 * 1001 } else { 0 };
+            let meant = |device: &Device<'_>| {
+                gr.is_none_or(|gr| device.instance.is_some_and(|one| registrar::gr_of(one).eq_ignore_ascii_case(gr)))
+            };
+            for device in self.registrar.lookup(user.id, now).filter(meant) {
+                let Some(mut target) = device_target(account, user, &device, place) else { continue };
+                let other = self.registrar.other_flow(&device, now);
+                target.instead = other.and_then(|other| device_target(account, user, &other, place)).map(Box::new);
+                targets.push(target);
             }
         }
         if targets.is_empty() {
@@ -275,6 +295,28 @@ impl Switch {
         };
         Ok(vec![Step::Dial { targets: vec![target], ring_for: account.ring_for }])
     }
+}
+
+/// A device of a user, when it can be called.
+fn device_target(account: &Account, user: &registrar::User, device: &Device<'_>, place: u32) -> Option<DialTarget> {
+    Some(DialTarget {
+        to: Party {
+            number: Pii::new(user.extension.as_str()),
+            name: Pii::new(user.display_name.as_str()),
+            user: Some(user.id),
+            ..Party::default()
+        },
+        request_uri: device.contact.to_owned(),
+        to_uri: format!("sip:{}@{}", user.extension, account.domain),
+        target: device.reach.target()?,
+        route: device.path.to_vec(),
+        order: place + u32::from(1000 - device.q.min(1000)),
+        nat: device.nat,
+        diverted: None,
+        trust: Trust::default(),
+        servers: None,
+        instead: None,
+    })
 }
 
 /// What a route has to wait for.

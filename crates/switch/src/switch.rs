@@ -236,11 +236,12 @@ impl Switch {
     pub fn new(config: Config, seed: Seed, secrets: Seed, clock: Clock, now: Time) -> Self {
         let mut chance = Chance::new(seed);
         let mut secrets = Chance::new(secrets);
+        let (door, gruus) = (secrets.fork(), secrets.fork());
         Switch {
             endpoint: Endpoint::new(config.endpoint(), chance.fork(), now),
             calls: Calls::new(config.calls_config(), chance.fork(), now),
-            registrar: Registrar::new(config.registrar(), now),
-            gate: Gate { door: Door::new(secrets.fork(), config.throttle, now), draining: false, overloaded: false },
+            registrar: Registrar::new(config.registrar(), now).with_secrets(gruus),
+            gate: Gate { door: Door::new(door, config.throttle, now), draining: false, overloaded: false },
             directory: Directory::new(now),
             peers: Peers::new(chance.u64(), now),
             stream: Stream::new(ShardId(0)),

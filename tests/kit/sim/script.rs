@@ -224,6 +224,8 @@ pub struct Habits {
     pub refuses_notifies: Option<u16>,
     /// Calls as nobody: From is anonymous (RFC 3323 §4.1.1.3).
     pub anonymous: bool,
+    /// The instance that it registers as, and which of its flows; then it knows GRUUs and outbound.
+    pub instance: Option<(&'static str, u32)>,
     /// Header lines of its INVITEs that begin calls, and of its answers to such.
     pub says: Vec<(HeaderName, String)>,
 }
@@ -246,6 +248,7 @@ impl Default for Habits {
             accepts: None,
             refuses_notifies: None,
             anonymous: false,
+            instance: None,
             says: Vec::new(),
         }
     }

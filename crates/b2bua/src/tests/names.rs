@@ -55,6 +55,7 @@ pub(crate) fn target(phone: usize, order: u32) -> DialTarget {
         diverted: None,
         trust: Trust::default(),
         servers: None,
+        instead: None,
     }
 }
 

@@ -132,6 +132,7 @@ header_names! {
     TargetDialog "Target-Dialog",
     SecurityClient "Security-Client",
     SecurityVerify "Security-Verify",
+    FlowTimer "Flow-Timer",
 }
 
 impl HeaderName {

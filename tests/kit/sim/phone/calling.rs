@@ -21,7 +21,8 @@ impl Phone {
         let contact = self.contact();
         let host = &self.identity.host;
         let found = &mut self.lines[line];
-        let uri = format!("sip:{}@{host}", found.number);
+        let uri =
+            if found.number.contains(':') { found.number.clone() } else { format!("sip:{}@{host}", found.number) };
         let builder = MessageBuilder::request("INVITE", &uri)
             .header(HeaderName::MaxForwards, "70")
             .header(HeaderName::From, &own)

@@ -48,7 +48,12 @@ impl Phone {
         let builder = if self.registration.asks {
             builder
         } else {
-            builder.header(HeaderName::Contact, &self.contact()).header_number(HeaderName::Expires, expires)
+            let contact = self.bound_contact();
+            builder.header(HeaderName::Contact, &contact).header_number(HeaderName::Expires, expires)
+        };
+        let builder = match self.habits.instance {
+            Some(_) => builder.header(HeaderName::Supported, "path, outbound, gruu"),
+            None => builder,
         };
         let request = Outgoing { builder, body: None };
         self.send(Asked::Register { expires, tries }, Method::Register, &uri, request, true, now);
@@ -76,6 +81,23 @@ impl Phone {
             }
             _ => {}
         }
+    }
+
+    fn bound_contact(&self) -> String {
+        let contact = self.contact();
+        match self.habits.instance {
+            Some((instance, reg_id)) => format!("{contact};+sip.instance=\"<{instance}>\";reg-id={reg_id}"),
+            None => contact,
+        }
+    }
+
+    /// A GRUU of the last 200: `pub-gruu` or `temp-gruu`.
+    pub fn gruu(&self, kind: &str) -> Option<String> {
+        let own = self.contact();
+        let answer = self.registration.answers.last()?;
+        let value = answer.values(HeaderName::Contact).find(|value| value.starts_with(&own))?;
+        let (_, rest) = value.split_once(&format!(";{kind}=\""))?;
+        rest.split('"').next().map(str::to_owned)
     }
 
     /// How long its own Contact is bound.
