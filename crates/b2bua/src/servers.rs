@@ -185,7 +185,19 @@ impl Call {
         if let Some(ring_for) = ring_for {
             self.set_timer(desk, Due::Ring, now + ring_for);
         }
-        let target = DialTarget { to, request_uri, target, route, to_uri, order: 0, nat, diverted, trust, servers };
+        let target = DialTarget {
+            to,
+            request_uri,
+            target,
+            route,
+            to_uri,
+            order: 0,
+            nat,
+            diverted,
+            trust,
+            servers,
+            instead: None,
+        };
         // Without a media port the call ends by itself.
         let _ = self.invite(desk, target, now);
     }

@@ -292,6 +292,7 @@ impl Switch {
             diverted: None,
             trust: peer.trust,
             servers,
+            instead: None,
         };
         Ok(vec![Step::Dial { targets: vec![target], ring_for: account.ring_for }])
     }
