@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Loads the exchange from outside, and Kamailio with rtpengine beside it, with SIPp on loopback.
 
-    load.sh [WHAT]      WHAT: all (when absent), or one or more of compare, kinds, idle-tcp, soak, overload, disk-full
+    load.sh [WHAT]      WHAT: all (when absent), or one or more of compare, kinds, idle-tcp, soak, overload, disk-full, floods
 
 compare     the same calls, registrations, held calls, probes and RTP for both; what each spent: CPU time, memory, delay
 kinds       calls that do more than a plain one, in turns with it: 100rel with digest and session timer, a blind transfer; a lamp's NOTIFY
 idle-tcp    10,000 idle TCP connections: their memory, and calls beside them
 soak        600 s at half load: memory, descriptors, ports, records
 overload    twice the peak rate: what is still completed, and how the rest is refused
+floods      garbage, REGISTER, INVITE and OPTIONS of strangers: what honest users notice, memory, bytes sent to strangers
 disk-full   a full disk under calls: none without a record
 
 Targets stand in benches/budgets.toml; a section is appended to benches/RESULTS.md. Exit 0: all held; 1: a target was
@@ -19,10 +20,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 sys.dont_write_bytecode = True
 
-from drive import compare, disk_full, idle_tcp, kinds, overload, process, servers, soak  # noqa: E402
+from drive import compare, disk_full, floods, idle_tcp, kinds, overload, process, servers, soak  # noqa: E402
 from drive.report import Report  # noqa: E402
 
-PARTS = {'compare': compare.compare, 'kinds': kinds.kinds, 'idle-tcp': idle_tcp.idle_tcp, 'overload': overload.overload, 'disk-full': disk_full.disk_full, 'soak': soak.soak}
+PARTS = {'compare': compare.compare, 'kinds': kinds.kinds, 'idle-tcp': idle_tcp.idle_tcp, 'overload': overload.overload, 'disk-full': disk_full.disk_full, 'floods': floods.floods, 'soak': soak.soak}
 
 
 def numbers(text):
@@ -52,6 +53,9 @@ def arguments():
     p.add_argument('--seconds', type=int, default=600, help='soak: how long')
     p.add_argument('--rate', type=int, default=500, help='soak: calls/s')
     p.add_argument('--share', type=float, default=0.14, help='overload: the share of one core that the server gets, so that SIPp can offer more than it carries')
+    p.add_argument('--flood-secs', type=int, default=10, help='floods: seconds of each')
+    p.add_argument('--flood-calls', type=int, default=50, help='floods: calls with RTP meanwhile')
+    p.add_argument('--flood-load', help='floods: who sends them; target/release/flood-load when absent')
     p.add_argument('--size-mb', type=int, default=48, help='disk-full: the size of the disk')
     p.add_argument('--no-results', action='store_true', help='append nothing to RESULTS.md')
     p.add_argument('--json', help='a file for the figures')

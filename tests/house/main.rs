@@ -7,5 +7,6 @@ mod licences;
 mod object;
 mod purity;
 mod rfc;
+mod security;
 mod source;
 mod tidy;

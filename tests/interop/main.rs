@@ -9,4 +9,5 @@ mod names;
 mod phones;
 mod pjsua2;
 mod sipp;
+mod streams;
 mod watch;

@@ -10,7 +10,9 @@ mod framing;
 mod header;
 mod media;
 mod message;
+mod multipart;
 mod snapshot;
+mod websocket;
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
@@ -38,7 +40,7 @@ impl Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
     Target { name: "message", longest: 4_096, feed: message::message },
     Target { name: "uri", longest: 512, feed: header::uri },
     Target { name: "header", longest: 1_024, feed: header::header },
@@ -47,6 +49,8 @@ pub const TARGETS: [Target; 14] = [
     Target { name: "framing", longest: 4_096, feed: framing::framing },
     Target { name: "sdp", longest: 8_192, feed: media::sdp },
     Target { name: "offer", longest: 16_384, feed: media::offer },
+    Target { name: "multipart", longest: 8_192, feed: multipart::multipart },
+    Target { name: "websocket", longest: 8_192, feed: websocket::websocket },
     Target { name: "stun", longest: 1_024, feed: media::stun },
     Target { name: "rtp", longest: 512, feed: media::rtp },
     Target { name: "rtcp", longest: 1_024, feed: media::rtcp },

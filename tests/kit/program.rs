@@ -14,6 +14,10 @@ pub struct Program {
     pub sip: SocketAddr,
     /// Its TLS address, when it has one.
     pub tls: Option<SocketAddr>,
+    /// Its WebSocket address, when it has one.
+    pub ws: Option<SocketAddr>,
+    /// Its secure WebSocket address, when it has one.
+    pub wss: Option<SocketAddr>,
     /// The address of /metrics and /readyz.
     pub http: SocketAddr,
     /// Where it sends calls to numbers that begin with 9 (bench profile).
@@ -21,6 +25,17 @@ pub struct Program {
     arguments: Vec<String>,
     data: PathBuf,
     _folder: tempfile::TempDir,
+}
+
+/// Where it listens.
+#[derive(Clone, Copy)]
+struct Ports {
+    sip: SocketAddr,
+    tls: Option<SocketAddr>,
+    ws: Option<SocketAddr>,
+    wss: Option<SocketAddr>,
+    http: SocketAddr,
+    uas: SocketAddr,
 }
 
 impl Program {
@@ -51,7 +66,7 @@ impl Program {
             "RTP" => media_ports(),
             other => other.to_owned(),
         });
-        Program::start(folder, arguments.to_vec(), sip, None, http, uas)
+        Program::start(folder, arguments.to_vec(), Ports { sip, tls: None, ws: None, wss: None, http, uas })
     }
 
     /// As an office runs it: a configuration file, digests on, on loopback and free ports.
@@ -59,33 +74,28 @@ impl Program {
         Program::office_with("")
     }
 
-    /// The same with more lines at the end of its configuration.
+    /// The same with more lines at the end of its configuration: those about SIP first.
     pub fn office_with(more: &str) -> Program {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (sip, tls, http) = (free(), free(), free());
-        let wss = free();
+        let (ws, wss) = (free(), free());
         let config = folder.path().join("crosspoint.toml");
         let text = format!(
-            "[sip]\nudp = [\"{sip}\"]\ntcp = [\"{sip}\"]\ntls = [\"{tls}\"]\nwss = [\"{wss}\"]\n[media]\nports = \"{}\"\n[http]\nlisten = \"{http}\"\n{more}",
+            "[media]\nports = \"{}\"\n[http]\nlisten = \"{http}\"\n[sip]\nudp = [\"{sip}\"]\ntcp = [\"{sip}\"]\ntls = [\"{tls}\"]\nws = [\"{ws}\"]\nwss = [\"{wss}\"]\n{more}",
             media_ports()
         );
         std::fs::write(&config, text).expect("the configuration is written");
         let data = folder.path().join("data").display().to_string();
         let arguments = ["run", "--config", &config.display().to_string(), "--data", &data].map(str::to_owned).to_vec();
-        Program::start(folder, arguments, sip, Some(tls), http, free())
+        let ports = Ports { sip, tls: Some(tls), ws: Some(ws), wss: Some(wss), http, uas: free() };
+        Program::start(folder, arguments, ports)
     }
 
-    fn start(
-        folder: tempfile::TempDir,
-        arguments: Vec<String>,
-        sip: SocketAddr,
-        tls: Option<SocketAddr>,
-        http: SocketAddr,
-        uas: SocketAddr,
-    ) -> Program {
+    fn start(folder: tempfile::TempDir, arguments: Vec<String>, ports: Ports) -> Program {
         let data = folder.path().join("data");
         let child = spawn(&arguments, folder.path());
-        let mut program = Program { child, sip, tls, http, uas, arguments, data, _folder: folder };
+        let Ports { sip, tls, ws, wss, http, uas } = ports;
+        let mut program = Program { child, sip, tls, ws, wss, http, uas, arguments, data, _folder: folder };
         program.wait_until_ready();
         program
     }
@@ -110,6 +120,13 @@ impl Program {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The memory that it alone takes, and its part of what it shares. Units: KB.
+    pub fn pss_kb(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
     }
 
     /// Its data folder.

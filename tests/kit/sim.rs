@@ -48,4 +48,4 @@ pub use seed::{Replay, for_seeds, seeds};
 pub use session::Session;
 pub use store::Store;
 pub use transcript::{Transcript, fnv};
-pub use world::{AccountKey, NatKey, PhoneId, Site, World};
+pub use world::{AccountKey, Heard, NatKey, PhoneId, Site, World};

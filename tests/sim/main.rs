@@ -11,6 +11,7 @@ mod devices;
 mod early;
 mod fax;
 mod flows;
+mod hostile;
 mod identity;
 mod lamps;
 mod loss;

@@ -20,7 +20,8 @@ use media::command::Sound;
 use media::offer::Local;
 use media::sdp::Description;
 use serde::{Deserialize, Serialize};
-use sip::{ClientTxn, HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
+use sip::advertise::ACCEPT_IN_CALLS;
+use sip::{BodyError, ClientTxn, HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
 use std::collections::VecDeque;
 use std::time::Duration;
 use words::{AccountId, CallId, EndCause, Fact, LegId, Party, Time, TimerToken};
@@ -542,7 +543,7 @@ impl Call {
     }
 }
 
-/// Reads the description in a message's body.
+/// Reads the description in a message's body, which may be one of several parts (RFC 5621).
 pub(crate) fn read_body(message: &Message) -> Result<Option<Description>, Refusal> {
     if message.body().is_empty() {
         return Ok(None);
@@ -552,14 +553,15 @@ pub(crate) fn read_body(message: &Message) -> Result<Option<Description>, Refusa
         let header = Some((HeaderName::AcceptEncoding, "identity".into()));
         return Err(Refusal { status: 415, reason: "", header });
     }
-    let kind = message.content_type().unwrap_or(SDP);
-    let kind = kind.split(';').next().unwrap_or(kind).trim();
-    if !kind.eq_ignore_ascii_case(SDP) {
-        let header = Some((HeaderName::Accept, SDP.into()));
-        return Err(Refusal { status: 415, reason: "", header });
-    }
-    let bad = Refusal { status: 400, reason: "Bad Session Description", header: None };
-    Description::parse(message.body()).map(Some).map_err(|_| bad)
+    let bad = |reason| Refusal { status: 400, reason, header: None };
+    let body = message.body_of(SDP).map_err(|error| match error {
+        BodyError::Malformed => bad("Bad Multipart Body"),
+        BodyError::Unsupported => {
+            Refusal { status: 415, reason: "", header: Some((HeaderName::Accept, ACCEPT_IN_CALLS.into())) }
+        }
+    })?;
+    let Some(body) = body else { return Ok(None) };
+    Description::parse(body).map(Some).map_err(|_| bad("Bad Session Description"))
 }
 
 /// The one kind of body that we carry.

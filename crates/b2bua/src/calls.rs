@@ -152,7 +152,8 @@ impl Calls {
         let (slot, n) = self.find(message)?;
         let call = self.slots.get(slot as usize)?;
         let leg = &call.legs[call.place(n)?];
-        Some(LegView { leg: call.leg_id(n), account: call.account, flow: leg.flow, user: leg.party.user })
+        let (user, peer) = (leg.party.user, leg.party.peer);
+        Some(LegView { leg: call.leg_id(n), account: call.account, flow: leg.flow, user, peer })
     }
 
     /// Takes what the relay reports.

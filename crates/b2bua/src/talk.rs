@@ -10,7 +10,7 @@ use crate::leg::{Acking, Leg, LegEvent, LegState};
 use crate::servers::Trouble;
 use crate::transfer::Move;
 use bytes::Bytes;
-use sip::advertise::SUPPORTED;
+use sip::advertise::{ACCEPT_IN_CALLS, SUPPORTED};
 use sip::{ClientTxn, HeaderName, Message, Method, Outgoing, ServerTxn, Target};
 use words::{EndCause, Flow, LegId, Time};
 
@@ -46,7 +46,7 @@ impl Call {
             Method::Update => self.handle_update(desk, at, txn, message, now),
             Method::Options => {
                 let mut builder = self.dialog_response(desk, at, &message, 200);
-                builder.push_header(HeaderName::Accept, ACCEPT);
+                builder.push_header(HeaderName::Accept, ACCEPT_IN_CALLS);
                 desk.respond(txn, builder);
             }
             // Some phones keep their NAT binding open so; there is no subscription that could be meant (RFC 6665 §4.1.3).
@@ -394,8 +394,6 @@ const INFO_BODIES: [&str; 4] = [
 /// The same as a header.
 const ACCEPT_INFO: &str =
     "application/dtmf-relay, application/dtmf, application/media_control+xml, application/vnd.nortelnetworks.digits";
-
-const ACCEPT: &str = "application/sdp";
 
 /// The most requests of one call that wait for the other leg.
 const RELAYED: usize = 4;

@@ -3,7 +3,7 @@
 use crate::identity::call_id_value;
 use crate::leg::{Leg, LegState};
 use serde::{Deserialize, Serialize};
-use words::{AccountId, CallId, Flow, LegId, Party, Time, UserId};
+use words::{AccountId, CallId, Flow, LegId, Party, PeerId, Time, UserId};
 
 /// Whose dialog a message belongs to, and from where that side may speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct LegView {
     pub flow: Flow,
     /// The user at its end, when it is one.
     pub user: Option<UserId>,
+    /// The peer at its end, when it is one.
+    pub peer: Option<PeerId>,
 }
 
 /// What is to be planned.

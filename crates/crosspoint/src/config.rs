@@ -53,6 +53,7 @@ pub(crate) struct Sip {
     pub(crate) session_expires_s: u32,
     pub(crate) min_se_s: u32,
     pub(crate) connections: usize,
+    pub(crate) silent_s: u64,
 }
 
 /// `[media]`
@@ -197,6 +198,7 @@ impl Default for Sip {
             session_expires_s: 1_800,
             min_se_s: SHORTEST_S,
             connections: 20_000,
+            silent_s: 60,
         }
     }
 }
@@ -261,6 +263,9 @@ impl Config {
         let Sip { session_expires_s, min_se_s, .. } = self.sip;
         if min_se_s < SHORTEST_S {
             return Err(format!("sip.min_se_s is {min_se_s}: no session is shorter than {SHORTEST_S} s (RFC 4028 §5)"));
+        }
+        if self.sip.silent_s == 0 || self.sip.silent_s > 3_600 {
+            return Err(format!("sip.silent_s is {}: from 1 to 3600 s are possible", self.sip.silent_s));
         }
         if session_expires_s != 0 && session_expires_s < min_se_s {
             return Err(format!("sip.session_expires_s is {session_expires_s}: less than sip.min_se_s, {min_se_s}"));

@@ -60,7 +60,7 @@ impl WebSocket {
     }
 
     /// The next message.
-    pub(crate) fn next(&mut self, wire: &mut Wire) -> io::Result<Received> {
+    pub(crate) fn next(&mut self, wire: &mut (impl Read + Write)) -> io::Result<Received> {
         let mut counted = Counted { wire, bytes: 0 };
         let read = self.frames.read(&mut counted);
         let moved = counted.bytes > 0;
@@ -197,12 +197,12 @@ fn as_io(error: tungstenite::Error) -> io::Error {
 }
 
 /// A wire that counts what is read, to tell a message that has begun from silence.
-struct Counted<'a> {
-    wire: &'a mut Wire,
+struct Counted<'a, W> {
+    wire: &'a mut W,
     bytes: usize,
 }
 
-impl Read for Counted<'_> {
+impl<W: Read> Read for Counted<'_, W> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let length = self.wire.read(buf)?;
         self.bytes += length;
@@ -210,13 +210,69 @@ impl Read for Counted<'_> {
     }
 }
 
-impl Write for Counted<'_> {
+impl<W: Write> Write for Counted<'_, W> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.wire.write(buf)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.wire.flush()
+    }
+}
+
+/// What the frames of a stream come to, see [`read_frames`].
+#[derive(Debug, Default)]
+pub struct Frames {
+    /// The messages in them.
+    pub messages: Vec<Bytes>,
+    /// What was sent back, such as pongs. Units: bytes.
+    pub answered: usize,
+}
+
+/// Reads what follows a handshake as a connection reads it, without one: `stream` comes in pieces of `piece` bytes.
+pub fn read_frames(stream: &[u8], piece: usize) -> Frames {
+    let mut wire = Pieces { rest: stream, piece: piece.max(1), pause: false, answered: 0 };
+    let mut socket = WebSocket::new(Vec::new());
+    let mut messages = Vec::new();
+    loop {
+        match socket.next(&mut wire) {
+            Ok(Received::Message(message)) => messages.push(message),
+            Ok(Received::KeepAlive | Received::Ignore | Received::Dry { .. }) => {}
+            Ok(Received::End | Received::Malformed(_)) | Err(_) => break,
+        }
+    }
+    Frames { messages, answered: wire.answered }
+}
+
+/// A stream that brings a piece, then nothing for a while, then the next; it ends with its bytes.
+struct Pieces<'a> {
+    rest: &'a [u8],
+    piece: usize,
+    pause: bool,
+    answered: usize,
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.pause = !self.pause && !self.rest.is_empty();
+        if !self.pause && !self.rest.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let (now, rest) = self.rest.split_at(self.rest.len().min(self.piece).min(buf.len()));
+        buf[..now.len()].copy_from_slice(now);
+        self.rest = rest;
+        Ok(now.len())
+    }
+}
+
+impl Write for Pieces<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.answered += buf.len();
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -5,7 +5,10 @@ pub const ALLOW: &str =
     "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, NOTIFY, UPDATE, PRACK, REFER, SUBSCRIBE, PUBLISH, MESSAGE";
 
 /// The value of `Accept` (RFC 3261 §20.1).
-pub const ACCEPT: &str = "application/sdp, application/pidf+xml";
+pub const ACCEPT: &str = "application/sdp, application/pidf+xml, multipart/mixed";
+
+/// The same in calls, where descriptions alone are read (RFC 5621 §4).
+pub const ACCEPT_IN_CALLS: &str = "application/sdp, multipart/mixed";
 
 /// The value of `Allow-Events` (RFC 6665 §8.2.2): what can be watched here.
 pub const ALLOW_EVENTS: &str = "dialog, message-summary, presence, reg";

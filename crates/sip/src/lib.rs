@@ -5,7 +5,7 @@
 //!
 //! RFCs: 3261 (messages, framing, transactions, dialogs), 3581 (rport), 4475 and 5118 (what must not break a parser),
 //! 3263 (finding servers), 3323, 3325, 5806 and 7044 (who somebody is, and what of it is secret), 3515 and 3891 (the values of Refer-To and Replaces),
-//! 6026 (2xx answers), 7616 and 8760 (digest), 7118 and 5626 (what streams carry beside messages).
+//! 5621 (bodies of several parts), 6026 (2xx answers), 7616 and 8760 (digest), 7118 and 5626 (what streams carry beside messages).
 //!
 //! ```
 //! use bytes::Bytes;
@@ -31,7 +31,7 @@
 //! ```
 //!
 //! Limits: a message has at most [`words::limit::MESSAGE_BYTES`] bytes and [`words::limit::HEADER_LINES`] header
-//! lines; header names have at most 255 bytes. Nothing here recurses, so nesting costs nothing.
+//! lines; header names have at most 255 bytes. Only bodies of several parts lie in each other, four deep at most.
 
 pub mod advertise;
 pub mod dialog;
@@ -52,9 +52,9 @@ pub use endpoint::{
 pub use error::{DialogError, OutOfOrder, Refused};
 pub use framing::{Datagram, Frame, Framer, FramingError, classify_datagram};
 pub use msg::{
-    CSeq, Contact, HeaderError, HeaderName, Malformed, Message, MessageBuilder, Method, NameAddr, Outgoing, Params,
-    ParseError, Peek, Privacy, RAck, ReferTo, Refresher, Replaces, RequestError, Scheme, SessionExpires, Uri, UriError,
-    Via, peek, reason_phrase,
+    BodyError, CSeq, Contact, HeaderError, HeaderName, Malformed, Message, MessageBuilder, Method, NameAddr, Outgoing,
+    Params, ParseError, Peek, Privacy, RAck, ReferTo, Refresher, Replaces, RequestError, Scheme, SessionExpires, Uri,
+    UriError, Via, peek, reason_phrase,
 };
 pub use timer::{Timer, TimerConfig};
 pub use txn::shard_of_branch;

@@ -1,5 +1,6 @@
 //! Answers that the exchange gives outside calls, built in one place.
 
+use crate::switch::Incoming;
 use serde::{Deserialize, Serialize};
 use sip::advertise::{ACCEPT, ALLOW, ALLOW_EVENTS, SUPPORTED};
 use sip::{HeaderName, Message, MessageBuilder, Outgoing};
@@ -49,23 +50,35 @@ impl Answers {
         Outgoing { builder, body: None }
     }
 
-    /// 200 to OPTIONS, with what the exchange can do (RFC 3261 §11.2).
-    pub(crate) fn capabilities(&mut self, request: &Message) -> Outgoing {
+    /// 200 to OPTIONS, with what the exchange can do (RFC 3261 §11.2), as far as it fits into `most` bytes.
+    pub(crate) fn capabilities(&mut self, request: &Message, most: usize) -> Outgoing {
         let builder = self
             .builder(request, 200, "OK")
-            .header(HeaderName::Allow, ALLOW)
-            .header(HeaderName::Accept, ACCEPT)
-            .header(HeaderName::AllowEvents, ALLOW_EVENTS)
-            .header(HeaderName::Supported, &SUPPORTED.join(", "));
+            .header_within(most, HeaderName::Allow, ALLOW)
+            .header_within(most, HeaderName::Accept, ACCEPT)
+            .header_within(most, HeaderName::AllowEvents, ALLOW_EVENTS)
+            .header_within(most, HeaderName::Supported, &SUPPORTED.join(", "));
         Outgoing { builder, body: None }
     }
 
     /// 405 with what is allowed (RFC 3261 §8.2.1); 501 for a method that nobody here knows.
-    pub(crate) fn not_allowed(&mut self, request: &Message) -> Outgoing {
+    pub(crate) fn not_allowed(&mut self, request: &Message, most: usize) -> Outgoing {
         let (status, reason) =
             if request.method() == sip::Method::Other { (501, "Not Implemented") } else { (405, "Method Not Allowed") };
-        Outgoing { builder: self.builder(request, status, reason).header(HeaderName::Allow, ALLOW), body: None }
+        let builder = self.builder(request, status, reason).header_within(most, HeaderName::Allow, ALLOW);
+        Outgoing { builder, body: None }
     }
 }
+
+impl Incoming {
+    /// How long an answer may be that anybody gets: a datagram's source may be forged, and must not earn its victim more
+    /// than twice the bytes. Units: bytes.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        if self.flow.transport.is_reliable() { usize::MAX } else { AMPLIFICATION * self.message.bytes().len() }
+    }
+}
+
+/// How many bytes a stranger gets for each of his.
+const AMPLIFICATION: usize = 2;
 
 const RETRY_AFTER_SECONDS: &str = "5";

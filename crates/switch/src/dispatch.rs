@@ -6,7 +6,18 @@ use crate::switch::{Incoming, Switch, Waiter};
 use sip::advertise::SUPPORTED;
 use sip::{HeaderName, Method};
 use std::cell::OnceCell;
-use words::{Flow, Time, UserId};
+use words::{Flow, PeerId, Time, UserId};
+
+/// Who is at the other side of a dialog.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Owner {
+    /// A user, who has a password.
+    User(UserId),
+    /// A static peer, whose addresses are its password.
+    Peer(PeerId),
+    /// Somebody who came in by an open listener.
+    Nobody,
+}
 
 impl Switch {
     /// Takes what the transaction layer says.
@@ -109,7 +120,7 @@ impl Switch {
         match incoming.message.method() {
             Method::Register => self.register(incoming, now),
             Method::Invite => self.invite(incoming, now),
-            Method::Options => Err(Stop::Answer(self.answers.capabilities(&incoming.message))),
+            Method::Options => Err(Stop::Answer(self.answers.capabilities(&incoming.message, incoming.answer_bytes()))),
             // Some phones keep their NAT binding open with a NOTIFY outside any dialog; an answer is all they want.
             Method::Notify => Err(self.plain(incoming, 200, "OK")),
             Method::Bye | Method::Prack | Method::Update => {
@@ -121,7 +132,9 @@ impl Switch {
             // Nobody is told to call somebody by a stranger to the call.
             Method::Refer => Err(self.plain(incoming, 403, "Forbidden: REFER is taken inside a call only")),
             Method::Message => self.message(incoming, now),
-            Method::Info | Method::Other => Err(Stop::Answer(self.answers.not_allowed(&incoming.message))),
+            Method::Info | Method::Other => {
+                Err(Stop::Answer(self.answers.not_allowed(&incoming.message, incoming.answer_bytes())))
+            }
         }
     }
 
@@ -132,7 +145,12 @@ impl Switch {
         let Some(leg) = self.calls.leg_of(&incoming.message) else {
             return Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist"));
         };
-        self.check_source(incoming, &leg.flow, leg.user, now)?;
+        let owner = match (leg.user, leg.peer) {
+            (Some(user), _) => Owner::User(user),
+            (None, Some(peer)) => Owner::Peer(peer),
+            (None, None) => Owner::Nobody,
+        };
+        self.check_source(incoming, &leg.flow, owner, now)?;
         let event = sip::Event::Request { txn: incoming.txn, message: incoming.message.clone(), flow: incoming.flow };
         if self.calls.handle(event, now).is_some() {
             return Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist"));
@@ -140,28 +158,39 @@ impl Switch {
         Ok(())
     }
 
-    /// Whether a request inside a dialog comes from where the other side of that dialog speaks, or from the same user.
+    /// Whether a request inside a dialog comes from where the other side of that dialog speaks: over its flow, over one
+    /// that the same user is registered by, from an address of the same peer. A user who speaks from elsewhere has
+    /// moved, and proves who it is; anybody else is not a party of this dialog.
     pub(crate) fn check_source(
         &mut self,
         incoming: &Incoming,
         flow: &Flow,
-        user: Option<UserId>,
+        owner: Owner,
         now: Time,
     ) -> Result<(), Stop> {
-        let same_connection = incoming.flow.connection == flow.connection;
-        let same_source = incoming.flow.remote.ip() == flow.remote.ip();
-        if same_source && (same_connection || incoming.flow.transport.is_reliable()) {
+        let here = &incoming.flow;
+        if here.connection == flow.connection && here.remote == flow.remote {
             return Ok(());
         }
-        // A phone that moved proves who it is; anybody else is not a party of this dialog.
-        let Some(user) = user else {
-            return Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another address"));
-        };
-        let proven = self.authenticate(incoming, None, now)?;
-        if proven.id != user {
-            return Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another user"));
+        match owner {
+            Owner::User(user) => {
+                let bound = |device: registrar::Device<'_>| device.reach == registrar::Reach::Flow(*here);
+                if self.registrar.lookup(user, now).any(bound) {
+                    return Ok(());
+                }
+                let proven = self.authenticate(incoming, None, now)?;
+                if proven.id != user {
+                    return Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another user"));
+                }
+                Ok(())
+            }
+            Owner::Peer(peer) if self.peers.is_from(peer, here.remote) => Ok(()),
+            // It cannot be asked who it is: over a connection at least its address is no forgery.
+            Owner::Nobody if here.transport.is_reliable() && here.remote.ip() == flow.remote.ip() => Ok(()),
+            Owner::Peer(_) | Owner::Nobody => {
+                Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another address"))
+            }
         }
-        Ok(())
     }
 
     /// 420 for what a request needs and we do not have (RFC 3261 §8.2.2.3).

@@ -107,8 +107,10 @@ impl Switch {
         let policy = user.map(|user| user.algorithms).unwrap_or_default();
         let challenges = self.gate.door.challenge(realm, policy, stale, incoming.flow.remote.ip(), now);
         let mut builder = self.answers.builder(&incoming.message, 401, "Unauthorized");
-        for challenge in &challenges {
-            builder = builder.header(HeaderName::WwwAuthenticate, challenge);
+        for (n, challenge) in challenges.iter().enumerate() {
+            // A short request gets those that fit, the first in any case.
+            let most = if n == 0 { usize::MAX } else { incoming.answer_bytes() };
+            builder = builder.header_within(most, HeaderName::WwwAuthenticate, challenge);
         }
         Stop::Answer(Outgoing { builder, body: None })
     }

@@ -3,6 +3,7 @@
 
 use crate::account::Account;
 use crate::answer::Stop;
+use crate::dispatch::Owner;
 use crate::need::Need;
 use crate::switch::{Incoming, Switch};
 use crate::whose::Whose;
@@ -108,9 +109,9 @@ impl Switch {
         view: SubscriptionView,
         now: Time,
     ) -> Result<(), Stop> {
-        self.check_source(incoming, &view.flow, Some(view.watcher), now)?;
+        self.check_source(incoming, &view.flow, Owner::User(view.watcher), now)?;
         if incoming.message.method() != Method::Subscribe {
-            return Err(Stop::Answer(self.answers.not_allowed(&incoming.message)));
+            return Err(Stop::Answer(self.answers.not_allowed(&incoming.message, incoming.answer_bytes())));
         }
         let host = self.calls.host_port(&incoming.flow).to_owned();
         let request = Request { message: &incoming.message, flow: incoming.flow, host: &host, clock: &self.clock };

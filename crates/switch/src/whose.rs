@@ -157,6 +157,12 @@ impl Peers {
         exact.or_else(|| if peers.len() == 1 && !source.ip().is_loopback() { peers.first() } else { None })
     }
 
+    /// Whether a peer speaks from `source`. Its port counts only on loopback, where everybody has the same address.
+    pub(crate) fn is_from(&self, peer: PeerId, source: SocketAddr) -> bool {
+        let here = self.by_source.get(&source.ip()).into_iter().flatten().filter(|found| found.id == peer);
+        here.into_iter().any(|found| !source.ip().is_loopback() || found.addresses.contains(&source))
+    }
+
     /// The realm for a user whom nobody knows: always the same for the same name, so that it tells nothing.
     pub(crate) fn realm_for_stranger(&self, user: &str) -> &str {
         if self.realms.is_empty() {

@@ -75,7 +75,8 @@ impl Directory {
         change(found.expect("tests name peers that they made"));
     }
 
-    pub(crate) fn peers(&self) -> Vec<Peer> {
+    /// The static peers of all accounts.
+    pub fn peers(&self) -> Vec<Peer> {
         self.accounts.iter().flat_map(|account| account.peers.iter().cloned()).collect()
     }
 

@@ -221,6 +221,11 @@ impl Line {
         self.state == LineState::Ended
     }
 
+    /// Its dialog, once there is one.
+    pub fn dialog(&self) -> Option<&Dialog> {
+        self.sip.dialog.as_deref()
+    }
+
     /// The last final answer to its INVITE.
     pub fn status(&self) -> Option<u16> {
         self.statuses.iter().rev().copied().find(|status| *status >= 200)

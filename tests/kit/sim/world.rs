@@ -3,10 +3,12 @@
 mod carry;
 mod end;
 mod long;
+mod hand;
 mod look;
 mod people;
 mod twin;
 
+pub use hand::Heard;
 pub use people::{NatKey, PhoneId, Site};
 use twin::Twin;
 
@@ -55,6 +57,7 @@ pub struct World {
     phones: Vec<Phone>,
     queue: Queue,
     laws: Laws,
+    hands: hand::Hands,
     transcript: Transcript,
     twin: Twin,
 }
@@ -157,6 +160,7 @@ impl World {
             phones: Vec::new(),
             queue: Queue::default(),
             laws: Laws::default(),
+            hands: hand::Hands::default(),
             transcript: Transcript::default(),
             twin: Twin::new(seed),
         };

@@ -129,7 +129,7 @@ fn in_dialog_requests_get_their_proper_answers() {
     let (mut caller, mut callee) = w.talk();
     w.send(A, &mut caller, Method::Options, None);
     let ok = w.got(A, 200);
-    assert_eq!(ok.header(HeaderName::Accept), Some("application/sdp"));
+    assert_eq!(ok.header(HeaderName::Accept), Some("application/sdp, multipart/mixed"));
     assert!(ok.header(HeaderName::Allow).is_some());
     for method in [Method::Message, Method::Publish] {
         w.send(B, &mut callee, method, None);

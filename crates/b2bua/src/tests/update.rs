@@ -154,7 +154,7 @@ fn what_cannot_be_carried_is_refused() {
     }
     let builder = caller.request(Method::Update);
     w.request_with(A, builder, Some(("text/plain", "hello")));
-    assert_eq!(w.got(A, 415).header(HeaderName::Accept), Some("application/sdp"));
+    assert_eq!(w.got(A, 415).header(HeaderName::Accept), Some("application/sdp, multipart/mixed"));
     assert!(w.try_asked(B, Method::Update).is_none());
 }
 

@@ -53,7 +53,7 @@ fn table(rows: &[Value]) -> String {
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => printable(text),
         Value::Bool(true) => "yes".into(),
         Value::Bool(false) => "no".into(),
         Value::Number(number) => number.to_string(),
@@ -63,6 +63,13 @@ fn cell(value: &Value) -> String {
             parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
         }
     }
+}
+
+/// A text that does nothing to a terminal: what phones and strangers write is shown, and not obeyed.
+fn printable(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| if c.is_control() && !matches!(c, '\n' | '\t') || turns(c) { '\u{fffd}' } else { c };
+    text.replace("\r\n", "\n").chars().map(shown).collect()
 }
 
 fn indent(text: &str) -> String {
@@ -80,5 +87,13 @@ mod tests {
         assert_eq!(text.lines().map(str::trim_end).collect::<Vec<_>>(), ["USER  OK", "101   yes", "1     -"]);
         assert_eq!(render(&json!([])), "none");
         assert_eq!(render(&json!({"calls": 2})), "calls  2");
+    }
+
+    #[test]
+    fn what_strangers_write_does_nothing_to_a_terminal() {
+        let text = render(&json!("<- \u{1b}]0;x\u{7}\u{9b}2J\u{202e}\r\nOPTIONS\t\u{8}\0\r"));
+        assert_eq!(text, "<- \u{fffd}]0;x\u{fffd}\u{fffd}2J\u{fffd}\nOPTIONS\t\u{fffd}\u{fffd}\u{fffd}");
+        let agent = render(&json!([{"agent": "\u{1b}[31mred"}]));
+        assert!(agent.ends_with("\u{fffd}[31mred"), "{agent:?}");
     }
 }

@@ -140,7 +140,9 @@ fn open_streams(
 ) -> Result<(Connections, mpsc::Receiver<net::stream::NetEvent>), StartError> {
     let secure = setup.listeners.iter().any(|listener| listener.transport.is_secure());
     let acceptor = if secure { Some(open_certificate(setup)?) } else { None };
-    let mut limits = Limits { connections: setup.config.sip.connections, ..Limits::default() };
+    let sip = &setup.config.sip;
+    let silent = Duration::from_secs(sip.silent_s);
+    let mut limits = Limits { connections: sip.connections, silent, ..Limits::default() };
     if setup.is_bench() {
         limits.per_source = limits.connections;
         // A load test holds idle connections on purpose.

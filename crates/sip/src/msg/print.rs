@@ -136,6 +136,13 @@ impl MessageBuilder {
         }
     }
 
+    /// Adds a header unless the whole message could then be longer than `most`, its end and what a Via is stamped with
+    /// counted. Strangers who forge their address must not make us send much more than they send.
+    pub fn header_within(self, most: usize, name: HeaderName, value: &str) -> Self {
+        let length = self.out.len() + name.canonical().len() + value.len() + LINE_BYTES + END_BYTES;
+        if length <= most { self.header(name, value) } else { self }
+    }
+
     /// Adds a header line whose value is formatted into place: `format_args!("…")`.
     pub fn header_fmt(mut self, name: HeaderName, value: fmt::Arguments<'_>) -> Self {
         self.push_header_fmt(name, value);
@@ -472,6 +479,12 @@ mod body {
 
 /// What nearly every message finds room in, its body included. Units: bytes.
 const ROOM_BYTES: usize = 1_500;
+
+/// What a header line has beside name and value. Units: bytes.
+const LINE_BYTES: usize = 4;
+
+/// Content-Length, the empty line, and `received` and `rport` of the longest address. Units: bytes.
+const END_BYTES: usize = 80;
 
 #[cfg(test)]
 mod tests {

@@ -88,19 +88,27 @@ impl World {
 
     /// A message leaves the exchange.
     fn transmit(&mut self, flow: Flow, bytes: Bytes) {
-        if let Err(broken) = self.laws.judge(&flow, &bytes, &self.store, self.now) {
+        if let Err(broken) = self.laws.judge(&flow, &bytes, &self.store, self.now)
+            && !self.hands.is_refused(flow.remote, &bytes)
+        {
             panic!("at {:?} the exchange {broken}", self.now);
         }
         if flow.transport == Transport::Udp { self.datagram_out(flow, &bytes) } else { self.stream_out(flow, bytes) }
     }
 
     fn datagram_out(&mut self, flow: Flow, bytes: &Bytes) {
+        let by_hand = self.hands.hear(flow.remote, bytes);
         let copies = self.net.datagram();
         let phone = self.phone_at(flow.remote).filter(|&phone| self.phones[phone].plugged);
         let fate = if copies.is_empty() { " (lost)" } else { "" };
-        let fate = if phone.is_some() { fate } else { " (nobody there)" };
+        let fate = if phone.is_some() || by_hand { fate } else { " (nobody there)" };
         self.transcript.note_message(self.now, format_args!("-> {}{fate}", flow.remote), bytes);
-        let Some(phone) = phone else { return self.net.nobody_there() };
+        let Some(phone) = phone else {
+            if !by_hand {
+                self.net.nobody_there();
+            }
+            return;
+        };
         let back = Flow { local: self.phones[phone].address, remote: flow.local, ..flow };
         for after in copies {
             self.later(after, Due::ToPhone { phone, flow: back, bytes: bytes.clone() });
