@@ -12,6 +12,7 @@ mod media;
 mod message;
 mod multipart;
 mod snapshot;
+mod srtp;
 mod websocket;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -55,6 +56,8 @@ pub const TARGETS: [Target; 16] = [
     Target { name: "rtp", longest: 512, feed: media::rtp },
     Target { name: "rtcp", longest: 1_024, feed: media::rtcp },
     Target { name: "dtmf", longest: 512, feed: media::dtmf },
+    Target { name: "srtp", longest: 4_096, feed: srtp::srtp },
+    Target { name: "sdes", longest: 8_192, feed: srtp::sdes },
     Target { name: "exchange", longest: 8_192, feed: exchange::exchange },
     Target { name: "snapshot", longest: 65_536, feed: snapshot::snapshot },
 ];

@@ -2,17 +2,17 @@
 //!
 //! Times are CPU times of the thread: what else the machine does is not counted.
 
+mod cpu_time;
+
 use benches_micro::{b_leg, invite, typed_access};
-use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+use cpu_time::CpuTime;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rsip::headers::ToTypedHeader as _;
 use rsip::headers::UntypedHeader as _;
 use rsip::message::HeadersExt as _;
 use rsip::typed;
-use rustix::time::{ClockId, clock_gettime};
 use sip::{Message, MessageBuilder, peek};
 use std::hint::black_box;
-use std::time::Duration;
 
 fn ours(c: &mut Criterion<CpuTime>) {
     let bytes = invite();
@@ -51,43 +51,6 @@ fn theirs(c: &mut Criterion<CpuTime>) {
     c.bench_function("rsip: parse with typed access", |b| {
         b.iter(|| rsip_typed_access(&rsip::Request::try_from(&black_box(&bytes)[..]).expect("it is valid")));
     });
-}
-
-/// The clock that stands still while others run.
-struct CpuTime;
-
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-impl Measurement for CpuTime {
-    type Intermediate = Duration;
-    type Value = Duration;
-
-    fn start(&self) -> Duration {
-        cpu_time()
-    }
-
-    fn end(&self, start: Duration) -> Duration {
-        cpu_time().saturating_sub(start)
-    }
-
-    fn add(&self, a: &Duration, b: &Duration) -> Duration {
-        *a + *b
-    }
-
-    fn zero(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn to_f64(&self, value: &Duration) -> f64 {
-        value.as_nanos() as f64
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        WallTime.formatter()
-    }
 }
 
 criterion_group! {

@@ -333,6 +333,7 @@ impl Exchange {
                 self.switch.handle(Input::Media(MediaReport::Ready { ports }), self.now);
             }
             MediaCommand::Latch { .. }
+            | MediaCommand::Rekey { .. }
             | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }
             | MediaCommand::Play { .. }

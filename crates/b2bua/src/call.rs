@@ -18,13 +18,14 @@ use crate::view::{CallState, CallView, LegLine};
 use bytes::Bytes;
 use media::command::Sound;
 use media::offer::Local;
+use media::sdes::admit;
 use media::sdp::Description;
 use serde::{Deserialize, Serialize};
 use sip::advertise::ACCEPT_IN_CALLS;
 use sip::{BodyError, ClientTxn, HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
 use std::collections::VecDeque;
 use std::time::Duration;
-use words::{AccountId, CallId, EndCause, Fact, LegId, Party, Time, TimerToken};
+use words::{AccountId, CallId, EndCause, Fact, LegId, Party, Srtp, Time, TimerToken};
 
 /// One call, from its INVITE to the last answer to its BYE.
 #[derive(Debug, Serialize, Deserialize)]
@@ -561,7 +562,8 @@ pub(crate) fn read_body(message: &Message) -> Result<Option<Description>, Refusa
         }
     })?;
     let Some(body) = body else { return Ok(None) };
-    Description::parse(body).map(Some).map_err(|_| bad("Bad Session Description"))
+    let said = Description::parse(body).map_err(|_| bad("Bad Session Description"))?;
+    Ok(Some(admit(said, Srtp::Off)))
 }
 
 /// The one kind of body that we carry.

@@ -15,6 +15,10 @@ pub struct Totals {
     pub dropped_source: u64,
     /// Dropped: not a payload type of the description, or no RTP at all.
     pub dropped_type: u64,
+    /// Dropped: of an end with keys, and not encrypted with them.
+    pub dropped_forged: u64,
+    /// Dropped: of an end with keys, and seen before.
+    pub dropped_replayed: u64,
     /// Dropped: the end was on hold, or linked to nowhere.
     pub dropped_unlinked: u64,
     /// Dropped: the socket did not take it.

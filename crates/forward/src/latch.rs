@@ -163,6 +163,19 @@ impl Latch {
         if known { Judgement::Taken } else { Judgement::Refused }
     }
 
+    /// Whether RTP from there could be taken at all, now or once it is learnt.
+    pub fn may_speak(&self, from: SocketAddr) -> bool {
+        let Some(remote) = self.remote else { return false };
+        if same(from, remote.rtp) {
+            return true;
+        }
+        match self.state {
+            State::Learnt(learnt) => same(from, learnt),
+            State::Spoken => false,
+            State::Waiting | State::Candidate { .. } => self.rule != SourceRule::Strict,
+        }
+    }
+
     /// The one source that is heard at this moment; a packet from there needs no judgement.
     pub fn heard(&self) -> Option<SocketAddr> {
         match self.state {

@@ -49,9 +49,11 @@ mod carry;
 mod counters;
 mod latch;
 mod row;
+mod secure;
 mod table;
 
 pub use carry::{CARRY_AFTER, Carriage, Speaker, TRIAL_PACKETS_MAX};
 pub use counters::Totals;
 pub use latch::{CANDIDATE_PATIENCE, Judgement, LEARN_PACKETS, LEARN_SPAN, Latch};
+pub use secure::OLD_KEY;
 pub use table::{Output, Route, SocketId, Table, UNPROVEN_PATIENCE, Verdict};

@@ -2,6 +2,7 @@
 
 use crate::carry::Trial;
 use crate::latch::Latch;
+use crate::secure::Secure;
 use media::codec::static_codec;
 use media::command::{
     EndCounters, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule,
@@ -46,6 +47,8 @@ pub(crate) struct End {
     pub(crate) trial: Trial,
     pub(crate) reception: ReceiveStats,
     pub(crate) counters: EndCounters,
+    /// Its keys, when it speaks SRTP.
+    pub(crate) secure: Option<Box<Secure>>,
     // What only few do.
     pub(crate) name: LegId,
     pub(crate) generation: Generation,
@@ -96,7 +99,8 @@ impl Terms {
             | MediaCommand::Latch { source, remote, payload_types, telephone_event, direction, silence, .. } => {
                 Some(Terms { source, remote, payload_types, telephone_event, direction, silence })
             }
-            MediaCommand::Link { .. }
+            MediaCommand::Rekey { .. }
+            | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }
             | MediaCommand::Play { .. }
             | MediaCommand::Stop { .. }
@@ -141,6 +145,7 @@ impl End {
             trial: Trial::default(),
             reception: ReceiveStats::new(CLOCK_HZ),
             counters: EndCounters::default(),
+            secure: None,
             name,
             generation,
             silence: terms.silence,
@@ -209,7 +214,8 @@ impl End {
     /// Whether anything ever came, so that more may wait in the sockets.
     pub(crate) fn was_spoken_to(&self) -> bool {
         let EndCounters { packets_in, rtcp_in, dropped_source, dropped_type, .. } = self.counters;
-        packets_in + rtcp_in + dropped_source + dropped_type > 0
+        let EndCounters { dropped_forged, dropped_replayed, .. } = self.counters;
+        packets_in + rtcp_in + dropped_source + dropped_type + dropped_forged + dropped_replayed > 0
     }
 
     /// What is reported when it closes.

@@ -6,7 +6,8 @@ use crate::carry::Trial;
 use crate::counters::Totals;
 use crate::latch::Judgement;
 use crate::row::{End, Kernel, Link, Row, Terms};
-use media::command::{Family, Generation, MediaCommand, MediaReport, PortPair, Refusal, Sound};
+use crate::secure::Secure;
+use media::command::{Family, Generation, Keys, MediaCommand, MediaReport, PortPair, Refusal, Sound};
 use media::demux::{Protocol, protocol};
 use media::rtp::RtpView;
 use media::sdp::Direction;
@@ -127,6 +128,8 @@ pub struct Table {
     pub(crate) slots: HashMap<LegId, u32>,
     /// Ports of ends that could not be opened: closing them is answered all the same.
     refused: HashMap<LegId, PortPair>,
+    /// Keys of ends that will be opened.
+    keys: HashMap<LegId, Box<Keys>>,
     outputs: VecDeque<Output>,
     pub(crate) totals: Totals,
     /// Whether sockets are connected once the address of the description spoke.
@@ -139,8 +142,9 @@ impl Table {
     /// An empty table. With `connects`, [`Output::Connect`] is said for ends whose source is settled.
     pub fn new(connects: bool) -> Self {
         let outputs = VecDeque::with_capacity(64);
-        let (slots, refused) = (HashMap::new(), HashMap::new());
-        Table { rows: Vec::new(), slots, refused, outputs, totals: Totals::default(), connects, carries: false }
+        let (slots, refused, keys) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let totals = Totals::default();
+        Table { rows: Vec::new(), slots, refused, keys, outputs, totals, connects, carries: false }
     }
 
     /// The same table, whose links the kernel may carry: [`Output::Carry`] is said for ends that are settled.
@@ -172,6 +176,7 @@ impl Table {
                     self.outputs.push_back(Output::Disconnect { slot });
                 }
             }
+            MediaCommand::Rekey { end, generation, keys, .. } => self.rekey(end, generation, keys, now),
             MediaCommand::Link { from, to, generation } => self.link(from, to, generation),
             MediaCommand::Unlink { from, generation } => {
                 if let Some((_, end)) = self.younger(from, generation, false) {
@@ -198,7 +203,7 @@ impl Table {
         }
     }
 
-    /// What becomes of a packet that a socket received. `from` is `None` where the kernel lets the peer in only, which
+    /// What becomes of a packet that a socket received, of an end without keys. `from` is `None` where the kernel lets the peer in only, which
     /// is where [`Table::is_connected`] says so.
     #[inline]
     pub fn forward(&mut self, socket: SocketId, from: Option<SocketAddr>, packet: &[u8], now: Time) -> Verdict {
@@ -300,6 +305,9 @@ impl Table {
     pub fn handle_timeout(&mut self, now: Time) {
         for (slot, row) in self.rows.iter_mut().enumerate() {
             let Some(end) = &mut row.end else { continue };
+            if let Some(secure) = &mut end.secure {
+                secure.age(now);
+            }
             if end.falls_silent(now) {
                 self.outputs.push_back(Output::Report(MediaReport::Silent { end: end.name }));
             }
@@ -348,6 +356,7 @@ impl Table {
         match self.rows.get_mut(ports.slot as usize) {
             Some(row) if row.pair == ports && row.end.is_none() => {
                 let mut end = End::new(name, generation, terms, now);
+                end.secure = self.keys.remove(&name).map(|keys| Box::new(Secure::new(*keys)));
                 if self.carries {
                     end.trial = Trial::new();
                 }
@@ -355,11 +364,30 @@ impl Table {
                 self.slots.insert(name, ports.slot);
             }
             _ => {
+                self.keys.remove(&name);
                 if self.refused.len() < REFUSED_MAX {
                     self.refused.insert(name, ports);
                 }
                 self.refuse(name, Refusal::NoSuchPorts);
             }
+        }
+    }
+
+    fn rekey(&mut self, name: LegId, generation: Generation, keys: Option<Box<Keys>>, now: Time) {
+        if !self.slots.contains_key(&name) {
+            // An end that is to be opened with keys must never be open without.
+            if let Some(keys) = keys
+                && self.keys.len() < REFUSED_MAX
+            {
+                self.keys.insert(name, keys);
+            }
+            return;
+        }
+        let Some((_, end)) = self.younger(name, generation, false) else { return };
+        match (keys, &mut end.secure) {
+            (Some(keys), Some(secure)) => secure.rekey(*keys, now),
+            (Some(keys), secure @ None) => *secure = Some(Box::new(Secure::new(*keys))),
+            (None, secure) => *secure = None,
         }
     }
 

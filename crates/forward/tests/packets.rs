@@ -2,9 +2,10 @@
 
 use forward::{Output, SocketId, Table, Verdict};
 use media::command::{
-    Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, Sound, SourceRule,
+    Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, Sound, SourceRule,
 };
 use media::sdp::Direction;
+use media::srtp::{Inbound, MasterKey, Outbound, Suite, TRAILER_BYTES};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -63,6 +64,7 @@ fn open(
 fn packets_allocate_nothing_and_random_work_breaks_nothing() {
     let _profiler = dhat::Profiler::builder().testing().build();
     packets_allocate_nothing();
+    encrypted_packets_allocate_nothing();
     for seed in 0..20 {
         random_work(seed);
     }
@@ -92,6 +94,61 @@ fn packets_allocate_nothing() {
         table.drained(slot);
     }
     assert_eq!((sent, dhat::HeapStats::get().total_blocks - before), (10_000, 0));
+}
+
+/// One leg with keys and one without, and two with keys of different suites.
+fn encrypted_packets_allocate_nothing() {
+    for suites in
+        [[Some(Suite::AesCm128HmacSha1Tag80), None], [Some(Suite::AeadAes256Gcm), Some(Suite::AesCm256HmacSha1Tag32)]]
+    {
+        let (mut table, pairs) = table();
+        let now = Time::from_millis(1);
+        let mut phones = Vec::new();
+        for (n, suite) in (0..).zip(suites) {
+            let keys = suite.map(|suite| keys(suite, n as u8));
+            phones.push(keys.as_ref().map(|keys| (Outbound::new(&keys.inbound), Inbound::new(&keys.outbound))));
+            let (end, ports) = (leg(n), pairs[usize::from(n)]);
+            table.apply(MediaCommand::Rekey { end, ports, generation: Generation(1), keys }, now);
+            let remote = Some(media(u64::from(n)));
+            table.apply(open(n, ports, remote, SourceRule::Strict, Direction::SendRecv), now);
+        }
+        for (from, to) in [(0, 1), (1, 0)] {
+            table.apply(MediaCommand::Link { from: leg(from), to: leg(to), generation: Generation(2) }, now);
+        }
+        let (mut before, mut buffer) = (0, [0x80; 172 + TRAILER_BYTES]);
+        // The first packets make the streams; from then on nothing is made any more.
+        for n in 0..2_000u16 {
+            if n == 10 {
+                before = dhat::HeapStats::get().total_blocks;
+            }
+            let slot = u32::from(n % 2);
+            buffer[..172].fill(0x80);
+            buffer[1] = 0;
+            buffer[2..4].copy_from_slice(&n.to_be_bytes());
+            buffer[8..12].copy_from_slice(&slot.to_be_bytes());
+            let length = match &mut phones[usize::from(n % 2)] {
+                Some((sender, _)) => sender.protect_rtp(&mut buffer, 172).unwrap(),
+                None => 172,
+            };
+            let from = if table.is_connected(slot) { None } else { Some(address(u64::from(slot))) };
+            let now = Time::from_millis(u64::from(n) * 10);
+            let (verdict, length) = table.relay(SocketId::rtp(slot), from, &mut buffer, length, now);
+            assert!(matches!(verdict, Verdict::Send(_)), "{n}: {verdict:?}");
+            let heard = match &mut phones[usize::from(1 - n % 2)] {
+                Some((_, receiver)) => receiver.unprotect_rtp(&mut buffer[..length]).unwrap(),
+                None => length,
+            };
+            assert!(heard == 172 && buffer[12..172] == [0x80; 160]);
+            while table.poll().is_some() {}
+            table.drained(slot);
+        }
+        assert_eq!(dhat::HeapStats::get().total_blocks - before, 0, "{suites:?}");
+    }
+}
+
+fn keys(suite: Suite, seed: u8) -> Box<Keys> {
+    let key = |n| MasterKey::new(suite, &vec![n; suite.key_bytes() + suite.salt_bytes()]).unwrap();
+    Box::new(Keys { inbound: key(seed * 2), outbound: key(seed * 2 + 1) })
 }
 
 /// What a simple-minded reader of the commands thinks of an end.

@@ -1,9 +1,11 @@
 //! The words in which the switch commands media and hears back from it.
 //!
 //! Commands of one end carry rising [`Generation`]s. A worker ignores a command whose generation is not above the last
-//! one it applied for that end, so repeating a command does no harm. [`MediaCommand::Close`] is never refused.
+//! one it applied for that end, so repeating a command does no harm. [`MediaCommand::Open`],
+//! [`MediaCommand::Rekey`] and [`MediaCommand::Close`] are never refused.
 
 use crate::sdp::Direction;
+use crate::srtp::MasterKey;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -174,8 +176,17 @@ pub enum Sound {
     },
 }
 
+/// The keys of an end that speaks SRTP (RFC 3711).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keys {
+    /// Of what comes from it.
+    pub inbound: MasterKey,
+    /// Of what is sent to it.
+    pub outbound: MasterKey,
+}
+
 /// What a worker is told. An end is named by its leg.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaCommand {
     /// Takes ports into use for an end.
     Open {
@@ -219,6 +230,19 @@ pub enum MediaCommand {
         direction: Direction,
         /// After which silence it is reported, counted from this command on.
         silence: Option<Duration>,
+    },
+    /// Gives an end its keys, or takes them away. With keys nothing passes that is not encrypted and genuine, and
+    /// nothing is learnt from anything else. For an end that is not open yet the keys are kept for its
+    /// [`MediaCommand::Open`], so that no packet comes between. A key that was there before goes on with its counters.
+    Rekey {
+        /// The end.
+        end: LegId,
+        /// Its ports.
+        ports: PortPair,
+        /// How young this command is.
+        generation: Generation,
+        /// They; `None`: it speaks plain RTP.
+        keys: Option<Box<Keys>>,
     },
     /// What comes from one end goes to another, in this one direction. An end linked to itself is an echo. An end has
     /// one link at most: a new one replaces it.
@@ -372,6 +396,10 @@ pub struct EndCounters {
     pub dropped_source: u64,
     /// Dropped: not a payload type of the description, or no RTP at all.
     pub dropped_type: u64,
+    /// Dropped: of an end with keys, and not encrypted with them.
+    pub dropped_forged: u64,
+    /// Dropped: of an end with keys, and seen before.
+    pub dropped_replayed: u64,
     /// Dropped: the end was on hold, or linked to nowhere.
     pub dropped_unlinked: u64,
     /// Dropped: the socket did not take it.

@@ -37,6 +37,8 @@ pub mod renew;
 pub mod rewrite;
 pub mod rtcp;
 pub mod rtp;
+pub mod sdes;
 pub mod sdp;
+pub mod srtp;
 pub mod stats;
 pub mod stun;

@@ -198,10 +198,15 @@ impl<'a> MediaView<'a> {
         if is_unspecified { direction.and(Direction::SendOnly) } else { direction }
     }
 
-    /// Whether this is audio over plain RTP, wanted somewhere: what the exchange relays. Feedback of RFC 4585 is no
-    /// hindrance.
+    /// Whether this is audio over RTP, wanted somewhere, plain or with keys that we can use: what the exchange relays.
+    /// Feedback of RFC 4585 is no hindrance.
     pub fn is_relayable(&self) -> bool {
-        self.kind == "audio" && self.port != 0 && self.is_plain_rtp() && self.payload_types().next().is_some()
+        self.kind == "audio" && self.port != 0 && self.is_usable_rtp() && self.payload_types().next().is_some()
+    }
+
+    /// Whether the protocol is RTP that we can read: plain, or encrypted with a key in the description (RFC 4568).
+    pub(crate) fn is_usable_rtp(&self) -> bool {
+        self.is_plain_rtp() || self.is_savp() && self.crypto().is_some()
     }
 
     /// Whether the protocol is RTP without encryption.

@@ -2,6 +2,7 @@
 
 use media::codec::Codec;
 use media::offer::{Local, answer_audio, carry, carry_answer};
+use media::sdes::dress;
 use media::sdp::{AudioView, Description};
 use proptest::prelude::*;
 use std::path::PathBuf;
@@ -39,7 +40,7 @@ fn local(offer: &Description) -> Local<'static> {
     Local { session_id: 4_711, version: 1, address: address.parse().expect("it is an address"), ports: &[10_000] }
 }
 
-/// Whether some audio of it is plain RTP. Those of the others have a file that tells why they are refused.
+/// Whether some audio of it is plain RTP, or has keys that we can use. Those of the others have a file that tells why they are refused.
 fn is_plain(offer: &Description) -> bool {
     offer.media().any(|media| media.is_relayable())
 }
@@ -108,6 +109,8 @@ fn the_exchange_answers_each_that_has_g711_and_keeps_its_media_in_order() {
             continue;
         }
         let answer = answer_audio(&offer, &local(&offer), &OURS).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let keys = offer.audio().and_then(|audio| audio.media().crypto());
+        let answer = dress(&answer, false, keys.as_slice());
         let kinds = |d: &Description| d.media().map(|m| (m.kind.to_owned(), m.protocol.to_owned())).collect::<Vec<_>>();
         assert_eq!(kinds(&answer), kinds(&offer), "{name}");
         let audio = answer.audio().unwrap();

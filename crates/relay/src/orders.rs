@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many commands wait for a worker before all but `Open` and `Close` are refused.
+/// How many commands wait for a worker before all but `Open`, `Rekey` and `Close` are refused.
 pub const ORDERS: usize = 2_048;
 
 /// A queue of commands is full: the call that needed it cannot go on.
@@ -44,7 +44,7 @@ struct Shared {
     sleeps: AtomicBool,
     stopped: AtomicBool,
     wakeups: AtomicU64,
-    /// `Open`s and `Close`s that found the ring full: no more than there are ports.
+    /// `Open`s, `Rekey`s and `Close`s that found the ring full: no more than there are ports and changes of their calls.
     overflow: Mutex<Vec<MediaCommand>>,
     overflows: AtomicBool,
 }
@@ -60,16 +60,20 @@ impl Sender {
     /// Queues a command; takes `&mut` because the order of commands is that of one thread.
     pub(crate) fn push(&mut self, command: MediaCommand) -> Result<(), Full> {
         let urgency = Urgency::of(&command);
-        let mut waits = false;
+        let left;
         // What stands in the overflow is older than what would go into the ring.
         if self.shared.overflows.load(Ordering::Acquire) {
-            waits = true;
-        } else if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.ring.try_send(command) {
-            waits = true;
+            left = Some(command);
+        } else {
+            left = match self.ring.try_send(command) {
+                Ok(()) => None,
+                Err(TrySendError::Full(command) | TrySendError::Disconnected(command)) => Some(command),
+            };
         }
-        if waits {
+        let waits = left.is_some();
+        if let Some(command) = left {
             self.wake();
-            if !matches!(command, MediaCommand::Open { .. } | MediaCommand::Close { .. }) {
+            if !is_needed(&command) {
                 return Err(Full);
             }
             let mut overflow = self.shared.overflow.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,6 +179,19 @@ impl Orders {
     }
 }
 
+/// Whether a command is never refused: ports would be lost, or an end would speak without the keys it needs.
+fn is_needed(command: &MediaCommand) -> bool {
+    match command {
+        MediaCommand::Open { .. } | MediaCommand::Rekey { .. } | MediaCommand::Close { .. } => true,
+        MediaCommand::Latch { .. }
+        | MediaCommand::Link { .. }
+        | MediaCommand::Unlink { .. }
+        | MediaCommand::Play { .. }
+        | MediaCommand::Stop { .. }
+        | MediaCommand::Stock { .. } => false,
+    }
+}
+
 /// How soon a command must be seen.
 enum Urgency {
     Now,
@@ -192,6 +209,7 @@ impl Urgency {
             }
             MediaCommand::Open { silence: None, .. }
             | MediaCommand::Latch { silence: None, .. }
+            | MediaCommand::Rekey { .. }
             | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }
             | MediaCommand::Stop { .. }
@@ -246,10 +264,7 @@ mod tests {
         sender.push(close(9_001)).unwrap();
         assert_eq!(sender.push(unlink(9_999)), Err(Full));
         let all = taken(&orders);
-        assert_eq!(
-            (all.len(), all[0], all[ORDERS], all[ORDERS + 1]),
-            (ORDERS + 2, unlink(0), close(9_000), close(9_001))
-        );
+        assert_eq!((all.len(), &all[0], &all[ORDERS..]), (ORDERS + 2, &unlink(0), &[close(9_000), close(9_001)][..]));
         sender.push(unlink(1)).unwrap();
         assert_eq!(taken(&orders), [unlink(1)]);
     }

@@ -146,7 +146,7 @@ impl Relay {
             MediaCommand::Stock { pairs, family } => {
                 let pairs = pairs.div_ceil(self.workers.len() as u32);
                 let each = MediaCommand::Stock { pairs, family };
-                return self.workers.iter_mut().try_for_each(|worker| worker.orders.push(each));
+                return self.workers.iter_mut().try_for_each(|worker| worker.orders.push(each.clone()));
             }
             MediaCommand::Open { end, ports, .. } => {
                 if self.workers.len() > 1 {
@@ -154,6 +154,7 @@ impl Relay {
                 }
                 Some(ports.worker)
             }
+            MediaCommand::Rekey { ports, .. } => Some(ports.worker),
             MediaCommand::Close { end, .. } if self.workers.len() > 1 => self.owners.remove(&end),
             MediaCommand::Link { from, to, .. } => {
                 let (ours, theirs) = (self.owner(from), self.owner(to));
@@ -201,6 +202,8 @@ impl Relay {
             all.rtcp += of.rtcp;
             all.dropped_source += of.dropped_source;
             all.dropped_type += of.dropped_type;
+            all.dropped_forged += of.dropped_forged;
+            all.dropped_replayed += of.dropped_replayed;
             all.dropped_unlinked += of.dropped_unlinked;
             all.dropped_send += of.dropped_send;
             sum.pairs += seen.pairs;

@@ -11,6 +11,7 @@ use crate::report::Reports;
 use crate::source::{PACKET_BYTES, Sounds};
 use forward::{Output, Route, SocketId, Table, Totals, Verdict};
 use media::command::{MediaCommand, MediaReport, PortPair};
+use media::srtp::TRAILER_BYTES;
 use net::batch::{DatagramSocket, EVENTS, Events, Poller, monotonic_nanos, sleep_until};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,7 +66,7 @@ impl Worker {
             events: Events::new(),
             pace: Pace::new(self.ticks, now),
             pairs: Vec::new(),
-            buffer: vec![0; DATAGRAM_BYTES].into_boxed_slice(),
+            buffer: vec![0; DATAGRAM_BYTES + TRAILER_BYTES].into_boxed_slice(),
             next_housekeeping: Time::from_nanos(now) + HOUSEKEEPING,
             moved: 0,
             at_work: None,
@@ -171,6 +172,7 @@ impl Turn {
             MediaCommand::Stock { pairs, family } => stock.want(pairs, family),
             MediaCommand::Open { .. }
             | MediaCommand::Latch { .. }
+            | MediaCommand::Rekey { .. }
             | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }
             | MediaCommand::Play { .. }
@@ -212,23 +214,24 @@ impl Turn {
         for _ in 0..READS_PER_SOCKET {
             let Some(input) = socket_of(&self.pairs, socket) else { return };
             let connected = !socket.is_rtcp() && self.worker.table.is_connected(slot);
+            let room = &mut self.buffer[..DATAGRAM_BYTES];
             let received = if connected {
-                input.receive(&mut self.buffer).map(|length| (length, None))
+                input.receive(room).map(|length| (length, None))
             } else {
-                input.receive_from(&mut self.buffer).map(|(length, from)| (length, Some(from)))
+                input.receive_from(room).map(|(length, from)| (length, Some(from)))
             };
             match received {
                 Ok((length, from)) => {
                     // What does not fit is empty to the table, so it drops and counts it.
-                    let packet = self.buffer.get(..length).unwrap_or_default();
+                    let length = if length > DATAGRAM_BYTES { 0 } else { length };
                     if let Some(kernel) = &mut self.worker.kernel
                         && !socket.is_rtcp()
                     {
-                        kernel.before_packet(slot, from, packet, &mut self.worker.table, now);
+                        kernel.before_packet(slot, from, &self.buffer[..length], &mut self.worker.table, now);
                     }
-                    let verdict = self.worker.table.forward(socket, from, packet, now);
+                    let (verdict, length) = self.worker.table.relay(socket, from, &mut self.buffer, length, now);
                     if let Verdict::Send(route) = verdict {
-                        send(&self.pairs, &mut self.worker.table, route, packet);
+                        send(&self.pairs, &mut self.worker.table, route, &self.buffer[..length]);
                     }
                     self.moved += 1;
                     self.do_outputs(now);
@@ -292,9 +295,13 @@ impl Turn {
     fn emit_sounds(&mut self, now: Time) {
         let Worker { sounds, table, .. } = &mut self.worker;
         let pairs = &self.pairs;
+        let mut buffer = [0; PACKET_BYTES + TRAILER_BYTES];
         sounds.packets(now, |slot, packet| {
             if let Some(route) = table.emit(slot, PACKET_BYTES) {
-                send(pairs, table, route, packet);
+                buffer[..PACKET_BYTES].copy_from_slice(packet);
+                if let Some(length) = table.seal(route.socket, &mut buffer, PACKET_BYTES) {
+                    send(pairs, table, route, &buffer[..length]);
+                }
             }
         });
     }

@@ -11,6 +11,7 @@ use kit::Exchange;
 use media::command::{Generation, MediaCommand, MediaReport, Refusal, Sound, SourceRule};
 use media::rtp::RtpView;
 use media::sdp::Direction;
+use media::srtp::Suite;
 use relay::Mode;
 use std::time::Duration;
 use voice::{Law, SAMPLE_RATE_HZ};
@@ -36,6 +37,46 @@ fn two_ends_hear_each_other_over_rtp_and_rtcp() {
         assert_eq!((of_b.bytes_in, of_b.bytes_out, of_b.dropped_source), (50 * 172, 50 * 172, 0));
         assert!(of_a.jitter_us < 1_000_000);
     }
+}
+
+#[test]
+fn ends_with_keys_hear_each_other_and_those_without() {
+    let suites = [Suite::AesCm128HmacSha1Tag80, Suite::AeadAes256Gcm];
+    for (host, of_a, of_b) in
+        [(20, Some(suites[0]), None), (21, None, Some(suites[1])), (22, Some(suites[0]), Some(suites[1]))]
+    {
+        let mut exchange = Exchange::start(host, Mode::Batch);
+        let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+        of_a.into_iter().for_each(|suite| a.encrypt(suite));
+        of_b.into_iter().for_each(|suite| b.encrypt(suite));
+        exchange.call(&mut a, &mut b);
+        for n in 0..50 {
+            a.speak(n);
+            assert_eq!(b.hear(), n);
+            b.speak(n + 1_000);
+            assert_eq!(a.hear(), n + 1_000);
+        }
+        a.report();
+        b.hear_report();
+        b.report();
+        a.hear_report();
+        let [of_a, of_b] = exchange.close([&a, &b]);
+        assert_eq!((of_a.packets_in, of_a.packets_out, of_a.rtcp_in, of_a.dropped_forged), (50, 50, 1, 0));
+        assert_eq!((of_b.packets_in, of_b.packets_out, of_b.rtcp_in, of_b.dropped_forged), (50, 50, 1, 0));
+    }
+}
+
+#[test]
+fn an_end_with_keys_hears_a_tone_of_the_exchange() {
+    let mut exchange = Exchange::start(23, Mode::Batch);
+    let mut phone = exchange.phone(0);
+    phone.encrypt(Suite::AesCm128HmacSha1Tag32);
+    exchange.open(&mut phone);
+    let (end, generation) = (phone.name, phone.generation.step());
+    let sound = Sound::Tone { hz: 440, level_dbm0: -10 };
+    exchange.apply(MediaCommand::Play { end, generation, sound, payload_type: 0 });
+    let heard: Vec<u16> = (0..5).map(|_| phone.hear()).collect();
+    assert!(heard.windows(2).all(|pair| pair[0].wrapping_add(1) == pair[1]), "{heard:?}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub mod limit;
 mod pii;
 mod places;
 mod secret;
+mod srtp;
 mod time;
 mod timers;
 
@@ -37,5 +38,6 @@ pub use id::{AccountId, CallId, LegId, PeerId, Seq, ShardId, UserId};
 pub use pii::Pii;
 pub use places::Places;
 pub use secret::Secret;
+pub use srtp::Srtp;
 pub use time::{Clock, Time, Wall};
 pub use timers::{TimerQueue, TimerToken};

@@ -273,6 +273,7 @@ impl Play {
                 self.switch.handle(Input::Media(MediaReport::Ready { ports }), self.now);
             }
             MediaCommand::Latch { .. }
+            | MediaCommand::Rekey { .. }
             | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }
             | MediaCommand::Play { .. }

@@ -1,7 +1,7 @@
 //! The relay's double: it has no packets, knows where they would go, and holds each command to the protocol.
 
 use media::command::{
-    EndCounters, Family, Generation, MediaAddress, MediaCommand, MediaReport, PortPair, Sound, SourceRule,
+    EndCounters, Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PortPair, Sound, SourceRule,
 };
 use media::sdp::Direction;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,8 @@ use words::{LegId, Time};
 #[derive(Default)]
 pub struct Relay {
     ends: BTreeMap<LegId, End>,
+    /// Keys of ends that will be opened.
+    keys: BTreeMap<LegId, Option<Box<Keys>>>,
     /// Ends that were open once: a name is used once.
     names: BTreeSet<LegId>,
     /// When each pair was free again.
@@ -32,6 +34,7 @@ pub(crate) struct End {
     pub(crate) linked: Option<LegId>,
     pub(crate) sound: Option<Sound>,
     pub(crate) silence: Option<Duration>,
+    pub(crate) keys: Option<Box<Keys>>,
     generation: Generation,
     /// The command that set `silence`.
     watched: Generation,
@@ -68,9 +71,10 @@ impl Relay {
                 assert!(self.names.insert(end), "end {end} is opened a second time");
                 let (linked, sound) = (None, None);
                 let watched = generation;
+                let keys = self.keys.remove(&end).flatten();
                 let quiet = false;
                 let opened =
-                    End { ports, source, remote, direction, linked, sound, silence, generation, watched, quiet };
+                    End { ports, source, remote, direction, linked, sound, silence, keys, generation, watched, quiet };
                 self.ends.insert(end, opened);
                 self.watch(end);
             }
@@ -80,6 +84,13 @@ impl Relay {
                 (found.silence, found.watched) = (silence, generation);
                 self.watch(end);
             }
+            MediaCommand::Rekey { end, ports, generation, keys } => match self.ends.get(&end) {
+                Some(found) => {
+                    assert_eq!(found.ports, ports, "keys for {end} name other ports");
+                    self.touch(end, generation).keys = keys;
+                }
+                None => _ = self.keys.insert(end, keys),
+            },
             MediaCommand::Link { from, to, generation } => {
                 let worker = self.end(to).ports.worker;
                 let found = self.touch(from, generation);
@@ -157,6 +168,7 @@ impl Relay {
     pub(crate) fn check_quiet(&self) {
         let open: Vec<String> = self.ends.keys().map(ToString::to_string).collect();
         assert!(open.is_empty(), "media ends are left: {open:?}");
+        assert!(self.keys.is_empty(), "keys are left of ends that were never opened: {:?}", self.keys);
         let taken: Vec<&PortPair> = self.free.iter().filter(|(_, free)| free.is_none()).map(|(pair, _)| pair).collect();
         assert!(taken.is_empty(), "ports are left in use: {taken:?}");
     }

@@ -259,7 +259,7 @@ impl World {
 
     /// A relay that always can.
     fn relay(&mut self, command: MediaCommand) {
-        self.media.push(command);
+        self.media.push(command.clone());
         match command {
             MediaCommand::Stock { pairs, family } => {
                 let ports = (self.next_pair..pairs).map(|slot| pair(slot, family)).collect();
@@ -276,6 +276,7 @@ impl World {
             }
             MediaCommand::Open { .. }
             | MediaCommand::Latch { .. }
+            | MediaCommand::Rekey { .. }
             | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }
             | MediaCommand::Play { .. }

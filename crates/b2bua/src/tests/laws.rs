@@ -69,6 +69,9 @@ pub(crate) fn media(commands: &[MediaCommand]) {
             | MediaCommand::Stop { end, generation }
             | MediaCommand::Close { end, generation }
             | MediaCommand::Unlink { from: end, generation } => (end, generation),
+            // Keys may come before the end that they are for.
+            MediaCommand::Rekey { end, .. } if !open.contains_key(end) => continue,
+            MediaCommand::Rekey { end, generation, .. } => (end, generation),
             MediaCommand::Stock { .. } => continue,
         };
         let last = open.get_mut(end).unwrap_or_else(|| panic!("{command:?} while the end is not open"));

@@ -20,7 +20,7 @@ pub struct AudioView<'a> {
     pub payload_types: PayloadTypes,
     /// The payload type of telephone events (RFC 4733), that of 8,000 Hz first.
     pub telephone_event: Option<u8>,
-    /// Whether it is plain RTP with a port: declined otherwise, or not for us.
+    /// Whether it is RTP that we can read, with a port: declined otherwise, or not for us.
     pub is_accepted: bool,
 }
 
@@ -47,7 +47,8 @@ impl CodecView<'_> {
 impl<'a> AudioView<'a> {
     pub(super) fn new(media: MediaView<'a>) -> Self {
         let payload_types: PayloadTypes = media.payload_types().collect();
-        let is_accepted = media.kind == "audio" && media.port != 0 && media.is_plain_rtp() && !payload_types.is_empty();
+        let is_accepted =
+            media.kind == "audio" && media.port != 0 && media.is_usable_rtp() && !payload_types.is_empty();
         let (mut direction, mut rtcp_port, mut event) = (None, None, None::<CodecView<'_>>);
         for (name, value) in media.attributes() {
             match name {

@@ -1,11 +1,12 @@
 //! Phones and the switch's side of a relay, for tests.
 
 use media::command::{
-    EndCounters, Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule,
+    EndCounters, Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule,
 };
 use media::dtmf::EventPackets;
 use media::rtp::{RtpHeader, RtpView};
 use media::sdp::Direction;
+use media::srtp::{Inbound, MasterKey, Outbound, Suite, TRAILER_BYTES};
 use net::batch::monotonic_nanos;
 use relay::{Config, Counters, Mode, Relay, Tier};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -108,6 +109,7 @@ impl Exchange {
             generation: Generation::default(),
             rule: SourceRule::Strict,
             silence: None,
+            keys: None,
         }
     }
 
@@ -121,6 +123,11 @@ impl Exchange {
         let ports = *phone.ports.get_or_insert(*free.unwrap_or(&self.ready[0]));
         phone.to =
             Some((SocketAddr::new(self.address, ports.rtp_port), SocketAddr::new(self.address, ports.rtcp_port())));
+        if let Some((keys, _, _)) = &phone.keys {
+            let (end, generation) = (phone.name, phone.generation.step());
+            let command = MediaCommand::Rekey { end, ports, generation, keys: Some(keys.clone()) };
+            self.apply(command);
+        }
         let command = MediaCommand::Open {
             end: phone.name,
             ports,
@@ -248,6 +255,8 @@ pub(crate) struct Phone {
     pub(crate) generation: Generation,
     pub(crate) rule: SourceRule,
     pub(crate) silence: Option<Duration>,
+    /// What it encrypts and decrypts with.
+    keys: Option<(Box<Keys>, Outbound, Inbound)>,
     rtp: UdpSocket,
     rtcp: UdpSocket,
     to: Option<(SocketAddr, SocketAddr)>,
@@ -263,15 +272,27 @@ impl Phone {
         self.to = other.to;
     }
 
+    /// From here on it speaks SRTP.
+    pub(crate) fn encrypt(&mut self, suite: Suite) {
+        let key = |n| MasterKey::new(suite, &vec![n; suite.key_bytes() + suite.salt_bytes()]).unwrap();
+        let keys = Keys { inbound: key(self.name.n as u8 * 2), outbound: key(self.name.n as u8 * 2 + 1) };
+        let (sender, receiver) = (Outbound::new(&keys.inbound), Inbound::new(&keys.outbound));
+        self.keys = Some((Box::new(keys), sender, receiver));
+    }
+
     /// Sends a packet that carries `n`.
     pub(crate) fn speak(&mut self, n: u16) {
-        let mut packet = [0xd5; 172];
+        let mut packet = [0xd5; 172 + TRAILER_BYTES];
         let header =
             RtpHeader { marker: false, payload_type: 0, sequence: n, timestamp: u32::from(n) * 160, ssrc: self.ssrc() };
         packet[..12].copy_from_slice(&header.print());
         let to = self.to.expect("it knows the exchange").0;
+        let length = match &mut self.keys {
+            Some((_, sender, _)) => sender.protect_rtp(&mut packet, 172).unwrap(),
+            None => 172,
+        };
         // What the host refuses, a stranger does not learn of.
-        let _ = self.rtp.send_to(&packet, to);
+        let _ = self.rtp.send_to(&packet[..length], to);
     }
 
     /// Sends bytes as they are.
@@ -305,6 +326,10 @@ impl Phone {
         let mut buffer = [0; 512];
         let (length, from) = self.rtp.recv_from(&mut buffer).expect("a packet in time");
         assert_eq!(Some(from), self.to.map(|to| to.0), "a packet from another port");
+        let length = match &mut self.keys {
+            Some((_, _, receiver)) => receiver.unprotect_rtp(&mut buffer[..length]).expect("a genuine packet"),
+            None => length,
+        };
         buffer[..length].to_vec()
     }
 
@@ -327,12 +352,22 @@ impl Phone {
     /// Sends a receiver report.
     pub(crate) fn report(&mut self) {
         let to = self.to.expect("it knows the exchange").1;
-        let _ = self.rtcp.send_to(&[0x80, 201, 0, 1, 0, 0, 0, self.name.n as u8], to);
+        let mut packet = [0; 8 + TRAILER_BYTES];
+        packet[..8].copy_from_slice(&[0x80, 201, 0, 1, 0, 0, 0, self.name.n as u8]);
+        let length = match &mut self.keys {
+            Some((_, sender, _)) => sender.protect_rtcp(&mut packet, 8).unwrap(),
+            None => 8,
+        };
+        let _ = self.rtcp.send_to(&packet[..length], to);
     }
 
     pub(crate) fn hear_report(&mut self) {
         let mut buffer = [0; 64];
         let (length, from) = self.rtcp.recv_from(&mut buffer).expect("a report in time");
+        let length = match &mut self.keys {
+            Some((_, _, receiver)) => receiver.unprotect_rtcp(&mut buffer[..length]).expect("a genuine report"),
+            None => length,
+        };
         assert_eq!((length, Some(from)), (8, self.to.map(|to| to.1)));
     }
 
