@@ -1,7 +1,9 @@
 //! The keys of an end, and what they were before.
 
+use crate::table::{SocketId, Table, Verdict};
 use media::command::Keys;
 use media::srtp::{Inbound, Outbound, SrtpError};
+use std::net::SocketAddr;
 use std::time::Duration;
 use words::Time;
 
@@ -53,5 +55,83 @@ impl Secure {
 
     pub(crate) fn seal(&mut self, buffer: &mut [u8], length: usize, is_rtcp: bool) -> Result<usize, SrtpError> {
         if is_rtcp { self.outbound.protect_rtcp(buffer, length) } else { self.outbound.protect_rtp(buffer, length) }
+    }
+}
+
+impl Table {
+    /// What becomes of a packet in the first `length` bytes of `buffer`, as it goes out, and how long it is then:
+    /// decrypted, judged as [`Table::forward`] does it, and encrypted, where keys want that. Behind it must lie
+    /// [`media::srtp::TRAILER_BYTES`].
+    #[inline]
+    pub fn relay(
+        &mut self,
+        socket: SocketId,
+        from: Option<SocketAddr>,
+        buffer: &mut [u8],
+        length: usize,
+        now: Time,
+    ) -> (Verdict, usize) {
+        let length = match self.open_packet(socket, from, buffer, length) {
+            Ok(length) => length,
+            Err(verdict) => return (verdict, length),
+        };
+        let verdict = self.forward(socket, from, buffer.get(..length).unwrap_or_default(), now);
+        match verdict {
+            Verdict::Send(route) => match self.seal(route.socket, buffer, length) {
+                Some(sealed) => (verdict, sealed),
+                None => (Verdict::Dropped, length),
+            },
+            Verdict::Refused | Verdict::Dropped => (verdict, length),
+        }
+    }
+
+    /// Encrypts what [`Table::emit`] or [`Table::forward`] sends out by `socket`, if its end has keys; gives its length.
+    /// `None`: it cannot go out, and is counted as unsent.
+    #[inline]
+    pub fn seal(&mut self, socket: SocketId, buffer: &mut [u8], length: usize) -> Option<usize> {
+        match self.end_at(socket.slot()).and_then(|end| end.secure.as_mut()) {
+            None => Some(length),
+            Some(secure) => {
+                let sealed = secure.seal(buffer, length, socket.is_rtcp()).ok();
+                if sealed.is_none() {
+                    self.unsent(socket, length);
+                }
+                sealed
+            }
+        }
+    }
+
+    /// Decrypts a packet if its end has keys. Whoever may not speak to the end is not worth that.
+    #[inline]
+    fn open_packet(
+        &mut self,
+        socket: SocketId,
+        from: Option<SocketAddr>,
+        buffer: &mut [u8],
+        length: usize,
+    ) -> Result<usize, Verdict> {
+        let row = self.rows.get_mut(socket.slot() as usize);
+        let Some(end) = row.and_then(|row| row.end.as_mut()) else { return Ok(length) };
+        let Some(secure) = &mut end.secure else { return Ok(length) };
+        if !socket.is_rtcp() && from.is_some_and(|from| !end.latch.may_speak(from)) {
+            end.counters.dropped_source += 1;
+            self.totals.dropped_source += 1;
+            return Err(Verdict::Refused);
+        }
+        let Some(packet) = buffer.get_mut(..length) else { return Err(Verdict::Dropped) };
+        let error = match secure.open(packet, socket.is_rtcp()) {
+            Ok(length) => return Ok(length),
+            Err(error) => error,
+        };
+        let verdict = if from.is_none() || from == end.heard { Verdict::Dropped } else { Verdict::Refused };
+        let (of_end, of_all) = (&mut end.counters, &mut self.totals);
+        // A plain packet to an end with keys is as good as forged.
+        let (of_end, of_all) = match error {
+            SrtpError::Replayed => (&mut of_end.dropped_replayed, &mut of_all.dropped_replayed),
+            _ => (&mut of_end.dropped_forged, &mut of_all.dropped_forged),
+        };
+        *of_end += 1;
+        *of_all += 1;
+        Err(verdict)
     }
 }

@@ -28,7 +28,12 @@ pub(super) fn srtp(input: &[u8]) {
             if is_rtcp { sender.protect_rtcp(&mut buffer, length) } else { sender.protect_rtp(&mut buffer, length) };
         let Ok(sealed) = sealed else { continue };
         assert!(length >= 8 && sealed > length && sealed <= length + TRAILER_BYTES && length <= PACKET_BYTES);
-        let opened = unprotect(&mut receiver, &mut buffer[..sealed], is_rtcp).expect("what we encrypt is decrypted");
+        let opened = unprotect(&mut receiver, &mut buffer[..sealed], is_rtcp);
+        // A sender of reports is remembered by who hears them only, and that of so many.
+        let Some(opened) = opened else {
+            assert!(is_rtcp, "what we encrypt is decrypted");
+            continue;
+        };
         // A sender that begins anew goes on under another SSRC.
         let ssrc = if is_rtcp { 4..8 } else { 8..12 };
         let same = |at: usize| ssrc.contains(&at) || buffer[at] == packet[at];

@@ -1,3 +1,5 @@
+//! Packets of all suites through both contexts, and what must not pass.
+
 use super::*;
 use crate::rtp::RtpHeader;
 
