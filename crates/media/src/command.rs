@@ -307,6 +307,7 @@ impl MediaCommand {
             | MediaCommand::Unlink { from: end, .. }
             | MediaCommand::Play { end, .. }
             | MediaCommand::Stop { end, .. }
+            | MediaCommand::Rekey { end, .. }
             | MediaCommand::Close { end, .. } => Some(end),
             MediaCommand::Stock { .. } => None,
         }

@@ -2,8 +2,8 @@
 
 mod carry;
 mod end;
-mod long;
 mod hand;
+mod long;
 mod look;
 mod people;
 mod twin;
