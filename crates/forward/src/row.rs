@@ -206,9 +206,10 @@ impl End {
             silence: _,
             latch: _,
             events: _,
+            secure,
         } = self;
-        // What speaks no RTP is not looked at there.
-        !payload_types.is_empty()
+        // What speaks no RTP is not looked at there, and what is encrypted cannot be.
+        !payload_types.is_empty() && secure.is_none()
     }
 
     /// Whether anything ever came, so that more may wait in the sockets.

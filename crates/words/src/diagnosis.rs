@@ -57,6 +57,9 @@ pub struct Text {
     pub todo: &'static str,
 }
 
+/// What happened, what it means, what to do.
+type Words = (&'static str, &'static str, &'static str);
+
 impl Diagnosis {
     /// All of them, in the order of their ids.
     pub const ALL: [Diagnosis; 15] = [
@@ -128,11 +131,6 @@ impl Diagnosis {
                 "Audio goes by sockets: it works, and takes more of the processor.",
                 "Use Linux 5.12 or newer (6.6 is better) with CONFIG_BPF_SYSCALL, or set media.tier to \"batch\".",
             ),
-            Diagnosis::BadCertificate => (
-                "The TLS certificate or its key cannot be used.",
-                "Phones cannot connect over TLS.",
-                "Check tls.certificate and tls.key, or remove both lines: a certificate is then made at the next start.",
-            ),
             Diagnosis::CapacityLow => (
                 "This host allows fewer calls than its port range.",
                 "Calls above that number get 503.",
@@ -157,6 +155,24 @@ impl Diagnosis {
                 "The database does not take records.",
                 "New calls and registrations get 503; running calls go on.",
                 "Free space on the disk of the data folder and look at its health.",
+            ),
+            Diagnosis::BadCertificate
+            | Diagnosis::TlsNoCommonCipher
+            | Diagnosis::TlsPeerOtherName
+            | Diagnosis::TlsPeerUntrusted
+            | Diagnosis::TlsUntrusted
+            | Diagnosis::TlsUnverified => self.english_of_tls(),
+        };
+        Text { what, means, todo }
+    }
+
+    /// What concerns certificates and TLS.
+    const fn english_of_tls(self) -> Words {
+        match self {
+            Diagnosis::BadCertificate => (
+                "The TLS certificate or its key cannot be used.",
+                "Phones cannot connect over TLS.",
+                "Check tls.certificate and tls.key, or remove both lines: a certificate is then made at the next start.",
             ),
             Diagnosis::TlsNoCommonCipher => (
                 "The phone and this server share no TLS version or cipher.",
@@ -183,8 +199,16 @@ impl Diagnosis {
                 "Calls to it are encrypted, but nobody knows for whom.",
                 "Remove the peer and add it again without --insecure; set tls.authorities where it has an authority of its own.",
             ),
-        };
-        Text { what, means, todo }
+            Diagnosis::AddressNotOwned
+            | Diagnosis::KernelTierForbidden
+            | Diagnosis::KernelTierOccupied
+            | Diagnosis::KernelTierUnsupported
+            | Diagnosis::CapacityLow
+            | Diagnosis::DataUnwritable
+            | Diagnosis::PortInUse
+            | Diagnosis::PortsExhausted
+            | Diagnosis::StoreFailing => ("", "", ""),
+        }
     }
 
     const fn russian(self) -> Text {
@@ -208,11 +232,6 @@ impl Diagnosis {
                 "Это ядро не умеет само передавать звук.",
                 "Звук идёт через сокеты: всё работает, но процессор занят больше.",
                 "Нужен Linux 5.12 или новее (лучше 6.6) с CONFIG_BPF_SYSCALL; или задайте media.tier = \"batch\".",
-            ),
-            Diagnosis::BadCertificate => (
-                "Сертификат TLS или его ключ непригоден.",
-                "Телефоны не могут подключиться по TLS.",
-                "Проверьте tls.certificate и tls.key или уберите обе строки: при следующем запуске сертификат создастся сам.",
             ),
             Diagnosis::CapacityLow => (
                 "Этот компьютер допускает меньше звонков, чем портов в диапазоне.",
@@ -239,6 +258,24 @@ impl Diagnosis {
                 "Новые звонки и регистрации получают 503; идущие разговоры продолжаются.",
                 "Освободите место на диске с папкой данных и проверьте его исправность.",
             ),
+            Diagnosis::BadCertificate
+            | Diagnosis::TlsNoCommonCipher
+            | Diagnosis::TlsPeerOtherName
+            | Diagnosis::TlsPeerUntrusted
+            | Diagnosis::TlsUntrusted
+            | Diagnosis::TlsUnverified => self.russian_of_tls(),
+        };
+        Text { what, means, todo }
+    }
+
+    /// What concerns certificates and TLS.
+    const fn russian_of_tls(self) -> Words {
+        match self {
+            Diagnosis::BadCertificate => (
+                "Сертификат TLS или его ключ непригоден.",
+                "Телефоны не могут подключиться по TLS.",
+                "Проверьте tls.certificate и tls.key или уберите обе строки: при следующем запуске сертификат создастся сам.",
+            ),
             Diagnosis::TlsNoCommonCipher => (
                 "У телефона и сервера нет общей версии TLS или шифра.",
                 "Телефон не может подключиться по TLS.",
@@ -264,8 +301,16 @@ impl Diagnosis {
                 "Звонки на него зашифрованы, но неизвестно для кого.",
                 "Удалите партнёра и добавьте заново без --insecure; если у него свой центр, задайте его в tls.authorities.",
             ),
-        };
-        Text { what, means, todo }
+            Diagnosis::AddressNotOwned
+            | Diagnosis::KernelTierForbidden
+            | Diagnosis::KernelTierOccupied
+            | Diagnosis::KernelTierUnsupported
+            | Diagnosis::CapacityLow
+            | Diagnosis::DataUnwritable
+            | Diagnosis::PortInUse
+            | Diagnosis::PortsExhausted
+            | Diagnosis::StoreFailing => ("", "", ""),
+        }
     }
 }
 
