@@ -52,16 +52,12 @@ impl Call {
     /// What is to be planned.
     pub(crate) fn asks(&self) -> Asked<'_> {
         let account = self.account;
-        match self.transfer.as_deref().filter(|_| self.is_seeking()) {
-            Some(Transfer { wish, .. }) => {
-                Asked { account, number: &wish.number, by: &wish.by, uri: Some(&wish.uri), gr: gr_of(&wish.uri) }
-            }
-            None => {
-                let invite = self.setup.as_ref().and_then(|setup| setup.asked.as_ref());
-                let gr = invite.and_then(|(_, invite)| gr_of(invite.request_uri()));
-                Asked { account, number: self.who.to.number.as_str(), by: &self.who.from, uri: None, gr }
-            }
+        if let Some(Transfer { wish, .. }) = self.transfer.as_deref().filter(|_| self.is_seeking()) {
+            return Asked { account, number: &wish.number, by: &wish.by, uri: Some(&wish.uri), gr: gr_of(&wish.uri) };
         }
+        let invite = self.setup.as_ref().and_then(|setup| setup.asked.as_ref());
+        let gr = invite.and_then(|(_, invite)| gr_of(invite.request_uri()));
+        Asked { account, number: self.who.to.number.as_str(), by: &self.who.from, uri: None, gr }
     }
 
     /// Who calls those who are rung: the caller, or who is transferred.

@@ -348,7 +348,7 @@ mod tests {
         call.speak(0, 5);
         call.speak(1, 5);
         let before = call.table.totals();
-        call.now += Duration::from_secs(60);
+        call.now += Duration::from_mins(1);
         call.table.carried(0, 1, 3_000, 3_000 * 172, call.now);
         call.table.carried(0, 1, 0, 0, Time::ZERO);
         assert_eq!(call.table.totals().packets, before.packets + 3_000);

@@ -1,4 +1,5 @@
 //! What holds for any packets and commands: no allocation a packet, no panic, and nothing goes where nobody wants it.
+#![expect(clippy::unwrap_used, reason = "tests; the lint knows functions marked as tests only")]
 
 use forward::{Output, SocketId, Table, Verdict};
 use media::command::{
@@ -146,6 +147,7 @@ fn encrypted_packets_allocate_nothing() {
     }
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "as the command has them")]
 fn keys(suite: Suite, seed: u8) -> Box<Keys> {
     let key = |n| MasterKey::new(suite, &vec![n; suite.key_bytes() + suite.salt_bytes()]).unwrap();
     Box::new(Keys { inbound: key(seed * 2), outbound: key(seed * 2 + 1) })

@@ -1,4 +1,5 @@
 //! Ends that speak SRTP: what is not genuine teaches nothing and passes nowhere, and new keys lose nothing.
+#![expect(clippy::unwrap_used, reason = "tests; the lint knows functions marked as tests only")]
 
 use forward::{OLD_KEY, Output, SocketId, Table, Verdict};
 use media::command::{

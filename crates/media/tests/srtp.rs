@@ -1,4 +1,5 @@
 //! SRTP beside another implementation: what one encrypts the other decrypts, and neither takes what is forged.
+#![expect(clippy::unwrap_used, reason = "tests; the lint knows functions marked as tests only")]
 
 use media::rtp::RtpHeader;
 use media::srtp::{Inbound, MasterKey, Outbound, Suite, TRAILER_BYTES};

@@ -68,6 +68,7 @@ impl Names {
 
 impl Gruus {
     /// Of a device that registers: one more temporary GRUU (RFC 5627 §3.2), beside those before it unless it began anew.
+    #[expect(clippy::unnecessary_box_returns, reason = "it is boxed where it is kept")]
     pub(crate) fn renewed(
         before: Option<Box<Gruus>>,
         extension: &str,

@@ -60,16 +60,15 @@ impl Sender {
     /// Queues a command; takes `&mut` because the order of commands is that of one thread.
     pub(crate) fn push(&mut self, command: MediaCommand) -> Result<(), Full> {
         let urgency = Urgency::of(&command);
-        let left;
         // What stands in the overflow is older than what would go into the ring.
-        if self.shared.overflows.load(Ordering::Acquire) {
-            left = Some(command);
+        let left = if self.shared.overflows.load(Ordering::Acquire) {
+            Some(command)
         } else {
-            left = match self.ring.try_send(command) {
+            match self.ring.try_send(command) {
                 Ok(()) => None,
                 Err(TrySendError::Full(command) | TrySendError::Disconnected(command)) => Some(command),
-            };
-        }
+            }
+        };
         let waits = left.is_some();
         if let Some(command) = left {
             self.wake();

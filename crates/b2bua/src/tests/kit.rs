@@ -231,7 +231,7 @@ impl World {
                 Output::Cancel { txn, reason } => self.endpoint.cancel(txn, reason.as_deref(), self.now),
                 Output::Ack { request, target } => self.endpoint.send_ack(request, target, self.now),
                 Output::Acked(txn) => self.endpoint.acked(txn),
-                Output::Media(command) => self.relay(command),
+                Output::Media(command) => self.relay(&command),
                 Output::Fact { account, fact } => {
                     assert_eq!(account, AccountId(1));
                     self.facts.push(fact);
@@ -258,9 +258,9 @@ impl World {
     }
 
     /// A relay that always can.
-    fn relay(&mut self, command: MediaCommand) {
+    fn relay(&mut self, command: &MediaCommand) {
         self.media.push(command.clone());
-        match command {
+        match *command {
             MediaCommand::Stock { pairs, family } => {
                 let ports = (self.next_pair..pairs).map(|slot| pair(slot, family)).collect();
                 self.next_pair = pairs;

@@ -64,14 +64,14 @@ pub(crate) fn media(commands: &[MediaCommand]) {
                 assert!(open.contains_key(to), "{to} is linked before it is open");
                 (from, generation)
             }
+            // Keys may come before the end that they are for.
+            MediaCommand::Rekey { end, .. } if !open.contains_key(end) => continue,
             MediaCommand::Latch { end, generation, .. }
+            | MediaCommand::Rekey { end, generation, .. }
             | MediaCommand::Play { end, generation, .. }
             | MediaCommand::Stop { end, generation }
             | MediaCommand::Close { end, generation }
             | MediaCommand::Unlink { from: end, generation } => (end, generation),
-            // Keys may come before the end that they are for.
-            MediaCommand::Rekey { end, .. } if !open.contains_key(end) => continue,
-            MediaCommand::Rekey { end, generation, .. } => (end, generation),
             MediaCommand::Stock { .. } => continue,
         };
         let last = open.get_mut(end).unwrap_or_else(|| panic!("{command:?} while the end is not open"));

@@ -428,9 +428,13 @@ fn tell_not_connected(error: &ConnectError) -> Undelivered {
     tracing::warn!(diag = diagnosis.id(), %error, "{} {} {}", text.what, text.means, text.todo);
     match diagnosis {
         Diagnosis::TlsPeerOtherName | Diagnosis::TlsPeerUntrusted => Undelivered::Untrusted,
-        Diagnosis::BadCertificate
+        Diagnosis::AddressNotOwned
+        | Diagnosis::BadCertificate
         | Diagnosis::CapacityLow
         | Diagnosis::DataUnwritable
+        | Diagnosis::KernelTierForbidden
+        | Diagnosis::KernelTierOccupied
+        | Diagnosis::KernelTierUnsupported
         | Diagnosis::PortInUse
         | Diagnosis::PortsExhausted
         | Diagnosis::StoreFailing

@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(estimate(65_536, 65_535), Some(65_535));
         assert_eq!(estimate(5, 65_535), None);
         assert_eq!(estimate(100, 100 + 32_768), Some(100 + 32_768));
-        assert_eq!(estimate(7 << 16 | 40_000, 10), Some(8 << 16 | 10));
+        assert_eq!(estimate((7 << 16) + 40_000, 10), Some((8 << 16) + 10));
         assert_eq!(estimate(INDICES - 1, 0), None);
     }
 

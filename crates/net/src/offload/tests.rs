@@ -299,7 +299,7 @@ fn a_process_that_is_killed_leaves_nothing_behind() {
     let Some(offload) = open(1) else { return };
     if std::env::var_os(HOLDS).is_some() {
         println!("{}", offload.programme());
-        return std::thread::sleep(Duration::from_secs(60));
+        return std::thread::sleep(Duration::from_mins(1));
     }
     if !is_tcx() {
         return eprintln!("skipped: kernels before 6.6 let go by the heartbeat");

@@ -15,7 +15,7 @@ struct Zone {
 
 impl Zone {
     fn with(mut self, kind: Kind, name: &str, records: Records) -> Self {
-        self.known.insert(Question::new(kind, name), Answer { records, ttl: Duration::from_secs(300) });
+        self.known.insert(Question::new(kind, name), Answer { records, ttl: Duration::from_mins(5) });
         self
     }
 
@@ -48,7 +48,7 @@ impl Zone {
 
     /// Searches until it is done; each round's questions are answered together.
     fn search(&mut self, wanted: &Wanted, means: Means) -> Search {
-        let nothing = Answer { records: Records::Nothing, ttl: Duration::from_secs(60) };
+        let nothing = Answer { records: Records::Nothing, ttl: Duration::from_mins(1) };
         let mut asked: Vec<Question> = Vec::new();
         for _ in 0..4 {
             let known = &self.known;

@@ -248,6 +248,7 @@ mod tests {
         Ok(body.map(|body| String::from_utf8(body.to_vec()).unwrap()))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what `found` is compared with")]
     fn sdp(text: &str) -> Result<Option<String>, BodyError> {
         Ok(Some(text.to_owned()))
     }
