@@ -304,7 +304,7 @@ impl Exchange {
                     let input = found(need);
                     self.switch.handle(input, self.now);
                 }
-                Output::Media(command) => self.relay(command),
+                Output::Media(command) => self.relay(&command),
                 Output::Connect { .. } | Output::Resolve(_) | Output::Proven { .. } | Output::Reply { .. } => {}
                 Output::Timeout(at) => match facts.take() {
                     Some(up_to) => self.switch.handle(Input::Stored { up_to }, self.now),
@@ -314,8 +314,8 @@ impl Exchange {
         }
     }
 
-    fn relay(&mut self, command: MediaCommand) {
-        match command {
+    fn relay(&mut self, command: &MediaCommand) {
+        match *command {
             MediaCommand::Open { end, ports, .. } => {
                 self.ends.insert(end, ports);
             }

@@ -200,7 +200,7 @@ impl Play {
                     let input = found(need);
                     self.switch.handle(input, self.now);
                 }
-                Output::Media(command) => self.relay(command),
+                Output::Media(command) => self.relay(&command),
                 Output::Reply { reply, .. } => {
                     if let switch::Reply::Calls(views) = reply {
                         calls.extend(views.iter().map(|view| view.call));
@@ -256,8 +256,8 @@ impl Play {
         }
     }
 
-    fn relay(&mut self, command: MediaCommand) {
-        match command {
+    fn relay(&mut self, command: &MediaCommand) {
+        match *command {
             MediaCommand::Open { end, ports, .. } => {
                 assert!(self.ends.insert(end, ports).is_none(), "an end is opened twice");
             }

@@ -39,12 +39,12 @@ pub(super) fn srtp(input: &[u8]) {
         let same = |at: usize| ssrc.contains(&at) || buffer[at] == packet[at];
         assert!(opened == length && (0..length).all(same));
     }
-    follow(first, &mut sender);
+    follow(*first, &mut sender);
 }
 
 /// Whatever came before, the next packet of a stream of its own is encrypted, unless there are too many.
-fn follow(first: &u8, sender: &mut Outbound) {
-    let header = RtpHeader { marker: false, payload_type: 0, sequence: 1, timestamp: 0, ssrc: u32::from(*first) };
+fn follow(first: u8, sender: &mut Outbound) {
+    let header = RtpHeader { marker: false, payload_type: 0, sequence: 1, timestamp: 0, ssrc: u32::from(first) };
     let mut buffer = [0; HEADER_BYTES + TRAILER_BYTES];
     buffer[..HEADER_BYTES].copy_from_slice(&header.print());
     let _ = sender.protect_rtp(&mut buffer, HEADER_BYTES);
@@ -64,7 +64,7 @@ pub(super) fn sdes(input: &[u8]) {
     for srtp in [Srtp::Off, Srtp::Optional, Srtp::Required] {
         let admitted = admit(description.clone(), srtp);
         assert_eq!(admitted.media_count(), description.media_count());
-        for media in admitted.media().filter(|media| media.is_relayable()) {
+        for media in admitted.media().filter(media::sdp::MediaView::is_relayable) {
             let encrypted = media.crypto().is_some();
             assert!(encrypted || !media.is_savp(), "{srtp}: without keys: {admitted:?}");
             assert!(srtp != Srtp::Required || encrypted, "plain: {admitted:?}");

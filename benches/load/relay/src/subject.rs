@@ -74,7 +74,7 @@ fn open(relay: &mut Relay, call: u16, ports: [PortPair; 2]) {
     }
     for (from, to) in [(0, 1), (1, 0)] {
         let link = MediaCommand::Link { from: leg(from), to: leg(to), generation: Generation(2) };
-        while relay.apply(link).is_err() {
+        while relay.apply(link.clone()).is_err() {
             std::thread::sleep(Duration::from_millis(1));
         }
     }

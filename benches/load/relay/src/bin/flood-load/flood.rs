@@ -114,7 +114,7 @@ fn request(kind: Kind, n: u64, source: &Source, args: &Args) -> String {
         Kind::Options => ("OPTIONS", format!("sip:{}", args.to)),
     };
     // Every other name is one that there is.
-    let known = if n % 2 == 0 { args.users.get(n as usize / 2 % args.users.len().max(1)) } else { None };
+    let known = if n.is_multiple_of(2) { args.users.get(n as usize / 2 % args.users.len().max(1)) } else { None };
     let name = known.map_or_else(|| format!("stranger{}", n % 5_003), |user| format!("office{user}"));
     let mut more = String::new();
     if kind == Kind::Register
