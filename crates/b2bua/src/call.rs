@@ -18,7 +18,7 @@ use crate::view::{CallState, CallView, LegLine};
 use bytes::Bytes;
 use media::command::Sound;
 use media::offer::Local;
-use media::sdes::admit;
+use media::sdes;
 use media::sdp::Description;
 use serde::{Deserialize, Serialize};
 use sip::advertise::ACCEPT_IN_CALLS;
@@ -563,7 +563,12 @@ pub(crate) fn read_body(message: &Message) -> Result<Option<Description>, Refusa
     })?;
     let Some(body) = body else { return Ok(None) };
     let said = Description::parse(body).map_err(|_| bad("Bad Session Description"))?;
-    Ok(Some(admit(said, Srtp::Off)))
+    if !sdes::concerns(&said) {
+        return Ok(Some(said));
+    }
+    let admitted = sdes::admit(said, Srtp::Off);
+    let any = admitted.media().any(|media| media.port != 0);
+    if any { Ok(Some(admitted)) } else { Err(Refusal { status: 488, reason: "", header: None }) }
 }
 
 /// The one kind of body that we carry.

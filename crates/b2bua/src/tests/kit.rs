@@ -1,6 +1,5 @@
 //! A small world: phones with endpoints of their own around one exchange, joined by a network without delay. Time
 //! stands still until a test lets it pass.
-
 pub(crate) use super::names::*;
 use crate::{Calls, Config, Invite, Output, Step, Trust};
 use bytes::Bytes;
