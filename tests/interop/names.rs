@@ -1,5 +1,7 @@
 //! Peers that are known by name: a DNS server of our own, SIPp callees, and servers behind TLS with right and wrong names.
 
+#![expect(clippy::unwrap_used, reason = "tests; the lint knows functions marked as tests only")]
+
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
