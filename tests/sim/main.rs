@@ -32,3 +32,7 @@ mod transfer;
 mod transports;
 mod trouble;
 mod watch;
+
+/// Counts what is in use, for [`soak`].
+#[global_allocator]
+static HEAP: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::System, usize::MAX);

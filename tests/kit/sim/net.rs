@@ -1,5 +1,6 @@
 //! The network between phones and the exchange: weather, routers that translate addresses, connections.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use words::{Chance, ConnectionId, Time};
@@ -36,7 +37,10 @@ pub struct Network {
     carried: u64,
     lost: u64,
     pub(crate) nats: Vec<Nat>,
-    pub(crate) connections: Vec<Connection>,
+    /// Those that are open.
+    pub(crate) connections: BTreeMap<ConnectionId, Connection>,
+    /// How many there ever were.
+    pub(crate) connected: u32,
 }
 
 /// A stream connection between a phone and the exchange.
@@ -46,15 +50,14 @@ pub(crate) struct Connection {
     pub(crate) phone: usize,
     /// The phone's address as the exchange sees it.
     pub(crate) source: SocketAddr,
-    pub(crate) open: bool,
     /// The latest arrival at either side: nothing overtakes on a stream.
     pub(crate) latest: [Time; 2],
 }
 
 impl Network {
     pub(crate) fn new(chance: Chance) -> Self {
-        let (nats, connections) = (Vec::new(), Vec::new());
-        Network { weather: Weather::FAIR, lose: None, chance, carried: 0, lost: 0, nats, connections }
+        let (nats, connections) = (Vec::new(), BTreeMap::new());
+        Network { weather: Weather::FAIR, lose: None, chance, carried: 0, lost: 0, nats, connections, connected: 0 }
     }
 
     /// How many datagrams were sent.
@@ -94,20 +97,21 @@ impl Network {
     }
 
     pub(crate) fn connect(&mut self, phone: usize, source: SocketAddr) -> Connection {
-        let id = ConnectionId { slot: self.connections.len() as u32, generation: 1 };
-        let connection = Connection { id, phone, source, open: true, latest: [Time::ZERO; 2] };
-        self.connections.push(connection);
+        let id = ConnectionId { slot: self.connected, generation: 1 };
+        self.connected += 1;
+        let connection = Connection { id, phone, source, latest: [Time::ZERO; 2] };
+        self.connections.insert(id, connection);
         connection
     }
 
     pub(crate) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        self.connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
+        self.connections.get_mut(&id)
     }
 
     /// When bytes on a stream arrive; `side` 0 is the exchange, 1 the phone.
     pub(crate) fn on_stream(&mut self, id: ConnectionId, side: usize, now: Time) -> Option<Time> {
         let at = now + self.delay();
-        let connection = self.connection(id).filter(|connection| connection.open)?;
+        let connection = self.connection(id)?;
         let at = at.max(connection.latest[side] + Duration::from_nanos(1));
         connection.latest[side] = at;
         Some(at)

@@ -239,7 +239,7 @@ impl World {
         let clock = self.clock();
         self.store.restart(clock);
         self.relay = Relay::new();
-        let open: Vec<ConnectionId> = self.net.connections.iter().filter(|c| c.open).map(|c| c.id).collect();
+        let open: Vec<ConnectionId> = self.net.connections.keys().copied().collect();
         for connection in open {
             self.close(connection, false);
         }

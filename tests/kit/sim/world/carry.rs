@@ -188,7 +188,7 @@ impl World {
 
     /// A phone's connection comes up.
     pub(super) fn phone_connects(&mut self, phone: usize, id: u64) {
-        let source = SocketAddr::new(self.phones[phone].address.ip(), 30_000 + self.net.connections.len() as u16);
+        let source = SocketAddr::new(self.phones[phone].address.ip(), 30_000 + self.net.connected as u16);
         let connection = self.net.connect(phone, source);
         let flow = self.phone_flow(phone, connection.id);
         self.transcript.note(self.now, format_args!("{source} connects"));
@@ -215,9 +215,7 @@ impl World {
 
     /// A connection ends; the phone hears of it, and so does the exchange unless it is being killed.
     pub(super) fn close(&mut self, id: ConnectionId, tell_exchange: bool) {
-        let Some(connection) = self.net.connection(id).filter(|connection| connection.open) else { return };
-        connection.open = false;
-        let connection = *connection;
+        let Some(connection) = self.net.connections.remove(&id) else { return };
         self.transcript.note(self.now, format_args!("the connection of {} ends", connection.source));
         self.phones[connection.phone].handle_flow_closed(id, self.now);
         self.settle_phone(connection.phone);

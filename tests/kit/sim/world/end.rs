@@ -23,8 +23,8 @@ impl World {
 
     /// Ends a phone's connections; both sides hear of it.
     pub fn cut(&mut self, phone: PhoneId) {
-        let of_phone = |c: &&crate::sim::net::Connection| c.phone == phone.0 && c.open;
-        let open: Vec<ConnectionId> = self.net.connections.iter().filter(of_phone).map(|c| c.id).collect();
+        let of_phone = |c: &&crate::sim::net::Connection| c.phone == phone.0;
+        let open: Vec<ConnectionId> = self.net.connections.values().filter(of_phone).map(|c| c.id).collect();
         for connection in open {
             self.close(connection, true);
         }
