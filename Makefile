@@ -17,7 +17,7 @@ define install
 	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: run test check bpf sim fuzz soak bench load setup setup-test setup-load
+.PHONY: run test check bpf sim planted fuzz soak bench load setup setup-test setup-load
 
 setup:
 	$(call install,$(BUILD_PACKAGES))
@@ -55,6 +55,10 @@ bpf:
 # The simulations alone: SEED=7 make sim replays one.
 sim: setup
 	$(CARGO) test --locked -p tests --test sim -- --nocapture
+
+# Plants bugs in a copy of the machines, one after the other, and shows that the tests notice each.
+planted: setup
+	$(CARGO) test --locked -p tests --test house -- --exact planted::each_planted_bug_is_caught --ignored --nocapture
 
 # Feeds each way in with inputs made after what the code does with them: FUZZ_SECONDS=600 make fuzz.
 fuzz: setup

@@ -5,6 +5,7 @@ mod flows;
 mod layers;
 mod licences;
 mod object;
+mod planted;
 mod purity;
 mod rfc;
 mod security;
