@@ -150,8 +150,8 @@ fn a_goodbye_crosses_a_change() {
             world.tell_in(millis(180 + 5 * offset), bob, Do::HangUp);
             wait(&mut world, 8, |world| world.is_over(ann) && world.is_over(bob));
             // A phone that has said goodbye answers 481 to the change; that may come before its goodbye.
-            let cause = world.finish()[0].ended.unwrap().cause;
-            assert!(matches!(cause, EndCause::Normal | EndCause::SignallingLost), "{cause:?}");
+            let end = world.finish()[0].ended.unwrap();
+            assert_eq!((end.cause, end.by.map(|leg| leg.n)), (EndCause::Normal, Some(1)));
         }
     });
 }

@@ -1,11 +1,11 @@
 //! Who calls, as each side is told it: what is believed, what is kept secret, and where a call was before (RFC 3323, RFC
 //! 3325, RFC 5806, RFC 7044).
 
-use crate::flows::{SEEDS, connect, millis, office, wait};
-use sip::{HeaderName, Message};
+use crate::flows::{SEEDS, connect, millis, office, secs, wait};
+use sip::{HeaderName, Message, Refresher};
 use switch::Trust;
 use switch::account::RouteTarget;
-use tests::sim::{Do, PhoneId, World, for_seeds};
+use tests::sim::{Do, PhoneId, Timers, World, for_seeds};
 use words::PeerId;
 
 const BELIEVED: Trust = Trust { believed: true, told: false };
@@ -183,6 +183,80 @@ fn a_believed_callee_says_who_answered() {
             connect(&mut world, ann, carrier, "7800");
             let last = world.line(ann).shows.last().map(String::as_str);
             assert_eq!(last.map(|last| last.starts_with(shown.unwrap_or("nothing"))), shown.map(|_| true), "{last:?}");
+            world.finish();
+        }
+    });
+}
+
+/// Behind a peer the call is passed on: by a change of media, by one that says nothing new, by UPDATE with and without an
+/// offer. Phones show to whom, by UPDATE or INVITE, where the peer is believed.
+#[test]
+fn a_believed_peer_says_to_whom_it_passed_a_call_on() {
+    let other = (HeaderName::PAssertedIdentity, "\"Desk\" <sip:+7900@carrier.example>");
+    for_seeds(SEEDS, |seed| {
+        for (change, by_update, takes) in [
+            (Some(Do::Move), false, false),
+            (Some(Do::Repeated), false, false),
+            (Some(Do::Repeated), false, true),
+            (Some(Do::Move), true, true),
+            (None, true, true),
+            (None, true, false),
+        ] {
+            for (trust, secret, shown) in
+                [(BELIEVED, false, Some("\"Desk\" <sip:+7900@")), (BELIEVED, true, Some(NOBODY)), (TOLD, false, None)]
+            {
+                let (mut world, [_, bob], _, carrier) = with_peer(seed, trust);
+                let habits = &mut world.phone_mut(carrier).habits;
+                (habits.takes_update, habits.changes_by_update) = (by_update, by_update);
+                let refreshes = Timers { refresher: Some(Refresher::Uac), ..Timers::of(120) };
+                habits.timers = change.is_none().then_some(refreshes);
+                world.phone_mut(bob).habits.takes_update = takes;
+                connect(&mut world, carrier, bob, "102");
+                let mut lines = vec![(other.0, other.1.to_owned())];
+                lines.extend(secret.then(|| (HeaderName::Privacy, "id".to_owned())));
+                world.phone_mut(carrier).habits.says_later = lines;
+                match &change {
+                    Some(change) => world.tell(carrier, change.clone()),
+                    None => world.pass(secs(61)),
+                }
+                world.pass(secs(5));
+                let last = world.line(bob).shows.last().map(String::as_str);
+                assert_eq!(
+                    last.map(|last| last.starts_with(shown.unwrap_or("nothing"))),
+                    shown.map(|_| true),
+                    "{last:?}"
+                );
+                assert!(world.talk(carrier, bob));
+                // Once is enough.
+                let count = world.line(bob).shows.len();
+                world.tell(carrier, Do::Move);
+                world.pass(secs(5));
+                assert_eq!((world.line(bob).shows.len(), world.talk(carrier, bob)), (count, true));
+                world.pass(secs(200));
+                world.finish();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_phone_cannot_become_somebody_else() {
+    for_seeds(SEEDS, |seed| {
+        for by_update in [false, true] {
+            let (mut world, [ann, bob]) = office(seed);
+            for phone in [ann, bob] {
+                world.phone_mut(phone).habits.takes_update = by_update;
+            }
+            world.phone_mut(ann).habits.changes_by_update = by_update;
+            connect(&mut world, ann, bob, "102");
+            let lines = FORGED.map(|(name, value)| (name, value.to_owned()));
+            world.phone_mut(ann).habits.says_later = lines.to_vec();
+            let before = world.line(bob).shows.len();
+            for change in [Do::Move, Do::Repeated] {
+                world.tell(ann, change);
+                world.pass(secs(3));
+            }
+            assert_eq!((world.line(bob).shows.len(), world.talk(ann, bob)), (before, true));
             world.finish();
         }
     });

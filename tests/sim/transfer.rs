@@ -105,6 +105,31 @@ fn a_transfer_that_fails_after_who_transferred_has_gone_ends_the_call() {
     });
 }
 
+/// Who has hung up answers 481 to what it is asked then, and that may come before its goodbye.
+#[test]
+fn who_stays_changes_something_while_who_transfers_hangs_up() {
+    for_seeds(SEEDS, |seed| {
+        for (offset, update) in (0..16).flat_map(|offset| [(offset, false), (offset, true)]) {
+            let (mut world, ann, bob, carl) = trio(seed * 1_000 + offset);
+            for phone in [ann, bob] {
+                let habits = &mut world.phone_mut(phone).habits;
+                (habits.takes_update, habits.changes_by_update) = (update, update);
+            }
+            world.phone_mut(bob).habits.parts = Parts::AtOnce;
+            // So long that the silence of who has left would be noticed.
+            world.phone_mut(carl).habits.when_called = vec![(millis(50), Do::Ring), (secs(25), Do::Answer)];
+            world.pass(secs(40));
+            world.tell_in(millis(200), bob, Do::transfer("103"));
+            world.tell_in(millis(190 + 8 * offset), ann, Do::Move);
+            wait(&mut world, 40, |world| world.is_over(bob) && world.talk(ann, carl));
+            world.tell_in(secs(6), carl, Do::HangUp);
+            wait(&mut world, 8, |world| world.is_over(ann));
+            let cdr = world.finish().remove(0);
+            assert_eq!((cdr.transfers.len(), cdr.ended.map(|end| end.cause)), (1, Some(EndCause::Normal)));
+        }
+    });
+}
+
 #[test]
 fn nobody_answers_a_transfer() {
     for_seeds(SEEDS, |seed| {
@@ -184,8 +209,12 @@ fn a_call_goes_from_hand_to_hand_and_not_for_ever() {
 
 /// Bob holds Ann and calls Carl on a line of his own.
 fn consult(world: &mut World, bob: PhoneId, carl: PhoneId, answers: bool) {
+    consult_by(world, bob, carl, answers, Do::call("103"));
+}
+
+fn consult_by(world: &mut World, bob: PhoneId, carl: PhoneId, answers: bool, call: Do) {
     hold(world, bob);
-    world.tell(bob, Do::call("103"));
+    world.tell(bob, call);
     wait(world, 3, |world| world.rings(carl));
     world.pass(millis(300));
     if answers {
@@ -239,10 +268,12 @@ fn transfer_attended() {
 #[test]
 fn transfer_semi_attended() {
     for_seeds(2 * SEEDS, |seed| {
-        for parts in [Parts::AtOnce, Parts::AtSuccess, Parts::Never] {
+        for (parts, late) in
+            [(Parts::AtOnce, false), (Parts::AtSuccess, false), (Parts::Never, false), (Parts::AtSuccess, true)]
+        {
             let (mut world, ann, bob, carl) = trio(seed);
             world.phone_mut(bob).habits.parts = parts;
-            consult(&mut world, bob, carl, false);
+            consult_by(&mut world, bob, carl, false, Do::Call { number: "103".into(), without_offer: late });
             world.tell_line(bob, 0, Do::transfer_to_line("103", 1));
             // His own call to the third one is not his any more.
             wait(&mut world, 3, |world| world.is_over(bob));
@@ -347,9 +378,9 @@ fn who_stays_may_refuse_who_comes() {
 #[test]
 fn call_pickup_by_replaces() {
     for_seeds(2 * SEEDS, |seed| {
-        for turned in [false, true] {
+        for (turned, late) in [(false, false), (true, false), (false, true)] {
             let (mut world, [ann, bob, carl]) = office(seed);
-            world.tell(ann, Do::call("102"));
+            world.tell(ann, Do::Call { number: "102".into(), without_offer: late });
             wait(&mut world, 3, |world| world.rings(bob));
             world.pass(millis(300));
             let mut replaces = world.at_phone(bob).replaces(0).unwrap();
@@ -365,15 +396,43 @@ fn call_pickup_by_replaces() {
 #[test]
 fn call_pickup_by_code() {
     for_seeds(2 * SEEDS, |seed| {
-        let (mut world, [ann, bob, carl]) = office(seed);
-        world.tell(carl, Do::call("**102"));
-        wait(&mut world, 3, |world| world.is_over(carl));
-        assert_eq!(world.line(carl).status(), Some(404));
-        world.tell(ann, Do::call("102"));
-        wait(&mut world, 3, |world| world.rings(bob));
-        world.pass(millis(300));
-        world.tell(carl, Do::call("**102"));
-        picked_up(world, ann, bob, carl);
+        for late in [false, true] {
+            let (mut world, [ann, bob, carl]) = office(seed);
+            world.tell(carl, Do::call("**102"));
+            wait(&mut world, 3, |world| world.is_over(carl));
+            assert_eq!(world.line(carl).status(), Some(404));
+            world.tell(ann, Do::Call { number: "102".into(), without_offer: late });
+            wait(&mut world, 3, |world| world.rings(bob));
+            world.pass(millis(300));
+            world.tell(carl, Do::call("**102"));
+            picked_up(world, ann, bob, carl);
+        }
+    });
+}
+
+/// The caller says what it wants in its ACK, and does not, or has nothing in common with who picked up, or has gone.
+#[test]
+fn a_pickup_without_an_answer_of_the_caller_ends_for_both() {
+    for_seeds(SEEDS, |seed| {
+        for silent in [false, true] {
+            let (mut world, [ann, bob, carl]) = office(seed);
+            world.tell(ann, Do::call_without_offer("102"));
+            wait(&mut world, 3, |world| world.rings(bob));
+            world.pass(millis(300));
+            world.phone_mut(ann).habits.acknowledges = !silent;
+            world.tell(carl, Do::call("**102"));
+            if silent {
+                wait(&mut world, 40, |world| world.is_over(carl) && world.is_over(ann));
+                assert_eq!(world.line(carl).status(), Some(480));
+                world.phone_mut(ann).habits.acknowledges = true;
+                assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::SignallingLost);
+            } else {
+                // Who changes his mind has the call, and hangs up.
+                world.tell_in(millis(40), carl, Do::HangUp);
+                wait(&mut world, 5, |world| world.is_over(carl) && world.is_over(ann) && world.is_over(bob));
+                world.finish();
+            }
+        }
     });
 }
 

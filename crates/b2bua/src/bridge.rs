@@ -57,7 +57,7 @@ impl Call {
             return self.refuse_for_now(desk, at, txn, &message, 500);
         }
         let other = self.other_of(n);
-        let free = |n: u16| self.place(n).is_some_and(|at| self.legs[at].state == LegState::Confirmed);
+        let free = |n: u16| self.place(n).is_some_and(|at| self.legs[at].is_there());
         if !self.is_party(n) || self.is_asking() || open.is_some() || !free(n) || !other.is_none_or(free) {
             return self.refuse_request(desk, n, txn, &message, 491, "");
         }
@@ -77,6 +77,7 @@ impl Call {
         let Some(carried) = carried else {
             return self.refuse_request(desk, n, txn, &message, 488, "");
         };
+        let other_there = self.legs[at].learn_other(&message);
         let cseq = message.cseq().map_or(0, |cseq| cseq.number);
         self.legs[at].theirs = Some((txn, cseq));
         desk.watch(txn, self.slot, n);
@@ -86,8 +87,9 @@ impl Call {
             (None, Some(_)) => Move::Answer,
             (None, None) => Move::AnswerWithOffer,
         };
-        let request = Some(message);
-        self.exchange = Some(Box::new(Exchange::new(n, other, offer, request)));
+        let mut exchange = Exchange::new(n, other, offer, Some(message));
+        exchange.shows = other_there.then_some(n);
+        self.exchange = Some(Box::new(exchange));
         self.advance(desk, event, carried, now);
     }
 
@@ -120,7 +122,11 @@ impl Call {
         let (asker, offer) = (exchange.asker, exchange.offer.take());
         let (waits, owes_ack) = (exchange.request.is_some(), exchange.is_acknowledged());
         if status >= 300 {
-            return self.refuse_change(desk, status, now);
+            self.refuse_change(desk, status, now);
+            if status == 481 && self.state == CallState::Answered {
+                self.handle_gone(desk, at, now);
+            }
+            return;
         }
         let asks = self.state == CallState::Ringing || self.takes_part(asker);
         let Some(asker_at) = self.place(asker).filter(|_| asks) else {
@@ -203,7 +209,7 @@ impl Call {
     /// The other leg refused a change, or is gone. Before the answer to the call its INVITE tells what becomes of it.
     fn refuse_change(&mut self, desk: &mut Desk, status: u16, now: Time) {
         let (event, carried) = match refusal_of_change(status) {
-            (Move::Gone, carried) if self.state == CallState::Ringing => {
+            (_, carried) if self.state == CallState::Ringing && matches!(status, 408 | 481) => {
                 (Move::Failure, Carried { status: 504, ..carried })
             }
             refusal => refusal,
@@ -230,7 +236,14 @@ impl Call {
         desk.push(Output::Acked(txn));
         self.forget_theirs(desk, at);
         match stage {
-            Some(Stage::Answered) => self.advance(desk, Move::Ack, Carried::default(), now),
+            Some(Stage::Answered) => {
+                let here = self.exchange.as_ref().filter(|exchange| exchange.other.is_none());
+                let shows = here.and_then(|exchange| exchange.shows);
+                self.advance(desk, Move::Ack, Carried::default(), now);
+                if let Some(n) = shows {
+                    self.show_other(desk, n, now);
+                }
+            }
             Some(Stage::AnswerOwed) => self.handle_owed_answer(desk, asker, message, now),
             Some(Stage::Idle | Stage::Asked) | None => {}
         }
@@ -251,6 +264,9 @@ impl Call {
         if leg.state == LegState::Incoming && self.state == CallState::Answered {
             // A newcomer that cannot even be refused; what was asked for it comes to its end by itself.
             let _ = leg.state.apply(LegEvent::Gone);
+            if self.is_party(n) {
+                self.end(desk, &ending, now);
+            }
             return;
         }
         if leg.state == LegState::Incoming {
@@ -316,6 +332,12 @@ impl Call {
         for effect in effects {
             match (effect, asker, other) {
                 (Effect::Ask, _, Some(at)) => self.ask(desk, at, &mut exchange, for_other.take(), now),
+                (Effect::Acknowledge, _, Some(at)) if exchange.newcomer.is_some() => {
+                    self.welcome(desk, at, &mut exchange, for_other.take(), now);
+                }
+                (Effect::Decline, _, Some(at)) if exchange.newcomer.is_some() => {
+                    self.send_away(desk, at, &mut exchange);
+                }
                 // Neither is there for an UPDATE.
                 (Effect::Cancel | Effect::Acknowledge, _, Some(_)) if exchange.by_update => {}
                 (Effect::Cancel, _, Some(at)) => {
@@ -429,9 +451,9 @@ impl Call {
         let method = if exchange.by_update { Method::Update } else { Method::Invite };
         let Some(mut builder) = self.target_refresh(desk, at, method) else { return };
         self.push_session(at, &mut builder);
-        let newcomer = exchange.instead_of.and_then(|_| self.place(exchange.asker));
-        if let Some(newcomer) = newcomer {
-            self.push_shown(&mut builder, at, newcomer);
+        let newcomer = exchange.instead_of.map(|_| exchange.asker);
+        if let Some(shown) = newcomer.or(exchange.shows).and_then(|n| self.place(n)) {
+            self.push_shown(&mut builder, at, shown);
         }
         let leg = &mut self.legs[at];
         if exchange.by_update {
@@ -521,10 +543,12 @@ fn refusal_of_change(status: u16) -> (Move, Carried) {
         // A glare is told as it is: both wait and try again (§14.1).
         491 => 491,
         487 => 487,
-        481 | 408 => 481,
+        // What is over there need not be here: he who said so may have left a call that goes on.
+        481 => 491,
+        408 => 481,
         other => Failure::of_answer(other).status,
     };
-    let event = if matches!(status, 408 | 481) { Move::Gone } else { Move::Failure };
+    let event = if status == 408 { Move::Gone } else { Move::Failure };
     (event, Carried { status: told, cause: Some(EndCause::SignallingLost), ..Carried::default() })
 }
 

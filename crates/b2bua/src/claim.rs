@@ -7,6 +7,7 @@ use crate::cause::Failure;
 use crate::desk::{Desk, Due};
 use crate::join::{BEAT, JOIN};
 use crate::leg::{Leg, LegState};
+use crate::reliable::Told;
 use crate::tag::Tag;
 use crate::transfer::{Move, Stage};
 use crate::view::CallState;
@@ -114,7 +115,8 @@ impl Calls {
                 Some(setup) if setup.held.is_some() || other.exchange.is_some() => Ok(Claim::Later),
                 Some(setup) if setup.fork.is_none() && setup.ear.is_silent() => Ok(Claim::Later),
                 Some(setup) if setup.fork.is_none() || place.n != other.caller => Err(nobody()),
-                Some(setup) if setup.offer.is_none() => Err(mismatch),
+                // What they say is on its way to the caller, or its answer to them.
+                Some(_) if other.told().is_some_and(Told::describes) => Ok(Claim::Later),
                 Some(_) | None => Ok(Claim::Ringing),
             },
             CallState::Answered | CallState::Ended => match other.other_of(place.n).and_then(|n| other.place(n)) {

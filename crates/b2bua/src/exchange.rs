@@ -116,6 +116,13 @@ pub(crate) struct Exchange {
     pub(crate) instead_of: Option<u16>,
     /// It only refreshes the other leg's session (RFC 4028).
     pub(crate) refreshes: bool,
+    /// Who is at the other side of the leg that is asked, where its display is to show another one than before.
+    #[serde(default)]
+    pub(crate) shows: Option<u16>,
+    /// The INVITE of the other leg, which is a newcomer: what it offers was offered to the asking leg, whose ACK brings
+    /// its answer.
+    #[serde(default)]
+    pub(crate) newcomer: Option<Box<Message>>,
 }
 
 impl Exchange {
@@ -133,6 +140,8 @@ impl Exchange {
             asking: None,
             instead_of: None,
             refreshes: false,
+            shows: None,
+            newcomer: None,
         }
     }
 

@@ -12,7 +12,9 @@ use crate::leg::{Leg, LegEvent};
 use crate::ring::elsewhere;
 use crate::transfer::TRANSFERS;
 use crate::view::CallState;
+use bytes::Bytes;
 use media::command::Family;
+use media::offer::carry;
 use media::renew::{common, meet};
 use media::sdp::Description;
 use sip::{Dialog, Outgoing, Replaces};
@@ -72,7 +74,12 @@ impl Call {
         }
         let offer = read_body(&invite.message)?;
         match (self.state, rings) {
-            (CallState::Ringing, _) => self.answer_elsewhere(desk, &invite, offer, now),
+            (CallState::Ringing, _) => match (self.setup.as_ref().and_then(|setup| setup.offer.clone()), offer) {
+                (Some(asked), Some(offer)) => self.answer_elsewhere(desk, &invite, &asked, offer, now),
+                (None, Some(offer)) => self.offer_elsewhere(desk, invite, offer, now),
+                // Whoever comes would have to be offered what the caller is not asked for again.
+                (_, None) => Err(refusal(488, "")),
+            },
             (CallState::Answered | CallState::Ended, true) => {
                 let by = self.transfer.as_ref().map(|transfer| (transfer.wish.n, transfer.near));
                 let (by, near) = by.ok_or(refusal(481, ""))?;
@@ -107,27 +114,25 @@ impl Call {
         &mut self,
         desk: &mut Desk,
         invite: &Invite,
-        offer: Option<Description>,
+        asked: &Description,
+        offer: Description,
         now: Time,
     ) -> Result<(), Refusal> {
         let refusal = |status| Refusal { status, reason: "", header: None };
-        let asked = self.setup.as_ref().and_then(|setup| setup.offer.clone());
-        // Without two offers somebody's answer would have to be waited for before the other one can be given.
-        let (asked, offer) = asked.zip(offer).ok_or(refusal(488))?;
-        if common(&asked, &offer).is_none() {
+        if common(asked, &offer).is_none() {
             return Err(refusal(488));
         }
         let family = Family::of(invite.flow.local.ip());
         let end = self.callee_end(desk, self.next_leg, family, now).ok_or(refusal(503))?;
         let n = self.newcomer(desk, invite, end)?;
         let (Some(caller), Some(at)) = (self.place(self.caller), self.place(n)) else { return Err(refusal(481)) };
-        let for_newcomer = self.describe(desk, at, |local, _| meet(&offer, &asked, local).ok_or(()));
+        let for_newcomer = self.describe(desk, at, |local, _| meet(&offer, asked, local).ok_or(()));
         let for_newcomer = for_newcomer.map_err(|()| refusal(488))?;
         // What the caller agreed to before the answer holds until it is offered this.
         let for_caller = if self.caller_has_description() {
             None
         } else {
-            self.describe(desk, caller, |local, _| meet(&asked, &offer, local).ok_or(())).ok()
+            self.describe(desk, caller, |local, _| meet(asked, &offer, local).ok_or(())).ok()
         };
         self.dismiss_ringing(desk, &elsewhere(), now);
         let mut builder = self.dialog_response(desk, at, &invite.message, 200);
@@ -137,11 +142,66 @@ impl Call {
         let response = Outgoing { builder, body: Some((SDP, for_newcomer)) };
         desk.push(Output::Respond { txn: invite.txn, response, after_facts: false });
         let agreed = match for_caller {
-            Some(_) => Some(Agreed::Legs((self.caller, Said::of(&asked)), (n, Said::of(&offer)))),
+            Some(_) => Some(Agreed::Legs((self.caller, Said::of(asked)), (n, Said::of(&offer)))),
             None => self.turn_to(n, offer),
         };
         self.accept(desk, Some(n), for_caller, agreed, None, now);
         Ok(())
+    }
+
+    /// The caller left the offer to who answers: it gets that of whoever comes, whose own answer waits for the caller's.
+    fn offer_elsewhere(
+        &mut self,
+        desk: &mut Desk,
+        invite: Invite,
+        offer: Description,
+        now: Time,
+    ) -> Result<(), Refusal> {
+        let refusal = |status| Refusal { status, reason: "", header: None };
+        if self.must_wait() {
+            // The caller has the offer of somebody who rings, and answers it in a moment.
+            return Err(refusal(491));
+        }
+        let family = Family::of(invite.flow.local.ip());
+        let end = self.callee_end(desk, self.next_leg, family, now).ok_or(refusal(503))?;
+        let caller = self.place(self.caller).ok_or(refusal(481))?;
+        let for_caller = self.describe(desk, caller, |local, _| carry(&offer, local)).map_err(|_| refusal(488))?;
+        let n = self.newcomer(desk, &invite, end)?;
+        self.dismiss_ringing(desk, &elsewhere(), now);
+        self.accept(desk, Some(n), Some(for_caller), None, Some(offer), now);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.newcomer = Some(Box::new(invite.message));
+        }
+        Ok(())
+    }
+
+    /// The caller answered what a newcomer offers: that one gets its answer, too.
+    pub(crate) fn welcome(
+        &mut self,
+        desk: &mut Desk,
+        at: usize,
+        exchange: &mut Exchange,
+        body: Option<Bytes>,
+        now: Time,
+    ) {
+        let Some(invite) = exchange.newcomer.take() else { return };
+        let (Some((txn, _)), Some(caller)) = (self.legs[at].theirs, self.place(exchange.asker)) else { return };
+        let mut builder = self.dialog_response(desk, at, &invite, 200);
+        self.grant_session(desk, at, &invite, &mut builder, now);
+        self.push_shown(&mut builder, at, caller);
+        self.legs[at].state.apply(LegEvent::Accept).expect("an INVITE without a final answer can be accepted");
+        let response = Outgoing { builder, body: body.map(|body| (SDP, body)) };
+        desk.push(Output::Respond { txn, response, after_facts: false });
+    }
+
+    /// The caller gave no answer to what a newcomer offers: nothing becomes of it.
+    pub(crate) fn send_away(&mut self, desk: &mut Desk, at: usize, exchange: &mut Exchange) {
+        let Some(invite) = exchange.newcomer.take() else { return };
+        let Some((txn, _)) = self.legs[at].theirs else { return };
+        let builder = self.response(desk, at, &invite, 480, "");
+        self.forget_theirs(desk, at);
+        desk.respond(txn, builder);
+        let _ = self.legs[at].state.apply(LegEvent::Gone);
     }
 
     /// Whoever comes talks to who stays, if that one agrees; until then nothing changes.

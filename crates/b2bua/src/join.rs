@@ -92,7 +92,9 @@ impl Call {
             ..300 => self.learn_session(desk, at, response, session::SHORTEST_S, now),
             422 if self.raise_session(at, response) => return self.move_transfer(desk, Move::Longer, now),
             491 => return self.move_transfer(desk, Move::Glare, now),
-            408 | 481 => return self.move_transfer(desk, Move::Gone, now),
+            // Its goodbye ends the call, or the time for it.
+            481 => return self.handle_gone(desk, at, now),
+            408 => return self.move_transfer(desk, Move::Gone, now),
             _ => return self.move_transfer(desk, Move::Refused, now),
         }
         if let Some(dialog) = &mut self.legs[at].dialog {

@@ -137,7 +137,7 @@ pub(crate) struct Leg {
     pub(crate) target: Target,
     /// The flow that it speaks through.
     pub(crate) flow: Flow,
-    /// Whether that flow's connection closed.
+    /// Whether that flow's connection closed, or it said that its dialog is over.
     pub(crate) lost: bool,
     /// Its dialog, once there is one.
     pub(crate) dialog: Option<Box<Dialog>>,
@@ -268,9 +268,14 @@ impl Leg {
         if self.nat || hidden { SourceRule::LearnOnce } else { SourceRule::Strict }
     }
 
+    /// Whether its dialog stands, and nobody waits for it to come back or to say goodbye.
+    pub(crate) fn is_there(&self) -> bool {
+        self.state == LegState::Confirmed && !self.lost
+    }
+
     /// Whether it can be asked to change something: nothing of that kind is under way on it.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.state == LegState::Confirmed && self.theirs.is_none() && !self.lost
+        self.is_there() && self.theirs.is_none()
     }
 
     /// Whether its dialog has this Call-ID and this tag of the other side; what an early one has there is not known.

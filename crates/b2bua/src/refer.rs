@@ -57,8 +57,12 @@ impl Call {
         if self.transfer.is_some() || !self.is_party(n) {
             return refuse(self, desk, 491, "");
         }
-        if self.other_of(n).is_none() {
+        let Some(other) = self.other_of(n) else {
             return refuse(self, desk, 403, "Forbidden: there is nobody to transfer");
+        };
+        if self.place(other).is_some_and(|at| self.legs[at].state == LegState::Incoming) {
+            // A newcomer that waits for an answer.
+            return refuse(self, desk, 491, "");
         }
         if self.transfers >= TRANSFERS {
             return refuse(self, desk, 482, "Loop Detected: the call was transferred too often");

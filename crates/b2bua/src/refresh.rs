@@ -103,7 +103,7 @@ impl Call {
             return self.look(desk, at);
         }
         if ready && leg.takes.update {
-            return self.refresh_by_update(desk, at);
+            return self.refresh_by_update(desk, at, None);
         }
         if !ready || self.exchange.is_some() || self.is_asking() {
             return self.refresh_later(desk, at, BUSY, now);
@@ -118,10 +118,13 @@ impl Call {
     }
 
     /// An UPDATE without a description touches nothing but the timer (RFC 4028 §7.4).
-    fn refresh_by_update(&mut self, desk: &mut Desk, at: usize) {
+    pub(crate) fn refresh_by_update(&mut self, desk: &mut Desk, at: usize, shown: Option<usize>) {
         let txn = desk.client_txn(self.slot);
         let Some(mut builder) = self.target_refresh(desk, at, Method::Update) else { return };
         self.push_session(at, &mut builder);
+        if let Some(shown) = shown {
+            self.push_shown(&mut builder, at, shown);
+        }
         self.legs[at].more().refreshing = Some(txn);
         let target = self.legs[at].target;
         desk.push(Output::Request { txn, request: Outgoing::new(builder), target });
@@ -183,7 +186,7 @@ impl Call {
                 }
                 self.learn_session(desk, at, response, session::SHORTEST_S, now);
             }
-            422 if self.raise_session(at, response) => self.refresh_by_update(desk, at),
+            422 if self.raise_session(at, response) => self.refresh_by_update(desk, at, None),
             _ => self.refresh_refused(desk, at, status, true, now),
         }
     }
@@ -198,7 +201,8 @@ impl Call {
     /// (RFC 4028 §10).
     pub(crate) fn refresh_refused(&mut self, desk: &mut Desk, at: usize, status: u16, update: bool, now: Time) {
         let wait = match status {
-            408 | 481 => {
+            481 => return self.handle_gone(desk, at, now),
+            408 => {
                 let n = self.legs[at].n;
                 if self.goes_on_without(n) {
                     return self.lose_leg(desk, at, now);
@@ -223,7 +227,8 @@ impl Call {
     }
 
     fn refresh_later(&mut self, desk: &mut Desk, at: usize, wait: Duration, now: Time) {
-        if let Some(mut session) = self.session(at) {
+        // One that the other side refreshes lasts until its end, whatever became of a request of ours.
+        if let Some(mut session) = self.session(at).filter(|session| session.ours) {
             session.postpone(wait, now);
             self.set_session(desk, at, Some(session));
         }
@@ -240,7 +245,7 @@ impl Call {
         let status = response.status();
         let event = match status {
             200..300 => Move::Settled,
-            408 | 481 => Move::Gone,
+            408 => Move::Gone,
             _ => Move::Failure,
         };
         let agreed = (event == Move::Settled).then(|| self.moved(at, response)).flatten();

@@ -382,7 +382,7 @@ impl Call {
     }
 
     /// The answer to an offer in a 2xx, out of what the caller said already; `None` when both have nothing in common.
-    fn answer_late(&mut self, desk: &Desk, at: usize, offer: &Description) -> Option<Bytes> {
+    pub(crate) fn answer_late(&mut self, desk: &Desk, at: usize, offer: &Description) -> Option<Bytes> {
         let callers = self.setup.as_mut().and_then(|setup| setup.offer.take())?;
         let answer = self.describe(desk, at, |local, _| meet(offer, &callers, local).ok_or(()));
         if let Some(setup) = &mut self.setup {

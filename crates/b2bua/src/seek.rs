@@ -149,7 +149,12 @@ impl Call {
 
     /// Somebody who was called for a transfer answered; `settled` is what he said reliably before.
     pub(crate) fn found(&mut self, desk: &mut Desk, at: usize, response: &Message, settled: Option<Bytes>, now: Time) {
+        // Who was called by somebody without an offer makes one.
+        let late = settled.is_none() && self.legs[at].ours.as_ref().is_some_and(|ours| !ours.offers);
+        let offer = read_body(response).ok().flatten().filter(|_| late);
+        let acks = offer.and_then(|offer| self.answer_late(desk, at, &offer));
         let words = match settled {
+            _ if late && acks.is_none() => None,
             // It answered to what somebody else had said: it is asked anew.
             _ if self.legs[at].is_moved() => self.setup.as_mut().and_then(|setup| setup.offer.take()),
             Some(settled) => Description::parse(&settled).ok(),
@@ -160,7 +165,7 @@ impl Call {
             self.rid(desk, at, &Ending::new(EndCause::MediaMismatch, None));
             return self.lose(desk, at, Failure::of_answer(488), now);
         };
-        self.acknowledge(desk, at, None);
+        self.acknowledge(desk, at, acks);
         // A newcomer who was about to pick up comes too late.
         if self.exchange.as_ref().is_some_and(|exchange| exchange.instead_of.is_some()) {
             self.refuse_asker(desk, 486);
@@ -324,7 +329,12 @@ impl Call {
     }
 
     fn has_media(&self, leg: &Leg) -> bool {
-        let exchanges = |exchange: &Exchange| exchange.asker == leg.n || exchange.other == Some(leg.n);
+        // Who left in the middle of an exchange has no part in what comes of it.
+        let exchanges = |exchange: &Exchange| {
+            let asks = exchange.request.is_some() || exchange.instead_of.is_some();
+            let asked = exchange.stage == ExchangeStage::Asked;
+            exchange.asker == leg.n && asks || exchange.other == Some(leg.n) && asked
+        };
         let takes_part = self.is_party(leg.n) || self.exchange.as_deref().is_some_and(exchanges);
         takes_part || leg.state == LegState::Incoming || leg.state.is_inviting()
     }

@@ -4,14 +4,20 @@
 //! Nothing of that is carried across by itself: what a leg says counts only when it is believed, what a leg hears is
 //! written here. People and peers that are not told see nobody where a party wants to be private.
 
+use crate::bridge::Carried;
 use crate::call::Call;
-use crate::identity::{NOBODY, diversion_value, uri_value};
+use crate::desk::Desk;
+use crate::exchange::{Exchange, Move};
+use crate::identity::{self, diversion_value, uri_value};
 use crate::leg::{Leg, LegState};
 use crate::more::Dialled;
+use crate::refresh::NOBODY;
 use crate::step::Diverted;
+use crate::view::CallState;
+use media::sdp::Description;
 use sip::{HeaderName, Message, MessageBuilder, NameAddr, Uri};
 use std::fmt::Write as _;
-use words::Party;
+use words::{Party, Time};
 
 impl Call {
     /// What our INVITE to a leg says about who calls, beside From, and about where the call was before; at the host that
@@ -58,13 +64,36 @@ impl Call {
         }
         let Some(host) = own_host(leg) else { return };
         if who.private && !leg.trust.told {
-            return builder.push_header(HeaderName::PAssertedIdentity, NOBODY);
+            return builder.push_header(HeaderName::PAssertedIdentity, identity::NOBODY);
         }
         let Some(value) = uri_value(who, host) else { return };
         builder.push_header(HeaderName::PAssertedIdentity, &value);
         if who.private {
             builder.push_header(HeaderName::Privacy, "id");
         }
+    }
+
+    /// Who is at the other side of a leg is another one than before: it is told, by UPDATE where it takes that, else by an
+    /// INVITE that says what we said before. While something else is under way there nothing is said.
+    pub(crate) fn show_other(&mut self, desk: &mut Desk, n: u16, now: Time) {
+        let Some(other) = self.other_of(n) else { return };
+        let Some(at) = self.place(other).filter(|_| self.state == CallState::Answered && self.is_party(n)) else {
+            return;
+        };
+        let (leg, shown) = (&self.legs[at], self.place(n));
+        let told = leg.party.peer.is_none() || leg.trust.told;
+        let refreshes = leg.more.as_ref().is_some_and(|more| more.refreshing.is_some());
+        if !told || refreshes || !leg.is_quiet() || self.exchange.is_some() || self.is_asking() {
+            return;
+        }
+        if leg.takes.update {
+            return self.refresh_by_update(desk, at, shown);
+        }
+        let mut exchange = Exchange::new(NOBODY, Some(other), None, None);
+        (exchange.refreshes, exchange.shows) = (true, Some(n));
+        let for_other = self.ends.get(leg.end).and_then(|end| end.ours.last()).map(Description::print);
+        self.exchange = Some(Box::new(exchange));
+        self.advance(desk, Move::Ask, Carried { for_other, ..Carried::default() }, now);
     }
 
     /// The same in an answer, for a caller who dialled somebody else; mostly it is who was dialled, and nothing need be
@@ -93,6 +122,25 @@ impl Leg {
             self.party.name = who.display_name().as_ref().into();
         }
         self.party.private |= secret || answer.privacy().identity;
+    }
+
+    /// A request of its in the middle of the call may name somebody else than before, where it is believed: there the call
+    /// was passed on. Whether it does.
+    pub(crate) fn learn_other(&mut self, request: &Message) -> bool {
+        if !self.trust.believed {
+            return false;
+        }
+        let Some((who, secret)) = request.asserted() else { return false };
+        let Ok(uri) = Uri::parse(who.uri) else { return false };
+        let other = Party {
+            number: uri.user_unescaped().as_ref().into(),
+            name: who.display_name().as_ref().into(),
+            private: secret || request.privacy().identity,
+            ..self.party.clone()
+        };
+        let differs = other != self.party;
+        self.party = other;
+        differs
     }
 }
 

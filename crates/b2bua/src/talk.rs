@@ -200,6 +200,15 @@ impl Call {
         }
     }
 
+    /// A leg says that its dialog is over (RFC 3261 §12.2.1.2). Mostly its own goodbye crossed what it was asked: then
+    /// that tells who ended the call, and whether it goes on without him. Without one it is gone.
+    pub(crate) fn handle_gone(&mut self, desk: &mut Desk, at: usize, now: Time) {
+        let leg = &mut self.legs[at];
+        if leg.state.is_live() && !std::mem::replace(&mut leg.lost, true) {
+            self.set_timer(desk, crate::desk::Due::Lost, now + GOODBYE);
+        }
+    }
+
     /// A lost leg did not come back.
     pub(crate) fn handle_not_back(&mut self, desk: &mut Desk, now: Time) {
         if let Some(at) = self.legs.iter().position(|leg| leg.lost && leg.state.is_live()) {
@@ -400,3 +409,6 @@ const RELAYED: usize = 4;
 
 /// How long a phone whose connection closed may take to come back: 64*T1, as long as a transaction would have tried.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(32);
+
+/// How long the goodbye of a leg may take that says that its dialog is over: sent again three times, as UDP loses it.
+const GOODBYE: std::time::Duration = std::time::Duration::from_secs(4);

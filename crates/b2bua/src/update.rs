@@ -22,8 +22,14 @@ impl Call {
             Ok(offer) => offer,
             Err(refusal) => return self.refuse_with(desk, at, txn, &message, &refusal),
         };
-        let Some(offer) = offer else { return self.answer_update(desk, at, txn, &message, None, now) };
         let n = self.legs[at].n;
+        let Some(offer) = offer else {
+            self.answer_update(desk, at, txn, &message, None, now);
+            if self.legs[at].learn_other(&message) {
+                self.show_other(desk, n, now);
+            }
+            return;
+        };
         if self.state == CallState::Ringing {
             return match self.pending_early(at) {
                 Some(status) => self.refuse_for_now(desk, at, txn, &message, status),
@@ -42,7 +48,9 @@ impl Call {
             return self.refuse_request(desk, n, txn, &message, 488, "");
         };
         let by_update = other.and_then(|n| self.place(n)).is_some_and(|at| self.legs[at].takes.update);
+        let shows = self.legs[at].learn_other(&message).then_some(n);
         let mut exchange = Exchange::new(n, other, Some(offer), Some(message));
+        exchange.shows = shows;
         (exchange.server, exchange.by_update) = (Some(txn), by_update);
         self.exchange = Some(Box::new(exchange));
         let event = if other.is_some() { Move::Ask } else { Move::AnswerAtOnce };
@@ -52,7 +60,7 @@ impl Call {
     /// Why a leg's new offer cannot be taken now: 500 while an offer of its own has no answer, 491 while one that it was
     /// made has none (RFC 3311 §5.2), or while the other leg is not ready.
     fn pending(&self, n: u16, other: Option<u16>) -> Option<u16> {
-        let confirmed = |n: u16| self.place(n).is_some_and(|at| self.legs[at].state == LegState::Confirmed);
+        let confirmed = |n: u16| self.place(n).is_some_and(|at| self.legs[at].is_there());
         if self.exchange.as_ref().is_some_and(|exchange| exchange.asker == n)
             || self.place(n).is_some_and(|at| self.legs[at].state == LegState::Incoming)
         {

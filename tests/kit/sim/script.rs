@@ -228,6 +228,8 @@ pub struct Habits {
     pub instance: Option<(&'static str, u32)>,
     /// Header lines of its INVITEs that begin calls, and of its answers to such.
     pub says: Vec<(HeaderName, String)>,
+    /// Header lines of its INVITEs and UPDATEs in the middle of calls.
+    pub says_later: Vec<(HeaderName, String)>,
 }
 
 impl Default for Habits {
@@ -250,6 +252,7 @@ impl Default for Habits {
             anonymous: false,
             instance: None,
             says: Vec::new(),
+            says_later: Vec::new(),
         }
     }
 }

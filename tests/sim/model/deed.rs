@@ -83,13 +83,6 @@ impl Deed {
         if in_turn && (may_ring(self) || may_ring(other)) || joins(self) && joins(other) {
             return false;
         }
-        // Who hangs up at once while he is asked for a change may end the call of those whom he leaves.
-        let changes = |deed: &Deed| matches!(deed, Deed::Hold(_) | Deed::Resume(_) | Deed::Change(..));
-        let leaves = |deed: &Deed| joins(deed) && deed.line().is_some_and(|at| model.phones[at.0].leaves_at_once);
-        let sought = |deed: &Deed| changes(deed) && deed.line().is_some_and(|at| model.is_sought(at));
-        if leaves(self) && changes(other) || leaves(other) && changes(self) || sought(self) || sought(other) {
-            return false;
-        }
         // Two requests of one dialog may overtake each other, and the first is refused then.
         let same_line = self.line().is_some() && self.line() == other.line();
         !(same_line || dies(self) || dies(other) || may_ring(self) && may_ring(other))
@@ -115,7 +108,7 @@ impl Deed {
     pub(crate) fn think(&self, model: &Model) -> Vec<Model> {
         let mut then = model.clone();
         match self {
-            Deed::Call { phone, number, late_offer } => then.call(*phone, number, *late_offer),
+            Deed::Call { phone, number, late_offer: _ } => then.call(*phone, number),
             Deed::Answer(at) => then.answer(*at),
             Deed::Refuse(at, status) => then.refuse(*at, *status),
             Deed::Forward(at, number) => then.forward(*at, number),
@@ -131,11 +124,7 @@ impl Deed {
                 // Who names a call that is over is refused.
                 if then.line(*with).is_some_and(|line| line.stands != Stands::Over) {
                     then.connect(*at, *with);
-                    let mut models = parting(model, then, *at);
-                    if model.line(*with).is_some_and(|line| model.is_speechless(line.call)) {
-                        models.extend(parting(model, model.clone(), *at));
-                    }
-                    return models;
+                    return parting(model, then, *at);
                 }
             }
             Deed::PickUp { phone, number } => return model.pick_up(*phone, number),
@@ -149,11 +138,6 @@ impl Deed {
                 let mut models: Vec<Model> = orders.into_iter().flat_map(in_order).collect();
                 // Who comes while something else is changed is told to try later.
                 for (deed, other) in [(one, two), (two, one)] {
-                    if let Deed::HangUp(at) = deed {
-                        for model in &mut models {
-                            model.may_seem_lost(*at);
-                        }
-                    }
                     // Our own requests overtake each other, too, and a change is refused then.
                     if let (Deed::Hold(_) | Deed::Resume(_), Deed::Transfer(..) | Deed::Connect(..)) = (deed, other) {
                         models.extend(other.think(model));

@@ -100,8 +100,6 @@ pub(crate) enum Stage {
 pub(crate) struct Call {
     pub(crate) from: String,
     pub(crate) to: String,
-    /// Its caller left it to the callee to say which media there are.
-    pub(crate) late_offer: bool,
     pub(crate) stage: Stage,
     /// Who answered first; an empty name is the exchange itself.
     pub(crate) answered: Option<String>,
@@ -194,14 +192,13 @@ impl Model {
     }
 
     /// Somebody dials a number.
-    pub(crate) fn call(&mut self, phone: usize, number: &str, late_offer: bool) {
+    pub(crate) fn call(&mut self, phone: usize, number: &str) {
         let call = self.calls.len();
         let caller = self.open(phone, call, Stands::Calling);
         let search = Search::new(self.now);
         self.calls.push(Call {
             from: self.phones[phone].number.clone(),
             to: number.to_owned(),
-            late_offer,
             stage: Stage::Ringing { caller, search },
             answered: None,
             transfers: Vec::new(),
@@ -277,14 +274,6 @@ impl Model {
         self.end(call, vec![cause]);
     }
 
-    /// Who says goodbye while he is asked for something does not know what he is asked about: the call may seem lost.
-    pub(crate) fn may_seem_lost(&mut self, at: At) {
-        let call = self.line_mut(at).call;
-        if self.calls.get(call).is_some_and(|call| call.causes == [EndCause::Normal]) {
-            self.calls[call].causes.push(EndCause::SignallingLost);
-        }
-    }
-
     /// Nobody can say how the call of a line ended.
     pub(crate) fn forget_causes(&mut self, at: At) {
         let call = self.line_mut(at).call;
@@ -349,18 +338,11 @@ impl Model {
         calls
     }
 
-    /// Whether a call rings whose caller has not said which media it wants. Whoever comes from elsewhere has nothing to
-    /// answer to, unless the caller was asked before the answer.
-    pub(crate) fn is_speechless(&self, call: usize) -> bool {
-        let rings = |call: &Call| call.late_offer && matches!(call.stage, Stage::Ringing { .. });
-        self.calls.get(call).is_some_and(rings)
-    }
-
     /// Somebody picks up what rings elsewhere, one of these calls; nobody knows which.
     pub(crate) fn pick_up(&self, phone: usize, number: &str) -> Vec<Model> {
         let calls = self.ringing_at(number);
         let mut models = Vec::new();
-        if calls.is_empty() || calls.iter().any(|call| self.is_speechless(*call)) {
+        if calls.is_empty() {
             models.push(self.refused(phone));
         }
         for call in calls {

@@ -301,11 +301,36 @@ fn a_dialog_that_the_other_side_forgot_ends_the_call() {
     w.send(A, &mut caller, Method::Invite, Some(&sdp(A)));
     let asked = w.asked(B, Method::Invite);
     w.answer(B, &asked, 481, None);
-    w.got(A, 481);
+    w.got(A, 491);
+    w.pass(Duration::from_millis(3_900));
+    assert_eq!(w.calls.len(), 1, "perhaps it said goodbye");
+    // Nothing is asked of it meanwhile.
+    w.send(A, &mut caller, Method::Invite, Some(&sdp_with(A, "sendonly")));
+    w.got(A, 491);
+    w.pass(Duration::from_millis(200));
     w.asked(A, Method::Bye);
-    w.asked(B, Method::Bye);
     assert_eq!(w.ends(), [EndCause::SignallingLost]);
     w.is_clean();
+}
+
+#[test]
+fn a_goodbye_that_comes_after_the_refusal_of_a_change_says_who_ended_the_call() {
+    for method in [Method::Invite, Method::Update] {
+        let mut w = World::new().rings(&[B]);
+        let allows = (HeaderName::Allow, "INVITE, ACK, BYE, CANCEL, UPDATE");
+        let (mut caller, mut callee) = w.talk_with(A, B, &[], &[allows]);
+        w.send(A, &mut caller, method, Some(&sdp_with(A, "sendonly")));
+        let asked = w.asked(B, method);
+        let goodbye = callee.request(Method::Bye);
+        w.answer(B, &asked, 481, None);
+        w.got(A, 491);
+        w.pass(Duration::from_millis(1_500));
+        w.request(B, goodbye, None);
+        w.got(B, 200);
+        w.asked(A, Method::Bye);
+        assert_eq!(w.ends(), [EndCause::Normal]);
+        w.is_clean();
+    }
 }
 
 #[test]

@@ -267,6 +267,9 @@ fn who_is_gone_ends_the_call_for_both() {
                 Some(status) => {
                     let asked = w.asked(A, method);
                     w.answer(A, &asked, status, None);
+                    // Who says that his dialog is over may have said goodbye.
+                    assert_eq!(w.calls.len(), usize::from(status == 481));
+                    w.pass(secs(4));
                 }
                 None => w.pass(secs(33)),
             }

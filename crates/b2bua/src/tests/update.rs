@@ -213,5 +213,6 @@ fn a_goodbye_ends_what_is_under_way() {
     w.got(A, 487);
     w.asked(A, Method::Bye);
     w.answer(B, &asked, 481, None);
+    assert_eq!(w.ends(), [EndCause::Normal]);
     w.is_clean();
 }

@@ -5,7 +5,7 @@ use super::{Asked, Phone, SDP};
 use crate::sim::line::Ending;
 use crate::sim::script::Do;
 use media::sdp::Direction;
-use sip::{HeaderName, Message, Method, Outgoing};
+use sip::{HeaderName, Message, MessageBuilder, Method, Outgoing};
 use std::net::SocketAddr;
 use std::time::Duration;
 use words::Time;
@@ -52,9 +52,15 @@ impl Phone {
             _ => Some((SDP, found.session.offer())),
         };
         let builder = self.with_timer(builder, line);
+        let builder = self.says_later(builder);
         let request = Outgoing { builder, body };
         let txn = self.send(Asked::Change { line, tries }, Method::Invite, &uri, request, tries > 0, now);
         self.lines[line].sip.asking = Some(txn);
+    }
+
+    /// What it says beside in the middle of a call.
+    pub(super) fn says_later(&self, builder: MessageBuilder) -> MessageBuilder {
+        self.habits.says_later.iter().fold(builder, |builder, (name, value)| builder.header(*name, value))
     }
 
     pub(super) fn change_answered(&mut self, line: usize, tries: u8, message: &Message, now: Time) {

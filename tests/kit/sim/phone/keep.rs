@@ -122,7 +122,7 @@ impl Phone {
         let builder = dialog.request(Method::Update).header(HeaderName::Contact, &contact);
         let body = change.is_some().then(|| (SDP, found.session.offer()));
         found.change = change.cloned();
-        let builder = self.with_timer(builder, line);
+        let builder = self.says_later(self.with_timer(builder, line));
         let request = Outgoing { builder, body };
         let txn = self.send(Asked::Update { line, tries }, Method::Update, &uri, request, tries > 0, now);
         self.lines[line].sip.updating = Some(txn);
@@ -180,6 +180,7 @@ impl Phone {
         }
         let offers = !message.body().is_empty();
         let found = &mut self.lines[line];
+        found.shows.extend(message.header(HeaderName::PAssertedIdentity).map(str::to_owned));
         let refusal = match found.state {
             _ if !offers => None,
             LineState::Calling | LineState::Called if found.sip.early.settled && found.sip.updating.is_none() => {
