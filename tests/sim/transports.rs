@@ -2,9 +2,10 @@
 //! media of its own family.
 
 use crate::flows::{SEEDS, connect, secs, wait};
+use crate::trouble::comes_back_over_a_new_connection;
 use media::command::Family;
 use tests::sim::{Do, PhoneId, Site, World, for_seeds};
-use words::{EndCause, Transport};
+use words::Transport;
 
 const STREAMS: [Transport; 4] = [Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
 
@@ -70,18 +71,8 @@ fn who_cannot_be_dialled_is_away_until_it_is_back() {
 fn a_connection_that_ends_in_the_middle_of_a_call_does_not_end_it() {
     for_seeds(SEEDS, |seed| {
         for transport in STREAMS {
-            let (mut world, ann, bob) = pair(seed, transport);
-            connect(&mut world, ann, bob, "102");
-            world.cut(ann);
-            world.pass(secs(5));
-            assert!(world.talk(ann, bob), "media goes on");
-            world.tell(ann, Do::Move);
-            wait(&mut world, 3, |world| world.line(ann).changes == [200]);
-            world.pass(secs(60));
-            assert!(world.talk(ann, bob));
-            world.tell(bob, Do::HangUp);
-            wait(&mut world, 3, |world| world.is_over(ann));
-            assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Normal);
+            let (world, ann, bob) = pair(seed, transport);
+            comes_back_over_a_new_connection(world, ann, bob);
         }
     });
 }

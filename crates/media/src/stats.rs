@@ -33,20 +33,7 @@ pub struct Reception {
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiveStats {
     clock_hz: u32,
-    ssrc: u32,
-    /// The first sequence number of the present stream, and the highest with its cycles.
-    base: u32,
-    highest: u32,
-    /// What would follow the last packet that was too far off to believe.
-    expected_after_jump: u32,
-    /// Packets of the present stream.
-    received: u32,
-    /// Packets lost by streams before the present one.
-    lost_before: u64,
-    /// Units: ticks, times 16.
-    jitter_x16: u32,
-    transit: u32,
-    has_transit: bool,
+    known: Reception,
     reported_expected: u32,
     reported_received: u32,
 }
@@ -57,15 +44,7 @@ impl ReceiveStats {
     pub fn new(clock_hz: u32) -> Self {
         ReceiveStats {
             clock_hz: if (1..=CLOCK_MAX_HZ).contains(&clock_hz) { clock_hz } else { 8_000 },
-            ssrc: 0,
-            base: 0,
-            highest: 0,
-            expected_after_jump: NO_JUMP,
-            received: 0,
-            lost_before: 0,
-            jitter_x16: 0,
-            transit: 0,
-            has_transit: false,
+            known: Reception { expected_after_jump: NO_JUMP, ..Reception::default() },
             reported_expected: 0,
             reported_received: 0,
         }
@@ -73,7 +52,7 @@ impl ReceiveStats {
 
     /// Counts a packet. The timestamp of telephone events stands still while they last: pass `None` for theirs.
     pub fn packet(&mut self, ssrc: u32, sequence: u16, timestamp: Option<u32>, now: Time) {
-        if self.received == 0 || ssrc != self.ssrc {
+        if self.known.received == 0 || ssrc != self.known.ssrc {
             self.restart(ssrc, sequence);
         } else {
             self.count(sequence);
@@ -85,60 +64,47 @@ impl ReceiveStats {
 
     /// Packets that the sequence numbers miss. Those that came twice make up for lost ones, as in RFC 3550 A.3.
     pub fn lost(&self) -> u64 {
-        self.lost_before + u64::from(self.expected().saturating_sub(self.received))
+        self.known.lost_before + u64::from(self.expected().saturating_sub(self.known.received))
     }
 
     /// Interarrival jitter. Units: ticks of the codec's clock.
     pub fn jitter_ticks(&self) -> u32 {
-        self.jitter_x16 >> 4
+        self.known.jitter_x16 >> 4
     }
 
     /// Interarrival jitter. Units: microseconds.
     pub fn jitter_us(&self) -> u64 {
-        u64::from(self.jitter_x16) * 1_000_000 / 16 / u64::from(self.clock_hz)
+        u64::from(self.known.jitter_x16) * 1_000_000 / 16 / u64::from(self.clock_hz)
     }
 
     /// What it knows at this moment.
     pub fn reception(&self) -> Reception {
-        Reception {
-            ssrc: self.ssrc,
-            base: self.base,
-            highest: self.highest,
-            expected_after_jump: self.expected_after_jump,
-            received: self.received,
-            jitter_x16: self.jitter_x16,
-            transit: self.transit,
-            has_transit: self.has_transit,
-            lost_before: self.lost_before,
-        }
+        self.known
     }
 
     /// Goes on from what somebody else counted in the meantime. An interval of [`ReceiveStats::report`] that began in a
     /// stream which ended there begins anew.
     pub fn resume(&mut self, from: &Reception) {
-        if from.ssrc != self.ssrc || from.base != self.base || from.lost_before != self.lost_before {
+        if from.ssrc != self.known.ssrc || from.base != self.known.base || from.lost_before != self.known.lost_before {
             (self.reported_expected, self.reported_received) = (0, 0);
         }
-        (self.ssrc, self.base, self.highest) = (from.ssrc, from.base, from.highest);
-        (self.expected_after_jump, self.received) = (from.expected_after_jump, from.received);
-        (self.jitter_x16, self.transit, self.has_transit) = (from.jitter_x16, from.transit, from.has_transit);
-        self.lost_before = from.lost_before;
+        self.known = *from;
     }
 
     /// The block for a report about this stream (RFC 3550 §6.4.1), and the begin of the next interval of its fraction.
     /// The fields of the last sender report are left to the caller.
     pub fn report(&mut self) -> ReportBlock {
         let expected = self.expected().wrapping_sub(self.reported_expected);
-        let received = self.received.wrapping_sub(self.reported_received);
+        let received = self.known.received.wrapping_sub(self.reported_received);
         self.reported_expected = self.expected();
-        self.reported_received = self.received;
+        self.reported_received = self.known.received;
         let lost = u64::from(expected.saturating_sub(received));
         let fraction = if expected == 0 { 0 } else { (lost << 8) / u64::from(expected) };
         ReportBlock {
-            ssrc: self.ssrc,
+            ssrc: self.known.ssrc,
             fraction_lost: fraction.min(255) as u8,
-            lost: (i64::from(self.expected()) - i64::from(self.received)).clamp(-0x80_0000, 0x7f_ffff) as i32,
-            highest_sequence: self.highest,
+            lost: (i64::from(self.expected()) - i64::from(self.known.received)).clamp(-0x80_0000, 0x7f_ffff) as i32,
+            highest_sequence: self.known.highest,
             jitter_ticks: self.jitter_ticks(),
             last_sr: 0,
             delay_since_last_sr: 0,
@@ -146,50 +112,50 @@ impl ReceiveStats {
     }
 
     fn expected(&self) -> u32 {
-        if self.received == 0 { 0 } else { self.highest.wrapping_sub(self.base).wrapping_add(1) }
+        if self.known.received == 0 { 0 } else { self.known.highest.wrapping_sub(self.known.base).wrapping_add(1) }
     }
 
     fn restart(&mut self, ssrc: u32, sequence: u16) {
-        self.lost_before = self.lost();
-        self.ssrc = ssrc;
-        self.base = u32::from(sequence);
-        self.highest = self.base;
-        self.received = 1;
-        self.expected_after_jump = NO_JUMP;
-        self.has_transit = false;
+        self.known.lost_before = self.lost();
+        self.known.ssrc = ssrc;
+        self.known.base = u32::from(sequence);
+        self.known.highest = self.known.base;
+        self.known.received = 1;
+        self.known.expected_after_jump = NO_JUMP;
+        self.known.has_transit = false;
         (self.reported_expected, self.reported_received) = (0, 0);
     }
 
     fn count(&mut self, sequence: u16) {
-        let ahead = sequence.wrapping_sub(self.highest as u16);
+        let ahead = sequence.wrapping_sub(self.known.highest as u16);
         if ahead < DROPOUT_MAX {
-            self.highest = self.highest.wrapping_add(u32::from(ahead));
+            self.known.highest = self.known.highest.wrapping_add(u32::from(ahead));
         } else if ahead <= u16::MAX - MISORDER_MAX {
             // Too far to be loss or disorder: two in a row are a sender that began anew (RFC 3550 A.1).
-            if u32::from(sequence) == self.expected_after_jump {
-                self.restart(self.ssrc, sequence);
+            if u32::from(sequence) == self.known.expected_after_jump {
+                self.restart(self.known.ssrc, sequence);
                 return;
             }
-            self.expected_after_jump = u32::from(sequence.wrapping_add(1));
+            self.known.expected_after_jump = u32::from(sequence.wrapping_add(1));
             return;
-        } else if u32::from(u16::MAX - ahead) >= self.highest.wrapping_sub(self.base) {
+        } else if u32::from(u16::MAX - ahead) >= self.known.highest.wrapping_sub(self.known.base) {
             // From before the first that was heard: it was not expected, so it is not received either.
             return;
         }
-        self.received = self.received.saturating_add(1);
+        self.known.received = self.known.received.saturating_add(1);
     }
 
     fn time(&mut self, timestamp: u32, now: Time) {
         let micros = now.as_nanos() / 1_000;
         let arrival = (micros.wrapping_mul(u64::from(self.clock_hz)) / 1_000_000) as u32;
         let transit = arrival.wrapping_sub(timestamp);
-        let difference = transit.wrapping_sub(self.transit).cast_signed().unsigned_abs();
-        self.transit = transit;
+        let difference = transit.wrapping_sub(self.known.transit).cast_signed().unsigned_abs();
+        self.known.transit = transit;
         // The first packet has nothing to differ from; a jump of more than a second is a new time base, not jitter.
-        if !std::mem::replace(&mut self.has_transit, true) || difference > self.clock_hz {
+        if !std::mem::replace(&mut self.known.has_transit, true) || difference > self.clock_hz {
             return;
         }
-        self.jitter_x16 = self.jitter_x16 + difference - ((self.jitter_x16 + 8) >> 4);
+        self.known.jitter_x16 = self.known.jitter_x16 + difference - ((self.known.jitter_x16 + 8) >> 4);
     }
 }
 

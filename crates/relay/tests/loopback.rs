@@ -7,7 +7,7 @@ mod kit;
 #[cfg(test)]
 mod namespaces;
 
-use kit::Exchange;
+use kit::{Exchange, Phone};
 use media::command::{Generation, MediaCommand, MediaReport, Refusal, Sound, SourceRule};
 use media::rtp::RtpView;
 use media::sdp::Direction;
@@ -16,22 +16,27 @@ use relay::Mode;
 use std::time::Duration;
 use voice::{Law, SAMPLE_RATE_HZ};
 
+/// Each says fifty packets and a report, and the other hears them.
+fn converse(a: &mut Phone, b: &mut Phone) {
+    for n in 0..50 {
+        a.speak(n);
+        assert_eq!(b.hear(), n);
+        b.speak(n + 1_000);
+        assert_eq!(a.hear(), n + 1_000);
+    }
+    a.report();
+    b.hear_report();
+    b.report();
+    a.hear_report();
+}
+
 #[test]
 fn two_ends_hear_each_other_over_rtp_and_rtcp() {
     for (host, mode) in [(1, Mode::Batch), (2, Mode::Basic)] {
         let mut exchange = Exchange::start(host, mode);
         let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
         exchange.call(&mut a, &mut b);
-        for n in 0..50 {
-            a.speak(n);
-            assert_eq!(b.hear(), n);
-            b.speak(n + 1_000);
-            assert_eq!(a.hear(), n + 1_000);
-        }
-        a.report();
-        b.hear_report();
-        b.report();
-        a.hear_report();
+        converse(&mut a, &mut b);
         let [of_a, of_b] = exchange.close([&a, &b]);
         assert_eq!((of_a.packets_in, of_a.packets_out, of_a.lost, of_a.rtcp_in, of_a.rtcp_out), (50, 50, 0, 1, 1));
         assert_eq!((of_b.bytes_in, of_b.bytes_out, of_b.dropped_source), (50 * 172, 50 * 172, 0));
@@ -53,16 +58,7 @@ fn ends_with_keys_hear_each_other_and_those_without() {
             }
         }
         exchange.call(&mut a, &mut b);
-        for n in 0..50 {
-            a.speak(n);
-            assert_eq!(b.hear(), n);
-            b.speak(n + 1_000);
-            assert_eq!(a.hear(), n + 1_000);
-        }
-        a.report();
-        b.hear_report();
-        b.report();
-        a.hear_report();
+        converse(&mut a, &mut b);
         let [of_a, of_b] = exchange.close([&a, &b]);
         assert_eq!((of_a.packets_in, of_a.packets_out, of_a.rtcp_in, of_a.dropped_forged), (50, 50, 1, 0));
         assert_eq!((of_b.packets_in, of_b.packets_out, of_b.rtcp_in, of_b.dropped_forged), (50, 50, 1, 0));

@@ -57,9 +57,6 @@ pub struct Text {
     pub todo: &'static str,
 }
 
-/// What happened, what it means, what to do.
-type Words = (&'static str, &'static str, &'static str);
-
 impl Diagnosis {
     /// All of them, in the order of their ids.
     pub const ALL: [Diagnosis; 15] = [
@@ -103,216 +100,220 @@ impl Diagnosis {
 
     /// Its text in `language`.
     pub const fn text(self, language: Language) -> Text {
+        let (_, english, russian) = TEXTS[self as usize];
         match language {
-            Language::En => self.english(),
-            Language::Ru => self.russian(),
-        }
-    }
-
-    const fn english(self) -> Text {
-        let (what, means, todo) = match self {
-            Diagnosis::AddressNotOwned => (
-                "A configured address is none of this host's.",
-                "Nothing can be heard or sent there.",
-                "Name an address that `ip address` shows, or 0.0.0.0 for all; sip.advertise is the one that phones outside see.",
-            ),
-            Diagnosis::KernelTierForbidden => (
-                "The process may not put a programme into the kernel.",
-                "Audio goes by sockets: it works, and takes more of the processor.",
-                "Give it CAP_BPF and CAP_NET_ADMIN (systemd: AmbientCapabilities=), or set media.tier to \"batch\".",
-            ),
-            Diagnosis::KernelTierOccupied => (
-                "Another programme sits on a network interface where ours would be.",
-                "Audio on that interface goes by sockets: it works, and takes more of the processor.",
-                "Remove the other programme (`bpftool net` shows it), or leave media.xdp off.",
-            ),
-            Diagnosis::KernelTierUnsupported => (
-                "This kernel cannot forward audio by itself.",
-                "Audio goes by sockets: it works, and takes more of the processor.",
-                "Use Linux 5.12 or newer (6.6 is better) with CONFIG_BPF_SYSCALL, or set media.tier to \"batch\".",
-            ),
-            Diagnosis::CapacityLow => (
-                "This host allows fewer calls than its port range.",
-                "Calls above that number get 503.",
-                "Raise the named limit (descriptors: LimitNOFILE or ulimit -n; buffers: sysctl net.core.rmem_max).",
-            ),
-            Diagnosis::DataUnwritable => (
-                "The data folder cannot be written.",
-                "Nothing can be recorded, so no call is taken.",
-                "Give the user that runs crosspoint write access, or name another folder with --data.",
-            ),
-            Diagnosis::PortInUse => (
-                "The address is in use by another program.",
-                "The exchange cannot listen there.",
-                "Stop the other program or choose another port.",
-            ),
-            Diagnosis::PortsExhausted => (
-                "No media port is free.",
-                "New calls get 503 until others end.",
-                "Widen media.ports or raise the limit of open files.",
-            ),
-            Diagnosis::StoreFailing => (
-                "The database does not take records.",
-                "New calls and registrations get 503; running calls go on.",
-                "Free space on the disk of the data folder and look at its health.",
-            ),
-            Diagnosis::BadCertificate
-            | Diagnosis::TlsNoCommonCipher
-            | Diagnosis::TlsPeerOtherName
-            | Diagnosis::TlsPeerUntrusted
-            | Diagnosis::TlsUntrusted
-            | Diagnosis::TlsUnverified => self.english_of_tls(),
-        };
-        Text { what, means, todo }
-    }
-
-    /// What concerns certificates and TLS.
-    const fn english_of_tls(self) -> Words {
-        match self {
-            Diagnosis::BadCertificate => (
-                "The TLS certificate or its key cannot be used.",
-                "Phones cannot connect over TLS.",
-                "Check tls.certificate and tls.key, or remove both lines: a certificate is then made at the next start.",
-            ),
-            Diagnosis::TlsNoCommonCipher => (
-                "The phone and this server share no TLS version or cipher.",
-                "The phone cannot connect over TLS.",
-                "Update the phone's firmware and switch TLS 1.2 on in it, or let it use TCP inside your network.",
-            ),
-            Diagnosis::TlsPeerOtherName => (
-                "The peer showed a certificate that is not for its name.",
-                "Calls to it are refused: somebody else may be there.",
-                "Name the peer by the domain in its certificate, ask its owner for a right one, or add it with --insecure.",
-            ),
-            Diagnosis::TlsPeerUntrusted => (
-                "The peer's certificate is not trusted: nobody we trust vouches for it, or it is out of date.",
-                "Calls to it are refused: somebody else may be there.",
-                "Set tls.authorities to the file of its authority, ask its owner for a right one, or add it with --insecure.",
-            ),
-            Diagnosis::TlsUntrusted => (
-                "The phone does not trust this server's certificate.",
-                "The phone ends the connection.",
-                "Load the server's certificate into the phone, or switch 'Only accept trusted certificates' off in it.",
-            ),
-            Diagnosis::TlsUnverified => (
-                "The certificate of a peer is not verified.",
-                "Calls to it are encrypted, but nobody knows for whom.",
-                "Remove the peer and add it again without --insecure; set tls.authorities where it has an authority of its own.",
-            ),
-            Diagnosis::AddressNotOwned
-            | Diagnosis::KernelTierForbidden
-            | Diagnosis::KernelTierOccupied
-            | Diagnosis::KernelTierUnsupported
-            | Diagnosis::CapacityLow
-            | Diagnosis::DataUnwritable
-            | Diagnosis::PortInUse
-            | Diagnosis::PortsExhausted
-            | Diagnosis::StoreFailing => ("", "", ""),
-        }
-    }
-
-    const fn russian(self) -> Text {
-        let (what, means, todo) = match self {
-            Diagnosis::AddressNotOwned => (
-                "Указанный в настройках адрес не принадлежит этому компьютеру.",
-                "На нём нельзя ни слушать, ни отправлять.",
-                "Укажите адрес, который показывает `ip address`, или 0.0.0.0 для всех; адрес для внешних телефонов — sip.advertise.",
-            ),
-            Diagnosis::KernelTierForbidden => (
-                "Программе нельзя загружать код в ядро.",
-                "Звук идёт через сокеты: всё работает, но процессор занят больше.",
-                "Дайте ей CAP_BPF и CAP_NET_ADMIN (systemd: AmbientCapabilities=) или задайте media.tier = \"batch\".",
-            ),
-            Diagnosis::KernelTierOccupied => (
-                "На сетевом интерфейсе уже стоит чужая программа ядра.",
-                "Звук на этом интерфейсе идёт через сокеты: всё работает, но процессор занят больше.",
-                "Уберите чужую программу (её показывает `bpftool net`) или не включайте media.xdp.",
-            ),
-            Diagnosis::KernelTierUnsupported => (
-                "Это ядро не умеет само передавать звук.",
-                "Звук идёт через сокеты: всё работает, но процессор занят больше.",
-                "Нужен Linux 5.12 или новее (лучше 6.6) с CONFIG_BPF_SYSCALL; или задайте media.tier = \"batch\".",
-            ),
-            Diagnosis::CapacityLow => (
-                "Этот компьютер допускает меньше звонков, чем портов в диапазоне.",
-                "Звонки сверх этого числа получат 503.",
-                "Поднимите названный предел (файлы: LimitNOFILE или ulimit -n; буферы: sysctl net.core.rmem_max).",
-            ),
-            Diagnosis::DataUnwritable => (
-                "В папку данных нельзя писать.",
-                "Записать ничего нельзя, поэтому звонки не принимаются.",
-                "Дайте пользователю, от которого работает crosspoint, право записи или укажите другую папку через --data.",
-            ),
-            Diagnosis::PortInUse => (
-                "Адрес занят другой программой.",
-                "Станция не может принимать на нём звонки.",
-                "Остановите ту программу или выберите другой порт.",
-            ),
-            Diagnosis::PortsExhausted => (
-                "Свободных портов для звука не осталось.",
-                "Новые звонки получают 503, пока не закончатся другие.",
-                "Расширьте media.ports или поднимите предел открытых файлов.",
-            ),
-            Diagnosis::StoreFailing => (
-                "База данных не принимает записи.",
-                "Новые звонки и регистрации получают 503; идущие разговоры продолжаются.",
-                "Освободите место на диске с папкой данных и проверьте его исправность.",
-            ),
-            Diagnosis::BadCertificate
-            | Diagnosis::TlsNoCommonCipher
-            | Diagnosis::TlsPeerOtherName
-            | Diagnosis::TlsPeerUntrusted
-            | Diagnosis::TlsUntrusted
-            | Diagnosis::TlsUnverified => self.russian_of_tls(),
-        };
-        Text { what, means, todo }
-    }
-
-    /// What concerns certificates and TLS.
-    const fn russian_of_tls(self) -> Words {
-        match self {
-            Diagnosis::BadCertificate => (
-                "Сертификат TLS или его ключ непригоден.",
-                "Телефоны не могут подключиться по TLS.",
-                "Проверьте tls.certificate и tls.key или уберите обе строки: при следующем запуске сертификат создастся сам.",
-            ),
-            Diagnosis::TlsNoCommonCipher => (
-                "У телефона и сервера нет общей версии TLS или шифра.",
-                "Телефон не может подключиться по TLS.",
-                "Обновите прошивку телефона и включите в нём TLS 1.2 или используйте TCP внутри своей сети.",
-            ),
-            Diagnosis::TlsPeerOtherName => (
-                "Сервер-партнёр показал сертификат на чужое имя.",
-                "Звонки на него отклоняются: там может быть кто-то другой.",
-                "Укажите партнёра именем из его сертификата, попросите у владельца верный или добавьте с --insecure.",
-            ),
-            Diagnosis::TlsPeerUntrusted => (
-                "Сертификату сервера-партнёра нет доверия: за него никто не ручается или его срок вышел.",
-                "Звонки на него отклоняются: там может быть кто-то другой.",
-                "Задайте в tls.authorities файл его центра, попросите у владельца верный или добавьте с --insecure.",
-            ),
-            Diagnosis::TlsUntrusted => (
-                "Телефон не доверяет сертификату этого сервера.",
-                "Телефон закрывает соединение.",
-                "Загрузите сертификат сервера в телефон или выключите в нём «Принимать только доверенные сертификаты».",
-            ),
-            Diagnosis::TlsUnverified => (
-                "Сертификат сервера-партнёра не проверяется.",
-                "Звонки на него зашифрованы, но неизвестно для кого.",
-                "Удалите партнёра и добавьте заново без --insecure; если у него свой центр, задайте его в tls.authorities.",
-            ),
-            Diagnosis::AddressNotOwned
-            | Diagnosis::KernelTierForbidden
-            | Diagnosis::KernelTierOccupied
-            | Diagnosis::KernelTierUnsupported
-            | Diagnosis::CapacityLow
-            | Diagnosis::DataUnwritable
-            | Diagnosis::PortInUse
-            | Diagnosis::PortsExhausted
-            | Diagnosis::StoreFailing => ("", "", ""),
+            Language::En => english,
+            Language::Ru => russian,
         }
     }
 }
+
+/// Each diagnosis with its text in English and in Russian, in the order of [`Diagnosis`].
+const TEXTS: [(Diagnosis, Text, Text); Diagnosis::ALL.len()] = [
+    (
+        Diagnosis::BadCertificate,
+        Text {
+            what: "The TLS certificate or its key cannot be used.",
+            means: "Phones cannot connect over TLS.",
+            todo: "Check tls.certificate and tls.key, or remove both lines: a certificate is then made at the next start.",
+        },
+        Text {
+            what: "Сертификат TLS или его ключ непригоден.",
+            means: "Телефоны не могут подключиться по TLS.",
+            todo: "Проверьте tls.certificate и tls.key или уберите обе строки: при следующем запуске сертификат создастся сам.",
+        },
+    ),
+    (
+        Diagnosis::DataUnwritable,
+        Text {
+            what: "The data folder cannot be written.",
+            means: "Nothing can be recorded, so no call is taken.",
+            todo: "Give the user that runs crosspoint write access, or name another folder with --data.",
+        },
+        Text {
+            what: "В папку данных нельзя писать.",
+            means: "Записать ничего нельзя, поэтому звонки не принимаются.",
+            todo: "Дайте пользователю, от которого работает crosspoint, право записи или укажите другую папку через --data.",
+        },
+    ),
+    (
+        Diagnosis::StoreFailing,
+        Text {
+            what: "The database does not take records.",
+            means: "New calls and registrations get 503; running calls go on.",
+            todo: "Free space on the disk of the data folder and look at its health.",
+        },
+        Text {
+            what: "База данных не принимает записи.",
+            means: "Новые звонки и регистрации получают 503; идущие разговоры продолжаются.",
+            todo: "Освободите место на диске с папкой данных и проверьте его исправность.",
+        },
+    ),
+    (
+        Diagnosis::PortInUse,
+        Text {
+            what: "The address is in use by another program.",
+            means: "The exchange cannot listen there.",
+            todo: "Stop the other program or choose another port.",
+        },
+        Text {
+            what: "Адрес занят другой программой.",
+            means: "Станция не может принимать на нём звонки.",
+            todo: "Остановите ту программу или выберите другой порт.",
+        },
+    ),
+    (
+        Diagnosis::PortsExhausted,
+        Text {
+            what: "No media port is free.",
+            means: "New calls get 503 until others end.",
+            todo: "Widen media.ports or raise the limit of open files.",
+        },
+        Text {
+            what: "Свободных портов для звука не осталось.",
+            means: "Новые звонки получают 503, пока не закончатся другие.",
+            todo: "Расширьте media.ports или поднимите предел открытых файлов.",
+        },
+    ),
+    (
+        Diagnosis::TlsNoCommonCipher,
+        Text {
+            what: "The phone and this server share no TLS version or cipher.",
+            means: "The phone cannot connect over TLS.",
+            todo: "Update the phone's firmware and switch TLS 1.2 on in it, or let it use TCP inside your network.",
+        },
+        Text {
+            what: "У телефона и сервера нет общей версии TLS или шифра.",
+            means: "Телефон не может подключиться по TLS.",
+            todo: "Обновите прошивку телефона и включите в нём TLS 1.2 или используйте TCP внутри своей сети.",
+        },
+    ),
+    (
+        Diagnosis::TlsPeerOtherName,
+        Text {
+            what: "The peer showed a certificate that is not for its name.",
+            means: "Calls to it are refused: somebody else may be there.",
+            todo: "Name the peer by the domain in its certificate, ask its owner for a right one, or add it with --insecure.",
+        },
+        Text {
+            what: "Сервер-партнёр показал сертификат на чужое имя.",
+            means: "Звонки на него отклоняются: там может быть кто-то другой.",
+            todo: "Укажите партнёра именем из его сертификата, попросите у владельца верный или добавьте с --insecure.",
+        },
+    ),
+    (
+        Diagnosis::TlsPeerUntrusted,
+        Text {
+            what: "The peer's certificate is not trusted: nobody we trust vouches for it, or it is out of date.",
+            means: "Calls to it are refused: somebody else may be there.",
+            todo: "Set tls.authorities to the file of its authority, ask its owner for a right one, or add it with --insecure.",
+        },
+        Text {
+            what: "Сертификату сервера-партнёра нет доверия: за него никто не ручается или его срок вышел.",
+            means: "Звонки на него отклоняются: там может быть кто-то другой.",
+            todo: "Задайте в tls.authorities файл его центра, попросите у владельца верный или добавьте с --insecure.",
+        },
+    ),
+    (
+        Diagnosis::TlsUntrusted,
+        Text {
+            what: "The phone does not trust this server's certificate.",
+            means: "The phone ends the connection.",
+            todo: "Load the server's certificate into the phone, or switch 'Only accept trusted certificates' off in it.",
+        },
+        Text {
+            what: "Телефон не доверяет сертификату этого сервера.",
+            means: "Телефон закрывает соединение.",
+            todo: "Загрузите сертификат сервера в телефон или выключите в нём «Принимать только доверенные сертификаты».",
+        },
+    ),
+    (
+        Diagnosis::TlsUnverified,
+        Text {
+            what: "The certificate of a peer is not verified.",
+            means: "Calls to it are encrypted, but nobody knows for whom.",
+            todo: "Remove the peer and add it again without --insecure; set tls.authorities where it has an authority of its own.",
+        },
+        Text {
+            what: "Сертификат сервера-партнёра не проверяется.",
+            means: "Звонки на него зашифрованы, но неизвестно для кого.",
+            todo: "Удалите партнёра и добавьте заново без --insecure; если у него свой центр, задайте его в tls.authorities.",
+        },
+    ),
+    (
+        Diagnosis::CapacityLow,
+        Text {
+            what: "This host allows fewer calls than its port range.",
+            means: "Calls above that number get 503.",
+            todo: "Raise the named limit (descriptors: LimitNOFILE or ulimit -n; buffers: sysctl net.core.rmem_max).",
+        },
+        Text {
+            what: "Этот компьютер допускает меньше звонков, чем портов в диапазоне.",
+            means: "Звонки сверх этого числа получат 503.",
+            todo: "Поднимите названный предел (файлы: LimitNOFILE или ulimit -n; буферы: sysctl net.core.rmem_max).",
+        },
+    ),
+    (
+        Diagnosis::AddressNotOwned,
+        Text {
+            what: "A configured address is none of this host's.",
+            means: "Nothing can be heard or sent there.",
+            todo: "Name an address that `ip address` shows, or 0.0.0.0 for all; sip.advertise is the one that phones outside see.",
+        },
+        Text {
+            what: "Указанный в настройках адрес не принадлежит этому компьютеру.",
+            means: "На нём нельзя ни слушать, ни отправлять.",
+            todo: "Укажите адрес, который показывает `ip address`, или 0.0.0.0 для всех; адрес для внешних телефонов — sip.advertise.",
+        },
+    ),
+    (
+        Diagnosis::KernelTierForbidden,
+        Text {
+            what: "The process may not put a programme into the kernel.",
+            means: "Audio goes by sockets: it works, and takes more of the processor.",
+            todo: "Give it CAP_BPF and CAP_NET_ADMIN (systemd: AmbientCapabilities=), or set media.tier to \"batch\".",
+        },
+        Text {
+            what: "Программе нельзя загружать код в ядро.",
+            means: "Звук идёт через сокеты: всё работает, но процессор занят больше.",
+            todo: "Дайте ей CAP_BPF и CAP_NET_ADMIN (systemd: AmbientCapabilities=) или задайте media.tier = \"batch\".",
+        },
+    ),
+    (
+        Diagnosis::KernelTierOccupied,
+        Text {
+            what: "Another programme sits on a network interface where ours would be.",
+            means: "Audio on that interface goes by sockets: it works, and takes more of the processor.",
+            todo: "Remove the other programme (`bpftool net` shows it), or leave media.xdp off.",
+        },
+        Text {
+            what: "На сетевом интерфейсе уже стоит чужая программа ядра.",
+            means: "Звук на этом интерфейсе идёт через сокеты: всё работает, но процессор занят больше.",
+            todo: "Уберите чужую программу (её показывает `bpftool net`) или не включайте media.xdp.",
+        },
+    ),
+    (
+        Diagnosis::KernelTierUnsupported,
+        Text {
+            what: "This kernel cannot forward audio by itself.",
+            means: "Audio goes by sockets: it works, and takes more of the processor.",
+            todo: "Use Linux 5.12 or newer (6.6 is better) with CONFIG_BPF_SYSCALL, or set media.tier to \"batch\".",
+        },
+        Text {
+            what: "Это ядро не умеет само передавать звук.",
+            means: "Звук идёт через сокеты: всё работает, но процессор занят больше.",
+            todo: "Нужен Linux 5.12 или новее (лучше 6.6) с CONFIG_BPF_SYSCALL; или задайте media.tier = \"batch\".",
+        },
+    ),
+];
+
+const _: () = {
+    let mut n = 0;
+    while n < TEXTS.len() {
+        assert!(TEXTS[n].0 as usize == n, "a text that is not in its diagnosis's place");
+        n += 1;
+    }
+};
 
 #[cfg(test)]
 mod tests {

@@ -93,13 +93,8 @@ impl Connector {
     /// The state of a connection to `remote` before its handshake.
     pub(crate) fn begin(&self, trust: &Trust, remote: IpAddr) -> Result<ClientConnection, ConnectError> {
         let (config, name) = match trust {
-            Trust::Anybody => {
-                (self.anybody.get_or_init(|| config(Anybody(provider()))), ServerName::IpAddress(remote.into()))
-            }
-            Trust::Named(name) => {
-                let verifying = || config(OfDomain { roots: self.authorities.store(), provider: provider() });
-                (self.named.get_or_init(verifying), parse(name)?)
-            }
+            Trust::Anybody => (self.anybody.get_or_init(|| config(None)), ServerName::IpAddress(remote.into())),
+            Trust::Named(name) => (self.named.get_or_init(|| config(Some(self.authorities.store()))), parse(name)?),
             Trust::Nobody => {
                 return Err(
                     io::Error::new(io::ErrorKind::NotFound, "nobody knows whose certificate it should be").into()
@@ -123,15 +118,17 @@ fn parse(name: &str) -> Result<ServerName<'static>, ConnectError> {
     })
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-fn config(verifier: impl ServerCertVerifier + 'static) -> Arc<ClientConfig> {
-    let builder = ClientConfig::builder_with_provider(provider())
+fn config(roots: Option<RootCertStore>) -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(VERSIONS)
         .expect("the provider has suites of both versions");
-    Arc::new(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+    Arc::new(
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier { roots, provider }))
+            .with_no_client_auth(),
+    )
 }
 
 fn read(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
@@ -140,14 +137,15 @@ fn read(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     Ok(found.filter_map(Result::ok).take(AUTHORITIES).collect())
 }
 
-/// Takes the certificate of the SIP domain that was asked for.
+/// Checks that the other side holds the key of its certificate, and whose that is.
 #[derive(Debug)]
-struct OfDomain {
-    roots: RootCertStore,
+struct Verifier {
+    /// Who vouches for the certificate of the SIP domain that was asked for; with `None` any certificate will do.
+    roots: Option<RootCertStore>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for OfDomain {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -156,9 +154,10 @@ impl ServerCertVerifier for OfDomain {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(roots) = &self.roots else { return Ok(ServerCertVerified::assertion()) };
         let parsed = ParsedCertificate::try_from(certificate)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms)?;
         if domain::is_of(certificate, &name.to_str()) {
             return Ok(ServerCertVerified::assertion());
         }
@@ -186,45 +185,6 @@ impl ServerCertVerifier for OfDomain {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Takes any certificate, yet checks that the other side holds its key.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
