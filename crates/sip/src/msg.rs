@@ -28,6 +28,7 @@ pub use refer::{ReferTo, Replaces};
 pub use uri::{Scheme, Uri, UriError};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 pub(crate) use header::{quoted_end, unescape};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
@@ -41,7 +42,7 @@ use smallvec::SmallVec;
 /// Limits: [`words::limit::MESSAGE_BYTES`], [`words::limit::HEADER_LINES`].
 #[derive(Clone, Debug)]
 pub struct Message {
-    bytes: Bytes,
+    kept: Kept,
     lines: SmallVec<[Line; 24]>,
     /// For each of the first [`DIRECT`] names: the number of its first line, counted from 1.
     direct: [u16; DIRECT],
@@ -51,6 +52,21 @@ pub struct Message {
     top: Top,
     from: Address,
     to: Address,
+}
+
+/// A message's bytes, known to be text as far as that goes: no part of the head is checked a second time.
+#[derive(Clone, Debug)]
+enum Kept {
+    /// All of it is UTF-8.
+    Text(ByteString),
+    /// Its body is not.
+    Mixed(Box<Mixed>),
+}
+
+#[derive(Clone, Debug)]
+struct Mixed {
+    head: ByteString,
+    whole: Bytes,
 }
 
 /// How many names have a direct way to their first line.
@@ -125,7 +141,7 @@ struct Line {
 /// As its bytes: the index is made again.
 impl Serialize for Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.bytes.serialize(serializer)
+        self.bytes().serialize(serializer)
     }
 }
 
@@ -188,7 +204,7 @@ impl Message {
     /// [`Message::headers`] as bytes, for copies.
     pub(crate) fn header_bytes(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
         let start = self.first_index(name).unwrap_or(self.lines.len());
-        self.lines[start..].iter().filter(move |line| line.name == name).map(|line| line.value.of(&self.bytes))
+        self.lines[start..].iter().filter(move |line| line.name == name).map(|line| line.value.of(self.bytes()))
     }
 
     /// All lines in order: name, name as written, value.
@@ -293,17 +309,20 @@ impl Message {
 
     /// The body: as long as Content-Length says, or all that is left.
     pub fn body(&self) -> &[u8] {
-        &self.bytes[usize::from(self.body_at)..]
+        &self.bytes()[usize::from(self.body_at)..]
     }
 
     /// The body, sharing the message's memory.
     pub fn body_bytes(&self) -> Bytes {
-        self.bytes.slice(usize::from(self.body_at)..)
+        self.bytes().slice(usize::from(self.body_at)..)
     }
 
     /// The whole message: as received, but unfolded and UTF-8, and without what followed its body.
     pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+        match &self.kept {
+            Kept::Text(text) => text.as_bytes(),
+            Kept::Mixed(mixed) => &mixed.whole,
+        }
     }
 
     /// Reads what a server must be able to read before it works on a request (RFC 3261 §8.2, RFC 4475 §3.1.2): the
@@ -388,7 +407,7 @@ impl Message {
         if part.is_empty() {
             return Span::default();
         }
-        let at = part.as_ptr().addr() - self.bytes.as_ptr().addr();
+        let at = part.as_ptr().addr() - self.bytes().as_ptr().addr();
         Span { at: at as u16, end: (at + part.len()) as u16 }
     }
 
@@ -436,7 +455,11 @@ impl Message {
     }
 
     fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(span.of(&self.bytes)).expect("the head was checked when parsed, and spans end at ASCII")
+        let head: &str = match &self.kept {
+            Kept::Text(text) => text,
+            Kept::Mixed(mixed) => &mixed.head,
+        };
+        &head[usize::from(span.at)..usize::from(span.end)]
     }
 }
 

@@ -5,6 +5,7 @@
 //! the [`crate::endpoint`]; how a message finds its transaction is [`key`].
 
 pub mod client;
+pub(crate) mod index;
 pub mod invite_client;
 pub mod invite_server;
 pub(crate) mod key;

@@ -6,20 +6,38 @@ use super::shared::{Shared, Side};
 use crate::error::Refused;
 use crate::msg::{HeaderName, Message, MessageBuilder, Method, Outgoing};
 use crate::timer::Timer;
-use crate::txn::key::{Branch, BuildAsIs};
+use crate::txn::index::Index;
+use crate::txn::key::Branch;
 use crate::txn::slots::Slots;
 use crate::txn::{Effect, Illegal, client, invite_client, step};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::time::Duration;
 use words::{ConnectionId, Flow, Time, TimerToken};
 
 /// All client transactions.
 #[derive(Serialize, Deserialize)]
+#[serde(from = "Kept")]
 pub(super) struct Clients {
     slots: Slots<Client>,
-    by_user: HashMap<u64, u32, BuildAsIs>,
+    #[serde(skip)]
+    by_user: Index,
+}
+
+/// What a snapshot says: the index is made again.
+#[derive(Deserialize)]
+struct Kept {
+    slots: Slots<Client>,
+}
+
+impl From<Kept> for Clients {
+    fn from(Kept { slots }: Kept) -> Self {
+        let mut clients = Clients { slots, ..Clients::new() };
+        for slot in clients.slots.taken().collect::<Vec<_>>() {
+            clients.enter(slot);
+        }
+        clients
+    }
 }
 
 /// One client transaction.
@@ -73,7 +91,7 @@ type Answer = Option<(Message, Flow)>;
 
 impl Clients {
     pub(super) fn new() -> Self {
-        Clients { slots: Slots::new(), by_user: HashMap::default() }
+        Clients { slots: Slots::new(), by_user: Index::default() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -111,7 +129,7 @@ impl Clients {
         let why = Undelivered::default();
         let client = Client { machine, cancel, fired: 0, dialling, why, user, secret, flow, message, repeat, guard };
         self.slots.insert(client);
-        self.by_user.insert(user.0, slot);
+        self.enter(slot);
         shared.ride(&flow, Side::Client, slot);
         let start = match machine {
             Machine::Invite(_) => Input::Invite(invite_client::Event::Start),
@@ -122,7 +140,7 @@ impl Clients {
 
     /// RFC 3261 §9.1: only an INVITE is cancelled, and only after a provisional answer.
     pub(super) fn cancel(&mut self, shared: &mut Shared, user: ClientTxn, reason: Option<&str>, now: Time) {
-        let Some(&slot) = self.by_user.get(&user.0) else { return };
+        let Some(slot) = self.by_user.find(user.0, |slot| self.slots.at(slot)?.name()) else { return };
         let Some(client) = self.slots.at_mut(slot) else { return };
         if !matches!(client.cancel, Cancel::No) || !matches!(client.machine, Machine::Invite(_)) {
             return;
@@ -318,6 +336,13 @@ impl Clients {
         self.run(shared, cancel_slot, Input::Other(client::Event::Start), None, now);
     }
 
+    /// Lets a transaction be found by its user's name for it. A name that was given twice is its latest bearer's.
+    fn enter(&mut self, slot: u32) {
+        if let Some(name) = self.slots.at(slot).and_then(Client::name) {
+            self.by_user.set(name, slot, |slot| self.slots.at(slot)?.name());
+        }
+    }
+
     fn end(&mut self, shared: &mut Shared, slot: u32) {
         let Some(mut client) = self.slots.remove(slot) else { return };
         shared.stop(&mut client.repeat);
@@ -330,10 +355,7 @@ impl Clients {
                 }
             }
             Machine::Invite(_) | Machine::Other(_) => {
-                // A name that was given twice is its latest bearer's.
-                if self.by_user.get(&client.user.0) == Some(&slot) {
-                    self.by_user.remove(&client.user.0);
-                }
+                self.by_user.remove(client.user.0, slot);
             }
         }
         // A CANCEL without its INVITE has nothing to wait for.
@@ -347,6 +369,14 @@ impl Clients {
 const GONE: u32 = u32::MAX;
 
 impl Client {
+    /// What its user calls it. A CANCEL goes by its INVITE.
+    fn name(&self) -> Option<u64> {
+        match self.machine {
+            Machine::Invite(_) | Machine::Other(_) => Some(self.user.0),
+            Machine::Cancel(..) => None,
+        }
+    }
+
     /// Whom to tell: nobody asked for the CANCEL's fate.
     fn told(&self) -> Option<ClientTxn> {
         match self.machine {

@@ -5,21 +5,40 @@ use super::event::{Event, ServerTxn};
 use super::shared::{Shared, Side};
 use crate::msg::{HeaderName, Message, MessageBuilder, Method, Outgoing, Via};
 use crate::timer::Timer;
-use crate::txn::key::{BuildAsIs, Key, has_cookie};
+use crate::txn::index::Index;
+use crate::txn::key::{Key, has_cookie};
 use crate::txn::slots::Slots;
 use crate::txn::{Effect, Illegal, invite_server, server, step};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use words::{ConnectionId, Flow, Time, TimerToken, Transport};
 
 /// All server transactions.
 #[derive(Serialize, Deserialize)]
+#[serde(from = "Kept")]
 pub(super) struct Servers {
     slots: Slots<Server>,
-    by_key: HashMap<Key, u32, BuildAsIs>,
+    #[serde(skip)]
+    by_key: Index,
     /// Requests outside dialogs that were not refused, by what §8.2.2.2 compares.
-    by_merge: HashMap<Key, u32, BuildAsIs>,
+    #[serde(skip)]
+    by_merge: Index,
+}
+
+/// What a snapshot says: the indexes are made again.
+#[derive(Deserialize)]
+struct Kept {
+    slots: Slots<Server>,
+}
+
+impl From<Kept> for Servers {
+    fn from(Kept { slots }: Kept) -> Self {
+        let mut servers = Servers { slots, ..Servers::new() };
+        for slot in servers.slots.taken().collect::<Vec<_>>() {
+            servers.enter(slot);
+        }
+        servers
+    }
 }
 
 /// One server transaction.
@@ -84,7 +103,7 @@ pub(super) enum Cancelled {
 
 impl Servers {
     pub(super) fn new() -> Self {
-        Servers { slots: Slots::new(), by_key: HashMap::default(), by_merge: HashMap::default() }
+        Servers { slots: Slots::new(), by_key: Index::default(), by_merge: Index::default() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -102,13 +121,12 @@ impl Servers {
 
     /// Whether another way brought the same request (RFC 3261 §8.2.2.2).
     pub(super) fn is_merged(&self, merge: Key) -> bool {
-        self.by_merge.contains_key(&merge)
+        self.by_merge.find(merge, |slot| self.slots.at(slot)?.merge).is_some()
     }
 
     /// Absorbs a retransmission; `false` when the request is new.
     pub(super) fn absorb(&mut self, shared: &mut Shared, key: Key, now: Time) -> bool {
-        let Some(&slot) = self.by_key.get(&key) else { return false };
-        let Some(server) = self.slots.at(slot) else { return false };
+        let Some((slot, server)) = self.named(key) else { return false };
         let input = match server.machine {
             Machine::Invite(_) => Input::Invite(invite_server::Event::Retransmission),
             Machine::Other(_) => Input::Other(server::Event::Retransmission),
@@ -151,10 +169,7 @@ impl Servers {
         };
         shared.ride(&server.flow, Side::Server, self.slots.next());
         let (slot, _) = self.slots.insert(server);
-        self.by_key.insert(key, slot);
-        if let Some(merge) = merge {
-            self.by_merge.insert(merge, slot);
-        }
+        self.enter(slot);
         self.run(shared, slot, input, Parcel { up: Some((message, flow)), answer: Bytes::new() }, now);
     }
 
@@ -167,9 +182,7 @@ impl Servers {
         flow: Flow,
         now: Time,
     ) -> Option<Message> {
-        let Some((slot, server)) = self.by_key.get(&key).and_then(|slot| Some((*slot, self.slots.at(*slot)?))) else {
-            return Some(message);
-        };
+        let Some((slot, server)) = self.named(key) else { return Some(message) };
         // RFC 3261 §17.2.3: without a unique branch, the ACK must have the To tag of the answer.
         if server.legacy && !server.response.is_empty() {
             let answer = Message::parse(server.response.clone()).ok();
@@ -184,7 +197,7 @@ impl Servers {
 
     /// A CANCEL for the INVITE of that name; `None` when there is none. Gives the INVITE's last answer as well.
     pub(super) fn cancel(&mut self, key: Key) -> Option<(Cancelled, Bytes)> {
-        let slot = *self.by_key.get(&key)?;
+        let (slot, _) = self.named(key)?;
         let generation = self.slots.generation(slot);
         let server = self.slots.at_mut(slot)?;
         let first = server.machine.is_deciding() && !std::mem::replace(&mut server.cancelled, true);
@@ -209,7 +222,7 @@ impl Servers {
             && server.machine.is_deciding()
             && let Some(merge) = server.merge.take()
         {
-            self.by_merge.remove(&merge);
+            self.by_merge.remove(merge, txn.slot);
         }
         self.run(shared, txn.slot, input, Parcel { up: None, answer }, now);
     }
@@ -267,6 +280,20 @@ impl Servers {
         }
     }
 
+    /// Lets a transaction be found.
+    fn enter(&mut self, slot: u32) {
+        let Some(&Server { key, merge, .. }) = self.slots.at(slot) else { return };
+        self.by_key.set(key, slot, |slot| Some(self.slots.at(slot)?.key));
+        if let Some(merge) = merge {
+            self.by_merge.set(merge, slot, |slot| self.slots.at(slot)?.merge);
+        }
+    }
+
+    fn named(&self, key: Key) -> Option<(u32, &Server)> {
+        let slot = self.by_key.find(key, |slot| Some(self.slots.at(slot)?.key))?;
+        Some((slot, self.slots.at(slot)?))
+    }
+
     fn find(&mut self, txn: ServerTxn) -> Option<&mut Server> {
         if self.slots.generation(txn.slot) != txn.generation {
             return None;
@@ -296,9 +323,9 @@ impl Servers {
         shared.stop(&mut server.repeat);
         shared.stop(&mut server.guard);
         shared.leave(&server.flow, Side::Server, slot);
-        self.by_key.remove(&server.key);
+        self.by_key.remove(server.key, slot);
         if let Some(merge) = server.merge {
-            self.by_merge.remove(&merge);
+            self.by_merge.remove(merge, slot);
         }
     }
 }

@@ -4,8 +4,9 @@ use super::header::CSeq;
 use super::lex::{find_near, is_lws, is_token};
 use super::method::Method;
 use super::name::HeaderName;
-use super::{Address, DIRECT, Line, Message, Span, Start, Top};
+use super::{Address, DIRECT, Kept, Line, Message, Mixed, Span, Start, Top};
 use bytes::Bytes;
+use bytestring::ByteString;
 use smallvec::SmallVec;
 use words::limit::{HEADER_LINES, MESSAGE_BYTES};
 
@@ -137,6 +138,8 @@ struct Scan {
     lines: SmallVec<[Line; 24]>,
     direct: [u16; DIRECT],
     body_at: usize,
+    /// Whether all of it is ASCII.
+    ascii: bool,
     /// The first thing that is wrong, while the rest is still read for the answer.
     problem: Option<(usize, Malformed)>,
 }
@@ -149,6 +152,7 @@ fn scan(data: &[u8]) -> Result<Scan, Detour> {
         lines: SmallVec::new(),
         direct: [0; DIRECT],
         body_at: data.len(),
+        ascii: false,
         problem: problem.map(|p| (0, p)),
     };
     loop {
@@ -170,8 +174,8 @@ fn scan(data: &[u8]) -> Result<Scan, Detour> {
         scan.read_line(data, at, end);
         at = next;
     }
-    let head = &data[..scan.body_at];
-    if !head.is_ascii() && std::str::from_utf8(head).is_err() {
+    scan.ascii = data.is_ascii();
+    if !scan.ascii && std::str::from_utf8(&data[..scan.body_at]).is_err() {
         return Err(Detour::Rewrite);
     }
     Ok(scan)
@@ -251,9 +255,10 @@ impl Scan {
         let body_end = self.body_end(&bytes);
         // What follows the body of a datagram is nobody's (RFC 3261 §18.3); it would only be kept alive.
         bytes.truncate(body_end);
-        let Scan { start, lines, direct, body_at, problem } = self;
+        let Scan { start, lines, direct, body_at, ascii, problem } = self;
         let (top, from, to) = (Top::default(), Address::default(), Address::default());
-        let mut message = Message { body_at: body_at as u16, bytes, start, lines, direct, top, from, to };
+        let kept = Kept::of(bytes, body_at, ascii);
+        let mut message = Message { body_at: body_at as u16, kept, start, lines, direct, top, from, to };
         message.read_ahead();
         let Some((at, what)) = problem else { return Ok(message) };
         let answerable = message.is_request()
@@ -286,6 +291,20 @@ impl Scan {
             Some(length) => return self.body_at + length as usize,
         }
         bytes.len()
+    }
+}
+
+impl Kept {
+    /// Of a message whose head is UTF-8.
+    fn of(bytes: Bytes, body_at: usize, ascii: bool) -> Kept {
+        if ascii {
+            return Kept::Text(ByteString::try_from(bytes).expect("ASCII is UTF-8"));
+        }
+        let head = ByteString::try_from(bytes.slice(..body_at)).expect("a scan ends well with a head of UTF-8 alone");
+        match ByteString::try_from(bytes.clone()) {
+            Ok(text) => Kept::Text(text),
+            Err(_) => Kept::Mixed(Box::new(Mixed { head, whole: bytes })),
+        }
     }
 }
 

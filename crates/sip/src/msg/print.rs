@@ -70,8 +70,9 @@ impl MessageBuilder {
     pub(crate) fn response_at_sight(request: &Glance<'_>, flow: &Flow, status: u16, to_tag: &str) -> Self {
         let mut builder = MessageBuilder::status(status, "");
         let mut stamped = SmallVec::new();
-        let first =
-            if stamp(request.top, &request.via, flow, &mut stamped) { &stamped } else { request.top.as_bytes() };
+        let top = request.top.as_bytes();
+        let is_stamped = !is_exact(top, flow) && stamp(request.top, &request.via, flow, &mut stamped);
+        let first = if is_stamped { &stamped } else { top };
         builder.push_value(HeaderName::Via, first);
         for via in &request.vias[1..] {
             builder.push_value(HeaderName::Via, via);
@@ -106,6 +107,9 @@ impl MessageBuilder {
     /// In a response: writes into the topmost Via where the request really came from (RFC 3261 §18.2.1, RFC 3581 §4).
     pub fn stamp_via(mut self, flow: &Flow) -> Self {
         let Some((at, end)) = self.via.take() else { return self };
+        if is_exact(&self.out[at..end], flow) {
+            return self;
+        }
         let Ok(value) = std::str::from_utf8(&self.out[at..end]) else { return self };
         let Ok((via, first_end)) = Via::parse_prefix(value) else { return self };
         let mut stamped = SmallVec::new();
@@ -300,6 +304,24 @@ impl MessageBuilder {
         self.out.truncate(moved + (tail - end));
         self.out[at..moved].copy_from_slice(new);
     }
+}
+
+/// Whether a Via says plainly where the request came from and asks for nothing: nearly every one of a peer's does, and
+/// need not be read. `false` does not mean that it must be stamped.
+fn is_exact(value: &[u8], flow: &Flow) -> bool {
+    let IpAddr::V4(ip) = flow.remote.ip() else { return false };
+    let Some(mut rest) = find_near(value, b' ').map(|space| &value[space + 1..]) else { return false };
+    for (n, octet) in ip.octets().into_iter().enumerate() {
+        let dot: &[u8] = if n == 0 { b"" } else { b"." };
+        let after = rest.strip_prefix(dot).and_then(|rest| rest.strip_prefix(Digits::of(u32::from(octet)).as_bytes()));
+        let Some(after) = after else { return false };
+        rest = after;
+    }
+    if !matches!(rest.first(), None | Some(b':' | b';')) {
+        return false;
+    }
+    // `rport`, `received`, or anything else that begins so.
+    memchr::memchr_iter(b';', rest).all(|at| !matches!(rest.get(at + 1), Some(b'r' | b'R' | b' ' | b'\t')))
 }
 
 /// Writes a Via with where the request really came from; `false` when it says so already.

@@ -6,7 +6,6 @@
 
 use crate::msg::{Glance, HeaderName, Message, Method, Via};
 use serde::{Deserialize, Serialize};
-use std::hash::{BuildHasherDefault, Hasher};
 use words::ShardId;
 
 /// The name of a server transaction or of what §8.2.2.2 compares.
@@ -279,34 +278,6 @@ impl Sip {
         for _ in 0..3 {
             self.round();
         }
-    }
-}
-
-/// Passes on the bits of a name that is random already.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct AsIs(u64);
-
-/// Builds [`AsIs`].
-pub(crate) type BuildAsIs = BuildHasherDefault<AsIs>;
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0.rotate_left(5) ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        // Numbers that count up would fall into neighbouring buckets with equal tags.
-        self.0 = value.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
-    }
-
-    fn write_u128(&mut self, value: u128) {
-        self.0 = value as u64;
     }
 }
 

@@ -58,6 +58,11 @@ impl<T> Slots<T> {
         self.entry(slot).map_or(0, |entry| entry.0)
     }
 
+    /// The places that somebody holds.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = u32> {
+        (0..self.used).filter(|slot| self.at(*slot).is_some())
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.used as usize - self.free.len()
     }
