@@ -66,8 +66,8 @@ pub struct CommitStats {
 
 /// The running loop. Dropping it stores what waits and ends its threads.
 ///
-/// It sleeps while nothing happens. Under load it writes at most once in [`limit::GATHER`] and syncs at most once in
-/// [`limit::SYNC`]; a lone fact is stored at once.
+/// It sleeps while nothing happens. Under load it commits at most once in [`limit::GATHER`], where each commit is synced once in
+/// [`limit::GATHER_SYNCED`]; a lone fact is stored at once.
 #[derive(Debug)]
 pub struct CommitLoop {
     sender: SyncSender<Work>,

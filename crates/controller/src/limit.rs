@@ -12,13 +12,13 @@ pub const QUEUED_BATCHES: usize = 16_384;
 /// The most that one commit writes. Units: bytes, give or take one event.
 pub const COMMIT_BYTES: usize = 1 << 20;
 
-/// The shortest rest between two writes to the journal: facts gather meanwhile, and a crash loses no more than this. A
-/// lone fact does not wait.
+/// The shortest rest between two commits where a crash of the process is what must be survived: facts gather meanwhile,
+/// and a crash loses no more than these, none of which anybody was told. A lone fact does not wait.
 pub const GATHER: Duration = Duration::from_millis(10);
 
-/// The shortest rest between two syncs of it, each of which releases the answers that wait. Nobody hears that a 200 to BYE
-/// or REGISTER comes 30 ms later, and each sync costs some 100 µs of CPU.
-pub const SYNC: Duration = Duration::from_millis(30);
+/// The same where a power cut must be survived: a commit with its sync costs 100 to 200 µs of CPU, and nobody hears that a
+/// 200 to BYE or REGISTER comes 30 ms later.
+pub const GATHER_SYNCED: Duration = Duration::from_millis(30);
 
 /// How long a failing store rests before it is tried again.
 pub const RETRY: Duration = Duration::from_millis(500);

@@ -139,6 +139,6 @@ impl Waiting {
 }
 
 /// A few syncs: longer only when the journal fails, and then the question is answered with what there is.
-const CATCH_UP: Duration = Duration::from_millis(4 * limit::SYNC.as_millis() as u64);
+const CATCH_UP: Duration = Duration::from_millis(4 * limit::GATHER_SYNCED.as_millis() as u64);
 /// Questions that wait at a time; more are answered with what the database has.
 const ASKS: usize = 1_000;

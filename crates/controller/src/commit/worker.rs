@@ -30,8 +30,7 @@ pub(crate) struct Worker<C, T> {
     seen: Vec<(ShardId, Seq)>,
     /// Calls that are open.
     open: usize,
-    /// When frames were last written, and when they were last made to last.
-    last_write: Option<Time>,
+    /// When frames were last stored.
     last_commit: Option<Time>,
     /// Whether the last look at the queue found facts: then more are on their way.
     busy: bool,
@@ -54,7 +53,6 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
             pending_bytes: 0,
             seen: Vec::new(),
             open: 0,
-            last_write: None,
             last_commit: None,
             busy: false,
             failing: false,
@@ -75,7 +73,7 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
                 }
                 Waited::Stop => false,
             };
-            self.commit(!goes_on);
+            self.commit();
             if !goes_on {
                 return;
             }
@@ -100,8 +98,6 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
         }
         let rest = if self.failing {
             limit::RETRY
-        } else if !self.pending.is_empty() {
-            self.last_commit.map_or(Duration::ZERO, |last| (last + self.every()).since((self.clock)().mono))
         } else if self.open > 0 {
             limit::HEARTBEAT
         } else {
@@ -117,18 +113,14 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
         }
     }
 
-    /// Lets facts come together after the last write.
+    /// Lets facts come together after the last commit.
     fn rest(&self) {
-        let Some(last) = self.last_write else { return };
-        let rest = (last + limit::GATHER).since((self.clock)().mono);
+        let Some(last) = self.last_commit else { return };
+        let every = if self.journal.survives_power() { limit::GATHER_SYNCED } else { limit::GATHER };
+        let rest = (last + every).since((self.clock)().mono);
         if rest > Duration::ZERO {
             std::thread::sleep(rest);
         }
-    }
-
-    /// How often what was written is made to last.
-    fn every(&self) -> Duration {
-        if self.journal.survives_power() { limit::SYNC } else { Duration::ZERO }
     }
 
     /// Takes what has come; `false` when it is the last.
@@ -186,8 +178,8 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
         }
     }
 
-    /// Writes what was taken; makes it last when that is due, and says so.
-    fn commit(&mut self, last: bool) {
+    /// Stores what was taken, and says so.
+    fn commit(&mut self) {
         let clock = (self.clock)();
         self.seal();
         if self.pending.is_empty() && !self.is_sign_due(clock.mono) {
@@ -196,15 +188,7 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
             }
             return;
         }
-        let due = last
-            || self.failing
-            || self.pending_bytes >= limit::COMMIT_BYTES
-            || self.last_commit.is_none_or(|last| clock.mono.since(last) >= self.every());
         let written = self.write(clock);
-        self.last_write = Some(clock.mono);
-        if written.is_ok() && !due {
-            return;
-        }
         let stored = self.sync(clock.mono).and(written);
         if let Err(error) = &stored {
             if !self.failing {
