@@ -310,17 +310,21 @@ INLINE void restart(struct flow *flow, __u32 ssrc, __u16 sequence)
 	flow->has_transit = 0;
 }
 
-/* RFC 3550 A.1. */
+/*
+ * RFC 3550 A.1. A sender that moves from one processor to the other can have packets on both at once, so what is
+ * counted is added atomically, and the highest number is read once: the next packet mends what a race made of it.
+ */
 INLINE void count(struct flow *flow, struct seen *seen)
 {
-	__u16 ahead = seen->sequence - (__u16)flow->highest;
+	__u32 highest = *(volatile __u32 *)&flow->highest;
+	__u16 ahead = seen->sequence - (__u16)highest;
 
 	if (!flow->received || seen->ssrc != flow->stream) {
 		restart(flow, seen->ssrc, seen->sequence);
 		return;
 	}
 	if (ahead < DROPOUT_MAX) {
-		flow->highest += ahead;
+		flow->highest = highest + ahead;
 	} else if (ahead <= 0xffff - MISORDER_MAX) {
 		if (seen->sequence == flow->expected_after_jump) {
 			restart(flow, seen->ssrc, seen->sequence);
@@ -328,11 +332,10 @@ INLINE void count(struct flow *flow, struct seen *seen)
 		}
 		flow->expected_after_jump = (__u16)(seen->sequence + 1);
 		return;
-	} else if ((__u32)(0xffff - ahead) >= flow->highest - flow->base) {
+	} else if ((__u32)(0xffff - ahead) >= highest - flow->base) {
 		return;
 	}
-	if (flow->received != 0xffffffff)
-		flow->received++;
+	__sync_fetch_and_add(&flow->received, 1);
 }
 
 /* RFC 3550 A.8. */

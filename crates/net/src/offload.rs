@@ -242,8 +242,8 @@ impl Flows {
     }
 }
 
-/// How often a figure that another processor is writing is looked at.
-const SPINS: usize = 2_000;
+/// How often a figure that another processor is writing is looked at: half a millisecond, as long as an interrupt takes there.
+const SPINS: usize = 20_000;
 
 #[cfg(test)]
 mod tests;
