@@ -3,6 +3,7 @@
 
 mod baresip;
 mod cli;
+mod codes;
 mod crash;
 mod in_call;
 mod names;
