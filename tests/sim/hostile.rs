@@ -3,6 +3,7 @@
 mod contacts;
 mod dialogs;
 mod digest;
+mod floods;
 mod identity;
 mod octets;
 mod strangers;

@@ -5,8 +5,8 @@ from .servers import ROOT, Crosspoint, DidNotStart
 
 USERS = [str(101 + n) for n in range(20)]
 HONEST_RATE = 60
-# What is sent, and how often a second.
-FLOODS = (('garbage', 100_000), ('register', 5_000), ('invite', 5_000), ('options', 5_000))
+# What is sent, how often a second, and from how many addresses. From each of thousands little comes: it is their sum that is too much.
+FLOODS = (('garbage', 100_000, 64), ('register', 5_000, 64), ('invite', 5_000, 64), ('options', 5_000, 64), ('register', 10_000, 5_000))
 METHODS = ('INVITE', 'REGISTER', 'OPTIONS', 'SUBSCRIBE', 'PUBLISH', 'MESSAGE', 'REFER', 'NOTIFY', 'INFO', 'UPDATE', 'BYE', 'PRACK', 'CANCEL', 'DANCE')
 
 
@@ -42,17 +42,20 @@ def floods(options, report, work):
         calm, _, base_kb = beside(tool, server, options, None, 0)
         report.say(f'honest callers alone: {told(calm)}; {base_kb} KB')
         worst_share, worst_rtp, most_kb = share(calm), 0.0, base_kb
-        for kind, rate in FLOODS:
+        for kind, rate, sources in FLOODS:
             noise = process.Noise()
             cpu, began = server.cpu(), time.monotonic()
-            honest, flood, kb = beside(tool, server, options, kind, rate)
+            honest, flood, kb = beside(tool, server, options, kind, rate, sources)
             spent = (server.cpu() - cpu) / (time.monotonic() - began)
             sent, sent_bytes, heard, heard_bytes = flood
             added = max(honest[6] - calm[6], 0) / 1000
-            report.say(f'{kind}: {sent / options.flood_secs:,.0f}/s of {rate:,}/s sent, {heard:,} answers, {heard_bytes / max(sent_bytes, 1):.2f} bytes for each; '
+            report.say(f'{kind} from {sources:,}: {sent / options.flood_secs:,.0f}/s of {rate:,}/s sent, {heard:,} answers, {heard_bytes / max(sent_bytes, 1):.2f} bytes for each; '
                        f'{told(honest)}, {added:.1f} ms added; {kb} KB; {spent:.0%} of a core; {noise.tell()}')
             if sent < 0.9 * rate * options.flood_secs:
                 report.fail(f'floods: {kind}: only {sent / options.flood_secs:,.0f}/s could be sent of {rate:,}/s')
+            if honest[3] < 0.995 * honest[2]:
+                # What did not come back is later than any percentile.
+                report.fail(f'floods: {kind}: {honest[2] - honest[3]} of {honest[2]} RTP packets did not come back')
             worst_share, worst_rtp, most_kb = min(worst_share, share(honest)), max(worst_rtp, added), max(most_kb, kb)
         amplified = amplification(server, report)
         alive = server.alive()
@@ -72,7 +75,7 @@ def find_tool(options):
     return place if os.access(place, os.X_OK) else None
 
 
-def beside(tool, server, options, kind, rate):
+def beside(tool, server, options, kind, rate, sources=0):
     """Honest users beside a flood. Gives back what they saw, what it saw, and the most memory meanwhile."""
     secs = options.flood_secs
     command = [tool, 'honest', '--to', server.sip, '--users', ','.join(USERS), '--rate', HONEST_RATE, '--secs', secs, '--calls', options.flood_calls]
@@ -82,7 +85,7 @@ def beside(tool, server, options, kind, rate):
             raise DidNotStart('the honest callers could not begin')
         flood, most = None, server.pss_kb()
         if kind:
-            command = [tool, kind, '--to', server.sip, '--rate', rate, '--secs', secs, '--users', ','.join(USERS)]
+            command = [tool, kind, '--to', server.sip, '--rate', rate, '--secs', secs, '--sources', sources, '--users', ','.join(USERS)]
             flood = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
         end = time.monotonic() + secs
         while time.monotonic() < end and honest.poll() is None:

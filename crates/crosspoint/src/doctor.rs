@@ -24,7 +24,14 @@ pub(crate) fn run(config: Option<&Path>, as_json: bool) -> ExitCode {
         Err(error) => return crate::fail(&error.to_string()),
     };
     let language = Language::from(config.language);
-    let findings = [addresses(&config, language), capacity(&config, language), tier(&config, language)];
+    let granted =
+        net::udp::Udp::bind(&[(0, SocketAddr::from(([127, 0, 0, 1], 0)))]).map_or(0, |udp| udp.receive_buffer_bytes());
+    let findings = [
+        addresses(&config, language),
+        capacity(&config, granted, language),
+        buffer(granted, language),
+        tier(&config, language),
+    ];
     if as_json {
         let rows = findings.iter().map(|finding| {
             let id = finding.diagnosis.map(Diagnosis::id);
@@ -94,18 +101,28 @@ fn foreign(listed: &[IpAddr], own: &[IpAddr]) -> Vec<IpAddr> {
 }
 
 /// How many calls fit.
-fn capacity(config: &Config, language: Language) -> Finding {
+fn capacity(config: &Config, receive_buffer: usize, language: Language) -> Finding {
     let ports = config.media.ports;
-    let probe = net::udp::Udp::bind(&[(0, SocketAddr::from(([127, 0, 0, 1], 0)))]);
     let capacity = Capacity {
         port_pairs: (u32::from(ports.max) + 1).saturating_sub(u32::from(ports.min).next_multiple_of(2)) / 2,
         descriptors: net::batch::raise_descriptor_limit(),
-        receive_buffer: probe.map_or(0, |udp| udp.receive_buffer_bytes()),
+        receive_buffer,
         configured: config.limits.calls,
     };
     let is_good = capacity.calls() >= config.limits.calls as u64;
     let found = capacity.tell(language).into_iter().next().unwrap_or_default();
     Finding { what: "calls", is_good, found, diagnosis: (!is_good).then_some(Diagnosis::CapacityLow) }
+}
+
+/// Whether the kernel keeps as much for the signalling sockets as was asked for. It counts twice what it is asked.
+fn buffer(granted: usize, language: Language) -> Finding {
+    let (granted, wanted) = (granted / 2, net::udp::RECEIVE_BYTES);
+    let is_good = granted >= wanted;
+    let found = match language {
+        Language::En => format!("receive buffer of SIP: {} KB of {} KB", granted / 1024, wanted / 1024),
+        Language::Ru => format!("буфер приёма SIP: {} КБ из {} КБ", granted / 1024, wanted / 1024),
+    };
+    Finding { what: "receive-buffer", is_good, found, diagnosis: (!is_good).then_some(Diagnosis::ReceiveBufferSmall) }
 }
 
 /// Whether the kernel forwards audio, tried on loopback.
@@ -163,6 +180,14 @@ mod tests {
         let finding = addresses(&config, Language::En);
         assert!(!finding.is_good && finding.found.starts_with("198.51.100.9 is no address"), "{}", finding.found);
         assert_eq!(finding.diagnosis, Some(Diagnosis::AddressNotOwned));
+    }
+
+    #[test]
+    fn a_small_buffer_is_told_with_what_to_raise() {
+        let small = buffer(2 * 212_992, Language::En);
+        assert!(!small.is_good && small.found == "receive buffer of SIP: 208 KB of 16384 KB", "{}", small.found);
+        assert_eq!(small.diagnosis, Some(Diagnosis::ReceiveBufferSmall));
+        assert!(buffer(2 * net::udp::RECEIVE_BYTES, Language::Ru).is_good);
     }
 
     #[test]

@@ -32,21 +32,27 @@ impl Frames for SipFrames {
 /// What becomes of a datagram.
 pub(crate) enum Fate {
     /// The exchange takes it.
-    Sip,
+    Sip(Bytes),
     /// This goes back at once.
     Answer(Vec<u8>),
     /// A keep-alive: it did its work in the routers on its way.
     KeepAlive,
+    /// Its sender has been heard often enough; the exchange has counted it.
+    Unheard,
     /// Nothing that we know.
     Garbage,
+    /// It comes from where nobody may speak.
+    Foreign,
 }
 
-/// Sorts a datagram. Keep-alives of every make are welcome: CRLF, zero bytes, nothing at all, STUN (RFC 5626 §8).
-pub(crate) fn sort(bytes: &Bytes, flow: &Flow) -> Fate {
+/// Sorts a datagram where it lies: only what the exchange takes is worth a copy. Keep-alives of every make are welcome:
+/// CRLF, zero bytes, nothing at all, STUN (RFC 5626 §8). `hears` is asked about what would cause work or an answer.
+pub(crate) fn sort(bytes: &[u8], flow: &Flow, mut hears: impl FnMut(&Flow) -> bool) -> Fate {
     match classify_datagram(bytes) {
-        Datagram::Sip => Fate::Sip,
+        Datagram::Sip if hears(flow) => Fate::Sip(Bytes::copy_from_slice(bytes)),
+        Datagram::Stun if hears(flow) => answer_stun(bytes, flow).map_or(Fate::Garbage, Fate::Answer),
+        Datagram::Sip | Datagram::Stun => Fate::Unheard,
         Datagram::KeepAlive => Fate::KeepAlive,
-        Datagram::Stun => answer_stun(bytes, flow).map_or(Fate::Garbage, Fate::Answer),
         Datagram::Garbage => Fate::Garbage,
     }
 }

@@ -22,6 +22,9 @@ pub(crate) enum Owner {
 impl Switch {
     /// Takes what the transaction layer says.
     pub(crate) fn handle_sip(&mut self, event: sip::Event, now: Time) {
+        if let sip::Event::Response { flow, .. } = &event {
+            self.strangers.prove_in_hand(flow.remote, now);
+        }
         match event {
             sip::Event::Request { txn, message, flow } => {
                 self.dispatch(Incoming { txn, message, flow, named: OnceCell::new() }, now);
@@ -151,6 +154,7 @@ impl Switch {
             (None, None) => Owner::Nobody,
         };
         self.check_source(incoming, &leg.flow, owner, now)?;
+        self.strangers.prove_in_hand(incoming.flow.remote, now);
         let event = sip::Event::Request { txn: incoming.txn, message: incoming.message.clone(), flow: incoming.flow };
         if self.calls.handle(event, now).is_some() {
             return Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist"));

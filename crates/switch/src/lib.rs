@@ -34,6 +34,7 @@ mod pings;
 mod register;
 mod route;
 pub mod snapshot;
+mod strangers;
 mod stream;
 mod switch;
 pub mod view;

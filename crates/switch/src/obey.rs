@@ -68,8 +68,9 @@ impl Switch {
     }
 
     fn status(&self) -> view::Status {
-        let Counters { messages, refused_messages, registrations, auth_failures, calls, calls_refused, strays } =
+        let Counters { messages, refused_messages, registrations, auth_failures, calls, calls_refused, .. } =
             self.counters;
+        let Counters { strays, strangers_unheard, strangers_crowded_out, .. } = self.counters;
         view::Status {
             calls: self.calls.len(),
             transactions: self.endpoint.transactions(),
@@ -88,6 +89,8 @@ impl Switch {
                 ("calls", calls),
                 ("calls_refused", calls_refused),
                 ("strays", strays),
+                ("strangers_unheard", strangers_unheard),
+                ("strangers_crowded_out", strangers_crowded_out),
             ],
         }
     }

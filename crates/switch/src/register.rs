@@ -9,7 +9,7 @@ use crate::whose::Whose;
 use registrar::{Admission, Outcome, User};
 use sip::{HeaderName, Method, Outgoing, Uri};
 use std::sync::Arc;
-use words::{ConnectionId, Time};
+use words::{ConnectionId, Time, Transport};
 
 impl Switch {
     pub(crate) fn register(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
@@ -76,7 +76,12 @@ impl Switch {
         };
         let bound = user.as_ref().is_some_and(|user| self.registrar.is_bound_from(user.id, source.ip()));
         match (self.gate.door.admit(&incoming.message, user.as_deref(), source, bound, now), user) {
-            (Admission::Admitted, Some(user)) => Ok(user),
+            (Admission::Admitted, Some(user)) => {
+                if self.config.throttle && incoming.flow.transport == Transport::Udp {
+                    self.strangers.prove(source, now);
+                }
+                Ok(user)
+            }
             (Admission::Admitted, None) => Err(self.challenge(incoming, account, None, false, now)),
             (Admission::Challenge { stale, wrong }, user) => {
                 self.counters.auth_failures += u64::from(wrong);

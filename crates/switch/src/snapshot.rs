@@ -12,6 +12,7 @@
 //! to a file lets nobody else read that.
 
 use crate::config::Config;
+use crate::strangers::Strangers;
 use crate::switch::Switch;
 use serde::{Deserialize as _, Serialize as _};
 use words::Time;
@@ -107,6 +108,9 @@ impl Switch {
         self.calls.configure(config.calls_config());
         self.registrar.configure(config.registrar());
         self.gate.door.configure(config.throttle);
+        if self.strangers.is_keyless() {
+            self.strangers = Strangers::new(self.chance.fork());
+        }
         self.lamps.room.configure(&config.server);
         self.answers.configure(&config.server);
         self.config = config;

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::message::Messages;
 use crate::need::{Directory, Found, Known, Need};
 use crate::pings::Pings;
+use crate::strangers::{Strangers, Verdict};
 use crate::stream::{Promise, Stream};
 use crate::watch::Lamps;
 use crate::whose::Peers;
@@ -189,6 +190,8 @@ pub struct Switch {
     pub(crate) calls: Calls,
     pub(crate) registrar: Registrar,
     pub(crate) gate: Gate,
+    #[serde(default)]
+    pub(crate) strangers: Strangers,
     pub(crate) directory: Directory<Waiter>,
     pub(crate) peers: Peers,
     pub(crate) stream: Stream,
@@ -229,6 +232,12 @@ pub(crate) struct Counters {
     pub(crate) calls: u64,
     pub(crate) calls_refused: u64,
     pub(crate) strays: u64,
+    /// Datagrams of strangers who had sent their share.
+    #[serde(default)]
+    pub(crate) strangers_unheard: u64,
+    /// Datagrams of strangers when all of them together had.
+    #[serde(default)]
+    pub(crate) strangers_crowded_out: u64,
 }
 
 impl Switch {
@@ -236,12 +245,13 @@ impl Switch {
     pub fn new(config: Config, seed: Seed, secrets: Seed, clock: Clock, now: Time) -> Self {
         let mut chance = Chance::new(seed);
         let mut secrets = Chance::new(secrets);
-        let (door, gruus) = (secrets.fork(), secrets.fork());
+        let (door, gruus, strangers) = (secrets.fork(), secrets.fork(), secrets.fork());
         Switch {
             endpoint: Endpoint::new(config.endpoint(), chance.fork(), now),
             calls: Calls::new(config.calls_config(), chance.fork(), now),
             registrar: Registrar::new(config.registrar(), now).with_secrets(gruus),
             gate: Gate { door: Door::new(door, config.throttle, now), draining: false, overloaded: false },
+            strangers: Strangers::new(strangers),
             directory: Directory::new(now),
             peers: Peers::new(chance.u64(), now),
             stream: Stream::new(ShardId(0)),
@@ -256,6 +266,24 @@ impl Switch {
             clock,
             chance,
         }
+    }
+
+    /// Whether a datagram that came so is to be handed in at all: strangers are heard so often only. It is asked before the
+    /// datagram is copied.
+    pub fn hears(&mut self, flow: &Flow, now: Time) -> bool {
+        if !self.config.throttle || self.strangers.is_proven(flow.remote, now) {
+            return true;
+        }
+        let listener = self.config.listeners.get(usize::from(flow.listener));
+        if listener.is_some_and(|listener| listener.open) || self.peers.at(flow.remote).is_some() {
+            return true;
+        }
+        match self.strangers.hear(flow.remote, now) {
+            Verdict::Heard => return true,
+            Verdict::TooMuch => self.counters.strangers_unheard += 1,
+            Verdict::Crowded => self.counters.strangers_crowded_out += 1,
+        }
+        false
     }
 
     /// Takes one input in. Poll until [`Output::Timeout`] afterwards.
@@ -331,6 +359,9 @@ impl Switch {
         binding: words::StoredBinding,
         now: Time,
     ) {
+        if binding.transport == Transport::Udp {
+            self.strangers.prove(binding.source, now);
+        }
         self.registrar.restore(account, user, binding, &self.clock, now);
     }
 

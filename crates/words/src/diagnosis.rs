@@ -35,6 +35,8 @@ pub enum Diagnosis {
     KernelTierOccupied,
     /// The kernel cannot forward audio by itself.
     KernelTierUnsupported,
+    /// The kernel keeps fewer datagrams for us than a flood brings while the loop is busy.
+    ReceiveBufferSmall,
 }
 
 /// A language of the texts.
@@ -59,7 +61,7 @@ pub struct Text {
 
 impl Diagnosis {
     /// All of them, in the order of their ids.
-    pub const ALL: [Diagnosis; 15] = [
+    pub const ALL: [Diagnosis; 16] = [
         Diagnosis::AddressNotOwned,
         Diagnosis::BadCertificate,
         Diagnosis::CapacityLow,
@@ -69,6 +71,7 @@ impl Diagnosis {
         Diagnosis::KernelTierUnsupported,
         Diagnosis::PortInUse,
         Diagnosis::PortsExhausted,
+        Diagnosis::ReceiveBufferSmall,
         Diagnosis::StoreFailing,
         Diagnosis::TlsNoCommonCipher,
         Diagnosis::TlsPeerOtherName,
@@ -89,6 +92,7 @@ impl Diagnosis {
             Diagnosis::KernelTierUnsupported => "kernel-tier-unsupported",
             Diagnosis::PortInUse => "port-in-use",
             Diagnosis::PortsExhausted => "ports-exhausted",
+            Diagnosis::ReceiveBufferSmall => "receive-buffer-small",
             Diagnosis::StoreFailing => "store-failing",
             Diagnosis::TlsNoCommonCipher => "tls-no-common-cipher",
             Diagnosis::TlsPeerOtherName => "tls-peer-other-name",
@@ -303,6 +307,19 @@ const TEXTS: [(Diagnosis, Text, Text); Diagnosis::ALL.len()] = [
             what: "Это ядро не умеет само передавать звук.",
             means: "Звук идёт через сокеты: всё работает, но процессор занят больше.",
             todo: "Нужен Linux 5.12 или новее (лучше 6.6) с CONFIG_BPF_SYSCALL; или задайте media.tier = \"batch\".",
+        },
+    ),
+    (
+        Diagnosis::ReceiveBufferSmall,
+        Text {
+            what: "The kernel keeps little of what comes in while the exchange is busy.",
+            means: "Under a flood or a burst of calls requests of honest phones are lost, and come half a second later.",
+            todo: "Raise the limit: sysctl -w net.core.rmem_max=16777216 (and in /etc/sysctl.d), or give the process CAP_NET_ADMIN.",
+        },
+        Text {
+            what: "Пока станция занята, ядро хранит мало из того, что приходит.",
+            means: "При атаке или всплеске звонков запросы честных телефонов теряются и приходят на полсекунды позже.",
+            todo: "Поднимите предел: sysctl -w net.core.rmem_max=16777216 (и в /etc/sysctl.d) или дайте процессу CAP_NET_ADMIN.",
         },
     ),
 ];

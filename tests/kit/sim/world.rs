@@ -222,6 +222,17 @@ impl World {
         self.carry_out();
     }
 
+    /// What the edge asks about a datagram.
+    fn is_heard(&mut self, flow: &Flow) -> bool {
+        let now = self.inside_now();
+        if flow.transport != Transport::Udp {
+            return true;
+        }
+        let heard = self.switch.hears(flow, now);
+        self.twin.hears(flow, heard, now);
+        heard
+    }
+
     /// Stops the exchange: every call ends.
     pub fn stop(&mut self) {
         let now = self.inside_now();
@@ -326,7 +337,11 @@ impl World {
 
     fn happen(&mut self, due: Due) {
         match due {
-            Due::ToExchange { flow, bytes } => self.input(Input::Message { flow, bytes }),
+            Due::ToExchange { flow, bytes } => {
+                if self.is_heard(&flow) {
+                    self.input(Input::Message { flow, bytes });
+                }
+            }
             Due::ToPhone { phone, flow, bytes } => {
                 let now = self.now;
                 if self.phones[phone].plugged {

@@ -12,11 +12,7 @@ use tokio::sync::mpsc;
 /// Numbers of the loop's edge, written once a while by the loop and read by `/metrics`.
 #[derive(Debug, Default)]
 pub(crate) struct EdgeGauges {
-    pub(crate) garbage: AtomicU64,
-    pub(crate) keep_alives: AtomicU64,
-    pub(crate) panics: AtomicU64,
     pub(crate) connections: AtomicU64,
-    pub(crate) overflowed: AtomicU64,
     pub(crate) rtp_packets: AtomicU64,
     pub(crate) rtp_dropped: AtomicU64,
     pub(crate) rtp_packets_in_kernel: AtomicU64,
@@ -81,14 +77,6 @@ async fn signals(stop: mpsc::Sender<()>) {
 fn gauges(numbers: Arc<EdgeGauges>) -> api::Gauges {
     Arc::new(move || {
         vec![
-            ("sip_garbage", "Datagrams that were no SIP", numbers.garbage.load(Ordering::Relaxed)),
-            ("sip_keep_alives", "Keep-alive datagrams", numbers.keep_alives.load(Ordering::Relaxed)),
-            ("panics", "Inputs that broke the code; each was dropped alone", numbers.panics.load(Ordering::Relaxed)),
-            (
-                "sip_overflowed",
-                "Datagrams that the kernel dropped for want of room",
-                numbers.overflowed.load(Ordering::Relaxed),
-            ),
             ("rtp_packets", "RTP packets forwarded", numbers.rtp_packets.load(Ordering::Relaxed)),
             (
                 "rtp_packets_in_kernel",

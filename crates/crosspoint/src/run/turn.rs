@@ -150,8 +150,18 @@ impl Running {
     }
 
     fn datagrams(&mut self) {
+        let now = self.clocks.now();
         for taken in 1..=DATAGRAMS_PER_TURN {
-            let Some((bytes, flow)) = self.wire.udp.try_recv() else {
+            let (setup, switch) = (&self.setup, &mut self.switch);
+            let sorted = self.wire.udp.try_recv_with(|bytes, flow| {
+                let fate = if may_speak(setup, &flow) {
+                    edge::sort(bytes, &flow, |flow| switch.hears(flow, now))
+                } else {
+                    Fate::Foreign
+                };
+                (fate, flow)
+            });
+            let Some((fate, flow)) = sorted else {
                 self.load.backlog = false;
                 return self.weigh(Duration::ZERO);
             };
@@ -159,7 +169,7 @@ impl Running {
                 let waited = self.wire.udp.waited();
                 self.weigh(waited);
             }
-            self.datagram(bytes, flow);
+            self.datagram(fate, flow);
         }
         self.load.backlog = true;
     }
@@ -180,19 +190,17 @@ impl Running {
         self.input(Input::Overloaded(shedding));
     }
 
-    fn datagram(&mut self, bytes: Bytes, flow: Flow) {
-        if !self.may_speak(&flow) {
-            self.wire.counters.foreign += 1;
-            return;
-        }
-        match edge::sort(&bytes, &flow) {
-            Fate::Sip => self.message(flow, bytes),
+    fn datagram(&mut self, fate: Fate, flow: Flow) {
+        match fate {
+            Fate::Sip(bytes) => self.message(flow, bytes),
             Fate::Answer(answer) => {
                 // An unsent STUN answer is asked for again.
                 let _ = self.wire.udp.send(&flow, &answer);
             }
             Fate::KeepAlive => self.wire.counters.keep_alives += 1,
+            Fate::Unheard => {}
             Fate::Garbage => self.wire.counters.garbage += 1,
+            Fate::Foreign => self.wire.counters.foreign += 1,
         }
     }
 
@@ -205,7 +213,7 @@ impl Running {
 
     fn stream_event(&mut self, event: NetEvent) {
         match event {
-            NetEvent::Received { flow, bytes } if self.may_speak(&flow) => self.message(flow, bytes),
+            NetEvent::Received { flow, bytes } if may_speak(&self.setup, &flow) => self.message(flow, bytes),
             NetEvent::Received { flow, .. } => {
                 self.wire.counters.foreign += 1;
                 self.wire.connections.close(flow.connection);
@@ -291,8 +299,11 @@ impl Running {
                     .relay
                     .apply(command)
                     .unwrap_or_else(|full| tracing::error!(%full, "the relay takes no command")),
-                Output::Reply { id, reply } => {
+                Output::Reply { id, mut reply } => {
                     if let Some(sender) = self.replies.remove(&id) {
+                        if let switch::Reply::Status(status) = &mut reply {
+                            status.counters.extend(self.wire.counted());
+                        }
                         // Who asked may be gone.
                         let _ = sender.send(reply);
                     }
@@ -372,11 +383,6 @@ impl Running {
     }
 
     fn count(&self) {
-        let WireCounters { keep_alives, garbage, panics, .. } = self.wire.counters;
-        self.gauges.keep_alives.store(keep_alives, Ordering::Relaxed);
-        self.gauges.garbage.store(garbage, Ordering::Relaxed);
-        self.gauges.panics.store(panics, Ordering::Relaxed);
-        self.gauges.overflowed.store(self.wire.udp.overflowed(), Ordering::Relaxed);
         let counters = self.relay.counters();
         let packets = counters.totals;
         self.gauges.rtp_packets_in_kernel.store(counters.packets_carried, Ordering::Relaxed);
@@ -384,13 +390,6 @@ impl Running {
         self.gauges.rtp_packets.store(packets.packets, Ordering::Relaxed);
         self.gauges.rtp_dropped.store(packets.dropped_source + packets.dropped_type, Ordering::Relaxed);
         self.gauges.connections.store(self.wire.connections.len() as u64, Ordering::Relaxed);
-    }
-
-    /// Whether a source may speak at all: the bench profile serves loopback and the network that was allowed.
-    fn may_speak(&self, flow: &Flow) -> bool {
-        !self.setup.is_bench()
-            || flow.remote.ip().is_loopback()
-            || self.setup.allow.is_some_and(|network| network.contains(flow.remote.ip()))
     }
 
     fn traced(&self, arrow: &str, flow: &Flow, bytes: &Bytes) {
@@ -403,6 +402,19 @@ impl Running {
 }
 
 impl Wire {
+    /// What the edge saw, by the names of metrics.
+    fn counted(&self) -> [(&'static str, u64); 5] {
+        let WireCounters { keep_alives, garbage, foreign, panics } = self.counters;
+        [
+            ("sip_garbage", garbage),
+            ("sip_keep_alives", keep_alives),
+            ("sip_foreign", foreign),
+            // What the kernel dropped for want of room.
+            ("sip_overflowed", self.udp.overflowed()),
+            ("panics", panics),
+        ]
+    }
+
     /// Whose certificate a connection has to show.
     fn trust(&self, peer: Option<PeerId>) -> Trust {
         let Some(peer) = peer else { return Trust::Anybody };
@@ -437,11 +449,19 @@ fn tell_not_connected(error: &ConnectError) -> Undelivered {
         | Diagnosis::KernelTierUnsupported
         | Diagnosis::PortInUse
         | Diagnosis::PortsExhausted
+        | Diagnosis::ReceiveBufferSmall
         | Diagnosis::StoreFailing
         | Diagnosis::TlsNoCommonCipher
         | Diagnosis::TlsUntrusted
         | Diagnosis::TlsUnverified => Undelivered::Unreachable,
     }
+}
+
+/// Whether a source may speak at all: the bench profile serves loopback and the network that was allowed.
+fn may_speak(setup: &Setup, flow: &Flow) -> bool {
+    !setup.is_bench()
+        || flow.remote.ip().is_loopback()
+        || setup.allow.is_some_and(|network| network.contains(flow.remote.ip()))
 }
 
 fn tell_tls_failure(remote: std::net::SocketAddr, diagnosis: Option<words::diagnosis::Diagnosis>, detail: &str) {

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use switch::{Config, Input, Output, Switch};
-use words::{Chance, Seed, Time};
+use words::{Chance, Flow, Seed, Time};
 
 /// The second exchange, while there is one, and when the next snapshot is taken.
 ///
@@ -49,6 +49,14 @@ impl Twin {
 
     pub(super) fn handle(&mut self, input: &Input, now: Time) {
         self.with(|switch| switch.handle(input.clone(), now));
+    }
+
+    /// Asks it what the first one was asked about a datagram.
+    pub(super) fn hears(&mut self, flow: &Flow, heard: bool, now: Time) {
+        if let Some(switch) = &mut self.switch {
+            let hears = switch.hears(flow, now);
+            assert_eq!(hears, heard, "whether {} is heard, read back after input {}", flow.remote, self.taken);
+        }
     }
 
     /// Lets it do what the first one was let do.

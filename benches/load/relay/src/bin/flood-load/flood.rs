@@ -19,9 +19,6 @@ pub(crate) enum Kind {
     Options,
 }
 
-/// From how many addresses.
-pub(crate) const SOURCES: usize = 64;
-
 struct Source {
     socket: UdpSocket,
     address: SocketAddr,
@@ -39,7 +36,7 @@ struct Counts {
 
 pub(crate) fn run(kind: Kind, args: &Args) {
     raise_descriptor_limit();
-    let mut sources: Vec<Source> = (0..SOURCES).map(Source::new).collect();
+    let mut sources: Vec<Source> = (0..args.sources).map(Source::new).collect();
     let mut chance = Chance::new(Seed::from_number(args.rate));
     let noise = noises(&mut chance);
     let mut counts = Counts::default();
@@ -51,7 +48,7 @@ pub(crate) fn run(kind: Kind, args: &Args) {
         // What is late is made up for in parts, and what comes back is read in between.
         let due = due.min(n + BURST);
         while n < due {
-            let source = (n as usize) % SOURCES;
+            let source = (n as usize) % args.sources;
             if kind == Kind::Garbage {
                 let piece = &noise[(n as usize * 7) % noise.len()];
                 sources[source].send(piece, args.to, &mut counts);
@@ -62,7 +59,7 @@ pub(crate) fn run(kind: Kind, args: &Args) {
             n += 1;
         }
         for near in 0..DRAINED {
-            sources[(n as usize + near) % SOURCES].drain(&mut counts);
+            sources[(n as usize + near) % args.sources].drain(&mut counts);
         }
         tick += TICK;
         let now = monotonic_nanos();
@@ -77,7 +74,7 @@ pub(crate) fn run(kind: Kind, args: &Args) {
 
 impl Source {
     fn new(n: usize) -> Self {
-        let address = Ipv4Addr::new(127, 7, (n / 200) as u8, 1 + (n % 200) as u8);
+        let address = Ipv4Addr::new(127, 7 + (n / 40_000) as u8, (n / 200 % 200) as u8, 1 + (n % 200) as u8);
         let socket = UdpSocket::bind((address, 0)).expect("loopback has all these addresses");
         socket.set_nonblocking(true).expect("a socket need not wait");
         let address = socket.local_addr().expect("a bound socket has an address");

@@ -115,7 +115,8 @@ impl Honest<'_> {
             What::Invite(_) | What::Bye => (format!("sip:*43@{domain}"), format!("<sip:*43@{domain}>")),
         };
         self.numbers += 1;
-        let call_id = format!("honest{}", self.numbers);
+        // Those of an earlier run are remembered for half a minute.
+        let call_id = format!("honest{}x{}", std::process::id(), self.numbers);
         self.begin(Ask {
             what,
             user,

@@ -1,7 +1,7 @@
 //! Floods of strangers, and an honest caller beside them.
 //!
-//! `flood-load garbage|register|invite|options --to A [--rate N] [--secs N] [--users 101,102]` sends from [`flood::SOURCES`]
-//! addresses of loopback and prints: datagrams sent, their bytes, datagrams that came back, their bytes.
+//! `flood-load garbage|register|invite|options --to A [--rate N] [--secs N] [--sources N] [--users 101,102]` sends from so
+//! many addresses of loopback and prints: datagrams sent, their bytes, datagrams that came back, their bytes.
 //! `flood-load honest --to A --users 101,102 [--domain D] [--calls N] [--rate N] [--secs N]` registers these users (user
 //! `office101` has the password `secret101`), holds calls to the echo, says `ready`, and for so many seconds registers, asks
 //! and calls as often as `--rate` says while RTP runs. It prints: requests begun, requests answered in time, RTP packets
@@ -38,6 +38,7 @@ struct Args {
     rate: u64,
     secs: u64,
     calls: u16,
+    sources: usize,
     users: Vec<String>,
 }
 
@@ -50,6 +51,7 @@ impl Args {
             rate: 50,
             secs: 5,
             calls: 20,
+            sources: 64,
             users: Vec::new(),
         };
         while let Some(word) = words.next() {
@@ -65,6 +67,7 @@ impl Args {
                 "rate" => args.rate = number().clamp(1, 1_000_000),
                 "secs" => args.secs = number().clamp(1, 600),
                 "calls" => args.calls = number().clamp(1, 1_000) as u16,
+                "sources" => args.sources = number().clamp(1, 10_000) as usize,
                 "users" => args.users = value.split(',').map(str::to_owned).collect(),
                 _ => panic!("no option --{option}"),
             }
