@@ -278,6 +278,22 @@ fn lamps_are_right_in_the_end_whatever_the_weather() {
     });
 }
 
+/// The network is so slow that the next thing happens before the last one is known to have been heard.
+#[test]
+fn what_changes_while_a_lamp_is_told_is_told_next() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, ann, bob, carl) = lamp(seed);
+        world.net.weather = Weather { delay: (millis(600), millis(600)), ..Weather::FAIR };
+        world.phone_mut(bob).habits.when_called = vec![(millis(20), Do::Ring), (millis(400), Do::Answer)];
+        world.tell(carl, Do::call("102"));
+        shows_within(&mut world, 6, ann, "102", "ringing");
+        shows_within(&mut world, 4, ann, "102", "busy");
+        world.tell(carl, Do::HangUp);
+        shows_within(&mut world, 6, ann, "102", "idle");
+        world.finish();
+    });
+}
+
 #[test]
 fn a_thousand_watchers_of_one_extension_hold_up_nobody() {
     for_seeds(2, |seed| {

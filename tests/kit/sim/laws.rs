@@ -28,7 +28,7 @@ impl Laws {
     }
 
     /// A message leaves the exchange. Says what is wrong with it.
-    pub(crate) fn judge(&self, flow: &Flow, bytes: &Bytes, store: &Store, now: Time) -> Result<(), String> {
+    pub(crate) fn judge(&self, flow: &Flow, bytes: &Bytes, store: &mut Store, now: Time) -> Result<(), String> {
         // Calls go to the flow that a registration came from, not to where a Contact claims.
         let known = self.known.contains(&flow.remote) || self.hosts.contains(&flow.remote.ip());
         if flow.transport == Transport::Udp && !known {

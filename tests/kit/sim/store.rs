@@ -34,6 +34,8 @@ pub struct Store {
     left: BTreeMap<LegId, (Seq, Time)>,
     /// By Call-ID and CSeq of the REGISTER.
     registrations: BTreeMap<(String, u32), Fate>,
+    /// The REGISTERs without a fact that were answered 200 since the exchange was let speak last.
+    answered: Vec<(String, u32)>,
     bindings: BTreeMap<(UserId, String), (AccountId, StoredBinding)>,
     subscriptions: BTreeMap<(UserId, String), (AccountId, StoredSubscription)>,
 }
@@ -51,6 +53,7 @@ impl Store {
             ended: BTreeMap::new(),
             left: BTreeMap::new(),
             registrations: BTreeMap::new(),
+            answered: Vec::new(),
             bindings: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
         }
@@ -83,7 +86,11 @@ impl Store {
                 let before = self.ended.insert(*call, (event.seq, now));
                 assert_eq!(before, None, "call {call} ended twice");
             }
-            Fact::Bound { binding, .. } => self.mark(binding, Fate::Waiting),
+            Fact::Bound { binding, .. } => {
+                let early = self.answered.contains(&(binding.call_id.clone(), binding.cseq));
+                assert!(!early, "a 200 to a REGISTER left before it was said what it binds");
+                self.mark(binding, Fate::Waiting);
+            }
             Fact::LegEnded { leg, .. } => {
                 self.left.insert(*leg, (event.seq, now));
             }
@@ -162,11 +169,21 @@ impl Store {
     }
 
     /// Whether a 200 to a REGISTER with this Call-ID and CSeq may leave: what it bound is stored.
-    pub(crate) fn may_bind(&self, call_id: &str, cseq: u32) -> Result<(), String> {
+    pub(crate) fn may_bind(&mut self, call_id: &str, cseq: u32) -> Result<(), String> {
         match self.registrations.get(&(call_id.to_owned(), cseq)) {
-            None | Some(Fate::Stored) => Ok(()),
+            None => {
+                // It asked only, or changed nothing, or what it bound is still to be said.
+                self.answered.push((call_id.to_owned(), cseq));
+                Ok(())
+            }
+            Some(Fate::Stored) => Ok(()),
             Some(fate @ (Fate::Waiting | Fate::Refused)) => Err(format!("200 to a REGISTER whose binding is {fate:?}")),
         }
+    }
+
+    /// The exchange has said everything for now.
+    pub(crate) fn rest(&mut self) {
+        self.answered.clear();
     }
 
     /// Takes out the records of calls that ended `late` ago, and forgets what else is known of them.

@@ -33,6 +33,7 @@ impl World {
                 Output::Media(command) => self.command_media(command),
                 Output::Reply { reply, .. } => self.process.replies.push(reply),
                 Output::Timeout(at) => {
+                    self.store.rest();
                     self.process.wake = at.map(|at| self.process.started + at.since(Time::ZERO));
                     let now = self.inside_now();
                     self.twin.rest(&self.switch, &self.process.config, now);
@@ -88,7 +89,7 @@ impl World {
 
     /// A message leaves the exchange.
     fn transmit(&mut self, flow: Flow, bytes: Bytes) {
-        if let Err(broken) = self.laws.judge(&flow, &bytes, &self.store, self.now)
+        if let Err(broken) = self.laws.judge(&flow, &bytes, &mut self.store, self.now)
             && !self.hands.is_refused(flow.remote, &bytes)
         {
             panic!("at {:?} the exchange {broken}", self.now);
