@@ -56,7 +56,7 @@ impl Said {
 
     /// The same of an answer: the lines that its offer's stand for.
     pub(crate) fn of_answer(answer: &Description, offer: &Description) -> Said {
-        let audio = offer.audio().and_then(|audio| answer.audio_at(audio.index));
+        let audio = offer.audio_index().and_then(|index| answer.audio_at(index));
         Said::of_media(answer, offer.fax().map(|fax| fax.index), audio)
     }
 

@@ -289,6 +289,11 @@ impl Description {
         (0..self.media_count()).filter_map(|index| self.media_at(index))
     }
 
+    /// Whether a line is of that kind, as long as nothing more is asked of it.
+    fn has_media(&self, kind: &str) -> bool {
+        self.media_at.iter().any(|line| self.value(self.lines[usize::from(*line)]).starts_with(kind))
+    }
+
     /// The media in one place.
     pub fn media_at(&self, index: usize) -> Option<MediaView<'_>> {
         let line = self.lines[usize::from(*self.media_at.get(index)?)];
@@ -298,8 +303,16 @@ impl Description {
 
     /// The audio that is or would be relayed: the first over plain RTP that is not declined, else the first declined.
     pub fn audio(&self) -> Option<AudioView<'_>> {
-        let relayed = self.media().find(MediaView::is_relayable);
-        relayed.or_else(|| self.media().find(|m| m.kind == "audio")).map(AudioView::new)
+        self.audio_line().map(AudioView::new)
+    }
+
+    /// The place of [`Description::audio`] among the media.
+    pub fn audio_index(&self) -> Option<usize> {
+        self.audio_line().map(|line| line.index)
+    }
+
+    fn audio_line(&self) -> Option<MediaView<'_>> {
+        self.media().find(MediaView::is_relayable).or_else(|| self.media().find(|m| m.kind == "audio"))
     }
 
     /// The audio in one place: of an answer, where the offer has the one that is relayed.

@@ -24,8 +24,11 @@ impl Description {
     /// The fax that is carried: the first, where no audio is wanted. Beside audio it is declined, as one pair of ports
     /// carries one of both.
     pub fn fax(&self) -> Option<MediaView<'_>> {
-        let audio = self.media().any(|media| media.is_relayable());
-        self.media().find(|media| !audio && media.is_fax())
+        // Hardly any description has an image, and only then its lines need be read.
+        if !self.has_media("image") || self.media().any(|media| media.is_relayable()) {
+            return None;
+        }
+        self.media().find(MediaView::is_fax)
     }
 
     /// Whether there is anything that the exchange carries.
