@@ -173,6 +173,7 @@ fn build_one(garden: &Path, what: &[&str]) -> Vec<(String, PathBuf)> {
 }
 
 /// Whether a test passes with this bug awake, or with none.
+#[expect(clippy::disallowed_methods, reason = "tests of processes wait in real time")]
 fn passes(executable: &Path, test: &str, bug: Option<&str>) -> bool {
     let mut command = Command::new(executable);
     command.args(["--exact", test]).env_remove("PLANTED").env_remove("SEED").env("TAIL", "0");

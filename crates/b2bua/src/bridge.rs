@@ -540,11 +540,10 @@ pub(crate) fn agreement(offer: &Description, answer: &Description) -> (Said, Sai
 /// What a leg's refusal of a change means to who asked for it.
 fn refusal_of_change(status: u16) -> (Move, Carried) {
     let told = match status {
-        // A glare is told as it is: both wait and try again (§14.1).
-        491 => 491,
+        // A glare is told as it is: both wait and try again (§14.1). What is over there need not be here: he who said so may
+        // have left a call that goes on.
+        481 | 491 => 491,
         487 => 487,
-        // What is over there need not be here: he who said so may have left a call that goes on.
-        481 => 491,
         408 => 481,
         other => Failure::of_answer(other).status,
     };

@@ -201,7 +201,7 @@ fn network(source: IpAddr) -> IpAddr {
 }
 
 fn tick(now: Time) -> u64 {
-    now.as_nanos() / TICK & TICKS
+    (now.as_nanos() / TICK) & TICKS
 }
 
 /// 250 datagrams at once, then 25 a second.
