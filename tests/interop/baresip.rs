@@ -25,6 +25,7 @@ fn two_phones_hear_each_other() {
         server: program.tls.unwrap(),
         transport: "tls",
         trust: Some(&certificate),
+        mediaenc: None,
         tone: 440.0,
         dial: None,
         seconds: 12,
@@ -38,6 +39,7 @@ fn two_phones_hear_each_other() {
         server: program.sip,
         transport: "udp",
         trust: None,
+        mediaenc: None,
         tone: 1_000.0,
         dial: Some(&uri),
         seconds: 7,
@@ -69,6 +71,7 @@ fn echo_gives_back_the_same_tone() {
         server: program.sip,
         transport: "udp",
         trust: None,
+        mediaenc: None,
         tone: 440.0,
         dial: Some(&uri),
         seconds: 6,
@@ -158,4 +161,59 @@ fn one_is_put_on_hold_and_taken_back() {
     held.quit();
     soon("the call is over", &program, || answered(&program, 0));
     holds.quit();
+}
+
+/// One leg is encrypted, over TLS, and the other is not: in the three ways that baresip has, each side calling once.
+#[test]
+fn a_phone_with_srtp_and_one_without_hear_each_other() {
+    for (mediaenc, calls) in [("srtp", true), ("srtp-mand", true), ("srtp", false), ("srtp-mand", false)] {
+        let program = Program::office();
+        program.people("office", &[("101", "one-secret"), ("102", "other-secret")]);
+        let certificate = program.data().join("certificate.pem");
+        let (tls, udp) = (program.tls.unwrap(), program.sip);
+        let to_plain = format!("sip:102@{tls};transport=tls");
+        let to_secure = format!("sip:101@{udp}");
+        let secure = |dial, seconds| {
+            Baresip::start(&Phone {
+                user: "101",
+                auth_user: "office101",
+                password: "one-secret",
+                server: tls,
+                transport: "tls",
+                trust: Some(&certificate),
+                mediaenc: Some(mediaenc),
+                tone: 440.0,
+                dial,
+                seconds,
+            })
+        };
+        let plain = |dial, seconds| {
+            Baresip::start(&Phone {
+                user: "102",
+                auth_user: "office102",
+                password: "other-secret",
+                server: udp,
+                transport: "udp",
+                trust: None,
+                mediaenc: None,
+                tone: 1_000.0,
+                dial,
+                seconds,
+            })
+        };
+        let mut answering = if calls { plain(None, 12) } else { secure(None, 12) };
+        assert!(registered(&program, 1), "{}\n{}", answering.log(), program.log());
+        let mut calling = if calls { secure(Some(&to_plain), 7) } else { plain(Some(&to_secure), 7) };
+        calling.wait();
+        answering.wait();
+        let (encrypted, other) = if calls { (&calling, &answering) } else { (&answering, &calling) };
+        for (phone, theirs, own) in [(encrypted, 1_000.0, 440.0), (other, 440.0, 1_000.0)] {
+            let heard =
+                phone.heard().unwrap_or_else(|| panic!("{mediaenc}: nothing: {}\n{}", phone.log(), program.log()));
+            let ((right, seconds), (wrong, _)) = (share(&heard, theirs), share(&heard, own));
+            let heard = right > 0.95 && wrong < 0.01 && seconds > 1.0;
+            assert!(heard, "{mediaenc} calls: {calls}: {right} {wrong} {seconds}\n{}", phone.log());
+        }
+        assert!(encrypted.log().contains("SRTP is Enabled"), "{mediaenc} calls: {calls}: {}", encrypted.log());
+    }
 }

@@ -29,6 +29,8 @@ pub struct Phone<'a> {
     pub transport: &'a str,
     /// The certificate that TLS is checked against.
     pub trust: Option<&'a Path>,
+    /// How its media are encrypted: `srtp` (where the other side takes it up), `srtp-mand` (or not at all).
+    pub mediaenc: Option<&'a str>,
     /// The tone that it plays. Units: Hz.
     pub tone: f64,
     /// Whom it calls once it runs; `None`: it answers.
@@ -48,12 +50,17 @@ impl Baresip {
         });
         let config = format!(
             "poll_method epoll\nnet_interface 127.0.0.1\n{trust}\naudio_path /usr/share/baresip\naudio_source aufile,{dir}/tone.wav\naudio_srate 8000\naudio_channels 1\n\
-             module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\nmodule_tmp uuid.so\nmodule_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {control}\nsnd_path {dir}\n",
+             module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\nmodule srtp.so\nmodule sndfile.so\nmodule_tmp uuid.so\nmodule_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {control}\nsnd_path {dir}\n",
             dir = dir.display()
         );
         let account = format!(
-            "<sip:{}@{};transport={}>;auth_user={};auth_pass={};answermode=auto;regint=60\n",
-            phone.user, phone.server, phone.transport, phone.auth_user, phone.password
+            "<sip:{}@{};transport={}>;auth_user={};auth_pass={};answermode=auto;regint=60{}\n",
+            phone.user,
+            phone.server,
+            phone.transport,
+            phone.auth_user,
+            phone.password,
+            phone.mediaenc.map_or(String::new(), |mediaenc| format!(";mediaenc={mediaenc}")),
         );
         for (name, text) in [("config", config), ("accounts", account), ("contacts", "\n".into())] {
             std::fs::write(dir.join(name), text).expect("baresip's files are written");

@@ -45,7 +45,7 @@ pub use phone::{Identity, Messages, Phone, Publication, Registration, TimedSessi
 pub use relay::Relay;
 pub use script::{Do, Habits, Parts, Rel, Timers};
 pub use seed::{Replay, for_seeds, seeds};
-pub use session::Session;
+pub use session::{Keying, Session};
 pub use store::Store;
 pub use transcript::{Transcript, fnv};
 pub use world::{AccountKey, Heard, NatKey, PhoneId, Site, World};

@@ -22,6 +22,7 @@ mod redirect;
 mod registration;
 mod replay;
 mod ring;
+mod secure;
 mod servers;
 mod services;
 mod shell;

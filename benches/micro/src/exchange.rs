@@ -398,6 +398,7 @@ fn found(need: Need) -> Input {
             display_name: "Callee".into(),
             enabled: true,
             nat: NatPolicy::Detect,
+            srtp: words::Srtp::default(),
         })),
     };
     Input::Found { need, found }

@@ -79,7 +79,7 @@ async fn create_account(exchange: &Exchange, name: String, domain: Option<String
 }
 
 async fn add_user(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
-    let Ask::UserAdd { account: of, extension, name, auth_user, password, algorithms } = ask else {
+    let Ask::UserAdd { account: of, extension, name, auth_user, password, algorithms, srtp } = ask else {
         return Err(AskError::Wrong("not a new user".into()));
     };
     let algorithms = match algorithms.as_deref() {
@@ -93,7 +93,7 @@ async fn add_user(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
         .with_store(move |store| {
             let password = password.map_or(NewPassword::Generated(&mut chance), NewPassword::Given);
             let new = NewUser::new(account(store, &of)?.id, &extension, password);
-            let new = NewUser { display_name: name.unwrap_or_default(), auth_user, algorithms, ..new };
+            let new = NewUser { display_name: name.unwrap_or_default(), auth_user, algorithms, srtp, ..new };
             Ok(store.add_user(new, now)?)
         })
         .await?;
@@ -134,7 +134,8 @@ async fn revoke(exchange: &Exchange, user: &controller::UserRecord) -> Result<()
 }
 
 async fn add_peer(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
-    let Ask::PeerAdd { account: of, name, host, transport, insecure, prefix, trust_identity, tell_identity } = ask
+    let Ask::PeerAdd { account: of, name, host, transport, insecure, prefix, trust_identity, tell_identity, srtp } =
+        ask
     else {
         return Err(AskError::Wrong("not a new peer".into()));
     };
@@ -151,7 +152,7 @@ async fn add_peer(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
         .with_store(move |store| {
             let account = account(store, &of)?.id;
             let verify = !insecure;
-            let peer = NewPeer { account, name, host, port, transport, verify, trust_identity, tell_identity };
+            let peer = NewPeer { account, name, host, port, transport, verify, trust_identity, tell_identity, srtp };
             let peer = store.add_peer(&peer, now)?;
             if let Some(prefix) = prefix {
                 let target = RouteTarget::Peer { peer: peer.id, strip: 0, prepend: String::new() };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
-use words::{CallId, Secret};
+use words::{CallId, Secret, Srtp};
 
 /// A question or an order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,6 +77,9 @@ pub enum Ask {
         password: Option<Secret>,
         /// Which digests the device may use.
         algorithms: Option<String>,
+        /// Whether its media are to be encrypted.
+        #[serde(default)]
+        srtp: Srtp,
     },
     /// The users of an account.
     UserList {
@@ -122,6 +125,9 @@ pub enum Ask {
         /// It is told who calls, private callers too.
         #[serde(default)]
         tell_identity: bool,
+        /// Whether its media are to be encrypted.
+        #[serde(default)]
+        srtp: Srtp,
     },
     /// The static peers of an account.
     PeerList {

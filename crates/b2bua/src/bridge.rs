@@ -8,6 +8,7 @@ use crate::end::Said;
 use crate::event::Output;
 use crate::exchange::{Effect, Exchange, Move, Stage};
 use crate::leg::{Acking, LegEvent, LegState};
+use crate::secure::Saying;
 use crate::session;
 use crate::view::CallState;
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sip::{Message, MessageBuilder, Method, Outgoing, ServerTxn};
 use std::convert::Infallible;
 use std::time::Duration;
-use words::{EndCause, Time};
+use words::{EndCause, Srtp, Time};
 
 /// What a move of the exchange works with.
 #[derive(Debug, Default)]
@@ -61,7 +62,8 @@ impl Call {
         if !self.is_party(n) || self.is_asking() || open.is_some() || !free(n) || !other.is_none_or(free) {
             return self.refuse_request(desk, n, txn, &message, 491, "");
         }
-        let offer = session::check(&message, desk.config.session).and_then(|()| read_body(&message));
+        let offer =
+            session::check(&message, desk.config.session).and_then(|()| read_body(&message, self.legs[at].srtp));
         let offer = match offer {
             Ok(offer) => offer,
             Err(refusal) => return self.refuse_with(desk, at, txn, &message, &refusal),
@@ -133,7 +135,9 @@ impl Call {
             return self.drop_exchange(desk, at, response);
         };
         let n = self.legs[at].n;
-        let body = read_body(response).ok().flatten();
+        let is_offer = offer.is_none();
+        let body =
+            read_body(response, self.legs[at].srtp).ok().flatten().filter(|said| is_offer || self.keys_fit(at, said));
         match (offer, body) {
             (Some(offer), Some(answer)) => {
                 let for_asker = if waits { self.answer_for(desk, asker_at, &answer, &offer) } else { None };
@@ -144,8 +148,9 @@ impl Call {
                 self.advance(desk, if owes_ack { Move::Success } else { Move::Settled }, carried, now);
             }
             (None, Some(offer)) => {
-                let made =
-                    self.describe(desk, asker_at, |local, last| carry_again(&offer, last.unwrap_or(&offer), local));
+                let made = self.describe(desk, asker_at, Saying::Offer, |local, last| {
+                    carry_again(&offer, last.unwrap_or(&offer), local)
+                });
                 if let Ok(body) = made {
                     if let Some(ours) = &mut self.legs[at].ours {
                         ours.ack = Acking::Owed;
@@ -394,21 +399,25 @@ impl Call {
     }
 
     /// What an INVITE to the other leg says; `None` when the offer has nothing that we carry.
-    pub(crate) fn question(&mut self, desk: &Desk, other: u16, offer: Option<&Description>) -> Option<Carried> {
+    pub(crate) fn question(&mut self, desk: &mut Desk, other: u16, offer: Option<&Description>) -> Option<Carried> {
         let Some(offer) = offer else { return Some(Carried::default()) };
         let at = self.place(other)?;
-        let body = self.describe(desk, at, |local, last| carry_again(offer, last.unwrap_or(offer), local)).ok()?;
+        let body = self
+            .describe(desk, at, Saying::Offer, |local, last| carry_again(offer, last.unwrap_or(offer), local))
+            .ok()?;
         Some(Carried { for_other: Some(body), ..Carried::default() })
     }
 
     /// What the exchange itself answers or offers; `None` when there is no codec in common.
-    pub(crate) fn own_answer(&mut self, desk: &Desk, offer: Option<&Description>) -> Option<Carried> {
+    pub(crate) fn own_answer(&mut self, desk: &mut Desk, offer: Option<&Description>) -> Option<Carried> {
         let at = self.place(self.caller)?;
         let Some(offer) = offer else {
-            let made = self.describe(desk, at, |local, _| Ok::<_, Infallible>(offer_audio(local, &CODECS)));
+            let made =
+                self.describe(desk, at, Saying::Offer, |local, _| Ok::<_, Infallible>(offer_audio(local, &CODECS)));
             return Some(Carried { for_asker: made.ok(), ..Carried::default() });
         };
-        let body = self.describe(desk, at, |local, _| answer_audio(offer, local, &CODECS)).ok()?;
+        let body =
+            self.describe(desk, at, Saying::Answer(offer), |local, _| answer_audio(offer, local, &CODECS)).ok()?;
         let agreed = Some(Agreed::Here(Said::of(offer), false));
         Some(Carried { for_asker: Some(body), agreed, ..Carried::default() })
     }
@@ -416,18 +425,24 @@ impl Call {
     /// The answer of one leg as the other, whose offer it answers, gets it.
     pub(crate) fn answer_for(
         &mut self,
-        desk: &Desk,
+        desk: &mut Desk,
         at: usize,
         answer: &Description,
         offer: &Description,
     ) -> Option<Bytes> {
-        self.describe(desk, at, |local, _| Ok::<_, Infallible>(carry_answer(answer, offer, local))).ok()
+        self.describe(desk, at, Saying::Answer(offer), |local, _| {
+            Ok::<_, Infallible>(carry_answer(answer, offer, local))
+        })
+        .ok()
     }
 
     fn handle_owed_answer(&mut self, desk: &mut Desk, asker: u16, message: &Message, now: Time) {
         let Some(exchange) = &self.exchange else { return };
         let other = exchange.other;
-        let Ok(Some(answer)) = read_body(message) else {
+        let srtp = self.place(asker).map_or(Srtp::default(), |at| self.legs[at].srtp);
+        let answer = read_body(message, srtp).ok().flatten();
+        let fits = |answer: &Description| self.place(asker).is_none_or(|at| self.keys_fit(at, answer));
+        let Some(answer) = answer.filter(fits) else {
             let carried = Carried { cause: Some(EndCause::MediaMismatch), ..Carried::default() };
             return self.advance(desk, Move::BadAck, carried, now);
         };
@@ -510,7 +525,7 @@ impl Call {
             let nothing = |local: &media::offer::Local<'_>, _: Option<&Description>| {
                 Ok::<_, Infallible>(carry_answer(offer, offer, &media::offer::Local { ports: &[], ..*local }))
             };
-            self.describe(desk, at, nothing).ok()
+            self.describe(desk, at, Saying::Answer(offer), nothing).ok()
         });
         self.acknowledge(desk, at, body);
     }
@@ -525,7 +540,8 @@ impl Call {
     /// end any more.
     pub(crate) fn declined(&self, desk: &mut Desk, at: usize, response: &Message) -> Option<Bytes> {
         let leg = &self.legs[at];
-        let offer = leg.ours.as_ref().filter(|ours| !ours.offers).and_then(|_| read_body(response).ok()?)?;
+        let offer =
+            leg.ours.as_ref().filter(|ours| !ours.offers).and_then(|_| read_body(response, leg.srtp).ok()?)?;
         let session_id = desk.chance.u64() >> crate::end::SESSION_ID_SPARE;
         let local = media::offer::Local { session_id, version: 1, address: desk.address(&leg.flow), ports: &[] };
         Some(carry_answer(&offer, &offer, &local).print())

@@ -11,6 +11,7 @@ use crate::fork::Fork;
 use crate::hold::{Side, settle};
 use crate::identity::contact_value;
 use crate::leg::{Acking, Leg, LegEffect, LegEvent, LegState};
+use crate::secure::{Saying, dress};
 use crate::setup::Held;
 use crate::step::Step;
 use crate::transfer::Transfer;
@@ -238,7 +239,7 @@ impl Call {
     /// Whether the silence of an end ends the call.
     pub(crate) fn counts_silence(&self, end: LegId) -> bool {
         let end = self.ends.iter().find(|known| known.name == end);
-        end.and_then(End::setting).is_some_and(|setting| setting.silence.is_some())
+        end.and_then(End::setting).is_some_and(|setting| setting.silence.counts())
     }
 
     /// Makes a leg go, politely.
@@ -384,15 +385,17 @@ impl Call {
     /// Makes our next description for a leg, and keeps it as said.
     pub(crate) fn describe<E>(
         &mut self,
-        desk: &Desk,
+        desk: &mut Desk,
         at: usize,
+        saying: Saying<'_>,
         make: impl FnOnce(&Local<'_>, Option<&Description>) -> Result<Description, E>,
     ) -> Result<Bytes, E> {
-        let leg = &self.legs[at];
+        let leg = &mut self.legs[at];
         let end = &mut self.ends[leg.end];
         let port = [end.ports.rtp_port];
         let local = end.ours.local(desk.address(&leg.flow), &port);
         let made = make(&local, end.ours.last())?;
+        let made = dress(end, leg, made, saying, &mut desk.chance);
         let body = end.ours.say(made).print();
         if self.state == CallState::Answered {
             end.trim();
@@ -404,14 +407,16 @@ impl Call {
     pub(crate) fn connect(&mut self, desk: &mut Desk, offer: (u16, Said), answer: (u16, Said)) {
         let (Some(offering), Some(answering)) = (self.place(offer.0), self.place(answer.0)) else { return };
         let silence = self.silence.filter(|_| self.state == CallState::Answered);
-        let side = |at: usize, said: Said| Side { said, source: self.legs[at].source(&said) };
-        let settings = settle(side(offering, offer.1), side(answering, answer.1), silence);
+        let keys = [self.keys_of(desk, offering, &offer.1), self.keys_of(desk, answering, &answer.1)];
         self.legs[offering].words = offer.1.words;
         self.legs[answering].words = answer.1.words;
+        let side = |at: usize, said: Said| Side { source: self.legs[at].source(&said), said };
+        let settings = settle(&side(offering, offer.1), &side(answering, answer.1), silence);
         let ends = [self.legs[offering].end, self.legs[answering].end];
         let names = ends.map(|end| self.ends[end].name);
-        self.ends[ends[0]].set(settings.0, desk);
-        self.ends[ends[1]].set(settings.1, desk);
+        let [of_offering, of_answering] = keys;
+        self.agree(desk, offering, settings.0, of_offering);
+        self.agree(desk, answering, settings.1, of_answering);
         self.ends[ends[0]].stop(desk);
         self.ends[ends[1]].stop(desk);
         self.ends[ends[0]].link(names[1], desk);
@@ -423,16 +428,15 @@ impl Call {
         let Some(at) = self.place(n) else { return };
         let source = self.legs[at].source(said);
         self.legs[at].words = said.words;
-        if let Some(end) = self.ends.get_mut(self.legs[at].end)
-            && let Some(setting) = end.setting()
-        {
-            end.set(Setting { remote: said.remote, source, ..setting }, desk);
+        if let Some(setting) = self.ends.get(self.legs[at].end).and_then(End::setting) {
+            let keys = self.keys_of(desk, at, said);
+            self.agree(desk, at, Setting { remote: said.remote, source, ..setting }, keys);
         }
     }
 
     /// What an answer to the INVITE that refreshed a leg's session says about its media.
     pub(crate) fn moved(&self, at: usize, response: &Message) -> Option<Agreed> {
-        let said = Said::of(&read_body(response).ok()??);
+        let said = Said::of(&read_body(response, self.legs[at].srtp).ok()??);
         // What it declines now it declines until it asks for a change itself.
         said.remote.map(|_| Agreed::Moved(self.legs[at].n, said))
     }
@@ -440,14 +444,17 @@ impl Call {
     /// The exchange is the other side of the caller: sets its end, and what it hears.
     pub(crate) fn serve(&mut self, desk: &mut Desk, said: Said, answer: bool) {
         let silence = self.silence.filter(|_| self.state == CallState::Answered);
-        let ours = Said { remote: None, direction: media::sdp::Direction::SendRecv, words: 0, ..said };
+        let ours =
+            Said { remote: None, direction: media::sdp::Direction::SendRecv, words: 0, crypto: None, ..said.clone() };
         let Some(at) = self.place(self.caller) else { return };
-        let caller = Side { said, source: self.legs[at].source(&said) };
+        let keys = self.keys_of(desk, at, &said);
+        let words = said.words;
+        let caller = Side { source: self.legs[at].source(&said), said };
         let exchange = Side { said: ours, source: caller.source };
-        let setting = if answer { settle(exchange, caller, silence).1 } else { settle(caller, exchange, silence).0 };
-        self.legs[at].words = said.words;
-        let Some(end) = self.ends.get_mut(self.legs[at].end) else { return };
-        end.set(setting, desk);
+        let setting =
+            if answer { settle(&exchange, &caller, silence).1 } else { settle(&caller, &exchange, silence).0 };
+        self.legs[at].words = words;
+        self.agree(desk, at, setting, keys);
         self.perform_service(desk);
     }
 
@@ -544,8 +551,9 @@ impl Call {
     }
 }
 
-/// Reads the description in a message's body, which may be one of several parts (RFC 5621).
-pub(crate) fn read_body(message: &Message) -> Result<Option<Description>, Refusal> {
+/// Reads the description in a message's body, which may be one of several parts (RFC 5621): what of it may be taken from
+/// whoever has this rule for SRTP.
+pub(crate) fn read_body(message: &Message, srtp: Srtp) -> Result<Option<Description>, Refusal> {
     if message.body().is_empty() {
         return Ok(None);
     }
@@ -563,12 +571,17 @@ pub(crate) fn read_body(message: &Message) -> Result<Option<Description>, Refusa
     })?;
     let Some(body) = body else { return Ok(None) };
     let said = Description::parse(body).map_err(|_| bad("Bad Session Description"))?;
-    if !sdes::concerns(&said) {
+    if srtp != Srtp::Required && !sdes::concerns(&said) {
         return Ok(Some(said));
     }
-    let admitted = sdes::admit(said, Srtp::Off);
-    let any = admitted.media().any(|media| media.port != 0);
-    if any { Ok(Some(admitted)) } else { Err(Refusal { status: 488, reason: "", header: None }) }
+    let wants_any = |said: &Description| said.media().any(|media| media.port != 0);
+    let wanted = wants_any(&said);
+    let admitted = sdes::admit(said, srtp);
+    if !wanted || wants_any(&admitted) {
+        Ok(Some(admitted))
+    } else {
+        Err(Refusal { status: 488, reason: "", header: None })
+    }
 }
 
 /// The one kind of body that we carry.

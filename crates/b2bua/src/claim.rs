@@ -156,8 +156,10 @@ impl Call {
         for &n in &taken {
             let Some(at) = other.place(n) else { continue };
             let family = Family::of(other.legs[at].flow.local.ip());
-            let Some(end) = self.far_end(desk, self.next_leg, family, now) else { continue };
+            let Some(end) = self.far_end(desk, self.next_leg, family, other.legs[at].offered(), now) else { continue };
             let ours = other.ends.get(other.legs[at].end).map(|end| end.ours.clone());
+            let short = !other.legs[at].flow.transport.is_reliable();
+            self.ends[end].offer_as(other.ends.get(other.legs[at].end), short, &mut desk.chance);
             let leg = other.give_leg(desk, at);
             came = Some((self.take_leg(desk, leg, end, ours), self.legs.last().map(|leg| leg.party.clone())));
         }

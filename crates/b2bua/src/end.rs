@@ -1,8 +1,10 @@
 //! A media end of a call in the relay: its ports, what we said about it, and what the relay was told.
 
 use crate::desk::Desk;
-use media::command::{Generation, MediaAddress, MediaCommand, PayloadTypes, PortPair, Sound, SourceRule};
+use crate::secure::Sdes;
+use media::command::{Generation, Keys, MediaAddress, MediaCommand, PayloadTypes, PortPair, Sound, SourceRule};
 use media::offer::OurSide;
+use media::sdes::Crypto;
 use media::sdp::{AudioView, Description, Direction, MediaView};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -16,6 +18,9 @@ pub(crate) struct End {
     pub(crate) ports: PortPair,
     /// What we said to the leg.
     pub(crate) ours: OurSide,
+    /// Its keys, where it speaks SRTP or may.
+    #[serde(default)]
+    pub(crate) sdes: Option<Box<Sdes>>,
     generation: Generation,
     setting: Option<Setting>,
     linked: Option<LegId>,
@@ -30,11 +35,38 @@ pub(crate) struct Setting {
     pub(crate) payload_types: PayloadTypes,
     pub(crate) telephone_event: Option<u8>,
     pub(crate) direction: Direction,
-    pub(crate) silence: Option<Duration>,
+    pub(crate) silence: Silence,
+}
+
+/// After how long without a packet an end is told to be silent: a duration in less room.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Option<Duration>", into = "Option<Duration>")]
+pub(crate) struct Silence {
+    /// 0: never.
+    ms: u32,
+}
+
+impl Silence {
+    /// Whether it is ever told.
+    pub(crate) const fn counts(self) -> bool {
+        self.ms != 0
+    }
+}
+
+impl From<Option<Duration>> for Silence {
+    fn from(after: Option<Duration>) -> Self {
+        Silence { ms: after.map_or(0, |after| u32::try_from(after.as_millis()).unwrap_or(u32::MAX).max(1)) }
+    }
+}
+
+impl From<Silence> for Option<Duration> {
+    fn from(silence: Silence) -> Self {
+        (silence.ms != 0).then(|| Duration::from_millis(silence.ms.into()))
+    }
 }
 
 /// What a side's description says about its audio.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Said {
     pub(crate) remote: Option<MediaAddress>,
     pub(crate) payload_types: PayloadTypes,
@@ -46,6 +78,9 @@ pub(crate) struct Said {
     /// The fingerprint of the whole description; 0: of none.
     #[serde(default)]
     pub(crate) words: u64,
+    /// The key of what it sends, if that is encrypted.
+    #[serde(default)]
+    pub(crate) crypto: Option<Box<Crypto>>,
 }
 
 impl Said {
@@ -68,12 +103,11 @@ impl Said {
             direction: Direction::Inactive,
             fax: false,
             words: description.fingerprint(),
+            crypto: None,
         };
         if let Some(at) = fax {
-            let fax = description.media_at(at).filter(media::sdp::MediaView::is_fax);
-            let said =
-                |fax: MediaView<'_>| Said { remote: fax.remote(), direction: fax.direction(), fax: true, ..nothing };
-            return fax.map_or(nothing, said);
+            let Some(fax) = description.media_at(at).filter(MediaView::is_fax) else { return nothing };
+            return Said { remote: fax.remote(), direction: fax.direction(), fax: true, ..nothing };
         }
         match audio {
             Some(audio) if audio.is_accepted => Said {
@@ -81,6 +115,7 @@ impl Said {
                 payload_types: audio.payload_types,
                 telephone_event: audio.telephone_event,
                 direction: audio.direction,
+                crypto: audio.crypto().map(Box::new),
                 ..nothing
             },
             _ => nothing,
@@ -94,6 +129,7 @@ impl End {
             name,
             ports,
             ours: OurSide::new(desk.chance.u64() >> SESSION_ID_SPARE),
+            sdes: None,
             generation: Generation::default(),
             setting: None,
             linked: None,
@@ -109,6 +145,7 @@ impl End {
         let first = self.setting.replace(setting).is_none();
         let (end, generation) = (self.name, self.generation.step());
         let Setting { source, remote, payload_types, telephone_event, direction, silence } = setting;
+        let silence = silence.into();
         desk.media(if first {
             let ports = self.ports;
             MediaCommand::Open {
@@ -125,6 +162,12 @@ impl End {
         } else {
             MediaCommand::Latch { end, generation, source, remote, payload_types, telephone_event, direction, silence }
         });
+    }
+
+    /// Tells the relay its keys.
+    pub(crate) fn tell_keys(&mut self, keys: Option<Box<Keys>>, desk: &mut Desk) {
+        let (end, ports, generation) = (self.name, self.ports, self.generation.step());
+        desk.media(MediaCommand::Rekey { end, ports, generation, keys });
     }
 
     /// Gives back what room our descriptions were made in: a copy has no more than it needs, and it is kept for hours.

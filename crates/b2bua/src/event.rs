@@ -6,7 +6,7 @@ use media::command::MediaCommand;
 use sip::{ClientTxn, Message, Outgoing, ServerTxn, Target};
 use std::borrow::Cow;
 use std::time::Duration;
-use words::{AccountId, CallId, Fact, Flow, LegId, Party, Time};
+use words::{AccountId, CallId, Fact, Flow, LegId, Party, Srtp, Time};
 
 /// An INVITE outside dialogs, from somebody who is known and may call.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Invite {
     pub from: Party,
     /// What its sender and we tell each other.
     pub trust: Trust,
+    /// Whether its media are to be encrypted.
+    pub srtp: Srtp,
     /// After how long without media an answered call ends; `None`: never.
     pub silence: Option<Duration>,
 }

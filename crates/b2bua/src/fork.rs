@@ -133,6 +133,7 @@ mod tests {
             trust: Trust::default(),
             servers: None,
             instead: None,
+            srtp: words::Srtp::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use media::sdp::Direction;
 use std::time::Duration;
 
 /// One side of the agreement beside its description.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Side {
     pub(crate) said: Said,
     pub(crate) source: SourceRule,
@@ -15,21 +15,21 @@ pub(crate) struct Side {
 /// The settings of the ends of who offered and of who answered.
 ///
 /// Silence counts only while both sides send: a side on hold may well be silent.
-pub(crate) fn settle(offer: Side, answer: Side, silence: Option<Duration>) -> (Setting, Setting) {
+pub(crate) fn settle(offer: &Side, answer: &Side, silence: Option<Duration>) -> (Setting, Setting) {
     // As the answering side sees it; an answer cannot allow more than the offer did (RFC 3264 §6.1).
     let direction = answer.said.direction.and(offer.said.direction.reversed());
     // The receiver of a fax is silent for whole pages.
     let fax = offer.said.fax || answer.said.fax;
     let silence = silence.filter(|_| direction == Direction::SendRecv && !fax);
     let payload_types = offer.said.payload_types.union(answer.said.payload_types);
-    let setting = |side: Side, other: Side, direction| Setting {
+    let setting = |side: &Side, other: &Side, direction| Setting {
         source: side.source,
         remote: side.said.remote,
         payload_types,
         // A sender uses the receiver's numbers.
         telephone_event: other.said.telephone_event.or(side.said.telephone_event),
         direction,
-        silence,
+        silence: silence.into(),
     };
     // We are to each leg what the other leg is: our words to the offering side are the answer's.
     (setting(offer, answer, direction), setting(answer, offer, direction.reversed()))
@@ -41,14 +41,22 @@ mod tests {
     use media::command::PayloadTypes;
 
     fn side(direction: Direction, types: PayloadTypes) -> Side {
-        let said = Said { remote: None, payload_types: types, telephone_event: None, direction, fax: false, words: 0 };
+        let said = Said {
+            remote: None,
+            payload_types: types,
+            telephone_event: None,
+            direction,
+            fax: false,
+            words: 0,
+            crypto: None,
+        };
         Side { said, source: SourceRule::Strict }
     }
 
     fn directions(offer: Direction, answer: Direction) -> (Direction, Direction, bool) {
         let types = PayloadTypes::NONE.with(0);
-        let (a, b) = settle(side(offer, types), side(answer, types), Some(Duration::from_secs(1)));
-        (a.direction, b.direction, a.silence.is_some())
+        let (a, b) = settle(&side(offer, types), &side(answer, types), Some(Duration::from_secs(1)));
+        (a.direction, b.direction, a.silence.counts())
     }
 
     #[test]
@@ -65,7 +73,7 @@ mod tests {
     #[test]
     fn both_sides_types_may_come() {
         let (offer, answer) = (PayloadTypes::NONE.with(0).with(8), PayloadTypes::NONE.with(8).with(101));
-        let (a, b) = settle(side(Direction::SendRecv, offer), side(Direction::SendRecv, answer), None);
+        let (a, b) = settle(&side(Direction::SendRecv, offer), &side(Direction::SendRecv, answer), None);
         assert_eq!(a.payload_types.iter().collect::<Vec<_>>(), [0, 8, 101]);
         assert_eq!(b.payload_types, a.payload_types);
     }

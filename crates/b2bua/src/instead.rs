@@ -10,6 +10,7 @@ use crate::event::{Invite, Output, Refusal};
 use crate::exchange::{Exchange, Move};
 use crate::leg::{Leg, LegEvent};
 use crate::ring::elsewhere;
+use crate::secure::{Offered, Saying};
 use crate::transfer::TRANSFERS;
 use crate::view::CallState;
 use bytes::Bytes;
@@ -72,7 +73,7 @@ impl Call {
         if self.transfers >= TRANSFERS {
             return Err(refusal(482, "Loop Detected: the call was transferred too often"));
         }
-        let offer = read_body(&invite.message)?;
+        let offer = read_body(&invite.message, invite.srtp)?;
         match (self.state, rings) {
             (CallState::Ringing, _) => match (self.setup.as_ref().and_then(|setup| setup.offer.clone()), offer) {
                 (Some(asked), Some(offer)) => self.answer_elsewhere(desk, &invite, &asked, offer, now),
@@ -100,9 +101,9 @@ impl Call {
         let bad = Refusal { status: 400, reason: "Bad Contact or Record-Route", header: None };
         let dialog = dialog.map_err(|_| bad)?;
         self.next_leg += 1;
-        let Invite { txn, message, flow, from, trust, .. } = invite;
+        let Invite { txn, message, flow, from, trust, srtp, .. } = invite;
         let leg = Leg::incoming(n, tag, *txn, message, *flow, dialog, from.clone());
-        self.legs.push(Leg { end, trust: *trust, ..leg });
+        self.legs.push(Leg { end, trust: *trust, srtp: *srtp, ..leg });
         desk.watch(*txn, self.slot, n);
         desk.enter(flow.connection, self.slot);
         desk.say(self.account, Fact::LegOpened { leg: self.leg_id(n), to: from.clone() });
@@ -123,16 +124,17 @@ impl Call {
             return Err(refusal(488));
         }
         let family = Family::of(invite.flow.local.ip());
-        let end = self.callee_end(desk, self.next_leg, family, now).ok_or(refusal(503))?;
+        let end = self.callee_end(desk, self.next_leg, family, Offered::Plain, now).ok_or(refusal(503))?;
         let n = self.newcomer(desk, invite, end)?;
         let (Some(caller), Some(at)) = (self.place(self.caller), self.place(n)) else { return Err(refusal(481)) };
-        let for_newcomer = self.describe(desk, at, |local, _| meet(&offer, asked, local).ok_or(()));
+        let for_newcomer =
+            self.describe(desk, at, Saying::Answer(&offer), |local, _| meet(&offer, asked, local).ok_or(()));
         let for_newcomer = for_newcomer.map_err(|()| refusal(488))?;
         // What the caller agreed to before the answer holds until it is offered this.
         let for_caller = if self.caller_has_description() {
             None
         } else {
-            self.describe(desk, caller, |local, _| meet(asked, &offer, local).ok_or(())).ok()
+            self.describe(desk, caller, Saying::Answer(asked), |local, _| meet(asked, &offer, local).ok_or(())).ok()
         };
         self.dismiss_ringing(desk, &elsewhere(), now);
         let mut builder = self.dialog_response(desk, at, &invite.message, 200);
@@ -163,9 +165,10 @@ impl Call {
             return Err(refusal(491));
         }
         let family = Family::of(invite.flow.local.ip());
-        let end = self.callee_end(desk, self.next_leg, family, now).ok_or(refusal(503))?;
+        let end = self.callee_end(desk, self.next_leg, family, Offered::Plain, now).ok_or(refusal(503))?;
         let caller = self.place(self.caller).ok_or(refusal(481))?;
-        let for_caller = self.describe(desk, caller, |local, _| carry(&offer, local)).map_err(|_| refusal(488))?;
+        let for_caller = self.describe(desk, caller, Saying::Offer, |local, _| carry(&offer, local));
+        let for_caller = for_caller.map_err(|_| refusal(488))?;
         let n = self.newcomer(desk, &invite, end)?;
         self.dismiss_ringing(desk, &elsewhere(), now);
         self.accept(desk, Some(n), Some(for_caller), None, Some(offer), now);

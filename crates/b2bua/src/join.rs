@@ -7,6 +7,7 @@ use crate::desk::{Desk, Due};
 use crate::end::Said;
 use crate::event::Output;
 use crate::leg::Leg;
+use crate::secure::Saying;
 use crate::session;
 use crate::transfer::{Effect, Move, Stage};
 use media::offer::{carry_again, offer_audio};
@@ -101,7 +102,9 @@ impl Call {
             dialog.refresh_target(response);
         }
         self.acknowledge(desk, at, None);
-        let Some(answer) = read_body(response).ok().flatten() else {
+        let Some(answer) =
+            read_body(response, self.legs[at].srtp).ok().flatten().filter(|said| self.keys_fit(at, said))
+        else {
             return self.move_transfer(desk, Move::Refused, now);
         };
         let Some(transfer) = &mut self.transfer else { return };
@@ -135,9 +138,9 @@ impl Call {
         let Some(at) = asked.and_then(|n| self.place(n)) else { return self.move_transfer(desk, Move::Gone, now) };
         let words = self.transfer.as_mut().and_then(|transfer| transfer.words.take());
         let body = if let Some(words) = &words {
-            self.describe(desk, at, |local, last| carry_again(words, last.unwrap_or(words), local)).ok()
+            self.describe(desk, at, Saying::Offer, |local, last| carry_again(words, last.unwrap_or(words), local)).ok()
         } else {
-            self.describe(desk, at, |local, _| Ok::<_, Infallible>(offer_audio(local, &CODECS))).ok()
+            self.describe(desk, at, Saying::Offer, |local, _| Ok::<_, Infallible>(offer_audio(local, &CODECS))).ok()
         };
         if let Some(transfer) = &mut self.transfer {
             transfer.words = words;
@@ -174,6 +177,7 @@ impl Call {
             direction: setting.direction.reversed(),
             fax: false,
             words: 0,
+            crypto: None,
         };
         self.connect(desk, (far, Said::of(&words)), (transfer.near, near));
         self.tidy_ends(desk, now);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use media::command::SourceRule;
 use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, Dialog, HeaderName, Message, MessageBuilder, Method, ServerTxn, Target};
-use words::{CallId, Flow, Party};
+use words::{CallId, Flow, Party, Srtp};
 
 /// Where a leg stands. The first three rows are the answering side of an INVITE, the next three the asking side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -166,6 +166,9 @@ pub(crate) struct Leg {
     /// What it and we tell each other about who somebody is.
     #[serde(default)]
     pub(crate) trust: Trust,
+    /// Whether its media are to be encrypted.
+    #[serde(default)]
+    pub(crate) srtp: Srtp,
     /// Who is there.
     pub(crate) party: Party,
 }
@@ -227,6 +230,7 @@ impl Leg {
             nat: false,
             secure: false,
             trust: Trust::default(),
+            srtp: Srtp::default(),
             party,
         }
     }

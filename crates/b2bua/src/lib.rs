@@ -53,6 +53,7 @@ mod refer;
 mod refresh;
 mod reliable;
 mod ring;
+mod secure;
 mod seek;
 mod servers;
 mod session;

@@ -7,6 +7,7 @@ use crate::desk::Desk;
 use crate::event::Output;
 use crate::leg::Leg;
 use crate::reliable::{OPTION, Told};
+use crate::secure::Saying;
 use bytes::Bytes;
 use media::offer::{Local, carry, carry_answer};
 use media::sdp::Description;
@@ -142,7 +143,7 @@ impl Call {
         else {
             return;
         };
-        let body = read_body(response).ok().flatten();
+        let body = read_body(response, self.legs[at].srtp).ok().flatten();
         match body {
             Some(answer) if offers => {
                 if hears == Hears::Next && self.legs[at].settled().is_none() {
@@ -176,7 +177,7 @@ impl Call {
         if !open || self.legs[at].settled().is_some() || self.told().is_none_or(Told::has_description) {
             return false;
         }
-        let Ok(body) = self.describe(desk, 0, |local, _| carry(offer, local)) else { return false };
+        let Ok(body) = self.describe(desk, 0, Saying::Offer, |local, _| carry(offer, local)) else { return false };
         self.legs[at].more().heard.get_or_insert_default().owed = Some(rseq);
         let words = offer.print();
         if let Some(setup) = &mut self.setup {

@@ -185,14 +185,14 @@ impl Call {
     /// PRACK (RFC 3262 §3). It may bring the answer to our offer, or an offer of its own (§5).
     pub(crate) fn handle_prack(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: Message, now: Time) {
         let n = self.legs[at].n;
-        let rack = message.rack();
+        let (rack, srtp) = (message.rack(), self.legs[at].srtp);
         let told = self.legs[at].more.as_mut().and_then(|more| more.told.as_deref_mut());
         let told = match (told, rack) {
             (Some(_), Err(error)) => return self.refuse_request(desk, n, txn, &message, 400, error.reason()),
             (Some(told), Ok(rack)) if told.awaits(rack) => told,
             (Some(_) | None, _) => return self.refuse_request(desk, n, txn, &message, 481, ""),
         };
-        let body = match read_body(&message) {
+        let body = match read_body(&message, srtp) {
             Ok(body) => body,
             Err(refusal) => return self.refuse_with(desk, at, txn, &message, &refusal),
         };

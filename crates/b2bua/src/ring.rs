@@ -13,6 +13,7 @@ use crate::leg::{Acking, Leg, LegEvent, LegState, OurInvite, Takes};
 use crate::more::{Dialled, More};
 use crate::prack::Hears;
 use crate::refresh::{push_expires, push_min};
+use crate::secure::{Offered, Saying, offered};
 use crate::step::{DialTarget, StepError};
 use bytes::Bytes;
 use media::command::Family;
@@ -75,7 +76,11 @@ impl Call {
     /// A leg is heard before the answer: what the caller gets for its words, if it gets them in a provisional answer.
     fn tell_words(&mut self, desk: &mut Desk, n: u16, words: Bytes, response: &Message, now: Time) -> Option<Bytes> {
         // What cannot be read is not heard; that it rings is still true.
-        let answer = read_body(response).ok()??;
+        let at = self.place(n)?;
+        let answer = read_body(response, self.legs[at].srtp).ok()??;
+        if !self.keys_fit(at, &answer) {
+            return None;
+        }
         if self.caller_has_description() {
             self.turn_early(desk, n, words, answer, now);
             return None;
@@ -217,14 +222,30 @@ impl Call {
 
     /// A new leg.
     pub(crate) fn invite(&mut self, desk: &mut Desk, target: DialTarget, now: Time) -> Result<(), StepError> {
-        let DialTarget { to, request_uri, target, route, to_uri, order: _, nat, diverted, trust, servers, instead } =
-            target;
+        let DialTarget {
+            to,
+            request_uri,
+            target,
+            route,
+            to_uri,
+            order: _,
+            nat,
+            diverted,
+            trust,
+            srtp,
+            servers,
+            instead,
+        } = target;
         let flow = flow_of(&target);
         let n = self.next_leg;
         self.next_leg += 1;
         let family = Family::of(flow.local.ip());
-        let end =
-            if self.is_seeking() { self.far_end(desk, n, family, now) } else { self.callee_end(desk, n, family, now) };
+        let offered = offered(srtp, flow.transport.is_secure());
+        let end = if self.is_seeking() {
+            self.far_end(desk, n, family, offered, now)
+        } else {
+            self.callee_end(desk, n, family, offered, now)
+        };
         let Some(end) = end else { return Err(self.no_port(desk, now)) };
         let session_s = (desk.config.session.expires_s, desk.config.session.min_s);
         let secure = request_uri.starts_with("sips:");
@@ -238,6 +259,7 @@ impl Call {
             nat,
             secure,
             trust,
+            srtp,
             ..Leg::new(n, LegState::Calling, tag, target, flow, to.clone())
         });
         desk.enter(flow.connection, self.slot);
@@ -254,7 +276,9 @@ impl Call {
         let Some(dialled) = self.legs[at].more().dialled.take() else { return };
         let Dialled { request_uri, to_uri, route, session_s, .. } = &dialled;
         let offer = self.setup.as_mut().and_then(|setup| setup.offer.take());
-        let body = offer.as_ref().and_then(|offer| self.describe(desk, at, |local, _| carry(offer, local)).ok());
+        let body = offer
+            .as_ref()
+            .and_then(|offer| self.describe(desk, at, Saying::Offer, |local, _| carry(offer, local)).ok());
         if let Some(setup) = &mut self.setup {
             setup.offer = offer;
         }
@@ -314,8 +338,19 @@ impl Call {
     }
 
     /// The media end of those who are rung in one family, on the caller's worker.
-    pub(crate) fn callee_end(&mut self, desk: &mut Desk, n: u16, family: Family, now: Time) -> Option<usize> {
-        if let Some(at) = (1..self.ends.len()).find(|&at| self.ends[at].ports.family == family) {
+    pub(crate) fn callee_end(
+        &mut self,
+        desk: &mut Desk,
+        n: u16,
+        family: Family,
+        offered: Offered,
+        now: Time,
+    ) -> Option<usize> {
+        // Those who are offered audio with keys and those who are not are told different things of their end.
+        let differs = |leg: &Leg| leg.offered() != offered && self.has_media(leg);
+        let suits = |at: usize| !self.legs.iter().any(|leg| leg.end == at && differs(leg));
+        if let Some(at) = (1..self.ends.len()).find(|&at| self.ends[at].ports.family == family && suits(at)) {
+            self.forget_offered(at);
             return Some(at);
         }
         let ports = if let Some(caller) = self.ends.first() {
@@ -335,7 +370,7 @@ impl Call {
     }
 
     /// What a leg's answer says, as the caller gets it, and what was agreed.
-    fn carry_to_caller(&mut self, desk: &Desk, answer: &Description) -> Option<(Bytes, Said, Said)> {
+    fn carry_to_caller(&mut self, desk: &mut Desk, answer: &Description) -> Option<(Bytes, Said, Said)> {
         let offer = self.setup.as_mut().and_then(|setup| setup.offer.take())?;
         let carried = self.answer_for(desk, 0, answer, &offer);
         let (offered, answered) = agreement(&offer, answer);
@@ -352,10 +387,13 @@ impl Call {
         let settled = self.legs[at].settled().cloned();
         let said = match &settled {
             Some(words) => Description::parse(words).ok(),
-            None => read_body(response).ok()?,
+            None => read_body(response, self.legs[at].srtp).ok()?,
         };
         // A leg that was offered nothing offers in its 2xx, and wants an answer.
         let late = settled.is_none() && self.legs[at].ours.as_ref().is_some_and(|ours| !ours.offers);
+        if !late && said.as_ref().is_some_and(|said| !self.keys_fit(at, said)) {
+            return None;
+        }
         if let Some(told) = self.told().filter(|told| told.has_description()) {
             let with = told.agreed_with.as_ref().map(|(with, _)| *with);
             return match said {
@@ -369,7 +407,7 @@ impl Call {
         let setup = self.setup.as_ref()?;
         if setup.offer.is_none() {
             let offer = said?;
-            let body = self.describe(desk, 0, |local, _| carry(&offer, local)).ok()?;
+            let body = self.describe(desk, 0, Saying::Offer, |local, _| carry(&offer, local)).ok()?;
             return Some(Winning { body: Some(body), owed: Some(offer), ..Winning::default() });
         }
         let heard = setup.ear.carried(n, &settled.unwrap_or_else(|| response.body_bytes()));
@@ -382,9 +420,9 @@ impl Call {
     }
 
     /// The answer to an offer in a 2xx, out of what the caller said already; `None` when both have nothing in common.
-    pub(crate) fn answer_late(&mut self, desk: &Desk, at: usize, offer: &Description) -> Option<Bytes> {
+    pub(crate) fn answer_late(&mut self, desk: &mut Desk, at: usize, offer: &Description) -> Option<Bytes> {
         let callers = self.setup.as_mut().and_then(|setup| setup.offer.take())?;
-        let answer = self.describe(desk, at, |local, _| meet(offer, &callers, local).ok_or(()));
+        let answer = self.describe(desk, at, Saying::Answer(offer), |local, _| meet(offer, &callers, local).ok_or(()));
         if let Some(setup) = &mut self.setup {
             setup.offer = Some(callers);
         }

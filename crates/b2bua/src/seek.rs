@@ -10,6 +10,7 @@ use crate::fork::Fork;
 use crate::identity::uri_value;
 use crate::leg::{Leg, LegEvent, LegState};
 use crate::ring::elsewhere;
+use crate::secure::Offered;
 use crate::setup::{MAX_FORWARDS, PLAN};
 use crate::step::StepError;
 use crate::transfer::{Move, Stage, Transfer, Wish};
@@ -151,14 +152,15 @@ impl Call {
     pub(crate) fn found(&mut self, desk: &mut Desk, at: usize, response: &Message, settled: Option<Bytes>, now: Time) {
         // Who was called by somebody without an offer makes one.
         let late = settled.is_none() && self.legs[at].ours.as_ref().is_some_and(|ours| !ours.offers);
-        let offer = read_body(response).ok().flatten().filter(|_| late);
+        let srtp = self.legs[at].srtp;
+        let offer = read_body(response, srtp).ok().flatten().filter(|_| late);
         let acks = offer.and_then(|offer| self.answer_late(desk, at, &offer));
         let words = match settled {
             _ if late && acks.is_none() => None,
             // It answered to what somebody else had said: it is asked anew.
             _ if self.legs[at].is_moved() => self.setup.as_mut().and_then(|setup| setup.offer.take()),
             Some(settled) => Description::parse(&settled).ok(),
-            None => read_body(response).ok().flatten(),
+            None => read_body(response, srtp).ok().flatten().filter(|said| late || self.keys_fit(at, said)),
         };
         let Some(words) = words.filter(|words| words.media().any(|media| media.is_relayable())) else {
             self.acknowledge_unwanted(desk, at, response);
@@ -278,11 +280,20 @@ impl Call {
     }
 
     /// A media end of its own for those who are called for a transfer, on the worker of who stays.
-    pub(crate) fn far_end(&mut self, desk: &mut Desk, n: u16, family: Family, now: Time) -> Option<usize> {
-        // All who are rung share one, and who was rung in vain leaves it to the next.
-        let in_use = |at| self.legs.iter().any(|leg| leg.end == at && !leg.state.is_inviting() && self.has_media(leg));
+    pub(crate) fn far_end(
+        &mut self,
+        desk: &mut Desk,
+        n: u16,
+        family: Family,
+        offered: Offered,
+        now: Time,
+    ) -> Option<usize> {
+        // All who are rung share one if they are told the same of it, and who was rung in vain leaves it to the next.
+        let shares = |leg: &Leg| leg.state.is_inviting() && leg.offered() == offered;
+        let in_use = |at| self.legs.iter().any(|leg| leg.end == at && !shares(leg) && self.has_media(leg));
         let free = |at: &usize| self.ends[*at].ports.family == family && !in_use(*at);
         if let Some(at) = (0..self.ends.len()).find(free) {
+            self.forget_offered(at);
             return Some(at);
         }
         let near = self.place(self.transfer.as_ref()?.near)?;
@@ -328,7 +339,7 @@ impl Call {
         }
     }
 
-    fn has_media(&self, leg: &Leg) -> bool {
+    pub(crate) fn has_media(&self, leg: &Leg) -> bool {
         // Who left in the middle of an exchange has no part in what comes of it.
         let exchanges = |exchange: &Exchange| {
             let asks = exchange.request.is_some() || exchange.instead_of.is_some();

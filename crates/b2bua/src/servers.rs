@@ -170,7 +170,8 @@ impl Call {
     fn call_next(&mut self, desk: &mut Desk, at: usize, next: (Target, Dialled), trouble: Trouble, now: Time) {
         let (target, Dialled { request_uri, to_uri, route, diverted, servers, .. }) = next;
         let leg = &self.legs[at];
-        let (n, to, nat, trust) = (leg.n, leg.party.clone(), leg.nat, leg.trust);
+        let (n, to, nat) = (leg.n, leg.party.clone(), leg.nat);
+        let (trust, srtp) = (leg.trust, leg.srtp);
         let cause = match trouble {
             Trouble::Silent | Trouble::Unreachable | Trouble::Untrusted => EndCause::Unavailable,
             Trouble::Busy { .. } => EndCause::Failed(503),
@@ -195,6 +196,7 @@ impl Call {
             nat,
             diverted,
             trust,
+            srtp,
             servers,
             instead: None,
         };

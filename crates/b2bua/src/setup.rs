@@ -25,12 +25,12 @@ use words::{CallId, EndCause, Fact, Party, Pii, Time};
 impl Call {
     /// Takes an INVITE in and asks what is to happen to it.
     pub(crate) fn open(desk: &mut Desk, slot: u32, id: CallId, invite: Invite, now: Time) -> Result<Call, Refusal> {
-        let Invite { txn, message, flow, account, from, trust, silence } = invite;
+        let Invite { txn, message, flow, account, from, trust, srtp, silence } = invite;
         let refusal = |status, reason| Refusal { status, reason, header: None };
         let forwards = message.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS);
         let forwards = forwards.checked_sub(1).ok_or(refusal(483, ""))?;
         session::check(&message, desk.config.session)?;
-        let offer = read_body(&message)?;
+        let offer = read_body(&message, srtp)?;
         if offer.as_ref().is_some_and(|offer| !offer.is_carried()) {
             return Err(refusal(488, ""));
         }
@@ -49,7 +49,7 @@ impl Call {
             },
         );
         let mut caller = Leg::incoming(0, tag, txn, &message, flow, dialog, from.clone());
-        caller.trust = trust;
+        (caller.trust, caller.srtp) = (trust, srtp);
         caller.more = Told::new(&message, &mut desk.chance)
             .map(|told| Box::new(More { told: Some(Box::new(told)), ..More::default() }));
         desk.watch(txn, slot, 0);
@@ -354,7 +354,7 @@ impl Call {
     fn count_silence(&mut self, desk: &mut Desk) {
         for end in &mut self.ends {
             if let Some(setting) = end.setting() {
-                let silence = self.silence.filter(|_| setting.direction == Direction::SendRecv);
+                let silence = self.silence.filter(|_| setting.direction == Direction::SendRecv).into();
                 end.set(crate::end::Setting { silence, ..setting }, desk);
             }
         }

@@ -5,7 +5,7 @@ use media::command::Sound;
 use serde::{Deserialize, Deserializer, Serialize};
 use sip::endpoint::Target;
 use std::time::Duration;
-use words::{EndCause, LegId, Party};
+use words::{EndCause, LegId, Party, Srtp};
 
 /// One thing for a call to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -96,6 +96,9 @@ pub struct DialTarget {
     pub servers: Option<Box<Servers>>,
     /// The same device by another flow, where this one fails (RFC 5626 §5.3).
     pub instead: Option<Box<DialTarget>>,
+    /// Whether its media are to be encrypted.
+    #[serde(default)]
+    pub srtp: Srtp,
 }
 
 /// What a side of a call and we tell each other about who somebody is: whether it belongs to our trust domain (RFC 3325

@@ -17,7 +17,8 @@ use words::Time;
 impl Call {
     /// UPDATE inside the dialog of a leg.
     pub(crate) fn handle_update(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: Message, now: Time) {
-        let offer = session::check(&message, desk.config.session).and_then(|()| read_body(&message));
+        let offer =
+            session::check(&message, desk.config.session).and_then(|()| read_body(&message, self.legs[at].srtp));
         let offer = match offer {
             Ok(offer) => offer,
             Err(refusal) => return self.refuse_with(desk, at, txn, &message, &refusal),

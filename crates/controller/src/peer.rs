@@ -8,7 +8,7 @@ use crate::store::Store;
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
-use words::{AccountId, PeerId, Transport, Wall};
+use words::{AccountId, PeerId, Srtp, Transport, Wall};
 
 /// A peer's row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,6 +31,8 @@ pub struct PeerRecord {
     pub trust_identity: bool,
     /// Whether it is told who calls, private callers too.
     pub tell_identity: bool,
+    /// Whether its media are to be encrypted.
+    pub srtp: Srtp,
     /// When it was added.
     pub created: Wall,
 }
@@ -54,6 +56,8 @@ pub struct NewPeer {
     pub trust_identity: bool,
     /// Whether it is told who calls, private callers too.
     pub tell_identity: bool,
+    /// Whether its media are to be encrypted.
+    pub srtp: Srtp,
 }
 
 impl PeerRecord {
@@ -89,8 +93,8 @@ impl Store {
         }
         let host = new.host.trim_matches(['[', ']']).to_ascii_lowercase();
         transaction.execute(
-            "INSERT INTO peer (account, name, host, port, transport, created, trust_identity, tell_identity, verify)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO peer (account, name, host, port, transport, created, trust_identity, tell_identity, verify,
+             srtp) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 new.account.0,
                 new.name,
@@ -100,14 +104,27 @@ impl Store {
                 now.0,
                 new.trust_identity,
                 new.tell_identity,
-                new.verify
+                new.verify,
+                new.srtp.as_str(),
             ],
         )?;
         let id = PeerId(transaction.last_insert_rowid() as u32);
         transaction.commit()?;
-        let NewPeer { account, name, port, transport, verify, trust_identity, tell_identity, .. } = new.clone();
+        let NewPeer { account, name, port, transport, verify, trust_identity, tell_identity, srtp, .. } = new.clone();
         let created = now;
-        Ok(PeerRecord { id, account, name, host, port, transport, verify, trust_identity, tell_identity, created })
+        Ok(PeerRecord {
+            id,
+            account,
+            name,
+            host,
+            port,
+            transport,
+            verify,
+            trust_identity,
+            tell_identity,
+            srtp,
+            created,
+        })
     }
 
     /// The peers of an account, by name.
@@ -157,6 +174,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<PeerRecord> {
         trust_identity: row.get(7)?,
         tell_identity: row.get(8)?,
         verify: row.get(9)?,
+        srtp: Srtp::parse(row.get_ref(10)?.as_str()?).unwrap_or_default(),
     })
 }
 
@@ -167,7 +185,7 @@ fn token(transport: Option<Transport>) -> &'static str {
 
 const AUTO: &str = "auto";
 const SELECT: &str =
-    "SELECT id, account, name, host, port, transport, created, trust_identity, tell_identity, verify FROM peer";
+    "SELECT id, account, name, host, port, transport, created, trust_identity, tell_identity, verify, srtp FROM peer";
 
 #[cfg(test)]
 mod tests {
@@ -190,6 +208,7 @@ mod tests {
             verify: true,
             trust_identity: true,
             tell_identity: false,
+            srtp: Srtp::Required,
         };
         let peer = store.add_peer(&new, Wall(3)).unwrap();
         assert_eq!((peer.host.as_str(), store.peers(a).unwrap()), ("2001:db8::1", vec![peer.clone()]));

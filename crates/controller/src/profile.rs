@@ -60,6 +60,7 @@ impl Store {
                     algorithms: AlgorithmPolicy::All,
                     display_name: String::new(),
                     enabled: true,
+                    srtp: words::Srtp::default(),
                     created: now,
                 },
             )?;

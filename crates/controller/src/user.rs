@@ -8,7 +8,7 @@ use crate::store::Store;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use sip::digest::Ha1;
-use words::{AccountId, Chance, Secret, UserId, Wall};
+use words::{AccountId, Chance, Secret, Srtp, UserId, Wall};
 
 /// A user's row without its keys.
 #[derive(Clone, PartialEq, Eq, Serialize)]
@@ -38,6 +38,8 @@ pub struct UserRecord {
     pub display_name: String,
     /// Whether it may register and call.
     pub enabled: bool,
+    /// Whether its media are to be encrypted.
+    pub srtp: Srtp,
     /// When it was made.
     pub created: Wall,
 }
@@ -84,6 +86,8 @@ pub struct NewUser<'a> {
     pub display_name: String,
     /// What it is challenged with.
     pub algorithms: AlgorithmPolicy,
+    /// Whether its media are to be encrypted.
+    pub srtp: Srtp,
     /// Its password.
     pub password: NewPassword<'a>,
 }
@@ -117,6 +121,7 @@ impl<'a> NewUser<'a> {
             auth_user: None,
             display_name: String::new(),
             algorithms: AlgorithmPolicy::All,
+            srtp: Srtp::default(),
             password,
         }
     }
@@ -158,6 +163,7 @@ impl Store {
             algorithms: new.algorithms,
             display_name: new.display_name,
             enabled: true,
+            srtp: new.srtp,
             created: now,
         };
         made.id = insert(&transaction, &made)?;
@@ -257,7 +263,7 @@ pub(crate) fn insert(connection: &Connection, user: &UserRecord) -> rusqlite::Re
     connection
         .prepare_cached(
             "INSERT INTO user (account, extension, auth_user, realm, ha1_md5, ha1_sha256, ha1_sha512_256, algorithms,
-             display_name, enabled, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             display_name, enabled, created, srtp) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             user.account.0,
@@ -271,6 +277,7 @@ pub(crate) fn insert(connection: &Connection, user: &UserRecord) -> rusqlite::Re
             user.display_name,
             user.enabled,
             user.created.0,
+            user.srtp.as_str(),
         ])?;
     Ok(UserId(connection.last_insert_rowid() as u32))
 }
@@ -341,11 +348,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<UserRecord> {
         display_name: row.get(9)?,
         enabled: row.get(10)?,
         created: Wall(row.get(11)?),
+        srtp: Srtp::parse(row.get_ref(12)?.as_str()?).unwrap_or_default(),
     })
 }
 
 const SELECT: &str = "SELECT id, account, extension, auth_user, realm, ha1_md5, ha1_sha256, ha1_sha512_256, algorithms, \
-                      display_name, enabled, created FROM user";
+                      display_name, enabled, created, srtp FROM user";
 /// Units: bytes.
 const EXTENSION_BYTES: usize = 32;
 /// How many suffixes are tried for a digest name before somebody must choose one.

@@ -193,6 +193,7 @@ pub(crate) fn peer(record: PeerRecord, reaches: &BTreeMap<PeerId, PeerReach>) ->
         by_name,
         from: reach.and_then(|reach| reach.from),
         transport: record.transport.unwrap_or(Transport::Udp),
+        srtp: record.srtp,
     }
 }
 
@@ -213,6 +214,7 @@ fn user(record: UserRecord) -> Arc<registrar::User> {
         display_name: record.display_name,
         enabled: record.enabled,
         nat: registrar::NatPolicy::Detect,
+        srtp: record.srtp,
     })
 }
 

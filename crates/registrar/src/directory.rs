@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sip::digest::{Algorithm, Ha1};
-use words::{AccountId, UserId};
+use words::{AccountId, Srtp, UserId};
 
 /// An extension with its credentials. The directory hands out whole ones; the core never changes one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct User {
     pub enabled: bool,
     /// Where its devices sit.
     pub nat: NatPolicy,
+    /// Whether their media are to be encrypted.
+    #[serde(default)]
+    pub srtp: Srtp,
 }
 
 /// Which digest algorithms a device is offered.

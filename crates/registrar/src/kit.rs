@@ -31,6 +31,7 @@ pub(crate) fn user(number: u32) -> User {
         display_name: String::new(),
         enabled: true,
         nat: NatPolicy::Detect,
+        srtp: words::Srtp::default(),
     }
 }
 

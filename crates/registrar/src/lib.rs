@@ -29,6 +29,7 @@
 //!     display_name: "Ann".into(),
 //!     enabled: true,
 //!     nat: NatPolicy::Detect,
+//!     srtp: words::Srtp::Optional,
 //! };
 //! let flow = Flow {
 //!     transport: Transport::Udp,

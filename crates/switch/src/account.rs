@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sip::locate::Wanted;
 use std::net::SocketAddr;
 use std::time::Duration;
-use words::{AccountId, PeerId, Transport};
+use words::{AccountId, PeerId, Srtp, Transport};
 
 /// An account's record. The directory hands out whole ones; the core never changes one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +131,9 @@ pub struct Peer {
     pub transport: Transport,
     /// What it and we tell each other about who somebody is.
     pub trust: Trust,
+    /// Whether its media are to be encrypted.
+    #[serde(default)]
+    pub srtp: Srtp,
 }
 
 #[cfg(test)]

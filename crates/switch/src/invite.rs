@@ -8,29 +8,29 @@ use crate::whose::Whose;
 use b2bua::{Invite, Trust};
 use sip::{Message, Outgoing, Uri};
 use std::sync::Arc;
-use words::{Party, Pii, Time};
+use words::{Party, Pii, Srtp, Time};
 
 impl Switch {
     pub(crate) fn invite(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
         let listener = self.config.listeners.get(usize::from(incoming.flow.listener));
         let open = listener.is_some_and(|listener| listener.open);
-        let (account, from, trust) = match self.whose(incoming, now).map_err(Stop::Need)? {
+        let (account, from, trust, srtp) = match self.whose(incoming, now).map_err(Stop::Need)? {
             Whose::Peer(account, peer) => {
                 let from = Party { peer: Some(peer.id), ..caller(&incoming.message, peer.trust.believed) };
-                (account, from, peer.trust)
+                (account, from, peer.trust, peer.srtp)
             }
             // Who says that he knows a password is to prove it where none is needed, too.
             Whose::Account(account) if open && !incoming.has_credentials() => {
-                (account, caller(&incoming.message, false), Trust::default())
+                (account, caller(&incoming.message, false), Trust::default(), Srtp::default())
             }
             Whose::Account(account) => {
                 self.look_up(incoming, &account, picked_up(&incoming.message, &self.config.codes.pickup), now)?;
-                let (account, from) = self.user_calls(incoming, Some(account), now)?;
-                (account, from, Trust::default())
+                let (account, from, srtp) = self.user_calls(incoming, Some(account), now)?;
+                (account, from, Trust::default(), srtp)
             }
             Whose::Stranger => {
-                let (account, from) = self.user_calls(incoming, None, now)?;
-                (account, from, Trust::default())
+                let (account, from, srtp) = self.user_calls(incoming, None, now)?;
+                (account, from, Trust::default(), srtp)
             }
         };
         if !self.has_room() {
@@ -46,6 +46,7 @@ impl Switch {
             account: account.id,
             from,
             trust,
+            srtp,
             silence: self.config.silence,
         };
         let entered = match entrance {
@@ -72,7 +73,7 @@ impl Switch {
         incoming: &Incoming,
         account: Option<Arc<Account>>,
         now: Time,
-    ) -> Result<(Arc<Account>, Party), Stop> {
+    ) -> Result<(Arc<Account>, Party, Srtp), Stop> {
         let user = self.authenticate(incoming, account.as_deref(), now)?;
         let account = match account {
             Some(account) => Some(account),
@@ -88,7 +89,7 @@ impl Switch {
             peer: None,
             private: wants_privacy(&incoming.message),
         };
-        Ok((account, from))
+        Ok((account, from, user.srtp))
     }
 
     fn has_room(&self) -> bool {

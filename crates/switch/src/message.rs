@@ -53,7 +53,7 @@ impl Switch {
         if let Some(account) = &account {
             self.look_up(incoming, account, Some(extension.clone()), now)?;
         }
-        let (account, from) = self.user_calls(incoming, account, now)?;
+        let (account, from, _) = self.user_calls(incoming, account, now)?;
         let message = &incoming.message;
         if message.max_forwards().ok().flatten() == Some(0) {
             return Err(self.plain(incoming, 483, ""));

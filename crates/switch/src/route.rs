@@ -291,6 +291,7 @@ impl Switch {
             nat: false,
             diverted: None,
             trust: peer.trust,
+            srtp: peer.srtp,
             servers,
             instead: None,
         };
@@ -315,6 +316,7 @@ fn device_target(account: &Account, user: &registrar::User, device: &Device<'_>,
         nat: device.nat,
         diverted: None,
         trust: Trust::default(),
+        srtp: user.srtp,
         servers: None,
         instead: None,
     })

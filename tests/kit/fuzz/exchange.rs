@@ -391,6 +391,7 @@ fn found(need: Need) -> Input {
         display_name: "Phone".into(),
         enabled: true,
         nat: NatPolicy::Detect,
+        srtp: words::Srtp::default(),
     }));
     Input::Found { need, found }
 }

@@ -61,6 +61,7 @@ impl Directory {
             display_name: format!("Phone {extension}"),
             enabled: true,
             nat: NatPolicy::Detect,
+            srtp: words::Srtp::default(),
         }));
         id
     }
@@ -90,6 +91,11 @@ impl Directory {
 
     fn account_mut(&mut self, id: AccountId) -> &mut Account {
         self.accounts.iter_mut().find(|account| account.id == id).expect("tests name accounts that they made")
+    }
+
+    pub(crate) fn user_of(&self, account: AccountId, extension: &str) -> UserId {
+        let found = self.users.iter().find(|user| user.account == account && user.extension == extension);
+        found.expect("tests name users that they made").id
     }
 
     /// Changes an account's record; the exchange is told by whoever calls.

@@ -341,7 +341,8 @@ impl Phone {
         self.next_media_port += 2;
         let media = SocketAddr::new(self.address.ip(), self.next_media_port);
         let tag = format!("{:08x}", self.chance.u32());
-        let session = Session::new(media, self.chance.u64());
+        let mut session = Session::new(media, self.chance.u64());
+        session.keying = self.habits.keying;
         self.lines.push(Line::new(state, number, call_id, tag, session));
         self.lines.len() - 1
     }

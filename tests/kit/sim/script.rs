@@ -1,5 +1,6 @@
 //! What phones do: when they are told, and by themselves.
 
+use crate::sim::session::Keying;
 use sip::{HeaderName, Refresher};
 use std::time::Duration;
 
@@ -222,6 +223,8 @@ pub struct Habits {
     pub accepts: Option<&'static str>,
     /// Refuses NOTIFYs with this status.
     pub refuses_notifies: Option<u16>,
+    /// How it asks for encrypted media.
+    pub keying: Keying,
     /// Calls as nobody: From is anonymous (RFC 3323 §4.1.1.3).
     pub anonymous: bool,
     /// The instance that it registers as, and which of its flows; then it knows GRUUs and outbound.
@@ -249,6 +252,7 @@ impl Default for Habits {
             refreshes: false,
             accepts: None,
             refuses_notifies: None,
+            keying: Keying::Never,
             anonymous: false,
             instance: None,
             says: Vec::new(),

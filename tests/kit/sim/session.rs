@@ -1,8 +1,26 @@
 //! What a phone says about its media, and what it was told.
 
 use bytes::Bytes;
+use media::sdes::Crypto;
 use media::sdp::{Description, Direction};
+use media::srtp::{MasterKey, Suite};
 use std::net::SocketAddr;
+
+/// How a phone asks for encrypted media.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keying {
+    /// It does not, and knows nothing of it.
+    #[default]
+    Never,
+    /// By keys in RTP/AVP, which it takes up as well (RFC 8643).
+    Optional,
+    /// By RTP/SAVP; it takes nothing else.
+    Always,
+    /// By two audio lines, one of each kind.
+    Both,
+    /// Not at all: it answers RTP/SAVP by RTP/AVP.
+    Careless,
+}
 
 /// A phone's side of the media of one line.
 #[derive(Clone, Debug)]
@@ -15,6 +33,12 @@ pub struct Session {
     said: Direction,
     /// Where the other side hears, and what it said last.
     remote: Option<(SocketAddr, Direction)>,
+    /// How it asks for encrypted media.
+    pub keying: Keying,
+    /// With another number it offers other keys.
+    pub keys: u8,
+    /// Its key and that of the other side, if both encrypt.
+    agreed: Option<(MasterKey, MasterKey)>,
     id: u64,
     version: u32,
     /// It wants or has a fax (T.38), not speech.
@@ -35,6 +59,9 @@ impl Session {
             wish,
             said,
             remote: None,
+            keying: Keying::Never,
+            keys: 0,
+            agreed: None,
             id: id >> 34,
             version: 0,
             fax: false,
@@ -59,16 +86,46 @@ impl Session {
         self.said.receives() && self.remote.is_some_and(|(_, theirs)| theirs.sends())
     }
 
+    /// The key of what it sends, if that is encrypted.
+    pub fn speaks_with(&self) -> Option<&MasterKey> {
+        self.agreed.as_ref().map(|(ours, _)| ours)
+    }
+
+    /// The key of what it hears.
+    pub fn hears_with(&self) -> Option<&MasterKey> {
+        self.agreed.as_ref().map(|(_, theirs)| theirs)
+    }
+
+    /// Its key for a suite.
+    fn key(&self, suite: Suite) -> MasterKey {
+        let bytes = [self.id.to_be_bytes(), [self.keys; 8]].concat().repeat(3);
+        MasterKey::new(suite, &bytes[..suite.key_bytes() + suite.salt_bytes()]).expect("as long as the suite says")
+    }
+
+    /// What it offers.
+    fn lines(&self) -> [Crypto; 2] {
+        let line = |tag, suite| Crypto { tag, key: self.key(suite) };
+        [line(1, Suite::AesCm128HmacSha1Tag80), line(2, Suite::AeadAes256Gcm)]
+    }
+
     /// Offers what it wishes.
     pub(crate) fn offer(&mut self) -> Bytes {
         self.said = self.wish;
-        self.print(None)
+        let port = self.address.port();
+        let keys: String = self.lines().iter().map(|line| format!("a=crypto:{}\r\n", line.print())).collect();
+        let media = match self.keying {
+            Keying::Never | Keying::Careless => self.audio(port, "RTP/AVP", ""),
+            Keying::Optional => self.audio(port, "RTP/AVP", &keys),
+            Keying::Always => self.audio(port, "RTP/SAVP", &keys),
+            Keying::Both => self.audio(port, "RTP/AVP", "") + &self.audio(port, "RTP/SAVP", &keys),
+        };
+        self.print(&media)
     }
 
     /// Offers what it said last.
     pub(crate) fn again(&mut self) -> Bytes {
         self.version -= 1;
-        self.print(None)
+        self.offer()
     }
 
     /// Remembers what holds now, in case that the next offer is refused.
@@ -85,12 +142,38 @@ impl Session {
 
     /// Takes an offer and answers it.
     pub(crate) fn answer(&mut self, offer: &[u8]) -> Bytes {
-        self.take(offer);
+        self.listen(offer);
         let theirs = self.remote.map_or(Direction::SendRecv, |(_, direction)| direction);
         // A phone that is held may still send; one that holds does not begin to hear because it was asked.
         self.said = self.wish.and(theirs.reversed());
         self.fax = self.theirs_fax;
-        self.print(Some(offer))
+        if self.fax || self.faxed {
+            return self.print("");
+        }
+        let offer = Description::parse(offer).expect("the exchange writes descriptions that can be read");
+        let offered = offer.audio().expect("the exchange offers audio");
+        let can = !matches!(self.keying, Keying::Never | Keying::Careless);
+        let crypto = offered.crypto().filter(|_| can);
+        let plain = crypto.is_none();
+        assert!(
+            self.keying == Keying::Careless || !(plain && offered.media().is_savp()),
+            "who cannot encrypt is asked to"
+        );
+        assert!(self.keying != Keying::Always || !plain, "who must encrypt is asked not to");
+        self.agreed = crypto.as_ref().map(|theirs| (self.key(theirs.key.suite()), theirs.key.clone()));
+        let line = crypto.map(|theirs| Crypto { tag: theirs.tag, key: self.key(theirs.key.suite()) });
+        let keys = line.map_or(String::new(), |line| format!("a=crypto:{}\r\n", line.print()));
+        let mut media = String::new();
+        // An answer has as many media as its offer (RFC 3264 §6).
+        for line in offer.media() {
+            if line.index == offered.index {
+                let protocol = if plain { "RTP/AVP" } else { line.protocol };
+                media += &self.audio(self.address.port(), protocol, &keys);
+            } else {
+                media += &format!("m={} 0 {} 99\r\n", line.kind, line.protocol);
+            }
+        }
+        self.print(&media)
     }
 
     /// Whether both have a fax.
@@ -98,8 +181,21 @@ impl Session {
         self.fax && self.theirs_fax
     }
 
-    /// Takes the other side's description.
+    /// Takes the other side's answer.
     pub(crate) fn take(&mut self, description: &[u8]) {
+        self.listen(description);
+        let answer = Description::parse(description).expect("the exchange writes descriptions that can be read");
+        let audio = answer.audio().filter(|audio| audio.is_accepted);
+        let theirs = audio.as_ref().and_then(|audio| audio.crypto());
+        self.agreed = theirs.map(|theirs| {
+            let ours = self.lines().into_iter().find(|line| line.tag == theirs.tag).expect("a tag that was offered");
+            assert!(self.keying != Keying::Never && ours.key.suite() == theirs.key.suite(), "an answer to nothing");
+            (ours.key, theirs.key)
+        });
+        assert!(audio.is_none() || self.agreed.is_some() || self.keying != Keying::Always, "talk is not encrypted");
+    }
+
+    fn listen(&mut self, description: &[u8]) {
         self.before = None;
         let description = Description::parse(description).expect("the exchange writes descriptions that can be read");
         self.theirs_fax = description.fax().is_some();
@@ -112,28 +208,25 @@ impl Session {
         self.remote = at.map(|at| at.rtp).or(self.remote()).map(|address| (address, direction));
     }
 
-    fn print(&mut self, offer: Option<&[u8]>) -> Bytes {
+    fn audio(&self, port: u16, protocol: &str, keys: &str) -> String {
+        format!(
+            "m=audio {port} {protocol} 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n\
+             a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na={}\r\n{keys}",
+            self.said.as_str(),
+        )
+    }
+
+    fn print(&mut self, media: &str) -> Bytes {
         self.version += 1;
         let SocketAddrText { family, ip } = SocketAddrText::of(self.address);
-        // An answer has as many media as its offer (RFC 3264 §6).
-        let others =
-            offer.map_or(0, |offer| Description::parse(offer).map_or(0, |offer| offer.media_count())).max(1) - 1;
         if self.fax || self.faxed {
             self.faxed = true;
             return self.print_fax();
         }
-        let mut text = format!(
-            "v=0\r\no=phone {} {} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\nm=audio {} RTP/AVP 8 0 101\r\n\
-             a=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na={}\r\n",
-            self.id,
-            self.version,
-            self.address.port(),
-            self.said.as_str(),
-        );
-        for _ in 0..others {
-            text.push_str("m=video 0 RTP/AVP 99\r\n");
-        }
-        Bytes::from(text)
+        Bytes::from(format!(
+            "v=0\r\no=phone {} {} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n{media}",
+            self.id, self.version,
+        ))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A small world: phones with endpoints of their own around one exchange, joined by a network without delay. Time
 //! stands still until a test lets it pass.
 pub(crate) use super::names::*;
-use crate::{Calls, Config, Invite, Output, Step, Trust};
+use crate::{Calls, Config, Output, Step};
 use bytes::Bytes;
 use media::command::{EndCounters, Family, MediaCommand, MediaReport, PortPair};
 use sip::{
@@ -11,7 +11,7 @@ use sip::{
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
-use words::{AccountId, CallId, Chance, Clock, EndCause, Fact, Flow, Party, Seed, Time, UserId, Wall};
+use words::{AccountId, CallId, Chance, Clock, EndCause, Fact, Flow, Seed, Time, Wall};
 
 /// Phones by number: 0 is the caller as a rule.
 pub(crate) const A: usize = 0;
@@ -196,15 +196,7 @@ impl World {
             && message.to_tag().is_none()
             && message.method() == Method::Invite
         {
-            let invite = Invite {
-                txn: *txn,
-                message: message.clone(),
-                flow: *flow,
-                account: AccountId(1),
-                from: Party { number: "1000".into(), name: "Anna".into(), user: Some(UserId(1)), ..Party::default() },
-                trust: Trust::default(),
-                silence: self.silence,
-            };
+            let invite = invite(*txn, message.clone(), *flow, self.silence);
             let clock = Clock { mono: self.now, wall: Wall(1_700_000_000_000) };
             if let Err(refusal) = self.calls.open(invite, &clock, self.now) {
                 self.refusal = Some((refusal.status, refusal.reason.to_owned()));

@@ -1,10 +1,11 @@
 //! Where phones are and what they say about themselves.
 
 use super::kit::E;
-use crate::{DialTarget, Trust};
-use sip::{Message, Target};
+use crate::{DialTarget, Invite, Trust};
+use sip::{Message, ServerTxn, Target};
 use std::net::SocketAddr;
-use words::{ConnectionId, Flow, Party, Transport, UserId};
+use std::time::Duration;
+use words::{AccountId, ConnectionId, Flow, Party, Srtp, Transport, UserId};
 
 pub(crate) fn exchange_address() -> SocketAddr {
     "10.0.0.1:5060".parse().unwrap()
@@ -12,6 +13,13 @@ pub(crate) fn exchange_address() -> SocketAddr {
 
 pub(crate) fn phone_address(n: usize) -> SocketAddr {
     format!("10.0.1.{}:5060", n + 1).parse().unwrap()
+}
+
+/// A call of the caller's, as it comes in.
+pub(crate) fn invite(txn: ServerTxn, message: Message, flow: Flow, silence: Option<Duration>) -> Invite {
+    let from = Party { number: "1000".into(), name: "Anna".into(), user: Some(UserId(1)), ..Party::default() };
+    let (account, trust, srtp) = (AccountId(1), Trust::default(), Srtp::default());
+    Invite { txn, message, flow, account, from, trust, srtp, silence }
 }
 
 /// The flow between the exchange and a phone, as the exchange sees it.
@@ -56,6 +64,7 @@ pub(crate) fn target(phone: usize, order: u32) -> DialTarget {
         trust: Trust::default(),
         servers: None,
         instead: None,
+        srtp: Srtp::default(),
     }
 }
 

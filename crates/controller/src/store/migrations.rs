@@ -62,12 +62,13 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), MigrationError>
 /// The schema that this release writes.
 const KNOWN: u32 = STEPS.len() as u32;
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step { sql: ACCOUNTS, readable_from: 1 },
     Step { sql: RECORDS, readable_from: 1 },
     Step { sql: SUBSCRIPTIONS, readable_from: 1 },
     Step { sql: IDENTITY, readable_from: 1 },
     Step { sql: VERIFIED_PEERS, readable_from: 1 },
+    Step { sql: SRTP, readable_from: 1 },
 ];
 
 /// Accounts and what belongs to them.
@@ -165,6 +166,12 @@ CREATE TABLE subscription (
     body TEXT NOT NULL,
     PRIMARY KEY (user, key)
 ) WITHOUT ROWID;
+";
+
+/// Whether the media of devices and peers are to be encrypted. A release that does not know the columns encrypts none.
+const SRTP: &str = "
+ALTER TABLE user ADD COLUMN srtp TEXT NOT NULL DEFAULT 'optional';
+ALTER TABLE peer ADD COLUMN srtp TEXT NOT NULL DEFAULT 'optional';
 ";
 
 /// What peers and we tell each other about who somebody is. A release that does not know the columns trusts nobody.

@@ -4,7 +4,7 @@ use api::Ask;
 use clap::Subcommand;
 use std::io::Read;
 use std::net::IpAddr;
-use words::Secret;
+use words::{Secret, Srtp};
 
 /// `crosspoint account`
 #[derive(Debug, Subcommand)]
@@ -42,6 +42,10 @@ pub(crate) enum UserVerb {
         /// `all`, `md5` or `sha256`: which digests the device may use.
         #[arg(long)]
         algorithms: Option<String>,
+        /// `off`, `optional` (where it asks for it, or its signalling is encrypted) or `required`: whether its media are
+        /// encrypted.
+        #[arg(long, default_value = "optional")]
+        srtp: Srtp,
     },
     /// Lists the users of an account.
     List {
@@ -100,6 +104,10 @@ pub(crate) enum PeerVerb {
         /// Tell it who calls (P-Asserted-Identity), callers too who want that kept from others.
         #[arg(long)]
         tell_identity: bool,
+        /// `off`, `optional` (where it asks for it, or its signalling is encrypted) or `required`: whether its media are
+        /// encrypted.
+        #[arg(long, default_value = "optional")]
+        srtp: Srtp,
     },
     /// Lists the peers of an account, where they are, and which of their servers are down.
     List {
@@ -180,9 +188,9 @@ impl AccountVerb {
 impl UserVerb {
     pub(crate) fn ask(self) -> std::io::Result<Ask> {
         Ok(match self {
-            UserVerb::Add { account, extension, name, auth_user, password_stdin, algorithms } => {
+            UserVerb::Add { account, extension, name, auth_user, password_stdin, algorithms, srtp } => {
                 let password = password(password_stdin)?;
-                Ask::UserAdd { account, extension, name, auth_user, password, algorithms }
+                Ask::UserAdd { account, extension, name, auth_user, password, algorithms, srtp }
             }
             UserVerb::List { account } => Ask::UserList { account },
             UserVerb::Reset { account, extension, password_stdin } => {
@@ -197,8 +205,8 @@ impl UserVerb {
 impl PeerVerb {
     pub(crate) fn ask(self) -> Ask {
         match self {
-            PeerVerb::Add { account, name, host, transport, insecure, prefix, trust_identity, tell_identity } => {
-                Ask::PeerAdd { account, name, host, transport, insecure, prefix, trust_identity, tell_identity }
+            PeerVerb::Add { account, name, host, transport, insecure, prefix, trust_identity, tell_identity, srtp } => {
+                Ask::PeerAdd { account, name, host, transport, insecure, prefix, trust_identity, tell_identity, srtp }
             }
             PeerVerb::List { account } => Ask::PeerList { account },
             PeerVerb::Remove { account, name } => Ask::PeerRemove { account, name },

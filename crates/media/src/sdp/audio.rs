@@ -3,6 +3,7 @@
 use super::{Direction, MediaView, cut};
 use crate::codec;
 use crate::command::{MediaAddress, PayloadTypes};
+use crate::sdes::Crypto;
 use std::net::{IpAddr, SocketAddr};
 
 /// An audio line and what belongs to it.
@@ -22,6 +23,8 @@ pub struct AudioView<'a> {
     pub telephone_event: Option<u8>,
     /// Whether it is RTP that we can read, with a port: declined otherwise, or not for us.
     pub is_accepted: bool,
+    /// Whether it has any `a=crypto`.
+    has_keys: bool,
 }
 
 /// A codec that an audio line lists.
@@ -50,6 +53,7 @@ impl<'a> AudioView<'a> {
         let is_accepted =
             media.kind == "audio" && media.port != 0 && media.is_usable_rtp() && !payload_types.is_empty();
         let (mut direction, mut rtcp_port, mut event) = (None, None, None::<CodecView<'_>>);
+        let mut has_keys = false;
         for (name, value) in media.attributes() {
             match name {
                 "rtpmap" => {
@@ -61,6 +65,7 @@ impl<'a> AudioView<'a> {
                         (known, codec) => known.or(codec),
                     };
                 }
+                "crypto" => has_keys = true,
                 "rtcp" => rtcp_port = rtcp_port.or(Some(value)),
                 _ => direction = direction.or_else(|| Direction::parse(name)),
             }
@@ -74,6 +79,7 @@ impl<'a> AudioView<'a> {
             payload_types,
             telephone_event: event.map(|codec| codec.payload_type),
             is_accepted,
+            has_keys,
         }
     }
 
@@ -86,6 +92,11 @@ impl<'a> AudioView<'a> {
     pub fn codecs(&self) -> impl Iterator<Item = CodecView<'a>> + use<'a> {
         let media = self.media;
         media.payload_types().filter_map(move |payload_type| codec_of(&media, payload_type))
+    }
+
+    /// The key that an answer takes up, or that an answer has (RFC 4568 §5.1).
+    pub fn crypto(&self) -> Option<Crypto> {
+        if self.has_keys { self.media.crypto() } else { None }
     }
 
     /// Whether its writer wants to hear nothing: a hold, in one form or the other.

@@ -57,6 +57,8 @@ impl World {
             && fits(sink, to)
             && sink.direction.sends()
             && sink.sound.is_none()
+            && source.keys.as_ref().map(|keys| &keys.inbound) == from.speaks_with()
+            && sink.keys.as_ref().map(|keys| &keys.outbound) == to.hears_with()
     }
 
     /// Whether a phone is played a sound by the exchange.

@@ -8,8 +8,8 @@ use sip::locate::Wanted;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use switch::account::{Peer, RouteTarget};
-use switch::{Command, Trust, Way};
-use words::{PeerId, Transport, UserId};
+use switch::{Command, Need, Trust, Way};
+use words::{PeerId, Srtp, Transport, UserId};
 
 /// A phone of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,6 +151,7 @@ impl World {
             from: Some((0, exchange())),
             transport: Transport::Udp,
             trust: Trust::default(),
+            srtp: Srtp::default(),
         });
         self.tell_directory();
         let host = exchange().to_string();
@@ -177,9 +178,24 @@ impl World {
             by_name: Some(wanted),
             from: None,
             trust: Trust::default(),
+            srtp: Srtp::default(),
         });
         self.tell_directory();
         id
+    }
+
+    /// Whether a phone's media are to be encrypted from now on.
+    pub fn srtp(&mut self, extension: &str, srtp: Srtp) {
+        let found = self.directory.user_of(self.office, extension);
+        let mut auth_user = String::new();
+        self.directory.change_user(found, |user| {
+            user.srtp = srtp;
+            auth_user.clone_from(&user.auth_user);
+        });
+        let (account, extension) = (self.office, extension.to_owned());
+        for need in [Need::AuthUser(auth_user), Need::Extension { account, extension }] {
+            self.command(Command::Changed { need });
+        }
     }
 
     /// A server at an address: a phone that does not register.
