@@ -3,7 +3,7 @@
 use crate::flows::{millis, secs};
 use std::time::Duration;
 use switch::view::Status;
-use tests::sim::{Do, Parts, PhoneId, Site, World};
+use tests::sim::{Do, Parts, PhoneId, Rel, Site, Timers, World};
 use words::{Chance, EndCause, Seed};
 
 /// How many calls a run of the tests plays.
@@ -95,7 +95,13 @@ impl Soak {
         let mut phones = Vec::new();
         for n in 0..PHONES {
             let site = Site::new(&(1_000 + n).to_string());
-            phones.push(world.add(if n % 5 == 4 { site.tcp() } else { site }));
+            let phone = world.add(if n % 5 == 4 { site.tcp() } else { site });
+            let habits = &mut world.phone_mut(phone).habits;
+            habits.rel = if n % 3 == 1 { Rel::Supports } else { Rel::No };
+            habits.takes_update = n % 2 == 1;
+            habits.changes_by_update = n % 4 == 1;
+            habits.timers = (n % 7 == 2).then(|| Timers::of(120));
+            phones.push(phone);
         }
         world.ring_list("600", &["1000", "1001", "1002"], secs(20), false);
         world.register(&phones);
@@ -133,31 +139,48 @@ impl Soak {
         };
         let lifts = match self.dice.below(10) {
             0 => (millis(400), Do::Refuse(486)),
-            // Nobody lifts, and the caller gives up.
-            1 => (secs(9), Do::Refuse(480)),
+            // Nobody lifts, and the caller gives up, or somebody else lifts.
+            1 => {
+                if self.dice.below(3) == 0 {
+                    let other = self.phones[self.dice.below(many) as usize];
+                    if other != caller && other != callee {
+                        self.world.tell_in(secs(2), other, Do::call(&format!("**{number}")));
+                    }
+                }
+                (secs(9), Do::Refuse(480))
+            }
             _ => (millis(200 + self.dice.below(800)), Do::Answer),
         };
         self.world.phone_mut(callee).habits.when_called = vec![(millis(50), Do::Ring), lifts];
         self.world.phone_mut(caller).habits.when_answered = then;
         self.world.phone_mut(caller).habits.parts = Parts::Never;
-        self.world.tell(caller, Do::call(&number));
+        match self.dice.below(40) {
+            0 => self.world.tell(caller, Do::Watch { number: number.clone(), event: "dialog", expires: 60 }),
+            1 => self.world.tell(callee, Do::Message { number: third.to_string(), text: "later".into() }),
+            _ => {}
+        }
+        let late = self.dice.below(15) == 0;
+        self.world.tell(caller, Do::Call { number, without_offer: late });
         let line = self.world.at_phone(caller).lines.len() - 1;
         self.world.tell_line_in(secs(6), caller, line, Do::HangUp);
     }
 
     /// Everybody's calls come to their end, and so do their transactions.
     fn rest(&mut self) {
-        for &phone in &self.phones {
-            let lines = self.world.at_phone(phone).lines.len();
-            for line in 0..lines {
-                self.world.tell_line_in(secs(12), phone, line, Do::HangUp);
+        // What was on its way to a phone, or what a transfer began, has a line only later.
+        for span in [secs(12), secs(48)] {
+            self.world.pass(span);
+            self.hang_up_all();
+        }
+        self.world.pass(secs(40));
+        for phone in self.phones.clone() {
+            if !self.world.reboot(phone) {
+                let phone = self.world.at_phone(phone);
+                let up: Vec<_> = phone.lines.iter().filter(|line| !line.is_over()).collect();
+                panic!("{} is not at rest after {} calls: {up:#?}", phone.identity.number, self.begun);
             }
         }
-        self.world.pass(secs(60));
-        for phone in self.phones.clone() {
-            assert!(self.world.reboot(phone), "a phone is not at rest");
-        }
-        self.world.pass(secs(90));
+        self.world.pass(secs(50));
         for cdr in self.world.take_records() {
             self.records += 1;
             self.answered += u64::from(cdr.answered.is_some());
@@ -166,6 +189,14 @@ impl Soak {
             self.silent += u64::from(cause == Some(EndCause::MediaLost));
             let odd = [EndCause::Internal, EndCause::SignallingLost, EndCause::Overload];
             assert!(cause.is_some_and(|cause| !odd.contains(&cause)), "a call ended as {cause:?}: {cdr:?}");
+        }
+    }
+
+    fn hang_up_all(&mut self) {
+        for &phone in &self.phones {
+            for line in 0..self.world.at_phone(phone).lines.len() {
+                self.world.tell_line(phone, line, Do::HangUp);
+            }
         }
     }
 
