@@ -1,6 +1,7 @@
 //! `crosspoint run`: everything is opened in order, then the loop runs until it is told to stop.
 
 mod banner;
+mod bell;
 mod interface;
 mod names;
 mod promises;

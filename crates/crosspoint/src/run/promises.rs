@@ -3,25 +3,30 @@
 //! A sync releases whatever waited for it, so the loop is woken once per sync, some thirty times a second under load, and
 //! not once per fact.
 
+use super::bell::Ringer;
 use controller::Outcome;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Notify;
 
 /// The box that the commit thread puts outcomes into. Copies are the same.
 ///
 /// Limits: two outcomes stay; later ones of a kind replace earlier ones, as "up to" holds for all before.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Promises(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     any: AtomicBool,
     outcomes: Mutex<Vec<Outcome>>,
-    told: Notify,
+    ringer: Ringer,
 }
 
 impl Promises {
+    /// Nothing yet. `ringer` tells the loop when there is something.
+    pub(crate) fn new(ringer: Ringer) -> Self {
+        Promises(Arc::new(Shared { any: AtomicBool::new(false), outcomes: Mutex::default(), ringer }))
+    }
+
     /// Called on the commit thread.
     pub(crate) fn put(&self, outcome: Outcome) {
         let mut outcomes = self.0.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -29,13 +34,8 @@ impl Promises {
         outcomes.push(outcome);
         // Whoever was told and did not look yet will find this too.
         if !self.0.any.swap(true, Ordering::AcqRel) {
-            self.0.told.notify_one();
+            self.0.ringer.ring();
         }
-    }
-
-    /// Waits until there is something to take.
-    pub(crate) async fn told(&self) {
-        self.0.told.notified().await;
     }
 
     /// What came since the last look, in order. One load when nothing did.
@@ -56,13 +56,17 @@ mod tests {
 
     #[test]
     fn the_last_of_each_kind_stays_in_the_order_in_which_it_came() {
-        let (promises, shard) = (Promises::default(), ShardId(0));
+        let (ringer, mut bell) = super::super::bell::bell();
+        let (promises, shard) = (Promises::new(ringer), ShardId(0));
+        let mut rung = || bell.poll_rung(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready();
+        assert!(!rung());
         assert_eq!(promises.take(), []);
         let stored = |n| Outcome::Stored { shard, up_to: Seq(n) };
         let failed = Outcome::Failed { shard, up_to: Seq(2), reserved: true };
         for outcome in [stored(1), stored(2), failed, stored(3)] {
             promises.put(outcome);
         }
+        assert_eq!([rung(), rung()], [true, false], "it rings once for all of them");
         assert_eq!(promises.take(), [failed, stored(3)]);
         assert_eq!(promises.take(), []);
     }

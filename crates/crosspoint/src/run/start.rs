@@ -1,6 +1,7 @@
 //! Opens everything in order: database, sockets, certificate, relay, threads, interfaces; then tells what is ready.
 
 use super::StartError;
+use super::bell::{Ringer, bell};
 use super::names::Names;
 use super::promises::Promises;
 use super::turn::{Inbox, Load, Running, Wire, WireCounters};
@@ -37,8 +38,8 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
 
     let udp = Udp::bind(&numbered(&setup.listeners, Transport::Udp))?;
     let (connections, net) = open_streams(&setup, clocks)?;
-    let reported = Arc::new(Notify::new());
-    let (relay, reports) = open_relay(&setup, entropy()?, Arc::clone(&reported))?;
+    let (ringer, bell) = bell();
+    let (relay, reports) = open_relay(&setup, entropy()?, ringer.clone())?;
     let pairs = relay.capacity().pairs_per_family;
     let own: Vec<SocketAddr> = udp.locals().map(|(_, address)| address).collect();
     let locals = peers::Locals::of(&udp, &setup);
@@ -52,7 +53,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     }
 
     let (inputs_in, inputs) = mpsc::channel(INPUTS);
-    let promises = Promises::default();
+    let promises = Promises::new(ringer);
     let commit = start_commit(&store, clocks, promises.clone())?;
     let addresses = PeerAddresses::default();
     let names =
@@ -87,7 +88,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
         switch,
         clocks,
         wire: Wire { udp, connections, names, peers: addresses, counters: WireCounters::default() },
-        inbox: Inbox { net, inputs, reports, reported, commands, stop },
+        inbox: Inbox { net, inputs, reports, bell, commands, stop },
         commit,
         promises,
         needs,
@@ -99,6 +100,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
         last_reply: 0,
         load: Load::default(),
         wake: None,
+        alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
         setup,
     })
 }
@@ -182,11 +184,11 @@ fn start_commit(store: &Store, clocks: Clocks, promises: Promises) -> Result<Com
     Ok(CommitLoop::start(store, move || clocks.clock(), move |outcome| promises.put(outcome))?)
 }
 
-/// The relay, what it reports, and how many pairs of ports it can have. `reported` is told when there is something.
+/// The relay, what it reports, and how many pairs of ports it can have. `ringer` tells the loop when there is something.
 fn open_relay(
     setup: &Setup,
     seed: Seed,
-    reported: Arc<Notify>,
+    ringer: Ringer,
 ) -> Result<(relay::Relay, std::sync::mpsc::Receiver<MediaReport>), StartError> {
     let media = &setup.config.media;
     let (ipv4, ipv6) = media_addresses(setup);
@@ -198,7 +200,7 @@ fn open_relay(
         xdp: media.xdp,
         ..relay::Config::new(media.ports.min, media.ports.max, seed)
     };
-    relay::Relay::start(&config, Box::new(move || reported.notify_one()))
+    relay::Relay::start(&config, Box::new(move || ringer.ring()))
         .map_err(|error| StartError::new(format!("the relay does not start: {error}")))
 }
 

@@ -5,6 +5,7 @@
 //! sleeps until something comes.
 
 use super::StartError;
+use super::bell::Bell;
 use super::interface::EdgeGauges;
 use super::names::Names;
 use super::promises::Promises;
@@ -23,12 +24,15 @@ use relay::Relay;
 use sip::Undelivered;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use switch::{Input, Need, Output, ReplyId, Switch};
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::{Instant, Sleep};
 use words::diagnosis::Diagnosis;
 use words::{Event, Flow, PeerId, Time, Transport};
 
@@ -50,6 +54,8 @@ pub(crate) struct Running {
     pub(crate) last_reply: ReplyId,
     pub(crate) load: Load,
     pub(crate) wake: Option<Time>,
+    /// Wakes the loop at the time that was wanted soonest.
+    pub(crate) alarm: Pin<Box<Sleep>>,
 }
 
 /// What carries messages.
@@ -77,8 +83,8 @@ pub(crate) struct Inbox {
     /// From the directory.
     pub(crate) inputs: mpsc::Receiver<Input>,
     pub(crate) reports: std::sync::mpsc::Receiver<MediaReport>,
-    /// Told when there are reports.
-    pub(crate) reported: Arc<Notify>,
+    /// Rung when there are reports, and when the store said something.
+    pub(crate) bell: Bell,
     pub(crate) commands: mpsc::Receiver<Asked>,
     pub(crate) stop: mpsc::Receiver<()>,
 }
@@ -349,26 +355,41 @@ impl Running {
             return self.inbox.stop.try_recv().is_err();
         }
         let wake = self.wake.map_or(self.load.next_clock, |at| at.min(self.load.next_clock));
-        let deadline = tokio::time::Instant::from_std(self.clocks.instant(wake));
-        let (inbox, udp) = (&mut self.inbox, &self.wire.udp);
-        let next = tokio::select! {
-            biased;
-            () = udp.readable() => Woken::ByItself,
-            () = self.promises.told() => Woken::ByItself,
-            Some(input) = inbox.inputs.recv() => Woken::Input(input),
-            Some(event) = inbox.net.recv() => Woken::Net(event),
-            () = inbox.reported.notified() => Woken::ByItself,
-            Some((command, reply)) = inbox.commands.recv() => Woken::Asked(Box::new((command, reply))),
-            _ = inbox.stop.recv() => return false,
-            () = tokio::time::sleep_until(deadline) => Woken::ByItself,
-        };
+        let deadline = Instant::from_std(self.clocks.instant(wake));
+        // Most deadlines move away before they come. One that is too soon wakes for nothing once; moving it each time costs more.
+        if self.alarm.is_elapsed() || deadline < self.alarm.deadline() {
+            self.alarm.as_mut().reset(deadline);
+        }
+        let next = std::future::poll_fn(|cx| self.poll_woken(cx)).await;
         match next {
             Woken::ByItself => {}
+            Woken::Stopped => return false,
             Woken::Input(input) => self.input(input),
             Woken::Net(event) => self.stream_event(event),
             Woken::Asked(asked) => self.asked(*asked),
         }
         true
+    }
+
+    /// Whether there is something to do. Each place stays told whom to wake, so that a turn costs none of them a visit more.
+    fn poll_woken(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
+        let inbox = &mut self.inbox;
+        if self.wire.udp.poll_readable(cx).is_ready() || inbox.bell.poll_rung(cx).is_ready() {
+            return Poll::Ready(Woken::ByItself);
+        }
+        if let Poll::Ready(Some(input)) = inbox.inputs.poll_recv(cx) {
+            return Poll::Ready(Woken::Input(input));
+        }
+        if let Poll::Ready(Some(event)) = inbox.net.poll_recv(cx) {
+            return Poll::Ready(Woken::Net(event));
+        }
+        if let Poll::Ready(Some(asked)) = inbox.commands.poll_recv(cx) {
+            return Poll::Ready(Woken::Asked(Box::new(asked)));
+        }
+        if inbox.stop.poll_recv(cx).is_ready() {
+            return Poll::Ready(Woken::Stopped);
+        }
+        self.alarm.as_mut().poll(cx).map(|()| Woken::ByItself)
     }
 
     /// What is done now and then: follow the host's addresses, let idle media workers give ports back, count.
@@ -425,6 +446,7 @@ impl Wire {
 
 enum Woken {
     ByItself,
+    Stopped,
     Input(Input),
     Net(NetEvent),
     Asked(Box<Asked>),
