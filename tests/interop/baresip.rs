@@ -93,6 +93,7 @@ fn phone(server: SocketAddr, user: &str, tone: f64, trust: Option<&Path>) -> Bar
         server,
         transport: if trust.is_some() { "tls" } else { "udp" },
         trust,
+        mediaenc: None,
         tone,
         dial: None,
         seconds: 40,

@@ -104,10 +104,9 @@ impl Leg {
 /// How whoever has this rule is offered audio, over signalling that is encrypted or is not.
 pub(crate) fn offered(srtp: Srtp, encrypted: bool) -> Offered {
     match srtp {
-        Srtp::Off => Offered::Plain,
         Srtp::Optional if encrypted => Offered::Opportunistic,
         // Keys that everybody on the way can read protect nothing, and some phones stumble over them.
-        Srtp::Optional => Offered::Plain,
+        Srtp::Off | Srtp::Optional => Offered::Plain,
         Srtp::Required => Offered::Encrypted,
     }
 }

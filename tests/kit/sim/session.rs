@@ -112,7 +112,7 @@ impl Session {
     pub(crate) fn offer(&mut self) -> Bytes {
         self.said = self.wish;
         let port = self.address.port();
-        let keys: String = self.lines().iter().map(|line| format!("a=crypto:{}\r\n", line.print())).collect();
+        let keys = self.lines().map(|line| format!("a=crypto:{}\r\n", line.print())).concat();
         let media = match self.keying {
             Keying::Never | Keying::Careless => self.audio(port, "RTP/AVP", ""),
             Keying::Optional => self.audio(port, "RTP/AVP", &keys),
@@ -163,17 +163,15 @@ impl Session {
         self.agreed = crypto.as_ref().map(|theirs| (self.key(theirs.key.suite()), theirs.key.clone()));
         let line = crypto.map(|theirs| Crypto { tag: theirs.tag, key: self.key(theirs.key.suite()) });
         let keys = line.map_or(String::new(), |line| format!("a=crypto:{}\r\n", line.print()));
-        let mut media = String::new();
         // An answer has as many media as its offer (RFC 3264 §6).
-        for line in offer.media() {
-            if line.index == offered.index {
-                let protocol = if plain { "RTP/AVP" } else { line.protocol };
-                media += &self.audio(self.address.port(), protocol, &keys);
-            } else {
-                media += &format!("m={} 0 {} 99\r\n", line.kind, line.protocol);
+        let media = offer.media().map(|line| {
+            if line.index != offered.index {
+                return format!("m={} 0 {} 99\r\n", line.kind, line.protocol);
             }
-        }
-        self.print(&media)
+            let protocol = if plain { "RTP/AVP" } else { line.protocol };
+            self.audio(self.address.port(), protocol, &keys)
+        });
+        self.print(&media.collect::<String>())
     }
 
     /// Whether both have a fax.
@@ -186,7 +184,7 @@ impl Session {
         self.listen(description);
         let answer = Description::parse(description).expect("the exchange writes descriptions that can be read");
         let audio = answer.audio().filter(|audio| audio.is_accepted);
-        let theirs = audio.as_ref().and_then(|audio| audio.crypto());
+        let theirs = audio.as_ref().and_then(media::sdp::AudioView::crypto);
         self.agreed = theirs.map(|theirs| {
             let ours = self.lines().into_iter().find(|line| line.tag == theirs.tag).expect("a tag that was offered");
             assert!(self.keying != Keying::Never && ours.key.suite() == theirs.key.suite(), "an answer to nothing");
