@@ -1,6 +1,8 @@
 //! The relay over real sockets of the loopback interface: each test has an address of its own.
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod kernel;
 #[cfg(test)]
 mod kit;

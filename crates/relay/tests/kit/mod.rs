@@ -282,6 +282,11 @@ impl Phone {
 
     /// Sends a packet that carries `n`.
     pub(crate) fn speak(&mut self, n: u16) {
+        drop(self.say(n));
+    }
+
+    /// The same; gives the packet as it went out.
+    pub(crate) fn say(&mut self, n: u16) -> Vec<u8> {
         let mut packet = [0xd5; 172 + TRAILER_BYTES];
         let header =
             RtpHeader { marker: false, payload_type: 0, sequence: n, timestamp: u32::from(n) * 160, ssrc: self.ssrc() };
@@ -293,6 +298,42 @@ impl Phone {
         };
         // What the host refuses, a stranger does not learn of.
         let _ = self.rtp.send_to(&packet[..length], to);
+        packet[..length].to_vec()
+    }
+
+    /// Sends bytes to where reports go.
+    pub(crate) fn send_report(&mut self, packet: &[u8]) {
+        let _ = self.rtcp.send_to(packet, self.to.expect("it knows the exchange").1);
+    }
+
+    /// Sends bytes to any port of the exchange.
+    pub(crate) fn send_to(&mut self, port: u16, packet: &[u8]) {
+        let _ = self.rtp.send_to(packet, SocketAddr::new(self.address.ip(), port));
+    }
+
+    /// The number in the next packet, which must come from this sender.
+    pub(crate) fn hear_of(&mut self, ssrc: u32) -> u16 {
+        let packet = self.hear_packet();
+        let rtp = RtpView::parse(&packet).unwrap();
+        assert_eq!(rtp.ssrc(), ssrc, "a packet of somebody else");
+        rtp.sequence()
+    }
+
+    /// The number in the next packet, if one comes soon.
+    pub(crate) fn heard_within_a_moment(&mut self) -> Option<u16> {
+        self.rtp.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let mut buffer = [0; 512];
+        let heard = self.rtp.recv(&mut buffer).ok();
+        self.rtp.set_read_timeout(Some(PATIENCE)).unwrap();
+        heard.and_then(|length| Some(RtpView::parse(&buffer[..length])?.sequence()))
+    }
+
+    /// How many packets wait.
+    pub(crate) fn count_heard(&mut self) -> usize {
+        self.rtp.set_nonblocking(true).unwrap();
+        let heard = std::iter::repeat_with(|| self.rtp.recv(&mut [0; 512])).take_while(Result::is_ok).count();
+        self.rtp.set_nonblocking(false).unwrap();
+        heard
     }
 
     /// Sends bytes as they are.
