@@ -1,11 +1,12 @@
 //! Feature codes: transfer of whom a phone has on hold, and calls of nobody.
 
 use crate::flows::{SEEDS, connect, millis, office, secs, wait};
+use media::command::MediaReport;
 use sip::HeaderName;
 use switch::account::{RouteTarget, Service};
-use switch::{Codes, Config};
+use switch::{Codes, Config, Input};
 use tests::sim::{Do, PhoneId, World, for_seeds};
-use words::EndCause;
+use words::{EndCause, LegId};
 
 /// Ann talks with Bob, who has her on hold.
 fn held(seed: u64) -> (World, [PhoneId; 3]) {
@@ -159,5 +160,84 @@ fn codes_are_what_the_configuration_says() {
         }
         let causes: Vec<_> = world.finish().iter().map(|cdr| cdr.ended.unwrap().cause).collect();
         assert!(causes.contains(&EndCause::Busy));
+    });
+}
+
+/// Ann talks with Bob where users may transfer by typing.
+fn typing_office(seed: u64) -> (World, [PhoneId; 3]) {
+    let codes = Codes { typed_transfer: "*2".into(), ..Codes::default() };
+    let mut world = World::with(seed, |config: &mut Config| config.codes = codes);
+    let phones = ["101", "102", "103"].map(|extension| world.phone(extension));
+    world.register(&phones);
+    connect(&mut world, phones[0], phones[1], "102");
+    (world, phones)
+}
+
+fn type_keys(world: &mut World, phone: PhoneId, keys: &str) {
+    for key in keys.chars() {
+        world.tell(phone, Do::Digit(key));
+        world.pass(millis(300));
+    }
+}
+
+#[test]
+fn who_types_a_code_while_talking_sends_the_other_side_away() {
+    for_seeds(SEEDS, |seed| {
+        for caller_types in [true, false] {
+            let (mut world, [ann, bob, carl]) = typing_office(seed);
+            let (types, stays) = if caller_types { (ann, bob) } else { (bob, ann) };
+            type_keys(&mut world, types, "*2103#");
+            wait(&mut world, 3, |world| world.rings(carl));
+            assert!(world.talk(ann, bob), "until somebody answers nothing is lost");
+            world.tell(carl, Do::Answer);
+            wait(&mut world, 4, |world| world.talk(stays, carl) && has_ended(world, types, 0));
+            assert!(world.line(stays).shows.last().unwrap().contains("sip:103@"));
+            world.tell(carl, Do::HangUp);
+            wait(&mut world, 3, |world| world.is_over(stays));
+            world.finish();
+        }
+    });
+}
+
+#[test]
+fn telephone_events_are_typed_as_info_is() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob, carl]) = typing_office(seed);
+        let call = world.calls()[0].call;
+        for digit in "*2103#".chars() {
+            let end = LegId { call, n: 1 };
+            world.input(Input::Media(MediaReport::Dtmf { end, digit, duration_ms: 100 }));
+            world.pass(millis(300));
+        }
+        wait(&mut world, 3, |world| world.rings(carl));
+        world.tell(carl, Do::Answer);
+        wait(&mut world, 4, |world| (world.talk(ann, carl) || world.talk(bob, carl)));
+        world.finish();
+    });
+}
+
+#[test]
+fn typing_sends_nobody_away_where_nobody_said_so_nor_from_outside() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob, carl]) = office(seed);
+        connect(&mut world, ann, bob, "102");
+        type_keys(&mut world, ann, "*2103#");
+        world.pass(secs(1));
+        assert!(world.talk(ann, bob) && world.at_phone(carl).lines.is_empty());
+        world.finish();
+
+        let (mut world, [ann, bob, carl]) = typing_office(seed);
+        world.tell(ann, Do::HangUp);
+        wait(&mut world, 3, |world| world.is_over(bob));
+        let (_, outside) = world.peer("trunk");
+        world.tell(outside, Do::call("101"));
+        wait(&mut world, 3, |world| world.rings(ann));
+        world.tell(ann, Do::Answer);
+        wait(&mut world, 3, |world| world.talk(ann, outside));
+        world.pass(millis(200));
+        type_keys(&mut world, outside, "*2103#");
+        world.pass(secs(1));
+        assert!(world.talk(ann, outside) && world.at_phone(carl).lines.is_empty());
+        world.finish();
     });
 }

@@ -174,7 +174,8 @@ impl Calls {
                 }
             }
             MediaReport::Refused { end, why: _ } => self.end_by_media(end.call, EndCause::Internal, now),
-            MediaReport::FirstPacket { .. } | MediaReport::Dtmf { .. } => {}
+            MediaReport::Dtmf { end, digit, duration_ms: _ } => self.handle_event(end, digit, now),
+            MediaReport::FirstPacket { .. } => {}
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Config {
     pub session: SessionConfig,
     /// Our address as the outside sees it, when it differs from the local ones: told to those whose address is public.
     pub advertised: Option<IpAddr>,
+    /// What a user types while talking, before a number and `#`, to send the other side there; empty: nothing.
+    pub typed_transfer: String,
     /// The pool of media ports.
     pub ports: PoolConfig,
     /// The families that ports are asked for at once; others when first needed.
@@ -43,6 +45,7 @@ impl Default for Config {
             call_limit: words::limit::CALL,
             session: SessionConfig::default(),
             advertised: None,
+            typed_transfer: String::new(),
             ports: PoolConfig::default(),
             families: vec![Family::V4],
         }

@@ -36,6 +36,7 @@ mod check;
 mod claim;
 mod config;
 mod desk;
+mod digits;
 mod early;
 mod end;
 mod event;

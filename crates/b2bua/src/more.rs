@@ -1,5 +1,6 @@
 //! What a leg has beyond a plain call. Most legs have nothing of it, and pay nothing for it.
 
+use crate::digits::Typed;
 use crate::leg::Leg;
 use crate::prack::Heard;
 use crate::refer::Referral;
@@ -33,6 +34,9 @@ pub(crate) struct More {
     /// Its own goodbye is here and only waits for its answer: it gets none of ours.
     #[serde(default)]
     pub(crate) leaves: bool,
+    /// What it types while it talks.
+    #[serde(default)]
+    pub(crate) typed: Option<Box<Typed>>,
 }
 
 /// What an INVITE of ours outside dialogs is made of.
@@ -61,10 +65,10 @@ pub(crate) struct Dialled {
 
 impl More {
     fn is_empty(&self) -> bool {
-        let More { dialled, session, refreshing, referral, told, heard, moved, consults, leaves } = self;
+        let More { dialled, session, refreshing, referral, told, heard, moved, consults, leaves, typed } = self;
         let timed = session.is_some() || refreshing.is_some();
         let early = told.is_some() || heard.is_some();
-        let coded = consults.is_some() || *leaves;
+        let coded = consults.is_some() || *leaves || typed.is_some();
         dialled.is_none() && !timed && referral.is_none() && !early && !moved && !coded
     }
 }

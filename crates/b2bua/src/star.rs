@@ -88,7 +88,14 @@ impl Call {
     }
 
     /// What a REFER of a leg would begin (RFC 3515), without one. Whether it could be.
-    fn refer_by_code(&mut self, desk: &mut Desk, n: u16, number: &str, instead_of: Option<LegId>, now: Time) -> bool {
+    pub(crate) fn refer_by_code(
+        &mut self,
+        desk: &mut Desk,
+        n: u16,
+        number: &str,
+        instead_of: Option<LegId>,
+        now: Time,
+    ) -> bool {
         let Some(at) = self.place(n).filter(|&at| self.can_hand_over(&self.legs[at])) else { return false };
         let by = self.legs[at].party.clone();
         // Dialled here, it names nobody elsewhere.

@@ -42,7 +42,7 @@ impl Call {
         match message.method() {
             Method::Invite => self.reinvite(desk, at, txn, message, now),
             Method::Bye => self.handle_bye(desk, at, txn, &message, now),
-            Method::Info => self.handle_info(desk, at, txn, message),
+            Method::Info => self.handle_info(desk, at, txn, message, now),
             Method::Update => self.handle_update(desk, at, txn, message, now),
             Method::Options => {
                 let mut builder = self.dialog_response(desk, at, &message, 200);
@@ -266,7 +266,7 @@ impl Call {
     }
 
     /// INFO (RFC 6086): digits and the like go to the other leg, what nobody knows is refused by its type.
-    fn handle_info(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: Message) {
+    fn handle_info(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: Message, now: Time) {
         let n = self.legs[at].n;
         if message.raw_header("Info-Package").is_some() {
             let builder = self.response(desk, at, &message, 469, "").raw("Recv-Info", "");
@@ -284,6 +284,9 @@ impl Call {
             return desk.respond(txn, builder);
         };
         let other = self.other_of(n);
+        if kind == INFO_BODIES[0] {
+            self.handle_typed(desk, n, message.body(), now);
+        }
         let other = other.and_then(|n| self.place(n)).filter(|&at| self.legs[at].state == LegState::Confirmed);
         let Some(to) = other else {
             // The exchange itself is the other side, and has heard it.

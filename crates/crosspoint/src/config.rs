@@ -167,19 +167,20 @@ pub(crate) struct Codes {
     pub(crate) transfer: String,
     pub(crate) consult: String,
     pub(crate) hide: String,
+    pub(crate) typed_transfer: String,
 }
 
 impl Default for Codes {
     fn default() -> Self {
-        let switch::Codes { echo, pickup, hand_over, consult, hide } = switch::Codes::default();
-        Codes { echo, pickup, transfer: hand_over, consult, hide }
+        let switch::Codes { echo, pickup, hand_over, consult, hide, typed_transfer } = switch::Codes::default();
+        Codes { echo, pickup, transfer: hand_over, consult, hide, typed_transfer }
     }
 }
 
 impl From<&Codes> for switch::Codes {
     fn from(codes: &Codes) -> Self {
-        let Codes { echo, pickup, transfer, consult, hide } = codes.clone();
-        switch::Codes { echo, pickup, hand_over: transfer, consult, hide }
+        let Codes { echo, pickup, transfer, consult, hide, typed_transfer } = codes.clone();
+        switch::Codes { echo, pickup, hand_over: transfer, consult, hide, typed_transfer }
     }
 }
 

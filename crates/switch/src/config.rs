@@ -54,6 +54,8 @@ pub struct Codes {
     pub hand_over: String,
     /// Before a number: calls it; when the caller hangs up, whom he has on hold talks there instead.
     pub consult: String,
+    /// While talking, before a number and `#`: the other side goes there. Empty unless somebody says what it is.
+    pub typed_transfer: String,
     /// Before a number: calls it without saying who calls.
     pub hide: String,
 }
@@ -61,7 +63,7 @@ pub struct Codes {
 impl Default for Codes {
     fn default() -> Self {
         let [echo, pickup, hand_over, consult, hide] = ["*43", "**", "*2", "*3", "*67"].map(str::to_owned);
-        Codes { echo, pickup, hand_over, consult, hide }
+        Codes { echo, pickup, hand_over, consult, hide, typed_transfer: String::new() }
     }
 }
 
@@ -135,6 +137,7 @@ impl Config {
             call_limit: self.call_limit,
             session: self.session,
             advertised: self.advertised,
+            typed_transfer: self.codes.typed_transfer.clone(),
             ports: self.ports,
             families: self.families.clone(),
             ..b2bua::Config::default()
