@@ -211,7 +211,7 @@ fn telephone_events_are_typed_as_info_is() {
         }
         wait(&mut world, 3, |world| world.rings(carl));
         world.tell(carl, Do::Answer);
-        wait(&mut world, 4, |world| (world.talk(ann, carl) || world.talk(bob, carl)));
+        wait(&mut world, 4, |world| world.talk(ann, carl) || world.talk(bob, carl));
         world.finish();
     });
 }

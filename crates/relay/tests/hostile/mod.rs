@@ -46,7 +46,9 @@ fn a_call_sprayed_from_its_beginning_is_heard_by_its_parties_alone() {
         strangers[1].aim_at(&b);
         // Before anybody spoke, in the moment that they begin, and when all is settled.
         for n in 0..100 {
-            strangers.iter_mut().for_each(|stranger| stranger.speak(n));
+            for stranger in &mut strangers {
+                stranger.speak(n);
+            }
             if n % 10 == 9 {
                 // More at once than a socket holds is lost in the kernel, whoever sent it.
                 exchange.settle(&a);
@@ -185,7 +187,7 @@ fn giants_and_dwarfs_hold_nobody_up() {
                 stranger.send(bytes);
                 stranger.send_report(bytes);
                 // What the phone itself writes that is no packet goes nowhere either.
-                if size < 12 || size > 2_048 {
+                if !(12..=2_048).contains(&size) {
                     a.send(bytes);
                     a.send_report(bytes);
                 }
