@@ -172,22 +172,18 @@ impl Program {
     pub fn people(&self, account: &str, users: &[(&str, &str)]) {
         self.json(&["account", "create", account, "--domain", &format!("{account}.example")]);
         for (extension, password) in users {
-            let auth_user = format!("{account}{extension}");
-            let arguments = [
-                "user",
-                "add",
-                account,
-                extension,
-                "--auth-user",
-                &auth_user,
-                "--password-stdin",
-                "--algorithms",
-                "md5",
-                "--json",
-            ];
-            let output = self.cli_with(&arguments, password);
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            self.person(account, extension, password, "optional");
         }
+    }
+
+    /// Makes one such user, whose audio is encrypted by this rule.
+    pub fn person(&self, account: &str, extension: &str, password: &str, srtp: &str) {
+        let auth_user = format!("{account}{extension}");
+        let name = ["--auth-user", &auth_user, "--password-stdin"];
+        let arguments =
+            [&["user", "add", account, extension][..], &name, &["--algorithms", "md5", "--srtp", srtp, "--json"]];
+        let output = self.cli_with(&arguments.concat(), password);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// The value of a metric.
