@@ -450,8 +450,10 @@ impl Call {
             let agreed = Some(Agreed::Here(Said::of(&answer), true));
             return self.advance(desk, Move::Ack, Carried { agreed, ..Carried::default() }, now);
         };
-        let offer = self.exchange.as_mut().and_then(|exchange| exchange.offer.take());
-        let (Some(offer), Some(at)) = (offer, self.place(n).filter(|_| self.is_party(n))) else {
+        // Whoever left the call meanwhile is told that nothing of its offer is wanted.
+        let there = self.place(n).filter(|_| self.is_party(n));
+        let offer = self.exchange.as_mut().filter(|_| there.is_some()).and_then(|exchange| exchange.offer.take());
+        let (Some(offer), Some(at)) = (offer, there) else {
             return self.advance(desk, Move::End, Carried::default(), now);
         };
         let for_other = self.answer_for(desk, at, &answer, &offer);
@@ -521,7 +523,11 @@ impl Call {
 
     /// The ACK that declines an offer: what cannot be answered must be answered all the same (RFC 3261 §13.2.2.4).
     pub(crate) fn decline(&mut self, desk: &mut Desk, at: usize, offer: Option<&Description>) {
+        let has_end = self.ends.get(self.legs[at].end).is_some();
         let body = offer.and_then(|offer| {
+            if !has_end {
+                return Some(self.nothing_of(desk, at, offer));
+            }
             let nothing = |local: &media::offer::Local<'_>, _: Option<&Description>| {
                 Ok::<_, Infallible>(carry_answer(offer, offer, &media::offer::Local { ports: &[], ..*local }))
             };
@@ -542,9 +548,15 @@ impl Call {
         let leg = &self.legs[at];
         let offer =
             leg.ours.as_ref().filter(|ours| !ours.offers).and_then(|_| read_body(response, leg.srtp).ok()?)?;
+        Some(self.nothing_of(desk, at, &offer))
+    }
+
+    /// The same to an offer, of a leg without a media end.
+    fn nothing_of(&self, desk: &mut Desk, at: usize, offer: &Description) -> Bytes {
         let session_id = desk.chance.u64() >> crate::end::SESSION_ID_SPARE;
-        let local = media::offer::Local { session_id, version: 1, address: desk.address(&leg.flow), ports: &[] };
-        Some(carry_answer(&offer, &offer, &local).print())
+        let address = desk.address(&self.legs[at].flow);
+        let local = media::offer::Local { session_id, version: 1, address, ports: &[] };
+        carry_answer(offer, offer, &local).print()
     }
 }
 

@@ -333,6 +333,34 @@ fn a_goodbye_that_comes_after_the_refusal_of_a_change_says_who_ended_the_call() 
     }
 }
 
+/// What was offered must be answered, though who offered it was replaced before the answer came.
+#[test]
+fn who_leaves_while_its_offer_is_considered_is_answered() {
+    for answers in [true, false] {
+        let mut w = World::new().rings(&[B]);
+        let (mut caller, mut callee) = w.talk();
+        w.send(A, &mut caller, Method::Invite, None);
+        let asked = w.asked(B, Method::Invite);
+        w.answer(B, &asked, 200, Some(&sdp(B)));
+        assert!(body(&w.got(A, 200)).contains("m=audio"));
+        w = w.rings(&[C]);
+        let refer = callee.request(Method::Refer).header(HeaderName::Contact, &contact(B));
+        w.request(B, refer.header(HeaderName::ReferTo, "<sip:1002@10.0.0.1>"), None);
+        w.got(B, 202);
+        let rung = w.asked(C, Method::Invite);
+        w.answer(C, &rung, 200, Some(&sdp(C)));
+        w.settle(C, &rung);
+        assert!(w.try_acked(B).is_none());
+        if answers {
+            w.ack(A, &caller, Some(&sdp(A)));
+        } else {
+            w.send(A, &mut caller, Method::Bye, None);
+            w.got(A, 200);
+        }
+        assert!(body(&w.acked(B)).contains("m=audio 0 "));
+    }
+}
+
 #[test]
 fn a_bye_during_a_change_ends_everything() {
     for by in [A, B] {
