@@ -337,6 +337,14 @@ impl Call {
         true
     }
 
+    /// A media end of that family, from a place on, that nobody has media at whom it does not suit: it is offered anew.
+    pub(crate) fn shared_end(&mut self, from: usize, family: Family, unsuited: impl Fn(&Leg) -> bool) -> Option<usize> {
+        let is_taken = |at| self.legs.iter().any(|leg| leg.end == at && unsuited(leg) && self.has_media(leg));
+        let at = (from..self.ends.len()).find(|&at| self.ends[at].ports.family == family && !is_taken(at))?;
+        self.forget_offered(at);
+        Some(at)
+    }
+
     /// The media end of those who are rung in one family, on the caller's worker.
     pub(crate) fn callee_end(
         &mut self,
@@ -347,10 +355,8 @@ impl Call {
         now: Time,
     ) -> Option<usize> {
         // Those who are offered audio with keys and those who are not are told different things of their end.
-        let differs = |leg: &Leg| leg.offered() != offered && self.has_media(leg);
-        let suits = |at: usize| !self.legs.iter().any(|leg| leg.end == at && differs(leg));
-        if let Some(at) = (1..self.ends.len()).find(|&at| self.ends[at].ports.family == family && suits(at)) {
-            self.forget_offered(at);
+        let differs = |leg: &Leg| leg.offered() != offered;
+        if let Some(at) = self.shared_end(1, family, differs) {
             return Some(at);
         }
         let ports = if let Some(caller) = self.ends.first() {

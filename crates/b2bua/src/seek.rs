@@ -289,11 +289,8 @@ impl Call {
         now: Time,
     ) -> Option<usize> {
         // All who are rung share one if they are told the same of it, and who was rung in vain leaves it to the next.
-        let shares = |leg: &Leg| leg.state.is_inviting() && leg.offered() == offered;
-        let in_use = |at| self.legs.iter().any(|leg| leg.end == at && !shares(leg) && self.has_media(leg));
-        let free = |at: &usize| self.ends[*at].ports.family == family && !in_use(*at);
-        if let Some(at) = (0..self.ends.len()).find(free) {
-            self.forget_offered(at);
+        let differs = |leg: &Leg| !leg.state.is_inviting() || leg.offered() != offered;
+        if let Some(at) = self.shared_end(0, family, differs) {
             return Some(at);
         }
         let near = self.place(self.transfer.as_ref()?.near)?;

@@ -3,6 +3,8 @@
 use super::key::Key;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use std::hash::Hasher as _;
+use words::OwnHasher;
 
 /// Places by their names. The names themselves stay in the places (`name_of` reads them there), so an entry takes five bytes:
 /// what is looked at for each message stays in the cache beside tens of thousands of transactions, and a table that
@@ -54,7 +56,9 @@ impl Name for Key {
 /// Numbers that count up would fall into neighbouring buckets with equal tags.
 impl Name for u64 {
     fn hash(self) -> u64 {
-        self.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26)
+        let mut hasher = OwnHasher::default();
+        hasher.write_u64(self);
+        hasher.finish()
     }
 }
 
