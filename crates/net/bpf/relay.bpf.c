@@ -1,7 +1,7 @@
 /* RTP of settled flows, forwarded where it arrives: at tc ingress (tcx or clsact), or in the driver (XDP, opt-in).
  *
- * User space installs a flow when both ends of a link are settled: a key in `places`, a record in `flows`. A packet stays
- * here if it is RTP (RFC 3550) from that very source with one of the payload types of the description; addresses, ports
+ * User space installs a flow when both ends of a link are settled: a record in `flows`, its number in `places` at the port
+ * that the flow comes to. A packet stays here if it is RTP (RFC 3550) from that very source with one of the payload types of the description; addresses, ports
  * and, where asked for, the RTP header are rewritten as a B2BUA does. STUN, DTLS, RTCP, telephone events, other sources
  * and whatever else looks unusual goes on to the sockets, untouched.
  *
@@ -33,15 +33,11 @@ static long (*bpf_redirect)(__u32 interface, __u64 flags) = (void *)BPF_FUNC_red
 static long (*bpf_fib_lookup)(void *context, struct bpf_fib_lookup *params, int bytes, __u32 flags) =
 	(void *)BPF_FUNC_fib_lookup;
 
-/* Where a packet came to and came from. IPv4 is mapped into IPv6. All in network order. */
-struct key {
-	__u32 local[4];
-	__u32 remote[4];
-	__u16 local_port;
-	__u16 remote_port;
-};
-
-/* A flow. The order and sizes are those of `record.rs`. */
+/*
+ * A flow. The order and sizes are those of `record.rs`. With thousands of flows each packet finds its record far from the
+ * processor, so what a packet needs lies together: 64 bytes that change with each packet, and 64 that suffice for IPv4; what
+ * IPv6 has besides is elsewhere. Addresses and ports are in network order.
+ */
 struct flow {
 	/* OFF, packets (23 bits), bytes of UDP payload (40 bits) since user space last took them. */
 	__u64 state;
@@ -55,19 +51,23 @@ struct flow {
 	__u32 base;
 	__u32 highest;
 	__u32 expected_after_jump;
-	__u32 received;
+	/* What the stream has received is `done` without these: packets of streams before it, and those that do not count. */
+	__u32 apart;
 	__u32 jitter_x16;
 	__u32 transit;
 	__u32 has_transit;
-	/* From here on written by user space alone, while nobody is sent here. */
-	struct key key;
-	__u32 source[4];
-	__u32 target[4];
+	/* From here on written by user space alone, while nobody is sent here. The last words of addresses, for IPv4 all. */
+	__u32 local;
+	__u32 remote;
+	__u32 source;
+	__u32 target;
+	__u16 local_port;
+	__u16 remote_port;
 	__u16 source_port;
 	__u16 target_port;
-	/* Payload types that stay here, and those whose timestamps run at 8,000 Hz. */
-	__u64 types[2];
-	__u64 paced[2];
+	/* Payload types that stay here (0 to 31, and from 96 on above them), and those whose timestamps run at 8,000 Hz. */
+	__u64 types;
+	__u64 paced;
 	/* Where it goes out; 0: to a socket of this host. */
 	__u32 interface;
 	/* What the rewriting of addresses and of ports adds to a checksum. */
@@ -76,8 +76,16 @@ struct flow {
 	__u32 ssrc;
 	__u32 timestamp_added;
 	__u16 sequence_added;
-	__u8 rewrites;
+	__u8 traits;
 	__u8 payload_type;
+};
+
+/* The first words of addresses of IPv6. */
+struct rest {
+	__u32 local[3];
+	__u32 remote[3];
+	__u32 source[3];
+	__u32 target[3];
 };
 
 /* Without tcx a programme outlives its process: it lets go when nobody has said for `patience` that somebody is there. */
@@ -94,8 +102,30 @@ struct map {
 	__u32 map_flags;
 };
 
-struct map SEC("maps") places = { BPF_MAP_TYPE_HASH, sizeof(struct key), sizeof(__u32), 1024, 0 };
+/* A way that was just asked for, because asking costs a third of all: true for WAY_LASTS, of this processor alone. */
+struct way {
+	__u64 until;
+	__u32 arrived_by;
+	__u32 source;
+	__u32 target;
+	__u32 interface;
+	__u8 to[6];
+	__u8 from[6];
+	__u32 nothing;
+};
+
+/* Each even port (RFC 3550 §11) of each family, two to an element; 0 where no flow comes to. */
+struct pair {
+	__u32 of[2];
+};
+#define PLACES (2 * 65536 / 4)
+#define WAYS 1024
+#define WAY_LASTS 100000000ULL
+
+struct map SEC("maps") places = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct pair), PLACES, 0 };
 struct map SEC("maps") flows = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct flow), 1024, BPF_F_MMAPABLE };
+struct map SEC("maps") rests = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct rest), 1024, 0 };
+struct map SEC("maps") ways = { BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(__u32), sizeof(struct way), WAYS, 0 };
 struct map SEC("maps") lives = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct life), 1, 0 };
 
 #define OFF (1ULL << 63)
@@ -103,6 +133,7 @@ struct map SEC("maps") lives = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struc
 #define REWRITES_HEADER 1
 #define REWRITES_TYPE 2
 #define REWRITES_SSRC 4
+#define IS_IPV6 8
 
 #define ETHERNET 14
 #define IPV4 20
@@ -165,6 +196,8 @@ struct rtp {
 /* What a look at a packet found out. */
 struct seen {
 	struct flow *flow;
+	/* Of IPv6. */
+	struct rest *rest;
 	/* Where UDP begins. */
 	__u32 udp_at;
 	__u32 is_ipv6;
@@ -203,15 +236,34 @@ INLINE int is_rtp(struct rtp *rtp, __u32 bytes, void *end)
 	return at + padding <= bytes;
 }
 
+/* Whether this payload type is among `types`. */
+INLINE int is_among(__u64 types, __u8 type)
+{
+	if (type < 32)
+		return types >> type & 1;
+	return type >= 96 && types >> (type - 64) & 1;
+}
+
+/* Whether a packet of IPv6 is the flow's, as far as its ports and the ends of its addresses do not say. */
+INLINE int is_of(struct rest *rest, struct ipv6 *ip)
+{
+	for (int n = 0; n < 3; n++) {
+		if (rest->local[n] != ip->target[n] || rest->remote[n] != ip->source[n])
+			return 0;
+	}
+	return 1;
+}
+
 /* Finds the flow of a packet; 0 when it is not for us. */
 INLINE int look(void *data, void *end, struct seen *seen)
 {
-	struct key key = {};
 	__u16 *kind = data + 12;
+	struct ipv6 *ip6 = data + ETHERNET;
 	struct udp *udp;
 	struct rtp *rtp;
-	__u32 *place, index, bytes;
+	__u32 index, bytes, local, remote, port;
 	struct flow *flow;
+	struct pair *pair;
 
 	if (data + ETHERNET + IPV4 + UDP + RTP > end)
 		return 0;
@@ -222,24 +274,19 @@ INLINE int look(void *data, void *end, struct seen *seen)
 		if (ip->version_length != 0x45 || ip->protocol != PROTOCOL_UDP || ip->fragment & BE16(0x3fff))
 			return 0;
 		bytes = BE16(ip->length) - IPV4;
-		key.local[2] = key.remote[2] = BE32(0xffff);
-		key.local[3] = ip->target;
-		key.remote[3] = ip->source;
+		local = ip->target;
+		remote = ip->source;
 		seen->udp_at = ETHERNET + IPV4;
 		seen->is_ipv6 = 0;
 		udp = data + ETHERNET + IPV4;
 	} else if (*kind == BE16(0x86dd)) {
-		struct ipv6 *ip = data + ETHERNET;
-
 		if (data + ETHERNET + IPV6 + UDP + RTP > end)
 			return 0;
-		if (ip->protocol != PROTOCOL_UDP)
+		if (ip6->protocol != PROTOCOL_UDP)
 			return 0;
-		bytes = BE16(ip->length);
-		for (int n = 0; n < 4; n++) {
-			key.local[n] = ip->target[n];
-			key.remote[n] = ip->source[n];
-		}
+		bytes = BE16(ip6->length);
+		local = ip6->target[3];
+		remote = ip6->source[3];
 		seen->udp_at = ETHERNET + IPV6;
 		seen->is_ipv6 = 1;
 		udp = data + ETHERNET + IPV6;
@@ -253,24 +300,29 @@ INLINE int look(void *data, void *end, struct seen *seen)
 	/* First what tells RTP from all else, so that other traffic pays for no look into the map. */
 	if (BE16(udp->length) != bytes || bytes < UDP + RTP || bytes > UDP + DATAGRAM_BYTES || rtp->first >> 6 != 2)
 		return 0;
-	key.local_port = udp->target;
-	key.remote_port = udp->source;
-	place = bpf_map_lookup_elem(&places, &key);
-	if (!place)
+	port = BE16(udp->target);
+	index = port >> 2 | seen->is_ipv6 << 14;
+	pair = bpf_map_lookup_elem(&places, &index);
+	if (!pair)
 		return 0;
-	index = *place;
+	index = port & 2 ? pair->of[1] : pair->of[0];
+	if (!index--)
+		return 0;
 	flow = bpf_map_lookup_elem(&flows, &index);
-	if (!flow)
+	/* Looked at first of all, so that both lines of the record are on their way. */
+	if (!flow || *(volatile __u64 *)&flow->state & OFF)
 		return 0;
-	/* A place that was just given back may be another flow's already. */
-	for (int n = 0; n < 4; n++) {
-		if (flow->key.local[n] != key.local[n] || flow->key.remote[n] != key.remote[n])
+	/* Others speak to this port too, and a record that was just given back may be another flow's already. */
+	if (flow->local != local || flow->remote != remote || flow->local_port != udp->target ||
+	    flow->remote_port != udp->source || !(flow->traits & IS_IPV6) != !seen->is_ipv6)
+		return 0;
+	if (seen->is_ipv6) {
+		seen->rest = bpf_map_lookup_elem(&rests, &index);
+		if (!seen->rest || data + ETHERNET + IPV6 > end || !is_of(seen->rest, ip6))
 			return 0;
 	}
-	if (flow->key.local_port != key.local_port || flow->key.remote_port != key.remote_port)
-		return 0;
 	seen->type = rtp->marker_type & 0x7f;
-	if (!(flow->types[seen->type >> 6] >> (seen->type & 63) & 1) || !is_rtp(rtp, bytes - UDP, end))
+	if (!is_among(flow->types, seen->type) || !is_rtp(rtp, bytes - UDP, end))
 		return 0;
 	seen->flow = flow;
 	seen->sequence = BE16(rtp->sequence);
@@ -297,15 +349,22 @@ INLINE int is_alive(__u64 now)
 	return life && (!life->patience || now - life->beat < life->patience);
 }
 
+/* What the present stream has received so far. */
+INLINE __u32 received(struct flow *flow)
+{
+	return (__u32) * (volatile __u64 *)&flow->done - flow->apart;
+}
+
 INLINE void restart(struct flow *flow, __u32 ssrc, __u16 sequence)
 {
-	__u32 expected = flow->received ? flow->highest - flow->base + 1 : 0;
+	__u32 had = received(flow), expected = had ? flow->highest - flow->base + 1 : 0;
 
-	if (expected > flow->received)
-		flow->lost_before += expected - flow->received;
+	if (expected > had)
+		flow->lost_before += expected - had;
 	flow->stream = ssrc;
 	flow->base = flow->highest = sequence;
-	flow->received = 1;
+	/* The packet that begins it is not done yet. */
+	flow->apart += had;
 	flow->expected_after_jump = NO_JUMP;
 	flow->has_transit = 0;
 }
@@ -319,11 +378,9 @@ INLINE void count(struct flow *flow, struct seen *seen)
 	__u32 highest = *(volatile __u32 *)&flow->highest;
 	__u16 ahead = seen->sequence - (__u16)highest;
 
-	if (!flow->received || seen->ssrc != flow->stream) {
+	if (!received(flow) || seen->ssrc != flow->stream) {
 		restart(flow, seen->ssrc, seen->sequence);
-		return;
-	}
-	if (ahead < DROPOUT_MAX) {
+	} else if (ahead < DROPOUT_MAX) {
 		flow->highest = highest + ahead;
 	} else if (ahead <= 0xffff - MISORDER_MAX) {
 		if (seen->sequence == flow->expected_after_jump) {
@@ -331,11 +388,10 @@ INLINE void count(struct flow *flow, struct seen *seen)
 			return;
 		}
 		flow->expected_after_jump = (__u16)(seen->sequence + 1);
-		return;
+		__sync_fetch_and_add(&flow->apart, 1);
 	} else if ((__u32)(0xffff - ahead) >= highest - flow->base) {
-		return;
+		__sync_fetch_and_add(&flow->apart, 1);
 	}
-	__sync_fetch_and_add(&flow->received, 1);
 }
 
 /* RFC 3550 A.8. */
@@ -360,7 +416,7 @@ INLINE void note(struct seen *seen, __u64 now)
 
 	flow->last = now;
 	count(flow, seen);
-	if (flow->paced[seen->type >> 6] >> (seen->type & 63) & 1)
+	if (is_among(flow->paced, seen->type))
 		time(flow, seen, now);
 	/* The figures are whole before they are called so. */
 	__sync_fetch_and_add(&flow->done, 1);
@@ -387,11 +443,11 @@ INLINE __u32 rewritten(struct flow *flow, struct seen *seen, struct rtp *out)
 
 	for (int n = 0; n < 3; n++)
 		sum += (__u32)~from[n];
-	if (flow->rewrites & REWRITES_TYPE)
+	if (flow->traits & REWRITES_TYPE)
 		out->marker_type = (out->marker_type & 0x80) | (flow->payload_type & 0x7f);
 	out->sequence = BE16((__u16)(seen->sequence + flow->sequence_added));
 	out->timestamp = BE32(seen->timestamp + flow->timestamp_added);
-	if (flow->rewrites & REWRITES_SSRC)
+	if (flow->traits & REWRITES_SSRC)
 		out->ssrc = flow->ssrc;
 	for (int n = 0; n < 3; n++)
 		sum += from[n];
@@ -406,23 +462,30 @@ INLINE void readdress4(struct ipv4 *ip, struct flow *flow)
 
 	ip->tos = EXPEDITED_FORWARDING;
 	ip->hops = HOP_LIMIT;
-	ip->source = flow->source[3];
-	ip->target = flow->target[3];
+	ip->source = flow->source;
+	ip->target = flow->target;
 	ip->check = 0;
 	for (int n = 0; n < 10; n++)
 		sum += words[n];
 	ip->check = ~fold16(sum);
 }
 
-INLINE void readdress6(struct ipv6 *ip, struct flow *flow)
+INLINE void readdress6(struct ipv6 *ip, struct seen *seen)
 {
+	struct flow *flow = seen->flow;
+	struct rest *rest = seen->rest;
+
+	if (!rest)
+		return;
 	ip->version_class = 0x60 | EXPEDITED_FORWARDING >> 4;
 	ip->class_label = (ip->class_label & 0x0f) | (EXPEDITED_FORWARDING & 0x0f) << 4;
 	ip->hops = HOP_LIMIT;
-	for (int n = 0; n < 4; n++) {
-		ip->source[n] = flow->source[n];
-		ip->target[n] = flow->target[n];
+	for (int n = 0; n < 3; n++) {
+		ip->source[n] = rest->source[n];
+		ip->target[n] = rest->target[n];
 	}
+	ip->source[3] = flow->source;
+	ip->target[3] = flow->target;
 }
 
 SEC("classifier") int crosspoint_tc(struct __sk_buff *skb)
@@ -458,7 +521,7 @@ SEC("classifier") int crosspoint_tc(struct __sk_buff *skb)
 		return TC_NEXT;
 	port_sum = flow->port_sum;
 	header = *(struct rtp *)(data + at + UDP);
-	if (flow->rewrites)
+	if (flow->traits & REWRITES_HEADER)
 		port_sum = fold((__u64)port_sum + rewritten(flow, &seen, &header));
 	/* A checksum that is not reckoned yet holds the addresses only: the kernel tells the two apart. */
 	at += __builtin_offsetof(struct udp, check);
@@ -469,7 +532,7 @@ SEC("classifier") int crosspoint_tc(struct __sk_buff *skb)
 	if (seen.is_ipv6) {
 		if (data + ETHERNET + IPV6 + UDP + RTP > end)
 			return TC_NEXT;
-		readdress6(data + ETHERNET, flow);
+		readdress6(data + ETHERNET, &seen);
 		udp = data + ETHERNET + IPV6;
 	} else {
 		if (data + ETHERNET + IPV4 + UDP + RTP > end)
@@ -479,18 +542,74 @@ SEC("classifier") int crosspoint_tc(struct __sk_buff *skb)
 	}
 	udp->source = flow->source_port;
 	udp->target = flow->target_port;
-	if (flow->rewrites)
+	if (flow->traits & REWRITES_HEADER)
 		*(struct rtp *)(udp + 1) = header;
 	if (!flow->interface)
 		return TC_DELIVER;
 	return bpf_redirect_neigh(flow->interface, 0, 0, 0);
 }
 
+/* Asks by which interface and between which cards a flow leaves; 0 when that is not known. */
+INLINE int ask(struct xdp_md *context, struct seen *seen, struct way *way)
+{
+	struct bpf_fib_lookup asked = {};
+	struct flow *flow = seen->flow;
+
+	asked.l4_protocol = PROTOCOL_UDP;
+	asked.ifindex = context->ingress_ifindex;
+	if (seen->rest) {
+		asked.family = 10;
+		for (int n = 0; n < 3; n++) {
+			asked.ipv6_src[n] = seen->rest->source[n];
+			asked.ipv6_dst[n] = seen->rest->target[n];
+		}
+		asked.ipv6_src[3] = flow->source;
+		asked.ipv6_dst[3] = flow->target;
+	} else {
+		asked.family = 2;
+		asked.ipv4_src = flow->source;
+		asked.ipv4_dst = flow->target;
+	}
+	asked.sport = flow->source_port;
+	asked.dport = flow->target_port;
+	asked.tot_len = seen->payload_bytes + UDP + (seen->is_ipv6 ? IPV6 : IPV4);
+	if (bpf_fib_lookup(context, &asked, sizeof(asked), 0) != BPF_FIB_LKUP_RET_SUCCESS)
+		return 0;
+	way->interface = asked.ifindex;
+	__builtin_memcpy(way->to, asked.dmac, 6);
+	__builtin_memcpy(way->from, asked.smac, 6);
+	return 1;
+}
+
+/* Finds the way of a flow, among those that were asked for just now if it is one of IPv4; 0 when it is not known. */
+INLINE int find(struct xdp_md *context, struct seen *seen, struct way *way, __u64 now)
+{
+	struct flow *flow = seen->flow;
+	__u32 index = flow->target * 2654435761U >> 22;
+	struct way *kept = bpf_map_lookup_elem(&ways, &index);
+
+	if (seen->is_ipv6 || !kept)
+		return ask(context, seen, way);
+	if (now < kept->until && kept->target == flow->target && kept->source == flow->source &&
+	    kept->arrived_by == context->ingress_ifindex) {
+		*way = *kept;
+		return 1;
+	}
+	if (!ask(context, seen, way))
+		return 0;
+	way->until = now + WAY_LASTS;
+	way->target = flow->target;
+	way->source = flow->source;
+	way->arrived_by = context->ingress_ifindex;
+	*kept = *way;
+	return 1;
+}
+
 SEC("xdp") int crosspoint_xdp(struct xdp_md *context)
 {
 	struct seen seen = {};
 	void *data = (void *)(long)context->data, *end = (void *)(long)context->data_end;
-	struct bpf_fib_lookup way = {};
+	struct way way = {};
 	struct flow *flow;
 	struct udp *udp;
 	struct rtp *rtp;
@@ -502,33 +621,17 @@ SEC("xdp") int crosspoint_xdp(struct xdp_md *context)
 	/* What stays on this host goes through its stack anyway. */
 	if (!flow->interface)
 		return XDP_PASS;
-	way.l4_protocol = PROTOCOL_UDP;
-	way.ifindex = context->ingress_ifindex;
-	if (seen.is_ipv6) {
-		way.family = 10;
-		for (int n = 0; n < 4; n++) {
-			way.ipv6_src[n] = flow->source[n];
-			way.ipv6_dst[n] = flow->target[n];
-		}
-	} else {
-		way.family = 2;
-		way.ipv4_src = flow->source[3];
-		way.ipv4_dst = flow->target[3];
-	}
-	way.sport = flow->source_port;
-	way.dport = flow->target_port;
-	way.tot_len = seen.payload_bytes + UDP + (seen.is_ipv6 ? IPV6 : IPV4);
-	/* A neighbour that is not known yet, an interface that does not forward: the programme at tc finds the way. */
-	if (bpf_fib_lookup(context, &way, sizeof(way), 0) != BPF_FIB_LKUP_RET_SUCCESS)
-		return XDP_PASS;
 	now = bpf_ktime_get_ns();
+	/* A neighbour that is not known yet, an interface that does not forward: the programme at tc finds the way. */
+	if (!find(context, &seen, &way, now))
+		return XDP_PASS;
 	if (!is_alive(now) || !take(&seen))
 		return XDP_PASS;
 	note(&seen, now);
 	if (seen.is_ipv6) {
 		if (data + ETHERNET + IPV6 + UDP + RTP > end)
 			return XDP_PASS;
-		readdress6(data + ETHERNET, flow);
+		readdress6(data + ETHERNET, &seen);
 		udp = data + ETHERNET + IPV6;
 	} else {
 		if (data + ETHERNET + IPV4 + UDP + RTP > end)
@@ -538,7 +641,7 @@ SEC("xdp") int crosspoint_xdp(struct xdp_md *context)
 	}
 	rtp = (void *)(udp + 1);
 	sum = (__u64)flow->address_sum + flow->port_sum;
-	if (flow->rewrites)
+	if (flow->traits & REWRITES_HEADER)
 		sum += rewritten(flow, &seen, rtp);
 	udp->source = flow->source_port;
 	udp->target = flow->target_port;
@@ -547,11 +650,11 @@ SEC("xdp") int crosspoint_xdp(struct xdp_md *context)
 
 		udp->check = check ? check : 0xffff;
 	}
-	__builtin_memcpy(data, way.dmac, 6);
-	__builtin_memcpy(data + 6, way.smac, 6);
-	if (way.ifindex == context->ingress_ifindex)
+	__builtin_memcpy(data, way.to, 6);
+	__builtin_memcpy(data + 6, way.from, 6);
+	if (way.interface == context->ingress_ifindex)
 		return XDP_TX;
-	return bpf_redirect(way.ifindex, 0);
+	return bpf_redirect(way.interface, 0);
 }
 
 /* Which text this object was made of, so that a test can tell whether it is this one. */

@@ -13,7 +13,7 @@ mod record;
 pub use program::{Hook, Offload, is_tcx, trial};
 pub use record::{Counts, Header, Reception};
 
-use record::{FLOW_WORDS, Key};
+use record::FLOW_WORDS;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -146,7 +146,8 @@ pub struct Flow {
 #[derive(Debug, PartialEq, Eq)]
 pub struct FlowId {
     index: u32,
-    key: Key,
+    /// Where the programme finds it.
+    place: (u32, usize),
     /// Packets taken out of the record since it was switched on: as many must be `done` before its figures are whole.
     taken: u64,
     is_paused: bool,
@@ -175,13 +176,16 @@ impl Flows {
         let rested = |(_, since): &&(u32, Time)| *since == Time::ZERO || now.since(*since) >= REST;
         let full = OffloadError::Full(self.most);
         let index = self.free.front().filter(rested).map(|(index, _)| *index).ok_or(full)?;
-        let key = Key::of(flow);
         let words = self.record(index);
-        record::write(words, &key, flow);
+        record::write(words, flow);
         record::resume(words, reception);
-        self.offload.insert(key, index)?;
+        if let Some(rest) = record::rest(flow) {
+            self.offload.set_rest(index, rest)?;
+        }
+        let place = record::place(flow.local);
+        self.offload.insert(place, index)?;
         self.free.pop_front();
-        Ok(FlowId { index, key, taken: 0, is_paused: false })
+        Ok(FlowId { index, place, taken: 0, is_paused: false })
     }
 
     /// Takes what went through since it was asked last.
@@ -225,9 +229,9 @@ impl Flows {
     /// Removes a flow, which is to be paused before.
     #[expect(clippy::needless_pass_by_value, reason = "a flow that was removed has no name any more")]
     pub fn remove(&mut self, id: FlowId, now: Time) {
-        let FlowId { index, key, .. } = id;
+        let FlowId { index, place, .. } = id;
         record::close(self.record(index));
-        self.offload.remove(&key);
+        self.offload.remove(place, index);
         self.free.push_back((index, now));
     }
 

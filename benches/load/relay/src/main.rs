@@ -4,6 +4,8 @@
 //! median of each with their ratio; exit 1 when the ratio is above 1.25 or more than 0.1 % of the packets are lost.
 //! `relay-load kernel [--calls 300,1000]` tells what the tier `kernel` adds to packets that phones send each other over
 //! loopback: CPU time of all processes per packet, and delay; and what its programme takes by itself.
+//! `relay-load veth [--mode tc|xdp] [--calls 1000]` tells what a packet costs that goes through the kernel from card to
+//! card, and how many calls a core carries so.
 //! `relay-load hold --calls N --secs S` only opens the calls and prints their addresses, for another generator:
 //! a line `relayA relayB localA localB` each.
 //!
@@ -14,6 +16,7 @@ mod bare;
 mod generate;
 mod kernel;
 mod subject;
+mod veth;
 
 use net::batch::monotonic_nanos;
 use std::io::{BufRead, BufReader, Write};
@@ -27,9 +30,10 @@ fn main() -> ExitCode {
         Some("hold") => subject::run(args.calls[0], args.secs, &args.mode),
         Some("generate") => generate::run(args.secs),
         Some("kernel") => return kernel::compare(&args),
+        Some("veth") => return veth::compare(&args),
         Some("direct") => kernel::direct(args.calls[0]),
         Some(other) => {
-            eprintln!("no verb {other}: bare, hold, kernel, direct or generate");
+            eprintln!("no verb {other}: bare, hold, kernel, veth, direct or generate");
             return ExitCode::from(2);
         }
         None => return compare(&args),

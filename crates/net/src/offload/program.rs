@@ -1,10 +1,10 @@
 //! The programme itself: loaded, attached to interfaces, and taken off again.
 
-use super::record::{FLOW_WORDS, Key};
+use super::record::{FLOW_WORDS, REST_WORDS};
 use super::{Config, Flows, OffloadError, PATIENCE};
 use crate::batch::{SharedWords, monotonic_nanos};
 use crate::route::{Interface, Link, Routes};
-use aya::maps::{Array, HashMap, Map, MapData};
+use aya::maps::{Array, Map, MapData, MapError};
 use aya::programs::links::FdLink;
 use aya::programs::tc::{qdisc_add_clsact, qdisc_detach_program};
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, TestRun, TestRunOptions, Xdp, XdpMode};
@@ -28,7 +28,8 @@ pub enum Hook {
 /// The loaded programme with its interfaces and its memory.
 pub struct Offload {
     words: SharedWords,
-    places: Mutex<HashMap<MapData, [u32; 9], u32>>,
+    places: Mutex<Array<MapData, [u32; 2]>>,
+    rests: Mutex<Array<MapData, [u32; REST_WORDS]>>,
     lives: Mutex<Array<MapData, [u64; 2]>>,
     attached: Mutex<Attached>,
     flows: u32,
@@ -58,10 +59,11 @@ impl Offload {
         // Twice, because a record rests before it is used again.
         let records = config.flows.saturating_mul(2).max(2);
         let mut ebpf = load(records)?;
-        let (places, words, lives) = maps(&mut ebpf, records)?;
+        let Maps { places, rests, words, lives } = maps(&mut ebpf, records)?;
         let offload = Offload {
             words,
             places: Mutex::new(places),
+            rests: Mutex::new(rests),
             lives: Mutex::new(lives),
             attached: Mutex::new(Attached { ebpf, places: Vec::new() }),
             flows: config.flows,
@@ -176,15 +178,29 @@ impl Offload {
         self.words.words()
     }
 
-    pub(super) fn insert(&self, key: Key, index: u32) -> Result<(), OffloadError> {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.insert(key.0, index, 0).map_err(|error| OffloadError::of("cannot install a flow", "", &error))
+    pub(super) fn set_rest(&self, index: u32, rest: [u32; REST_WORDS]) -> Result<(), OffloadError> {
+        let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+        rests.set(index, rest, 0).map_err(|error| OffloadError::of("cannot install a flow", "", &error))
     }
 
-    pub(super) fn remove(&self, key: &Key) {
+    /// Lets packets find a record. One flow comes to a port at a time: the latest.
+    pub(super) fn insert(&self, (at, which): (u32, usize), index: u32) -> Result<(), OffloadError> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        // A place that is not there does what was asked for.
-        let _ = places.remove(&key.0);
+        let failed = |error: MapError| OffloadError::of("cannot install a flow", "", &error);
+        let mut pair = places.get(&at, 0).map_err(failed)?;
+        pair[which] = index + 1;
+        places.set(at, pair, 0).map_err(failed)
+    }
+
+    pub(super) fn remove(&self, (at, which): (u32, usize), index: u32) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(mut pair) = places.get(&at, 0)
+            && pair[which] == index + 1
+        {
+            pair[which] = 0;
+            // The place exists, and what it leads to is closed already.
+            let _ = places.set(at, pair, 0);
+        }
     }
 
     fn wants(&self, interface: &Interface) -> bool {
@@ -268,7 +284,7 @@ pub fn trial() -> Result<(), OffloadError> {
 
 fn load(records: u32) -> Result<Ebpf, OffloadError> {
     let mut loader = EbpfLoader::new();
-    loader.map_max_entries("places", records).map_max_entries("flows", records);
+    loader.map_max_entries("flows", records).map_max_entries("rests", records);
     let failed = |error: EbpfError| OffloadError::of("cannot make the memory of flows", "", &error);
     let mut ebpf = loader.load(OBJECT).map_err(failed)?;
     let mut attached = Attached { ebpf, places: Vec::new() };
@@ -290,16 +306,26 @@ fn refused(error: &ProgramError) -> OffloadError {
     OffloadError::of("cannot load the programme", "", error)
 }
 
-type Maps = (HashMap<MapData, [u32; 9], u32>, SharedWords, Array<MapData, [u64; 2]>);
+struct Maps {
+    places: Array<MapData, [u32; 2]>,
+    rests: Array<MapData, [u32; REST_WORDS]>,
+    words: SharedWords,
+    lives: Array<MapData, [u64; 2]>,
+}
 
 fn maps(ebpf: &mut Ebpf, records: u32) -> Result<Maps, OffloadError> {
     let mut take = |name| ebpf.take_map(name).ok_or_else(|| OffloadError::Refused(format!("it holds no map {name}")));
-    let (places, flows, lives) = (take("places")?, take("flows")?, take("lives")?);
-    let failed = |error: aya::maps::MapError| OffloadError::of("the memory of flows is of another kind", "", &error);
+    let (places, rests, flows, lives) = (take("places")?, take("rests")?, take("flows")?, take("lives")?);
+    let failed = |error: MapError| OffloadError::of("the memory of flows is of another kind", "", &error);
     let Map::Array(flows) = flows else { return Err(OffloadError::Refused("its flows are no array".into())) };
     let words = SharedWords::map(flows.fd().as_fd(), records as usize * FLOW_WORDS);
     let words = words.map_err(|error| OffloadError::of("cannot map the memory of flows", "", &error))?;
-    Ok((HashMap::try_from(places).map_err(failed)?, words, Array::try_from(lives).map_err(failed)?))
+    Ok(Maps {
+        places: Array::try_from(places).map_err(failed)?,
+        rests: Array::try_from(rests).map_err(failed)?,
+        words,
+        lives: Array::try_from(lives).map_err(failed)?,
+    })
 }
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/relay.bpf.o"));

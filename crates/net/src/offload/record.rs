@@ -1,11 +1,11 @@
-//! How a flow lies in the memory that the programme reads and writes: `struct flow` and `struct key` of `relay.bpf.c`.
+//! How a flow lies in the memory that the programme reads and writes: `struct flow` of `relay.bpf.c`.
 
 use super::Flow;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The size of a record. Units: words of 64 bits.
-pub(super) const FLOW_WORDS: usize = 24;
+pub(super) const FLOW_WORDS: usize = 16;
 
 /// What is changed in RTP headers (RFC 3550 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,51 +54,35 @@ pub struct Reception {
     pub lost_before: u64,
 }
 
-/// `struct key`: IPv4 mapped into IPv6, all in network order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key(pub(super) [u32; 9]);
-
-impl Key {
-    pub(super) fn of(flow: &Flow) -> Key {
-        let mut words = [0; 9];
-        words[..4].copy_from_slice(&address(flow.local));
-        words[4..8].copy_from_slice(&address(flow.remote));
-        words[8] = pair(flow.local.port(), flow.remote.port());
-        Key(words)
-    }
+/// Where the programme looks for what comes to `local`: an index of `places`, and which of the two there.
+pub(super) fn place(local: SocketAddr) -> (u32, usize) {
+    (u32::from(local.port() >> 2) | u32::from(local.is_ipv6()) << 14, usize::from(local.port() >> 1 & 1))
 }
 
 /// Writes what user space alone writes, into a record that no packet finds.
-pub(super) fn write(words: &[AtomicU64], key: &Key, flow: &Flow) {
+pub(super) fn write(words: &[AtomicU64], flow: &Flow) {
     words[STATE].store(OFF, Ordering::SeqCst);
-    let (source, target) = (address(flow.source), address(flow.target));
+    let [local, remote, source, target] = [flow.local, flow.remote, flow.source, flow.target].map(address);
     let header =
         flow.header.unwrap_or(Header { ssrc: None, sequence_added: 0, timestamp_added: 0, payload_type: None });
-    let rewrites = u32::from(flow.header.is_some())
+    let traits = u32::from(flow.header.is_some())
         | u32::from(header.payload_type.is_some()) << 1
-        | u32::from(header.ssrc.is_some()) << 2;
-    let last = u32::from(header.sequence_added) | rewrites << 16 | u32::from(header.payload_type.unwrap_or(0)) << 24;
-    let (from, to) = ([address(flow.local), address(flow.remote)], [target, source]);
+        | u32::from(header.ssrc.is_some()) << 2
+        | u32::from(flow.local.is_ipv6()) << 3;
+    let last = u32::from(header.sequence_added) | traits << 16 | u32::from(header.payload_type.unwrap_or(0)) << 24;
     // The two addresses change places in the sum, which does not mind.
-    let address_sum = difference(from.as_flattened(), to.as_flattened());
+    let address_sum = difference([local, remote].as_flattened(), [target, source].as_flattened());
     let port_sum = difference(
         &[u32::from(flow.local.port().to_be()), u32::from(flow.remote.port().to_be())],
         &[u32::from(flow.source.port().to_be()), u32::from(flow.target.port().to_be())],
     );
-    let types = [flow.payload_types as u64, (flow.payload_types >> 64) as u64];
-    let paced = [flow.paced as u64, (flow.paced >> 64) as u64];
     let half = |word: u64| [word as u32, (word >> 32) as u32];
-    let mut all = [0; 2 * (FLOW_WORDS - KEY)];
-    let parts: [&[u32]; 12] = [
-        &key.0,
-        &source,
-        &target,
-        &[pair(flow.source.port(), flow.target.port())],
-        // The words of 64 bits begin at one of their own.
-        &half(types[0]),
-        &half(types[1]),
-        &half(paced[0]),
-        &half(paced[1]),
+    let mut all = [0; 2 * (FLOW_WORDS - FIXED)];
+    let parts: [&[u32]; 8] = [
+        &[local[3], remote[3], source[3], target[3]],
+        &[pair(flow.local.port(), flow.remote.port()), pair(flow.source.port(), flow.target.port())],
+        &half(types(flow.payload_types)),
+        &half(types(flow.paced)),
         &[flow.interface.unwrap_or(0), address_sum],
         &[port_sum, header.ssrc.unwrap_or(0).to_be()],
         &[header.timestamp_added],
@@ -107,9 +91,16 @@ pub(super) fn write(words: &[AtomicU64], key: &Key, flow: &Flow) {
     for (to, from) in all.iter_mut().zip(parts.into_iter().flatten()) {
         *to = *from;
     }
-    for (word, two) in words[KEY..].iter().zip(all.chunks_exact(2)) {
+    for (word, two) in words[FIXED..].iter().zip(all.chunks_exact(2)) {
         word.store(u64::from(two[0]) | u64::from(two[1]) << 32, Ordering::Relaxed);
     }
+}
+
+/// `struct rest`: what addresses of IPv6 have besides; `None` for IPv4.
+pub(super) fn rest(flow: &Flow) -> Option<[u32; REST_WORDS]> {
+    let addresses = [flow.local, flow.remote, flow.source, flow.target].map(address);
+    let rest = std::array::from_fn(|n| addresses[n / 3][n % 3]);
+    flow.local.is_ipv6().then_some(rest)
 }
 
 /// Goes on from a reception and switches the record on.
@@ -120,7 +111,8 @@ pub(super) fn resume(words: &[AtomicU64], from: &Reception) {
     words[LOST].store(from.lost_before, Ordering::Relaxed);
     words[STREAM].store(two(from.ssrc, from.base), Ordering::Relaxed);
     words[STREAM + 1].store(two(from.highest, from.expected_after_jump), Ordering::Relaxed);
-    words[STREAM + 2].store(two(from.received, from.jitter_x16), Ordering::Relaxed);
+    // Nothing is done yet, so what was received stands below zero.
+    words[STREAM + 2].store(two(from.received.wrapping_neg(), from.jitter_x16), Ordering::Relaxed);
     words[STREAM + 3].store(two(from.transit, u32::from(from.has_transit)), Ordering::Relaxed);
     words[STATE].store(0, Ordering::SeqCst);
 }
@@ -158,7 +150,8 @@ pub(super) fn reception(words: &[AtomicU64]) -> Reception {
     };
     let (ssrc, base) = two(STREAM);
     let (highest, expected_after_jump) = two(STREAM + 1);
-    let (received, jitter_x16) = two(STREAM + 2);
+    let (apart, jitter_x16) = two(STREAM + 2);
+    let received = (words[DONE].load(Ordering::Relaxed) as u32).wrapping_sub(apart);
     let (transit, has_transit) = two(STREAM + 3);
     let lost_before = words[LOST].load(Ordering::Relaxed);
     Reception {
@@ -182,7 +175,13 @@ fn counts(state: u64, words: &[AtomicU64]) -> Counts {
     }
 }
 
-/// An address as four words in network order.
+/// Payload types as the programme knows them: those between 32 and 95 (RFC 3551 §6: reserved or not assigned) go to the
+/// sockets.
+fn types(of: u128) -> u64 {
+    u64::from(of as u32) | u64::from((of >> 96) as u32) << 32
+}
+
+/// An address as four words in network order, IPv4 mapped into IPv6.
 fn address(of: SocketAddr) -> [u32; 4] {
     let octets = match of {
         SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped().octets(),
@@ -206,10 +205,12 @@ fn difference(from: &[u32], to: &[u32]) -> u32 {
     sum as u32
 }
 
+/// The size of what addresses of IPv6 have besides. Units: words of 32 bits.
+pub(super) const REST_WORDS: usize = 12;
 const OFF: u64 = 1 << 63;
 const STATE: usize = 0;
 const DONE: usize = 1;
 const LAST: usize = 2;
 const LOST: usize = 3;
 const STREAM: usize = 4;
-const KEY: usize = 8;
+const FIXED: usize = 8;
