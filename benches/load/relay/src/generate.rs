@@ -10,12 +10,43 @@ use std::time::Duration;
 
 /// Reads pairs from standard input, talks for `secs`, and prints: packets sent, packets that arrived at the other side
 /// of their call, the median and 99th percentile of their way in microseconds, and the CPU time of this process
-/// in nanoseconds. The first second does not count.
-pub(crate) fn run(secs: u64) {
+/// in nanoseconds. What comes first does not count.
+///
+/// With two `kinds` the first half of the pairs and the second talk in turns of [`TURN`], and there is a line for each:
+/// what the machine does to one it does to the other.
+pub(crate) fn run(secs: u64, kinds: usize) {
     raise_descriptor_limit();
     pin(1);
-    let (poller, mut events) = (Poller::new().expect("descriptors"), Events::new());
-    let mut legs: Vec<Leg> = Vec::new();
+    let (mut legs, poller) = open();
+    let of_one = legs.len() / kinds;
+    let order = shuffled(of_one);
+    let mut all: Vec<Kind> = (0..kinds).map(|_| Kind::default()).collect();
+    let start = monotonic_nanos() + 50 * MILLI;
+    let (counted, end) = (start + kinds as u64 * 1_000 * MILLI, start + secs * 1_000 * MILLI);
+    let mut events = Events::new();
+    let (mut turn, mut begins) = (0, start);
+    while begins < end {
+        let ends = if kinds == 1 && begins >= counted { end } else { begins + TURN };
+        let kind = &mut all[turn % kinds];
+        let cpu = process_cpu_nanos();
+        let mut talk =
+            Talk { legs: &mut legs, first: turn % kinds * of_one, order: &order, poller: &poller, events: &mut events };
+        talk.take_turn(kind, [begins, ends], begins >= counted);
+        if begins >= counted {
+            kind.cpu_nanos += process_cpu_nanos() - cpu;
+        }
+        (turn, begins) = (turn + 1, ends.max(monotonic_nanos()));
+    }
+    for kind in &mut all {
+        assert_eq!(kind.wrong, 0, "packets came out at a wrong leg");
+        kind.ways.sort_unstable();
+        let at = |share: usize| kind.ways.get(kind.ways.len() * share / 100).map_or(0, |way| way / 1_000);
+        println!("{} {} {} {} {}", kind.sent, kind.ways.len(), at(50), at(99), kind.cpu_nanos);
+    }
+}
+
+fn open() -> (Vec<Leg>, Poller) {
+    let (poller, mut legs) = (Poller::new().expect("descriptors"), Vec::new());
     for line in std::io::stdin().lock().lines() {
         let words: Vec<SocketAddr> = line.expect("a line").split_whitespace().filter_map(|w| w.parse().ok()).collect();
         let &[relay_a, relay_b, local_a, local_b] = &words[..] else { panic!("relayA relayB localA localB") };
@@ -27,55 +58,61 @@ pub(crate) fn run(secs: u64) {
             legs.push(Leg { socket, sequence: 0 });
         }
     }
-    let order = shuffled(legs.len());
-    let mut cpu_from = None;
-    let start = monotonic_nanos() + 50 * MILLI;
-    let (counted, end) = (start + 1_000 * MILLI, start + secs * 1_000 * MILLI);
-    let (mut seen, mut sent, mut position, mut tick) = (Seen::default(), 0u64, 0, start);
-    let mut counted_sent = 0;
-    loop {
-        let now = monotonic_nanos();
-        if now >= end + 400 * MILLI {
-            break;
-        }
-        if now >= counted && cpu_from.is_none() {
-            cpu_from = Some(process_cpu_nanos());
-        }
-        let due = now.min(end).saturating_sub(start) * legs.len() as u64 / (20 * MILLI);
-        // What is late is made up for in parts, and what comes back is read in between.
-        let due = due.min(sent + BURST);
-        while sent < due {
-            let leg = order[position];
-            position = (position + 1) % order.len();
-            let at = monotonic_nanos();
-            legs[leg].send(leg as u32, at);
-            sent += 1;
-            counted_sent += u64::from(at >= counted);
-        }
+    (legs, poller)
+}
+
+/// The legs that talk, and how it is seen what they hear.
+struct Talk<'a> {
+    legs: &'a mut [Leg],
+    /// The first of those that talk; the others are silent.
+    first: usize,
+    order: &'a [usize],
+    poller: &'a Poller,
+    events: &'a mut Events,
+}
+
+impl Talk<'_> {
+    fn take_turn(&mut self, kind: &mut Kind, [begins, ends]: [u64; 2], counts: bool) {
+        let (mut sent, mut tick) = (0, begins);
         loop {
-            let ready = poller.wait(&mut events, Some(Duration::ZERO)).expect("it waits");
+            let now = monotonic_nanos();
+            if now >= ends + REST {
+                return;
+            }
+            let due = now.min(ends).saturating_sub(begins) * self.order.len() as u64 / (20 * MILLI);
+            // What is late is made up for in parts, and what comes back is read in between.
+            let due = due.min(sent + BURST);
+            while sent < due {
+                let leg = self.first + self.order[kind.position];
+                kind.position = (kind.position + 1) % self.order.len();
+                self.legs[leg].send(leg as u32, monotonic_nanos());
+                sent += 1;
+                kind.sent += u64::from(counts);
+            }
+            self.hear(kind, counts);
+            tick += 200_000;
+            let now = monotonic_nanos();
+            if tick > now {
+                sleep_until(tick);
+            } else {
+                tick = now;
+            }
+        }
+    }
+
+    fn hear(&mut self, kind: &mut Kind, counts: bool) {
+        loop {
+            let ready = self.poller.wait(self.events, Some(Duration::ZERO)).expect("it waits");
             for n in 0..ready {
-                if let Some(leg) = events.token(n) {
-                    legs[leg as usize].receive(leg, counted, &mut seen);
+                if let Some(leg) = self.events.token(n) {
+                    self.legs[leg as usize].receive(leg, counts, kind);
                 }
             }
             if ready < EVENTS {
-                break;
+                return;
             }
         }
-        tick += 200_000;
-        let now = monotonic_nanos();
-        if tick > now {
-            sleep_until(tick);
-        } else {
-            tick = now;
-        }
     }
-    let cpu_to = process_cpu_nanos();
-    assert_eq!(seen.wrong, 0, "packets came out at a wrong leg");
-    seen.ways.sort_unstable();
-    let at = |share: usize| seen.ways.get(seen.ways.len() * share / 100).map_or(0, |way| way / 1_000);
-    println!("{counted_sent} {} {} {} {}", seen.ways.len(), at(50), at(99), cpu_to - cpu_from.unwrap_or(cpu_to));
 }
 
 struct Leg {
@@ -83,8 +120,13 @@ struct Leg {
     sequence: u32,
 }
 
+/// What was seen of a kind of calls.
 #[derive(Default)]
-struct Seen {
+struct Kind {
+    sent: u64,
+    /// Where in the order it goes on.
+    position: usize,
+    cpu_nanos: u64,
     /// How long packets were on their way. Units: nanoseconds.
     ways: Vec<u64>,
     wrong: u64,
@@ -104,15 +146,15 @@ impl Leg {
         let _ = self.socket.send(&packet);
     }
 
-    fn receive(&self, leg: u32, counted: u64, seen: &mut Seen) {
+    fn receive(&self, leg: u32, counts: bool, kind: &mut Kind) {
         let mut packet = [0; 256];
         // One at a time: readiness is told again while there is more.
         if let Ok(172) = self.socket.receive(&mut packet) {
             let from = u32::from_be_bytes([packet[12], packet[13], packet[14], packet[15]]);
             let at = packet[16..24].iter().fold(0u64, |n, &byte| n << 8 | u64::from(byte));
-            seen.wrong += u64::from(from != leg ^ 1);
-            if at >= counted {
-                seen.ways.push(monotonic_nanos().saturating_sub(at));
+            kind.wrong += u64::from(from != leg ^ 1);
+            if counts {
+                kind.ways.push(monotonic_nanos().saturating_sub(at));
             }
         }
     }
@@ -126,6 +168,10 @@ fn shuffled(legs: usize) -> Vec<usize> {
     order
 }
 
+/// How long one kind talks.
+const TURN: u64 = 250 * MILLI;
+/// What is on its way when a turn ends belongs to it.
+const REST: u64 = 10 * MILLI;
 /// Packets between two looks at what comes back.
 const BURST: u64 = 256;
 const MILLI: u64 = 1_000_000;

@@ -1,6 +1,6 @@
-//! What the tier `kernel` adds to packets: beside phones that send to each other directly, and by itself.
+//! What the tier `kernel` adds to packets: beside phones that send to each other directly, in turns, and by itself.
 
-use crate::{Args, closed, phones, run};
+use crate::{Args, Run, Subject, generate, neighbours};
 use net::offload::{Config, Flow, Offload, OffloadError, Reception};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -23,8 +23,18 @@ pub(crate) fn compare(args: &Args) -> ExitCode {
     for &calls in &args.calls {
         let (mut added, mut delays, mut losses) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..args.rounds {
-            let (kernel, direct) = (run("hold", calls, &args), run("direct", calls, &args));
-            added.push(kernel.all_nanos_per_packet - direct.all_nanos_per_packet);
+            let mut subject = Subject::start("hold", calls, &args);
+            let mut pairs = subject.pairs.clone();
+            pairs.extend((0..calls).map(|call| {
+                let [a, b] = neighbours(call);
+                format!("{b} {a} {a} {b}")
+            }));
+            let [carried, direct] = generate(&pairs, args.secs);
+            let [_, spent] = subject.end()[..] else { panic!("odd figures of the relay") };
+            // The relay's threads look after their flows by the clock, also while others talk.
+            let looked_after = spent as f64 / (carried[0] + direct[0]).max(1) as f64;
+            let (kernel, direct) = (Run::of(&carried, &[0, 0]), Run::of(&direct, &[0, 0]));
+            added.push(kernel.all_nanos_per_packet + looked_after - direct.all_nanos_per_packet);
             delays.push(kernel.p99_us as f64 - direct.p99_us as f64);
             losses.push(kernel.loss_percent);
         }
@@ -44,17 +54,6 @@ fn tell(what: &str, figure: f64, most: f64) -> bool {
     let ok = figure <= most;
     println!("{} relay kernel {what}: {figure:.1} (<= {most})", if ok { "ok  " } else { "MISS" });
     ok
-}
-
-/// Stands where a relay would: tells the phones of each other until standard input closes.
-pub(crate) fn direct(calls: u16) {
-    let end = closed();
-    for call in 0..calls {
-        let [a, b] = phones(call);
-        println!("{b} {a} {a} {b}");
-    }
-    let _ = end.recv_timeout(Duration::from_mins(5));
-    println!("0 0");
 }
 
 /// The time that the programme takes for a packet which it turns into itself, so that it can be had again and again.

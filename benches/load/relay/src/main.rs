@@ -10,7 +10,7 @@
 //! a line `relayA relayB localA localB` each.
 //!
 //! On a machine that others use, run it under `chrt -f 40`: what starves is neither the relay's cost nor its loss.
-//! The generator sends from 127.0.0.12 and 127.0.0.13, from port 36000 on.
+//! The generator sends from 127.0.0.12 to 127.0.0.15, from port 36000 on.
 
 mod bare;
 mod generate;
@@ -28,12 +28,11 @@ fn main() -> ExitCode {
     match args.verb.as_deref() {
         Some("bare") => bare::run(args.calls[0], args.secs),
         Some("hold") => subject::run(args.calls[0], args.secs, &args.mode),
-        Some("generate") => generate::run(args.secs),
+        Some("generate") => generate::run(args.secs, args.rounds),
         Some("kernel") => return kernel::compare(&args),
         Some("veth") => return veth::compare(&args),
-        Some("direct") => kernel::direct(args.calls[0]),
         Some(other) => {
-            eprintln!("no verb {other}: bare, hold, kernel, veth, direct or generate");
+            eprintln!("no verb {other}: bare, hold, kernel, veth or generate");
             return ExitCode::from(2);
         }
         None => return compare(&args),
@@ -79,7 +78,7 @@ struct Run {
     loss_percent: f64,
     p50_us: u64,
     p99_us: u64,
-    /// CPU time of the generator and of what it measured, per packet.
+    /// CPU time of the generator, and of what it measured, per packet.
     all_nanos_per_packet: f64,
 }
 
@@ -123,38 +122,68 @@ fn median(runs: &[Run]) -> Run {
 }
 
 fn run(verb: &str, calls: u16, args: &Args) -> Run {
-    let (mut subject, mut lines) = child(verb, calls, args.secs + 3, &args.mode);
-    let pairs: Vec<String> = (0..calls).map(|_| line(&mut lines)).collect();
-    let (mut generator, mut seen) = child("generate", calls, args.secs, &args.mode);
+    let mut subject = Subject::start(verb, calls, args);
+    let [seen] = generate(&subject.pairs, args.secs);
+    Run::of(&seen, &subject.end())
+}
+
+/// Lets phones talk; gives what they saw of as many kinds of calls.
+fn generate<const KINDS: usize>(pairs: &[String], secs: u64) -> [Vec<u64>; KINDS] {
+    let (mut generator, mut seen) = child(&["generate", "--secs", &secs.to_string(), "--rounds", &KINDS.to_string()]);
     let mut to = generator.stdin.take().expect("the generator reads pairs");
     to.write_all((pairs.join("\n") + "\n").as_bytes()).expect("the generator reads pairs");
     drop(to);
-    let numbers =
-        |text: String| text.split_whitespace().map(|n| n.parse::<u64>().expect("numbers")).collect::<Vec<_>>();
-    let seen = numbers(line(&mut seen));
+    let seen = std::array::from_fn(|_| numbers(&line(&mut seen)));
     generator.wait().expect("the generator ends");
-    // The subject tells what it spent when its standard input closes.
-    drop(subject.stdin.take());
-    let spent = numbers(line(&mut lines));
-    subject.wait().expect("the subject ends");
-    let (&[sent, received, p50_us, p99_us, generator_nanos], &[packets, cpu_nanos]) = (&seen[..], &spent[..]) else {
-        panic!("odd figures: {seen:?} {spent:?}")
-    };
-    let loss_percent = 100.0 * (sent as f64 - received as f64) / sent.max(1) as f64;
-    let nanos_per_packet = cpu_nanos as f64 / packets.max(1) as f64;
-    let all_nanos_per_packet = (generator_nanos + cpu_nanos) as f64 / sent.max(1) as f64;
-    Run { nanos_per_packet, loss_percent, p50_us, p99_us, all_nanos_per_packet }
+    seen
 }
 
-fn child(verb: &str, calls: u16, secs: u64, mode: &str) -> (Child, BufReader<ChildStdout>) {
+/// What is measured, as a process of its own.
+struct Subject {
+    process: Child,
+    lines: BufReader<ChildStdout>,
+    /// A line for each call: `relayA relayB localA localB`.
+    pairs: Vec<String>,
+}
+
+impl Subject {
+    fn start(verb: &str, calls: u16, args: &Args) -> Self {
+        let (count, secs) = (calls.to_string(), (args.secs + 3).to_string());
+        let (process, mut lines) = child(&[verb, "--calls", &count, "--secs", &secs, "--mode", &args.mode]);
+        let pairs = (0..calls).map(|_| line(&mut lines)).collect();
+        Subject { process, lines, pairs }
+    }
+
+    /// Packets and the CPU time that they took, in nanoseconds: it tells them when its standard input closes.
+    fn end(&mut self) -> Vec<u64> {
+        drop(self.process.stdin.take());
+        let spent = numbers(&line(&mut self.lines));
+        self.process.wait().expect("the subject ends");
+        spent
+    }
+}
+
+impl Run {
+    fn of(seen: &[u64], spent: &[u64]) -> Self {
+        let (&[sent, received, p50_us, p99_us, generator_nanos], &[packets, cpu_nanos]) = (&seen[..], &spent[..])
+        else {
+            panic!("odd figures: {seen:?} {spent:?}")
+        };
+        let loss_percent = 100.0 * (sent as f64 - received as f64) / sent.max(1) as f64;
+        let nanos_per_packet = cpu_nanos as f64 / packets.max(1) as f64;
+        let all_nanos_per_packet = (generator_nanos + cpu_nanos) as f64 / sent.max(1) as f64;
+        Run { nanos_per_packet, loss_percent, p50_us, p99_us, all_nanos_per_packet }
+    }
+}
+
+fn numbers(text: &str) -> Vec<u64> {
+    text.split_whitespace().map(|n| n.parse::<u64>().expect("numbers")).collect()
+}
+
+fn child(args: &[&str]) -> (Child, BufReader<ChildStdout>) {
     let me = std::env::current_exe().expect("this program has a path");
-    let (calls, secs) = (calls.to_string(), secs.to_string());
-    let mut child = Command::new(me)
-        .args([verb, "--calls", &calls, "--secs", &secs, "--mode", mode])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("this program starts");
+    let mut child =
+        Command::new(me).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("this program starts");
     let out = BufReader::new(child.stdout.take().expect("it was piped"));
     (child, out)
 }
@@ -169,6 +198,12 @@ fn line(from: &mut impl BufRead) -> String {
 fn phones(n: u16) -> [SocketAddr; 2] {
     let port = 36_000 + 2 * n;
     [(Ipv4Addr::new(127, 0, 0, 12), port).into(), (Ipv4Addr::new(127, 0, 0, 13), port).into()]
+}
+
+/// Phones of call `n` that need nobody between them.
+fn neighbours(n: u16) -> [SocketAddr; 2] {
+    let port = 36_000 + 2 * n;
+    [(Ipv4Addr::new(127, 0, 0, 14), port).into(), (Ipv4Addr::new(127, 0, 0, 15), port).into()]
 }
 
 /// Pins this thread, so that what is compared does not share a processor with its load.

@@ -7,6 +7,7 @@
 use crate::Args;
 use aya::Ebpf;
 use aya::programs::{Xdp, XdpMode};
+use net::batch::monotonic_nanos;
 use net::offload::{Config, Flow, FlowId, Flows, Header, Hook, Offload, Reception};
 use net::route::Routes;
 use rustix::process::Pid;
@@ -15,7 +16,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use words::Time;
 
 /// Measures and prints calls per core; exit 1 when they are too few, 0 with the reason where the host does not allow it.
@@ -81,9 +82,7 @@ impl Loop {
             "ip link add {NEAR} address 02:00:00:00:00:01 type veth peer name {FAR} address 02:00:00:00:00:02 netns {}",
             far.keeper.id()
         ))?;
-        for (side, card, address, other, way) in
-            [(near, NEAR, RELAY, PHONES, "02"), (far, FAR, PHONES, RELAY, "01")]
-        {
+        for (side, card, address, other, way) in [(near, NEAR, RELAY, PHONES, "02"), (far, FAR, PHONES, RELAY, "01")] {
             side.run(&format!("ip address add {address}/24 dev {card}"))?;
             side.run(&format!("ip link set {card} up"))?;
             side.run(&format!("ip neigh replace {other} lladdr 02:00:00:00:00:{way} dev {card} nud permanent"))?;
@@ -112,17 +111,17 @@ impl Loop {
     fn measure(mut self, during: Duration) -> Result<Run, String> {
         std::thread::sleep(WARM);
         let before = self.take();
-        let (from, ran) = (Instant::now(), run_nanos(self.worker)?);
+        let (from, ran) = (monotonic_nanos(), run_nanos(self.worker)?);
         std::thread::sleep(during);
-        let (ran, took) = (run_nanos(self.worker)? - ran, from.elapsed());
+        let (ran, took) = (run_nanos(self.worker)? - ran, monotonic_nanos() - from);
         let packets = self.take();
         if before == 0 || packets == 0 {
             return Err(format!("the loop stands still: {} frames came round", said(&mut self.far, BOUNCED)?));
         }
         Ok(Run {
             nanos: ran as f64 / packets as f64,
-            per_second: packets as f64 / took.as_secs_f64(),
-            busy: ran as f64 / took.as_nanos() as f64,
+            per_second: packets as f64 * 1e9 / took as f64,
+            busy: ran as f64 / took as f64,
             wrong: [said(&mut self.far, WRONG_LEG)?, said(&mut self.far, WRONG_SUM)?],
         })
     }
