@@ -165,8 +165,7 @@ impl Subject {
 
 impl Run {
     fn of(seen: &[u64], spent: &[u64]) -> Self {
-        let (&[sent, received, p50_us, p99_us, generator_nanos], &[packets, cpu_nanos]) = (&seen[..], &spent[..])
-        else {
+        let (&[sent, received, p50_us, p99_us, generator_nanos], &[packets, cpu_nanos]) = (seen, spent) else {
             panic!("odd figures: {seen:?} {spent:?}")
         };
         let loss_percent = 100.0 * (sent as f64 - received as f64) / sent.max(1) as f64;
