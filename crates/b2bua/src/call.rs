@@ -410,8 +410,7 @@ impl Call {
         let keys = [self.keys_of(desk, offering, &offer.1), self.keys_of(desk, answering, &answer.1)];
         self.legs[offering].words = offer.1.words;
         self.legs[answering].words = answer.1.words;
-        let side = |at: usize, said: Said| Side { source: self.legs[at].source(&said), said };
-        let settings = settle(&side(offering, offer.1), &side(answering, answer.1), silence);
+        let settings = settle(&self.side(offering, offer.1), &self.side(answering, answer.1), silence);
         let ends = [self.legs[offering].end, self.legs[answering].end];
         let names = ends.map(|end| self.ends[end].name);
         let [of_offering, of_answering] = keys;
@@ -426,11 +425,11 @@ impl Call {
     /// What a leg says about its media when nothing was asked: where it is may have changed.
     pub(crate) fn follow_media(&mut self, desk: &mut Desk, n: u16, said: &Said) {
         let Some(at) = self.place(n) else { return };
-        let source = self.legs[at].source(said);
+        let (source, whereabouts) = self.sources(at, said);
         self.legs[at].words = said.words;
         if let Some(setting) = self.ends.get(self.legs[at].end).and_then(End::setting) {
             let keys = self.keys_of(desk, at, said);
-            self.agree(desk, at, Setting { remote: said.remote, source, ..setting }, keys);
+            self.agree(desk, at, Setting { remote: said.remote, source, whereabouts, ..setting }, keys);
         }
     }
 
@@ -449,8 +448,8 @@ impl Call {
         let Some(at) = self.place(self.caller) else { return };
         let keys = self.keys_of(desk, at, &said);
         let words = said.words;
-        let caller = Side { source: self.legs[at].source(&said), said };
-        let exchange = Side { said: ours, source: caller.source };
+        let caller = self.side(at, said);
+        let exchange = Side { said: ours, source: caller.source, whereabouts: caller.whereabouts };
         let setting =
             if answer { settle(&exchange, &caller, silence).1 } else { settle(&caller, &exchange, silence).0 };
         self.legs[at].words = words;

@@ -2,7 +2,9 @@
 
 use crate::desk::Desk;
 use crate::secure::Sdes;
-use media::command::{Generation, Keys, MediaAddress, MediaCommand, PayloadTypes, PortPair, Sound, SourceRule};
+use media::command::{
+    Generation, Keys, MediaAddress, MediaCommand, PayloadTypes, PortPair, Sound, SourceRule, Whereabouts,
+};
 use media::offer::OurSide;
 use media::sdes::Crypto;
 use media::sdp::{AudioView, Description, Direction, MediaView};
@@ -31,6 +33,8 @@ pub(crate) struct End {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Setting {
     pub(crate) source: SourceRule,
+    #[serde(default)]
+    pub(crate) whereabouts: Whereabouts,
     pub(crate) remote: Option<MediaAddress>,
     pub(crate) payload_types: PayloadTypes,
     pub(crate) telephone_event: Option<u8>,
@@ -144,7 +148,7 @@ impl End {
         }
         let first = self.setting.replace(setting).is_none();
         let (end, generation) = (self.name, self.generation.step());
-        let Setting { source, remote, payload_types, telephone_event, direction, silence } = setting;
+        let Setting { source, whereabouts, remote, payload_types, telephone_event, direction, silence } = setting;
         let silence = silence.into();
         desk.media(if first {
             let ports = self.ports;
@@ -153,6 +157,7 @@ impl End {
                 ports,
                 generation,
                 source,
+                whereabouts,
                 remote,
                 payload_types,
                 telephone_event,
@@ -160,7 +165,17 @@ impl End {
                 silence,
             }
         } else {
-            MediaCommand::Latch { end, generation, source, remote, payload_types, telephone_event, direction, silence }
+            MediaCommand::Latch {
+                end,
+                generation,
+                source,
+                whereabouts,
+                remote,
+                payload_types,
+                telephone_event,
+                direction,
+                silence,
+            }
         });
     }
 

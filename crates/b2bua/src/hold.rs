@@ -1,7 +1,9 @@
 //! What an agreed pair of descriptions means for the two ends: directions, hold, and whether silence counts.
 
+use crate::call::Call;
 use crate::end::{Said, Setting};
-use media::command::SourceRule;
+use crate::view::CallState;
+use media::command::{SourceRule, Whereabouts};
 use media::sdp::Direction;
 use std::time::Duration;
 
@@ -10,6 +12,29 @@ use std::time::Duration;
 pub(crate) struct Side {
     pub(crate) said: Said,
     pub(crate) source: SourceRule,
+    pub(crate) whereabouts: Whereabouts,
+}
+
+impl Call {
+    /// What a leg said, and from where its packets may come.
+    pub(crate) fn side(&self, at: usize, said: Said) -> Side {
+        let (source, whereabouts) = self.sources(at, &said);
+        Side { said, source, whereabouts }
+    }
+
+    /// From where a leg's packets may come, and from whom they are rather expected.
+    pub(crate) fn sources(&self, at: usize, said: &Said) -> (SourceRule, Whereabouts) {
+        let leg = &self.legs[at];
+        let source = leg.source(said);
+        let whereabouts = match source {
+            SourceRule::Strict => Whereabouts::default(),
+            SourceRule::LearnOnce | SourceRule::HearOnce => Whereabouts {
+                host: Some(leg.flow.remote.ip().to_canonical()),
+                early: source == SourceRule::LearnOnce && self.state != CallState::Answered,
+            },
+        };
+        (source, whereabouts)
+    }
 }
 
 /// The settings of the ends of who offered and of who answered.
@@ -24,6 +49,7 @@ pub(crate) fn settle(offer: &Side, answer: &Side, silence: Option<Duration>) -> 
     let payload_types = offer.said.payload_types.union(answer.said.payload_types);
     let setting = |side: &Side, other: &Side, direction| Setting {
         source: side.source,
+        whereabouts: side.whereabouts,
         remote: side.said.remote,
         payload_types,
         // A sender uses the receiver's numbers.
@@ -50,7 +76,7 @@ mod tests {
             words: 0,
             crypto: None,
         };
-        Side { said, source: SourceRule::Strict }
+        Side { said, source: SourceRule::Strict, whereabouts: Whereabouts::default() }
     }
 
     fn directions(offer: Direction, answer: Direction) -> (Direction, Direction, bool) {

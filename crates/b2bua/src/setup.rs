@@ -15,7 +15,7 @@ use crate::session;
 use crate::step::{MAX_WAITING, Step, StepError};
 use crate::view::CallState;
 use bytes::Bytes;
-use media::command::{Family, Sound};
+use media::command::{Family, Sound, Whereabouts};
 use media::sdp::{Description, Direction};
 use serde::{Deserialize, Serialize};
 use sip::{Dialog, Outgoing};
@@ -350,12 +350,13 @@ impl Call {
         }
     }
 
-    /// Media was agreed on before the answer: from here on its absence counts.
+    /// Media was agreed on before the answer: from here on its absence counts, and whoever answered speaks.
     fn count_silence(&mut self, desk: &mut Desk) {
         for end in &mut self.ends {
             if let Some(setting) = end.setting() {
                 let silence = self.silence.filter(|_| setting.direction == Direction::SendRecv).into();
-                end.set(crate::end::Setting { silence, ..setting }, desk);
+                let whereabouts = Whereabouts { early: false, ..setting.whereabouts };
+                end.set(crate::end::Setting { silence, whereabouts, ..setting }, desk);
             }
         }
     }

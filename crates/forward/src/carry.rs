@@ -44,8 +44,8 @@ pub enum Speaker {
     Nobody,
     /// Who is heard already.
     Known,
-    /// The address of the description, which takes the place of one that was learnt.
-    Described,
+    /// Who takes the place of one that was learnt: the address of the description, or the host of the signalling.
+    Better,
 }
 
 impl Table {
@@ -89,7 +89,7 @@ impl Table {
         match from {
             None => Speaker::Known,
             Some(_) if from == end.heard => Speaker::Known,
-            Some(from) if end.latch.describes(from) => Speaker::Described,
+            Some(from) if end.latch.outranks(from) => Speaker::Better,
             Some(_) => Speaker::Nobody,
         }
     }
@@ -194,7 +194,9 @@ const MANY: u64 = 500;
 mod tests {
     use super::*;
     use crate::table::{Output, SocketId, Verdict};
-    use media::command::{Family, Generation, MediaAddress, MediaCommand, MediaReport, PortPair, Sound, SourceRule};
+    use media::command::{
+        Family, Generation, MediaAddress, MediaCommand, MediaReport, PortPair, Sound, SourceRule, Whereabouts,
+    };
     use media::rtp::RtpHeader;
     use media::sdp::Direction;
     use std::time::Duration;
@@ -221,6 +223,7 @@ mod tests {
                     ports,
                     generation: call.generation.step(),
                     source,
+                    whereabouts: Whereabouts::default(),
                     remote: Some(remote),
                     payload_types: PayloadTypes::NONE.with(0).with(72).with(101),
                     telephone_event: Some(101),
@@ -244,6 +247,7 @@ mod tests {
                 end: leg(n),
                 generation,
                 source: SourceRule::LearnOnce,
+                whereabouts: Whereabouts::default(),
                 remote: Some(described(n)),
                 payload_types: PayloadTypes::NONE.with(0),
                 telephone_event: None,
@@ -327,6 +331,7 @@ mod tests {
                 end: leg(1),
                 generation,
                 source: SourceRule::LearnOnce,
+                whereabouts: Whereabouts::default(),
                 remote: Some(described(1)),
                 payload_types,
                 telephone_event: None,
@@ -403,7 +408,7 @@ mod tests {
         call.speak(0, 5);
         let speaker = |from, payload_type| call.table.speaker(0, from, &packet(payload_type, 9));
         assert_eq!((speaker(Some(heard(0)), 0), speaker(None, 101)), (Speaker::Known, Speaker::Known));
-        assert_eq!(speaker(Some(described(0).rtp), 0), Speaker::Described);
+        assert_eq!(speaker(Some(described(0).rtp), 0), Speaker::Better);
         assert_eq!((speaker(Some(heard(1)), 0), speaker(Some(heard(0)), 8)), (Speaker::Nobody, Speaker::Nobody));
         assert_eq!(call.table.slot_of(leg(1)), Some(1));
     }

@@ -1,19 +1,28 @@
 //! From where an end is heard and to where it is sent: the address of its description, or one other that it may learn.
 //!
-//! | state | event | next | effect |
+//! Whoever knows more has the better right: the address of the description before the host that the end's signalling
+//! comes from ([`Whereabouts`]), and that before everybody else.
+//!
+//! | heard | event | next | effect |
 //! |---|---|---|---|
-//! | waiting, candidate, learnt | valid RTP from the address of the description | spoken | taken; nothing is learnt any more |
-//! | waiting | valid RTP from elsewhere, learning allowed | candidate | dropped |
-//! | candidate | the next of the same stream, [`LEARN_PACKETS`] in time | learnt | taken |
-//! | candidate | another stream, or too fast | candidate | dropped, counting starts again |
+//! | any | valid RTP from the address of the description | spoken | taken; nothing is learnt any more |
+//! | nobody, or a source of lesser right | valid RTP from elsewhere, learning allowed | candidate | dropped |
+//! | – | the next of the candidate's stream, [`LEARN_PACKETS`] in time | learnt | taken |
+//! | – | another stream, or too fast | candidate | dropped, counting starts again |
+//! | – | a source of better right than the candidate | that is the candidate | dropped |
 //! | spoken, learnt | anything from elsewhere | – | dropped |
+//!
+//! Where a host is preferred, another one that nothing speaks for is learnt after [`ELSEWHERE_PATIENCE`] of steady speech
+//! only, with neither the description's address nor the preferred host saying a word, and never before somebody answered.
+//! A packet that was encrypted with the end's own keys speaks for itself. A trunk is heard sooner: what was learnt of it
+//! is never sent to.
 //!
 //! RTCP follows: it is taken from the address that the description names for it, or, once RTP was learnt, from one port
 //! of the same host.
 
-use media::command::{MediaAddress, SourceRule};
+use media::command::{MediaAddress, SourceRule, Whereabouts};
 use media::rtp::RtpView;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use words::Time;
 
@@ -23,7 +32,10 @@ pub const LEARN_PACKETS: u32 = 3;
 /// The least time that these packets take: faster is no speech.
 pub const LEARN_SPAN: Duration = Duration::from_millis(20);
 
-/// How long a candidate may be silent before another source takes its place.
+/// How long a source that nothing speaks for must speak steadily before it is learnt in the place of a preferred host.
+pub const ELSEWHERE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a candidate may be silent before another source of no better right takes its place.
 pub const CANDIDATE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// What UDPTL counts as: it has no SSRC.
@@ -45,59 +57,70 @@ pub enum Judgement {
 #[derive(Clone, Debug)]
 pub struct Latch {
     rule: SourceRule,
+    whereabouts: Whereabouts,
     remote: Option<MediaAddress>,
-    state: State,
+    heard: Heard,
+    candidate: Option<Candidate>,
     /// Where RTCP comes from once RTP was learnt.
     rtcp: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
-    Waiting,
-    Candidate { from: SocketAddr, ssrc: u32, sequence: u16, packets: u32, since: Time, last: Time },
+enum Heard {
+    Nobody,
     Learnt(SocketAddr),
     Spoken,
 }
 
+/// Who may be learnt.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    from: SocketAddr,
+    ssrc: u32,
+    sequence: u16,
+    packets: u32,
+    since: Time,
+    last: Time,
+}
+
 impl Latch {
     /// An end of which nothing but its description is known. Addresses of IPv4 mapped into IPv6 count as IPv4.
-    pub fn new(rule: SourceRule, remote: Option<MediaAddress>) -> Self {
+    pub fn new(rule: SourceRule, whereabouts: Whereabouts, remote: Option<MediaAddress>) -> Self {
         let remote = remote.map(|r| MediaAddress { rtp: canonical(r.rtp), rtcp: canonical(r.rtcp) });
-        Latch { rule, remote, state: State::Waiting, rtcp: None }
+        let whereabouts = Whereabouts { host: whereabouts.host.map(|host| host.to_canonical()), ..whereabouts };
+        Latch { rule, whereabouts, remote, heard: Heard::Nobody, candidate: None, rtcp: None }
     }
 
     /// Takes a new description. What was learnt is forgotten when its address differs; true says so.
-    pub fn renew(&mut self, rule: SourceRule, remote: Option<MediaAddress>) -> bool {
-        let next = Latch::new(rule, remote);
+    pub fn renew(&mut self, rule: SourceRule, whereabouts: Whereabouts, remote: Option<MediaAddress>) -> bool {
+        let next = Latch::new(rule, whereabouts, remote);
         let differs = next.remote != self.remote;
         if differs {
             *self = next;
         } else {
-            self.rule = rule;
-            if rule == SourceRule::Strict && !matches!(self.state, State::Spoken) {
-                (self.state, self.rtcp) = (State::Waiting, None);
+            (self.rule, self.whereabouts) = (rule, next.whereabouts);
+            if rule == SourceRule::Strict && !matches!(self.heard, Heard::Spoken) {
+                (self.heard, self.candidate, self.rtcp) = (Heard::Nobody, None, None);
             }
         }
         differs
     }
 
-    /// Judges a valid RTP packet of a negotiated payload type, and learns from it.
-    pub fn judge_rtp(&mut self, from: SocketAddr, rtp: &RtpView<'_>, now: Time) -> Judgement {
-        self.judge(from, rtp.ssrc(), rtp.sequence(), now)
+    /// Judges a valid RTP packet of a negotiated payload type, and learns from it. It is `genuine` when it was encrypted
+    /// with the end's own keys.
+    pub fn judge_rtp(&mut self, from: SocketAddr, rtp: &RtpView<'_>, genuine: bool, now: Time) -> Judgement {
+        self.judge(from, rtp.ssrc(), rtp.sequence(), genuine, now)
     }
 
     /// Judges a datagram of UDPTL (ITU-T T.38 §9.1), which begins with a number that counts upwards, and learns from it.
     pub fn judge_udptl(&mut self, from: SocketAddr, packet: &[u8], now: Time) -> Judgement {
         let Some(&[high, low]) = packet.first_chunk() else { return Judgement::Refused };
         let sequence = u16::from_be_bytes([high, low]);
-        if let State::Candidate { from: known, sequence: last, .. } = self.state
-            && same(from, known)
-            && sequence == last
-        {
+        if self.candidate.is_some_and(|known| same(from, known.from) && known.sequence == sequence) {
             // Some send each datagram several times.
             return Judgement::Refused;
         }
-        self.judge(from, NO_SSRC, sequence, now)
+        self.judge(from, NO_SSRC, sequence, false, now)
     }
 
     /// Whether it is known where packets go.
@@ -105,115 +128,133 @@ impl Latch {
         self.remote.is_some()
     }
 
-    fn judge(&mut self, from: SocketAddr, of: u32, number: u16, now: Time) -> Judgement {
+    fn judge(&mut self, from: SocketAddr, ssrc: u32, sequence: u16, genuine: bool, now: Time) -> Judgement {
         // A fresh relay port with no description yet has nobody to hear.
         let Some(remote) = self.remote else { return Judgement::Refused };
         if same(from, remote.rtp) {
-            (self.state, self.rtcp) = (State::Spoken, None);
+            (self.heard, self.candidate, self.rtcp) = (Heard::Spoken, None, None);
             return Judgement::Taken;
         }
-        if self.rule == SourceRule::Strict {
+        if matches!(self.heard, Heard::Learnt(learnt) if same(from, learnt)) {
+            return Judgement::Taken;
+        }
+        if !self.may_learn(from, genuine) {
             return Judgement::Refused;
         }
-        match self.state {
-            State::Learnt(learnt) if same(from, learnt) => Judgement::Taken,
-            State::Learnt(_) | State::Spoken => Judgement::Refused,
-            State::Waiting => self.begin(from, of, number, now),
-            State::Candidate { from: known, last, .. } if !same(from, known) => {
-                // Whoever shouts in between does not keep a speaker from being learnt.
-                if now.since(last) > CANDIDATE_PATIENCE {
-                    self.begin(from, of, number, now)
-                } else {
-                    Judgement::Refused
-                }
+        let now_it = Candidate { from: canonical(from), ssrc, sequence, packets: 1, since: now, last: now };
+        let known = match self.candidate {
+            Some(known) if same(from, known.from) => known,
+            // Whoever shouts in between does not keep a speaker from being learnt.
+            Some(known)
+                if now.since(known.last) <= CANDIDATE_PATIENCE
+                    && (self.is_preferred(known.from.ip()) || !self.is_preferred(from.ip())) =>
+            {
+                return Judgement::Refused;
             }
-            State::Candidate { from: known, ssrc, sequence, packets, since, .. } => {
-                let step = number.wrapping_sub(sequence);
-                if of != ssrc || step == 0 || step > LEARN_GAP {
-                    return self.begin(from, of, number, now);
-                }
-                let (packets, span) = (packets + 1, now.since(since));
-                // Twice the rate of the shortest packets in use (10 ms), and what a wireless link holds back.
-                if u128::from(packets) > span.as_millis() / 5 + 10 {
-                    return self.begin(from, of, number, now);
-                }
-                if packets < LEARN_PACKETS || span < LEARN_SPAN {
-                    let sequence = number;
-                    self.state = State::Candidate { from: known, ssrc, sequence, packets, since, last: now };
-                    return Judgement::Refused;
-                }
-                self.state = State::Learnt(known);
-                Judgement::Taken
+            _ => {
+                self.candidate = Some(now_it);
+                return Judgement::Refused;
             }
+        };
+        let step = sequence.wrapping_sub(known.sequence);
+        let (packets, span) = (known.packets + 1, now.since(known.since));
+        // At most twice the rate of the shortest packets in use (10 ms), and what a wireless link holds back.
+        let too_fast = u128::from(packets) > span.as_millis() / 5 + 10;
+        let goes_on = ssrc == known.ssrc && (1..=LEARN_GAP).contains(&step) && !too_fast;
+        if goes_on && packets >= LEARN_PACKETS && span >= self.patience(from, genuine) {
+            (self.heard, self.candidate, self.rtcp) = (Heard::Learnt(known.from), None, None);
+            return Judgement::Taken;
         }
+        self.candidate = Some(if goes_on { Candidate { packets, since: known.since, ..now_it } } else { now_it });
+        Judgement::Refused
+    }
+
+    /// Whether a source beside the description's address may be learnt at this moment.
+    fn may_learn(&self, from: SocketAddr, genuine: bool) -> bool {
+        let free = match self.heard {
+            Heard::Nobody => true,
+            Heard::Learnt(_) => self.outranks(from),
+            Heard::Spoken => false,
+        };
+        free && match self.rule {
+            SourceRule::Strict => false,
+            SourceRule::LearnOnce => {
+                let Whereabouts { host, early } = self.whereabouts;
+                genuine || !early || host.is_none() || self.is_preferred(from.ip())
+            }
+            SourceRule::HearOnce => true,
+        }
+    }
+
+    /// How long a source must speak before it is learnt.
+    fn patience(&self, from: SocketAddr, genuine: bool) -> Duration {
+        let waits = self.rule == SourceRule::LearnOnce && self.whereabouts.host.is_some();
+        if waits && !genuine && !self.is_preferred(from.ip()) { ELSEWHERE_PATIENCE } else { LEARN_SPAN }
+    }
+
+    fn is_preferred(&self, host: IpAddr) -> bool {
+        self.whereabouts.host == Some(host.to_canonical())
     }
 
     /// Judges a valid RTCP packet.
     pub fn judge_rtcp(&mut self, from: SocketAddr) -> Judgement {
         let Some(remote) = self.remote else { return Judgement::Refused };
-        let known = match (self.state, self.rtcp) {
-            (State::Learnt(_), Some(rtcp)) => same(from, rtcp),
-            (State::Learnt(rtp), None) if from.ip() == rtp.ip() => {
+        let known = match (self.heard, self.rtcp) {
+            (Heard::Learnt(_), Some(rtcp)) => same(from, rtcp),
+            (Heard::Learnt(rtp), None) if from.ip() == rtp.ip() => {
                 self.rtcp = Some(from);
                 true
             }
-            (State::Learnt(_), None) => false,
-            (State::Waiting | State::Candidate { .. } | State::Spoken, _) => same(from, remote.rtcp),
+            (Heard::Learnt(_), None) => false,
+            (Heard::Nobody | Heard::Spoken, _) => same(from, remote.rtcp),
         };
         if known { Judgement::Taken } else { Judgement::Refused }
     }
 
-    /// Whether RTP from there could be taken at all, now or once it is learnt.
+    /// Whether RTP from there could be taken at all, now or once it is learnt, if it is genuine.
     pub fn may_speak(&self, from: SocketAddr) -> bool {
         let Some(remote) = self.remote else { return false };
-        if same(from, remote.rtp) {
-            return true;
-        }
-        match self.state {
-            State::Learnt(learnt) => same(from, learnt),
-            State::Spoken => false,
-            State::Waiting | State::Candidate { .. } => self.rule != SourceRule::Strict,
-        }
+        same(from, remote.rtp)
+            || matches!(self.heard, Heard::Learnt(learnt) if same(from, learnt))
+            || self.may_learn(from, true)
     }
 
     /// The one source that is heard at this moment; a packet from there needs no judgement.
     pub fn heard(&self) -> Option<SocketAddr> {
-        match self.state {
-            State::Waiting | State::Candidate { .. } => None,
-            State::Learnt(from) => Some(from),
-            State::Spoken => self.remote.map(|r| r.rtp),
+        match self.heard {
+            Heard::Nobody => None,
+            Heard::Learnt(from) => Some(from),
+            Heard::Spoken => self.remote.map(|r| r.rtp),
         }
     }
 
-    /// Whether the description names this address for RTP: it is heard whatever was learnt before.
-    pub(crate) fn describes(&self, from: SocketAddr) -> bool {
-        self.remote.is_some_and(|remote| same(from, remote.rtp))
+    /// Whether RTP from there takes the place of whom was learnt, or may do so.
+    pub(crate) fn outranks(&self, from: SocketAddr) -> bool {
+        let described = self.remote.is_some_and(|remote| same(from, remote.rtp));
+        described
+            || matches!(self.heard, Heard::Learnt(learnt)
+                if self.is_preferred(from.ip()) && !self.is_preferred(learnt.ip()))
     }
 
     /// Whether the address of the description spoke: then RTP is heard from there and sent there, for good.
     pub fn has_spoken(&self) -> bool {
-        matches!(self.state, State::Spoken)
+        matches!(self.heard, Heard::Spoken)
     }
 
     /// Where RTP goes.
     pub fn rtp_target(&self) -> Option<SocketAddr> {
-        match (self.state, self.rule) {
-            (State::Learnt(from), SourceRule::LearnOnce) => Some(from),
+        match (self.heard, self.rule) {
+            (Heard::Learnt(from), SourceRule::LearnOnce) => Some(from),
             _ => self.remote.map(|r| r.rtp),
         }
     }
 
     /// Where RTCP goes: nowhere as long as a learnt end has not sent any.
     pub fn rtcp_target(&self) -> Option<SocketAddr> {
-        match (self.state, self.rule) {
-            (State::Learnt(_), SourceRule::LearnOnce) => self.rtcp,
+        match (self.heard, self.rule) {
+            (Heard::Learnt(_), SourceRule::LearnOnce) => self.rtcp,
             _ => self.remote.map(|r| r.rtcp),
         }
-    }
-
-    fn begin(&mut self, from: SocketAddr, ssrc: u32, sequence: u16, now: Time) -> Judgement {
-        self.state = State::Candidate { from: canonical(from), ssrc, sequence, packets: 1, since: now, last: now };
-        Judgement::Refused
     }
 }
 
@@ -239,8 +280,21 @@ mod tests {
         address.parse().unwrap()
     }
 
+    fn described() -> Option<MediaAddress> {
+        Some(MediaAddress { rtp: at(PHONE), rtcp: at("192.0.2.10:4001") })
+    }
+
     fn latch(rule: SourceRule) -> Latch {
-        Latch::new(rule, Some(MediaAddress { rtp: at(PHONE), rtcp: at("192.0.2.10:4001") }))
+        Latch::new(rule, Whereabouts::default(), described())
+    }
+
+    /// Whose signalling comes from the host of [`NAT`].
+    fn signalled(rule: SourceRule, early: bool) -> Latch {
+        Latch::new(rule, from_nat(early), described())
+    }
+
+    fn from_nat(early: bool) -> Whereabouts {
+        Whereabouts { host: Some(at(NAT).ip()), early }
     }
 
     fn packet(sequence: u16, ssrc: u32) -> [u8; 12] {
@@ -258,7 +312,7 @@ mod tests {
             .filter(|&n| {
                 let rtp = packet(n, ssrc);
                 let now = Time::from_millis(start_ms + u64::from(n) * every_ms);
-                latch.judge_rtp(at(from), &view(&rtp), now) == Judgement::Taken
+                latch.judge_rtp(at(from), &view(&rtp), false, now) == Judgement::Taken
             })
             .count()
     }
@@ -310,9 +364,9 @@ mod tests {
         for n in 0..5 {
             let ms = u64::from(n) * 20;
             let rtp = |ssrc| packet(n, ssrc);
-            latch.judge_rtp(at(NAT), &view(&rtp(1)), Time::from_millis(ms));
+            latch.judge_rtp(at(NAT), &view(&rtp(1)), false, Time::from_millis(ms));
             (0..5).for_each(|k| {
-                latch.judge_rtp(at(STRANGER), &view(&rtp(2)), Time::from_millis(ms + k));
+                latch.judge_rtp(at(STRANGER), &view(&rtp(2)), false, Time::from_millis(ms + k));
             });
         }
         assert_eq!(latch.rtp_target(), Some(at(NAT)));
@@ -343,13 +397,82 @@ mod tests {
     #[test]
     fn a_new_description_forgets_what_was_learnt_only_if_it_differs() {
         let mut latch = latch(SourceRule::LearnOnce);
-        let same_place = Some(MediaAddress { rtp: at(PHONE), rtcp: at("192.0.2.10:4001") });
+        let (nobody, same_place) = (Whereabouts::default(), described());
         speak(&mut latch, NAT, 7, 5, 20, 0);
-        assert!(!latch.renew(SourceRule::LearnOnce, same_place));
+        assert!(!latch.renew(SourceRule::LearnOnce, nobody, same_place));
         assert_eq!(latch.rtp_target(), Some(at(NAT)));
-        assert!(latch.renew(SourceRule::LearnOnce, None));
+        assert!(latch.renew(SourceRule::LearnOnce, nobody, None));
         assert_eq!((latch.rtp_target(), speak(&mut latch, NAT, 7, 9, 20, 500)), (None, 0));
-        assert!(latch.renew(SourceRule::LearnOnce, same_place));
+        assert!(latch.renew(SourceRule::LearnOnce, nobody, same_place));
         assert_eq!(speak(&mut latch, NAT, 7, 5, 20, 1000), 3);
+    }
+
+    #[test]
+    fn the_host_of_the_signalling_is_learnt_at_once_and_strangers_only_after_long_silence() {
+        let mut latch = signalled(SourceRule::LearnOnce, false);
+        // A stranger who speaks first is not sent anything for a second.
+        let taken = speak(&mut latch, STRANGER, 8, 50, 20, 0);
+        assert_eq!((taken, latch.rtp_target(), latch.heard()), (0, Some(at(PHONE)), None));
+        assert_eq!(speak(&mut latch, NAT, 7, 20, 20, 1_000), 18);
+        assert_eq!((latch.rtp_target(), latch.heard()), (Some(at(NAT)), Some(at(NAT))));
+        assert_eq!(speak(&mut latch, STRANGER, 8, 500, 20, 2_000), 0);
+        // Nor is anybody else of that host, once one was learnt.
+        assert_eq!(speak(&mut latch, "198.51.100.7:62000", 9, 500, 20, 2_000), 0);
+        assert_eq!(latch.rtp_target(), Some(at(NAT)));
+    }
+
+    #[test]
+    fn a_stranger_who_was_learnt_loses_to_the_host_of_the_signalling_and_to_the_description() {
+        for (right, packets) in [(NAT, 18), (PHONE, 20)] {
+            let mut latch = signalled(SourceRule::LearnOnce, false);
+            assert_eq!(speak(&mut latch, STRANGER, 8, 100, 20, 0), 50);
+            assert_eq!(latch.rtp_target(), Some(at(STRANGER)));
+            assert!(latch.outranks(at(right)) && !latch.outranks(at("203.0.113.67:1")));
+            assert_eq!(speak(&mut latch, right, 7, 20, 20, 2_000), packets);
+            assert_eq!((latch.rtp_target(), latch.heard()), (Some(at(right)), Some(at(right))));
+            assert_eq!(speak(&mut latch, STRANGER, 8, 500, 20, 3_000), 0);
+            assert!(!latch.outranks(at("198.51.100.7:62000")));
+        }
+    }
+
+    #[test]
+    fn before_the_answer_only_the_host_of_the_signalling_is_learnt() {
+        let mut latch = signalled(SourceRule::LearnOnce, true);
+        assert_eq!(speak(&mut latch, STRANGER, 8, 1_000, 20, 0), 0);
+        // It was answered: the stranger's second begins.
+        assert!(!latch.renew(SourceRule::LearnOnce, from_nat(false), described()));
+        assert_eq!(speak(&mut latch, STRANGER, 8, 50, 20, 20_000), 0);
+        assert_eq!(speak(&mut latch, NAT, 7, 5, 20, 21_000), 3);
+        let mut early = signalled(SourceRule::LearnOnce, true);
+        assert_eq!(speak(&mut early, NAT, 7, 5, 20, 0), 3);
+        // What the keys of the end encrypted is its own, wherever it comes from.
+        let mut keyed = signalled(SourceRule::LearnOnce, true);
+        assert!(keyed.may_speak(at(STRANGER)));
+        let rtp = |n: u16| packet(n, 7);
+        let taken = (0..5u16).filter(|&n| {
+            let now = Time::from_millis(u64::from(n) * 20);
+            keyed.judge_rtp(at(STRANGER), &view(&rtp(n)), true, now) == Judgement::Taken
+        });
+        assert_eq!(taken.count(), 3);
+    }
+
+    #[test]
+    fn a_phone_that_moved_is_learnt_anew_where_its_signalling_comes_from() {
+        let mut latch = signalled(SourceRule::LearnOnce, false);
+        speak(&mut latch, NAT, 7, 5, 20, 0);
+        let moved = "203.0.113.99:4444";
+        let host = Some(at(moved).ip());
+        assert!(!latch.renew(SourceRule::LearnOnce, Whereabouts { host, early: false }, described()));
+        assert_eq!((latch.heard(), speak(&mut latch, moved, 7, 5, 20, 1_000)), (Some(at(NAT)), 3));
+        assert_eq!(latch.rtp_target(), Some(at(moved)));
+    }
+
+    #[test]
+    fn a_trunk_is_heard_at_once_from_anywhere_and_rather_from_its_signalling() {
+        let mut latch = signalled(SourceRule::HearOnce, false);
+        assert_eq!(speak(&mut latch, STRANGER, 8, 20, 20, 0), 18);
+        assert_eq!(speak(&mut latch, NAT, 7, 20, 20, 1_000), 18);
+        assert_eq!(speak(&mut latch, STRANGER, 8, 20, 20, 2_000), 0);
+        assert_eq!(latch.rtp_target(), Some(at(PHONE)));
     }
 }

@@ -8,7 +8,9 @@
 //!
 //! ```
 //! use forward::{Output, SocketId, Table, Verdict};
-//! use media::command::{Family, Generation, MediaAddress, MediaCommand, PayloadTypes, PortPair, SourceRule};
+//! use media::command::{
+//!     Family, Generation, MediaAddress, MediaCommand, PayloadTypes, PortPair, SourceRule, Whereabouts,
+//! };
 //! use media::sdp::Direction;
 //! use words::{CallId, LegId, Time};
 //!
@@ -23,6 +25,7 @@
 //!         ports,
 //!         generation: Generation(1),
 //!         source: SourceRule::Strict,
+//!         whereabouts: Whereabouts::default(),
 //!         remote: Some(MediaAddress { rtp: phone, rtcp: "192.0.2.1:4001".parse()? }),
 //!         payload_types: PayloadTypes::NONE.with(0),
 //!         telephone_event: None,
@@ -42,7 +45,7 @@
 //! # Ok::<(), std::net::AddrParseError>(())
 //! ```
 //!
-//! Limits: a row takes 512 bytes at most, and there are as many as the worker has bound pairs. Each packet gives at
+//! Limits: a row takes 576 bytes at most, and there are as many as the worker has bound pairs. Each packet gives at
 //! most two outputs, each command at most four.
 
 mod carry;
@@ -54,6 +57,6 @@ mod table;
 
 pub use carry::{CARRY_AFTER, Carriage, Speaker, TRIAL_PACKETS_MAX};
 pub use counters::Totals;
-pub use latch::{CANDIDATE_PATIENCE, Judgement, LEARN_PACKETS, LEARN_SPAN, Latch};
+pub use latch::{CANDIDATE_PATIENCE, ELSEWHERE_PATIENCE, Judgement, LEARN_PACKETS, LEARN_SPAN, Latch};
 pub use secure::OLD_KEY;
 pub use table::{Output, Route, SocketId, Table, UNPROVEN_PATIENCE, Verdict};

@@ -5,7 +5,7 @@ use crate::latch::Latch;
 use crate::secure::Secure;
 use media::codec::static_codec;
 use media::command::{
-    EndCounters, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule,
+    EndCounters, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule, Whereabouts,
 };
 use media::dtmf::Detector;
 use media::rtp::RtpView;
@@ -84,6 +84,7 @@ pub(crate) enum Kernel {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) source: SourceRule,
+    pub(crate) whereabouts: Whereabouts,
     pub(crate) remote: Option<MediaAddress>,
     pub(crate) payload_types: PayloadTypes,
     pub(crate) telephone_event: Option<u8>,
@@ -95,10 +96,26 @@ impl Terms {
     /// The terms in a command that has any.
     pub(crate) fn of(command: &MediaCommand) -> Option<Terms> {
         match *command {
-            MediaCommand::Open { source, remote, payload_types, telephone_event, direction, silence, .. }
-            | MediaCommand::Latch { source, remote, payload_types, telephone_event, direction, silence, .. } => {
-                Some(Terms { source, remote, payload_types, telephone_event, direction, silence })
+            MediaCommand::Open {
+                source,
+                whereabouts,
+                remote,
+                payload_types,
+                telephone_event,
+                direction,
+                silence,
+                ..
             }
+            | MediaCommand::Latch {
+                source,
+                whereabouts,
+                remote,
+                payload_types,
+                telephone_event,
+                direction,
+                silence,
+                ..
+            } => Some(Terms { source, whereabouts, remote, payload_types, telephone_event, direction, silence }),
             MediaCommand::Rekey { .. }
             | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }
@@ -149,14 +166,14 @@ impl End {
             name,
             generation,
             silence: terms.silence,
-            latch: Latch::new(terms.source, terms.remote),
+            latch: Latch::new(terms.source, terms.whereabouts, terms.remote),
             events: Detector::default(),
         }
     }
 
     /// Takes new terms; true when the socket must be disconnected, because its peer is another.
     pub(crate) fn renew(&mut self, terms: &Terms, now: Time) -> bool {
-        let moved = self.latch.renew(terms.source, terms.remote);
+        let moved = self.latch.renew(terms.source, terms.whereabouts, terms.remote);
         let disconnect = moved && self.kernel.is_connected();
         if moved {
             self.kernel = Kernel::Open;

@@ -229,7 +229,7 @@ impl Table {
         if let Some(from) = from
             && end.heard != Some(from)
         {
-            if end.latch.judge_rtp(from, &rtp, now) == Judgement::Refused {
+            if end.latch.judge_rtp(from, &rtp, end.secure.is_some(), now) == Judgement::Refused {
                 end.counters.dropped_source += 1;
                 self.totals.dropped_source += 1;
                 return Verdict::Refused;
@@ -557,7 +557,7 @@ const REFUSED_MAX: usize = 1_024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use media::command::{EndCounters, MediaAddress, PayloadTypes, SourceRule};
+    use media::command::{EndCounters, MediaAddress, PayloadTypes, SourceRule, Whereabouts};
     use media::rtp::RtpHeader;
     use words::CallId;
 
@@ -612,6 +612,7 @@ mod tests {
                 ports: Self::ports(u32::from(n)),
                 generation: self.generation.step(),
                 source: SourceRule::Strict,
+                whereabouts: Whereabouts::default(),
                 remote: Some(MediaAddress { rtp: phone(n), rtcp: rtcp_of(phone(n)) }),
                 payload_types: PayloadTypes::NONE.with(0).with(101),
                 telephone_event: Some(101),
@@ -627,6 +628,7 @@ mod tests {
                 end: leg(n),
                 generation: self.generation.step(),
                 source: SourceRule::Strict,
+                whereabouts: Whereabouts::default(),
                 remote: rtp.map(|rtp| MediaAddress { rtp, rtcp: rtcp_of(rtp) }),
                 payload_types: PayloadTypes::NONE.with(0).with(101),
                 telephone_event: Some(101),
@@ -778,6 +780,7 @@ mod tests {
             ports,
             generation,
             source: SourceRule::Strict,
+            whereabouts: Whereabouts::default(),
             remote: Some(MediaAddress { rtp: phone(9), rtcp: rtcp_of(phone(9)) }),
             payload_types: PayloadTypes::ALL,
             telephone_event: None,
@@ -885,6 +888,6 @@ mod tests {
 
     #[test]
     fn a_row_is_small() {
-        assert!(size_of::<Row>() <= 544, "{}", size_of::<Row>());
+        assert!(size_of::<Row>() <= 576, "{}", size_of::<Row>());
     }
 }

@@ -4,6 +4,7 @@
 use forward::{Output, SocketId, Table, Verdict};
 use media::command::{
     Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, Sound, SourceRule,
+    Whereabouts,
 };
 use media::sdp::Direction;
 use media::srtp::{Inbound, MasterKey, Outbound, Suite, TRAILER_BYTES};
@@ -52,6 +53,7 @@ fn open(
         ports,
         generation: Generation(1),
         source,
+        whereabouts: Whereabouts::default(),
         remote,
         payload_types: PayloadTypes::NONE.with(0).with(101),
         telephone_event: Some(101),
@@ -236,6 +238,7 @@ impl Work {
             end: leg(end),
             generation,
             source: rule,
+            whereabouts: Whereabouts::default(),
             remote: remote.map(media),
             payload_types: PayloadTypes::NONE.with(0).with(101),
             telephone_event: Some(101),

@@ -7,7 +7,7 @@
 use crate::sdp::Direction;
 use crate::srtp::MasterKey;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use words::LegId;
 
@@ -76,9 +76,21 @@ pub enum SourceRule {
     Strict,
     /// The device is known to be behind NAT: may learn one other address, at most once, to hear from and to send to;
     /// goes back for good when the address of the SDP speaks. Until something was learnt it sends to the SDP address.
+    /// [`Whereabouts`] say who is learnt sooner than others, and takes the place of who was learnt before it spoke.
     LearnOnce,
     /// A trunk: may learn one other source to hear from, and goes on sending to the address of the SDP.
     HearOnce,
+}
+
+/// What signalling knows of where an end is, beside its description.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Whereabouts {
+    /// The host that its signalling comes from: a device behind NAT nearly always sends its media from there, too. `None`:
+    /// nobody is preferred to others.
+    pub host: Option<IpAddr>,
+    /// Nobody has answered yet: with [`SourceRule::LearnOnce`] no other host than `host` is learnt before that, for
+    /// whoever rings mostly says nothing, and strangers have all the time.
+    pub early: bool,
 }
 
 /// A set of RTP payload types (RFC 3550 §5.1): a bit for each of the 128.
@@ -198,6 +210,8 @@ pub enum MediaCommand {
         generation: Generation,
         /// From where packets are taken.
         source: SourceRule,
+        /// Whom to prefer where one may be learnt.
+        whereabouts: Whereabouts,
         /// Where its packets go; `None` while not known or on hold.
         remote: Option<MediaAddress>,
         /// What may come: the types that this end listed and those that were listed to it, for a sender uses the
@@ -220,6 +234,8 @@ pub enum MediaCommand {
         generation: Generation,
         /// From where packets are taken.
         source: SourceRule,
+        /// Whom to prefer where one may be learnt.
+        whereabouts: Whereabouts,
         /// Where its packets go; `None` while not known or on hold.
         remote: Option<MediaAddress>,
         /// What may come.

@@ -125,7 +125,7 @@ impl InKernel {
         match table.speaker(slot, from, packet) {
             Speaker::Nobody => {}
             Speaker::Known => self.pause(slot, table),
-            Speaker::Described => self.take_back_around(slot, table, now),
+            Speaker::Better => self.take_back_around(slot, table, now),
         }
     }
 

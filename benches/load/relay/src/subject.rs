@@ -1,7 +1,9 @@
 //! The relay itself with calls opened as the switch opens them.
 
 use crate::{closed, phones, pin};
-use media::command::{Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule};
+use media::command::{
+    Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule, Whereabouts,
+};
 use media::sdp::Direction;
 use net::batch::process_cpu_nanos;
 use relay::{Config, Mode, Relay};
@@ -64,6 +66,7 @@ fn open(relay: &mut Relay, call: u16, ports: [PortPair; 2]) {
             ports,
             generation: Generation(1),
             source: SourceRule::Strict,
+            whereabouts: Whereabouts::default(),
             remote: Some(MediaAddress { rtp: phone, rtcp }),
             payload_types: PayloadTypes::NONE.with(0).with(101),
             telephone_event: Some(101),

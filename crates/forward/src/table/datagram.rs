@@ -53,7 +53,7 @@ const UDPTL_BYTES_MIN: usize = 4;
 mod tests {
     use super::*;
     use crate::table::{Route, SocketId};
-    use media::command::{Family, Generation, MediaAddress, MediaCommand, PayloadTypes, SourceRule};
+    use media::command::{Family, Generation, MediaAddress, MediaCommand, PayloadTypes, SourceRule, Whereabouts};
     use media::sdp::Direction;
     use words::{CallId, LegId};
 
@@ -84,6 +84,7 @@ mod tests {
                     ports: media::command::PortPair { worker: 0, slot, rtp_port: 10_000 + 2 * n, family: Family::V4 },
                     generation: Generation(1),
                     source,
+                    whereabouts: Whereabouts::default(),
                     remote: Some(MediaAddress { rtp, rtcp: rtp }),
                     payload_types,
                     telephone_event: None,

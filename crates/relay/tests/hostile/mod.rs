@@ -2,11 +2,13 @@
 //! parties lose nothing, and the counters show it.
 
 use crate::kit::{Exchange, Phone};
-use media::command::SourceRule;
+use media::command::{SourceRule, Whereabouts};
 use media::rtcp::{print_bye, print_receiver_report};
 use media::rtp::RtpHeader;
 use media::srtp::Suite;
-use relay::Mode;
+use relay::{Mode, Tier};
+use std::net::Ipv4Addr;
+use std::time::Duration;
 
 /// Each tier on an address of its own; where the host has no kernel tier, its tests run in the one below.
 fn tiers(host: u8) -> [Exchange; 3] {
@@ -261,6 +263,108 @@ fn a_trunk_is_heard_from_one_other_address_and_spoken_to_where_it_says() {
         (0..20).for_each(|n| a.speak(5_000 + n));
         described.speak(2);
         assert_eq!(b.hear_of(0xa007), 2);
+        exchange.close([&a, &b]);
+    }
+}
+
+/// The phone of leg 0 behind NAT: it is at an address of its own, where its signalling comes from too, and describes
+/// another; the other party; and a stranger who aims at the phone's port.
+fn behind_nat(exchange: &mut Exchange, host: u8) -> [Phone; 3] {
+    let mut a = exchange.phone_at(0, Ipv4Addr::new(127, 0, 8, host).into());
+    let mut b = exchange.phone(1);
+    a.described = exchange.phone(7).described;
+    a.rule = SourceRule::LearnOnce;
+    a.whereabouts = Whereabouts { host: Some(a.address.ip()), early: false };
+    exchange.call(&mut a, &mut b);
+    exchange.settle(&a);
+    let mut stranger = exchange.phone_at(9, Ipv4Addr::new(127, 0, 0, 66).into());
+    stranger.aim_at(&a);
+    [a, b, stranger]
+}
+
+#[test]
+fn a_stranger_who_speaks_before_a_phone_behind_nat_gets_nothing() {
+    for (host, mut exchange) in (124..).zip(tiers(124)) {
+        let [mut a, mut b, mut stranger] = behind_nat(&mut exchange, host);
+        // As steadily as a phone, for most of a second.
+        for n in 0..30 {
+            stranger.speak(n);
+            b.speak(n);
+            assert_eq!(b.heard_within(Duration::from_millis(20)), None);
+        }
+        a.speak_until_heard_by(&mut b);
+        for n in 0..50 {
+            stranger.speak(100 + n);
+            b.speak(3_000 + n);
+            assert_eq!(a.hear(), 3_000 + n);
+            a.speak(4_000 + n);
+            assert_eq!(b.hear_of(SSRC_OF_A), 4_000 + n);
+        }
+        stranger.assert_heard_nothing();
+        exchange.close([&a, &b]);
+    }
+}
+
+#[test]
+fn a_stranger_who_was_learnt_in_a_long_silence_loses_to_the_phone_behind_nat() {
+    for (host, mut exchange) in (127..).zip(tiers(127)) {
+        let [mut a, mut b, mut stranger] = behind_nat(&mut exchange, host);
+        stranger.speak_until_heard_by(&mut b);
+        // Far enough for the kernel to carry it, where that is possible.
+        for n in 1_000..1_100 {
+            stranger.speak(n);
+            assert_eq!(b.hear_of(0xa009), n);
+            b.speak(n);
+            assert_eq!(stranger.hear(), n);
+        }
+        a.speak_until_heard_by(&mut b);
+        stranger.drain();
+        for n in 0..50 {
+            stranger.speak(2_000 + n);
+            b.speak(3_000 + n);
+            assert_eq!(a.hear(), 3_000 + n);
+            a.speak(4_000 + n);
+            assert_eq!(b.hear_of(SSRC_OF_A), 4_000 + n);
+        }
+        stranger.assert_heard_nothing();
+        exchange.close([&a, &b]);
+    }
+}
+
+/// A burst of more packets than a receive buffer holds ([`relay::RECEIVE_BUFFER`]) is met by what the socket is: one
+/// that is connected is not reached by it. Of one that is not, a party may lose the packets that come while the buffer
+/// is full, which lasts until the worker's next look: a thousandth of a second, or as long as it takes to read
+/// [`relay::READS_PER_SOCKET`] packets at a time.
+#[test]
+fn bursts_cost_a_settled_call_nothing_and_a_young_one_moments() {
+    for mut exchange in tiers(130) {
+        let connects = !matches!(exchange.relay.tier(), Tier::Basic);
+        let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+        exchange.call(&mut a, &mut b);
+        exchange.settle(&a);
+        let mut strangers = [exchange.phone_at(9, Ipv4Addr::new(127, 0, 0, 66).into()), exchange.phone(10)];
+        strangers[0].aim_at(&a);
+        strangers[1].aim_at(&b);
+        let mut burst = || {
+            for n in 0..400 {
+                strangers.iter_mut().for_each(|stranger| stranger.speak(n));
+            }
+        };
+        // Before anybody spoke: both are heard within a few packets of the pace of a phone.
+        burst();
+        assert!(a.speaks_to(&mut b, 0, 5) && b.speaks_to(&mut a, 0, 5));
+        talk(&mut a, &mut b, 100, 20, |_| ());
+        exchange.settle(&a);
+        let mut lost = 0;
+        for n in 0..20 {
+            burst();
+            a.speak(1_000 + n);
+            b.speak(2_000 + n);
+            lost += usize::from(!b.hears(1_000 + n)) + usize::from(!a.hears(2_000 + n));
+            assert!(a.speaks_to(&mut b, 3_000 + 10 * n, 5) && b.speaks_to(&mut a, 3_000 + 10 * n, 5));
+        }
+        assert!(!connects || lost == 0, "{lost} packets of the parties were lost");
+        strangers.iter_mut().for_each(Phone::assert_heard_nothing);
         exchange.close([&a, &b]);
     }
 }

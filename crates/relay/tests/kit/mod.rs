@@ -2,6 +2,7 @@
 
 use media::command::{
     EndCounters, Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule,
+    Whereabouts,
 };
 use media::dtmf::EventPackets;
 use media::rtp::{RtpHeader, RtpView};
@@ -108,6 +109,7 @@ impl Exchange {
             ports: None,
             generation: Generation::default(),
             rule: SourceRule::Strict,
+            whereabouts: Whereabouts::default(),
             silence: None,
             keys: None,
         }
@@ -133,6 +135,7 @@ impl Exchange {
             ports,
             generation: phone.generation.step(),
             source: phone.rule,
+            whereabouts: phone.whereabouts,
             remote: Some(phone.described),
             payload_types: PayloadTypes::NONE.with(0).with(101),
             telephone_event: Some(101),
@@ -147,6 +150,7 @@ impl Exchange {
             end: phone.name,
             generation: phone.generation.step(),
             source: phone.rule,
+            whereabouts: phone.whereabouts,
             remote,
             payload_types: PayloadTypes::NONE.with(0).with(101),
             telephone_event: Some(101),
@@ -162,6 +166,7 @@ impl Exchange {
             end: phone.name,
             generation: phone.generation.step(),
             source: phone.rule,
+            whereabouts: phone.whereabouts,
             remote: Some(phone.described),
             payload_types: PayloadTypes::NONE,
             telephone_event: None,
@@ -254,6 +259,7 @@ pub(crate) struct Phone {
     pub(crate) ports: Option<PortPair>,
     pub(crate) generation: Generation,
     pub(crate) rule: SourceRule,
+    pub(crate) whereabouts: Whereabouts,
     pub(crate) silence: Option<Duration>,
     /// What it encrypts and decrypts with.
     keys: Option<(Box<Keys>, Outbound, Inbound)>,
@@ -321,7 +327,12 @@ impl Phone {
 
     /// The number in the next packet, if one comes soon.
     pub(crate) fn heard_within_a_moment(&mut self) -> Option<u16> {
-        self.rtp.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        self.heard_within(Duration::from_secs(1))
+    }
+
+    /// The number in the next packet, if one comes in time.
+    pub(crate) fn heard_within(&mut self, patience: Duration) -> Option<u16> {
+        self.rtp.set_read_timeout(Some(patience)).unwrap();
         let mut buffer = [0; 512];
         let heard = self.rtp.recv(&mut buffer).ok();
         self.rtp.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -351,6 +362,19 @@ impl Phone {
         other.drain();
         other.rtp.set_read_timeout(Some(PATIENCE)).unwrap();
         assert!(heard, "nobody was learnt");
+    }
+
+    /// Speaks at the pace of a phone, from number `n` on; whether one of so many packets was heard.
+    pub(crate) fn speaks_to(&mut self, other: &mut Phone, n: u16, packets: u16) -> bool {
+        (n..n + packets).any(|n| {
+            self.speak(n);
+            other.heard_within(Duration::from_millis(20)).is_some()
+        })
+    }
+
+    /// Whether the packet with this number comes soon, maybe after others.
+    pub(crate) fn hears(&mut self, n: u16) -> bool {
+        std::iter::from_fn(|| self.heard_within(Duration::from_millis(300))).any(|heard| heard == n)
     }
 
     /// Presses a digit for so long, all its packets at once.
