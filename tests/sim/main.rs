@@ -18,6 +18,7 @@ mod loss;
 mod messages;
 mod model;
 mod peers;
+mod ports;
 mod redirect;
 mod registration;
 mod replay;

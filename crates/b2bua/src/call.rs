@@ -396,6 +396,7 @@ impl Call {
         let local = end.ours.local(desk.address(&leg.flow), &port);
         let made = make(&local, end.ours.last())?;
         let made = dress(end, leg, made, saying, &mut desk.chance);
+        let made = end.share_port(made, saying, desk.config.rtcp_mux);
         let body = end.ours.say(made).print();
         if self.state == CallState::Answered {
             end.trim();
@@ -428,8 +429,8 @@ impl Call {
         let (source, whereabouts) = self.sources(at, said);
         self.legs[at].words = said.words;
         if let Some(setting) = self.ends.get(self.legs[at].end).and_then(End::setting) {
-            let keys = self.keys_of(desk, at, said);
-            self.agree(desk, at, Setting { remote: said.remote, source, whereabouts, ..setting }, keys);
+            let (keys, remote) = (self.keys_of(desk, at, said), self.reached(at, said));
+            self.agree(desk, at, Setting { remote, source, whereabouts, ..setting }, keys);
         }
     }
 

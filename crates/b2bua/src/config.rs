@@ -28,6 +28,8 @@ pub struct Config {
     pub advertised: Option<IpAddr>,
     /// What a user types while talking, before a number and `#`, to send the other side there; empty: nothing.
     pub typed_transfer: String,
+    /// Offers RTP and RTCP on one port (RFC 5761); whoever offers that to us has it anyway.
+    pub rtcp_mux: bool,
     /// The pool of media ports.
     pub ports: PoolConfig,
     /// The families that ports are asked for at once; others when first needed.
@@ -46,6 +48,7 @@ impl Default for Config {
             session: SessionConfig::default(),
             advertised: None,
             typed_transfer: String::new(),
+            rtcp_mux: false,
             ports: PoolConfig::default(),
             families: vec![Family::V4],
         }

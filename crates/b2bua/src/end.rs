@@ -20,6 +20,9 @@ pub(crate) struct End {
     pub(crate) ports: PortPair,
     /// What we said to the leg.
     pub(crate) ours: OurSide,
+    /// Our descriptions to its legs say that one port has both RTP and RTCP (RFC 5761).
+    #[serde(default)]
+    pub(crate) muxes: bool,
     /// Its keys, where it speaks SRTP or may.
     #[serde(default)]
     pub(crate) sdes: Option<Box<Sdes>>,
@@ -79,6 +82,9 @@ pub(crate) struct Said {
     /// It is a fax (T.38), and no RTP.
     #[serde(default)]
     pub(crate) fax: bool,
+    /// It has one port for RTP and RTCP, if we said so too (RFC 5761).
+    #[serde(default)]
+    pub(crate) rtcp_mux: bool,
     /// The fingerprint of the whole description; 0: of none.
     #[serde(default)]
     pub(crate) words: u64,
@@ -106,6 +112,7 @@ impl Said {
             telephone_event: None,
             direction: Direction::Inactive,
             fax: false,
+            rtcp_mux: false,
             words: description.fingerprint(),
             crypto: None,
         };
@@ -119,6 +126,7 @@ impl Said {
                 payload_types: audio.payload_types,
                 telephone_event: audio.telephone_event,
                 direction: audio.direction,
+                rtcp_mux: audio.rtcp_mux,
                 crypto: audio.crypto().map(Box::new),
                 ..nothing
             },
@@ -133,6 +141,7 @@ impl End {
             name,
             ports,
             ours: OurSide::new(desk.chance.u64() >> SESSION_ID_SPARE),
+            muxes: false,
             sdes: None,
             generation: Generation::default(),
             setting: None,

@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::end::{Said, Setting};
 use crate::view::CallState;
-use media::command::{SourceRule, Whereabouts};
+use media::command::{MediaAddress, SourceRule, Whereabouts};
 use media::sdp::Direction;
 use std::time::Duration;
 
@@ -19,7 +19,14 @@ impl Call {
     /// What a leg said, and from where its packets may come.
     pub(crate) fn side(&self, at: usize, said: Said) -> Side {
         let (source, whereabouts) = self.sources(at, &said);
-        Side { said, source, whereabouts }
+        let remote = self.reached(at, &said);
+        Side { said: Said { remote, ..said }, source, whereabouts }
+    }
+
+    /// Where a leg's packets go: RTCP to the port of RTP where both it and we said so (RFC 5761 §5.1.1).
+    pub(crate) fn reached(&self, at: usize, said: &Said) -> Option<MediaAddress> {
+        let muxes = said.rtcp_mux && self.ends.get(self.legs[at].end).is_some_and(|end| end.muxes);
+        said.remote.map(|remote| if muxes { remote.muxed() } else { remote })
     }
 
     /// From where a leg's packets may come, and from whom they are rather expected.
@@ -73,6 +80,7 @@ mod tests {
             telephone_event: None,
             direction,
             fax: false,
+            rtcp_mux: false,
             words: 0,
             crypto: None,
         };

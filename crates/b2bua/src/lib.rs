@@ -48,6 +48,7 @@ mod instead;
 mod join;
 mod leg;
 mod more;
+mod mux;
 mod prack;
 mod redirect;
 mod refer;

@@ -155,11 +155,13 @@ pub(crate) fn dress(
 impl Call {
     /// An end that nobody is at any more is told of anew: who was there before knows its keys.
     pub(crate) fn forget_offered(&mut self, at: usize) {
-        if self.ends[at].sdes.is_some()
-            && !self.legs.iter().any(|leg| leg.end == at && self.has_media(leg))
-            && let Some(sdes) = &mut self.ends[at].sdes
-        {
-            sdes.lines.clear();
+        let end = &self.ends[at];
+        if (end.sdes.is_some() || end.muxes) && !self.legs.iter().any(|leg| leg.end == at && self.has_media(leg)) {
+            let end = &mut self.ends[at];
+            end.muxes = false;
+            if let Some(sdes) = &mut end.sdes {
+                sdes.lines.clear();
+            }
         }
     }
 

@@ -64,6 +64,7 @@ pub(crate) struct Media {
     pub(crate) tier: Tier,
     pub(crate) workers: u16,
     pub(crate) xdp: bool,
+    pub(crate) rtcp_mux: bool,
 }
 
 /// A range of UDP ports, written `10000-20000`.
@@ -206,7 +207,13 @@ impl Default for Sip {
 
 impl Default for Media {
     fn default() -> Self {
-        Media { ports: PortRange { min: 10_000, max: 20_000 }, tier: Tier::Auto, workers: 1, xdp: false }
+        Media {
+            ports: PortRange { min: 10_000, max: 20_000 },
+            tier: Tier::Auto,
+            workers: 1,
+            xdp: false,
+            rtcp_mux: false,
+        }
     }
 }
 

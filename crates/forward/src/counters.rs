@@ -11,7 +11,9 @@ pub struct Totals {
     pub bytes: u64,
     /// RTCP packets that were given to a socket to send.
     pub rtcp: u64,
-    /// Dropped: came from another source than the rule allows, or to a port without an end.
+    /// Dropped: came from another source than the rule allows, or to a port without an end. Where sockets are connected the
+    /// kernel refuses most of that itself: then the host counts it (`NoPorts` of UDP in `/proc/net/snmp`), with whatever
+    /// else came to ports that nobody has.
     pub dropped_source: u64,
     /// Dropped: not a payload type of the description, or no RTP at all.
     pub dropped_type: u64,

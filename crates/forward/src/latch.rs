@@ -18,7 +18,7 @@
 //! is never sent to.
 //!
 //! RTCP follows: it is taken from the address that the description names for it, or, once RTP was learnt, from one port
-//! of the same host.
+//! of the same host; where one port has both, from where RTP comes from.
 
 use media::command::{MediaAddress, SourceRule, Whereabouts};
 use media::rtp::RtpView;
@@ -200,6 +200,7 @@ impl Latch {
     pub fn judge_rtcp(&mut self, from: SocketAddr) -> Judgement {
         let Some(remote) = self.remote else { return Judgement::Refused };
         let known = match (self.heard, self.rtcp) {
+            (Heard::Learnt(rtp), _) if remote.is_muxed() => same(from, rtp),
             (Heard::Learnt(_), Some(rtcp)) => same(from, rtcp),
             (Heard::Learnt(rtp), None) if from.ip() == rtp.ip() => {
                 self.rtcp = Some(from);
@@ -241,6 +242,11 @@ impl Latch {
         matches!(self.heard, Heard::Spoken)
     }
 
+    /// Whether RTCP uses the port of RTP.
+    pub fn is_muxed(&self) -> bool {
+        self.remote.is_some_and(|remote| remote.is_muxed())
+    }
+
     /// Where RTP goes.
     pub fn rtp_target(&self) -> Option<SocketAddr> {
         match (self.heard, self.rule) {
@@ -252,7 +258,13 @@ impl Latch {
     /// Where RTCP goes: nowhere as long as a learnt end has not sent any.
     pub fn rtcp_target(&self) -> Option<SocketAddr> {
         match (self.heard, self.rule) {
-            (Heard::Learnt(_), SourceRule::LearnOnce) => self.rtcp,
+            (Heard::Learnt(from), SourceRule::LearnOnce) => {
+                if self.is_muxed() {
+                    Some(from)
+                } else {
+                    self.rtcp
+                }
+            }
             _ => self.remote.map(|r| r.rtcp),
         }
     }

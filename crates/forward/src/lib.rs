@@ -51,6 +51,7 @@
 mod carry;
 mod counters;
 mod latch;
+mod mux;
 mod row;
 mod secure;
 mod table;

@@ -71,6 +71,7 @@ impl Table {
         length: usize,
         now: Time,
     ) -> (Verdict, usize) {
+        let (socket, from) = self.demultiplex(socket, from, buffer.get(..length).unwrap_or_default());
         let length = match self.open_packet(socket, from, buffer, length) {
             Ok(length) => length,
             Err(verdict) => return (verdict, length),

@@ -65,7 +65,8 @@ impl Generation {
 pub struct MediaAddress {
     /// For RTP.
     pub rtp: SocketAddr,
-    /// For RTCP: `a=rtcp` (RFC 3605), else the port above RTP.
+    /// For RTCP: `a=rtcp` (RFC 3605), else the port above RTP. The same as for RTP where both sides said that one port has
+    /// both (RFC 5761): then its RTCP is taken from there and sent there by our RTP port.
     pub rtcp: SocketAddr,
 }
 
@@ -165,6 +166,19 @@ impl FromIterator<u8> for PayloadTypes {
         let mut set = PayloadTypes::NONE;
         types.into_iter().for_each(|n| set.insert(n));
         set
+    }
+}
+
+impl MediaAddress {
+    /// Whether RTP and RTCP go there on one port (RFC 5761).
+    pub fn is_muxed(&self) -> bool {
+        self.rtp == self.rtcp
+    }
+
+    /// The same with one port for both.
+    #[must_use]
+    pub const fn muxed(self) -> Self {
+        MediaAddress { rtp: self.rtp, rtcp: self.rtp }
     }
 }
 
@@ -409,7 +423,8 @@ pub struct EndCounters {
     pub lost: u64,
     /// Interarrival jitter of what it sent (RFC 3550 §6.4.1). Units: microseconds.
     pub jitter_us: u64,
-    /// Dropped: came from another source than the rule allows.
+    /// Dropped: came from another source than the rule allows. What the kernel itself refuses, because the socket is
+    /// connected to the one who is heard, is not among them: the host counts it (`NoPorts` of UDP in `/proc/net/snmp`).
     pub dropped_source: u64,
     /// Dropped: not a payload type of the description, or no RTP at all.
     pub dropped_type: u64,

@@ -4,6 +4,7 @@
 
 mod audio;
 mod fax;
+mod mux;
 mod parse;
 mod print;
 

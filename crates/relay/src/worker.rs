@@ -378,7 +378,7 @@ fn socket_of(pairs: &[Pair], socket: SocketId) -> Option<&DatagramSocket> {
 
 #[inline]
 fn send(pairs: &[Pair], table: &mut Table, route: Route, packet: &[u8]) {
-    let sent = socket_of(pairs, route.socket).is_some_and(|socket| match route.to {
+    let sent = socket_of(pairs, table.leaves_by(route.socket)).is_some_and(|socket| match route.to {
         None => socket.send(packet).is_ok(),
         Some(to) => socket.send_to(packet, to).is_ok(),
     });

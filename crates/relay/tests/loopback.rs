@@ -8,6 +8,8 @@ mod kernel;
 mod kit;
 #[cfg(test)]
 mod namespaces;
+#[cfg(test)]
+mod ways;
 
 use kit::{Exchange, Phone};
 use media::command::{Generation, MediaCommand, MediaReport, Refusal, Sound, SourceRule};

@@ -31,6 +31,8 @@ pub struct Config {
     pub advertised: Option<IpAddr>,
     /// Whether sources are limited for wrong passwords.
     pub throttle: bool,
+    /// Offers RTP and RTCP on one port (RFC 5761).
+    pub rtcp_mux: bool,
     /// The pool of media ports.
     pub ports: PoolConfig,
     /// The families that media ports exist of.
@@ -138,6 +140,7 @@ impl Config {
             session: self.session,
             advertised: self.advertised,
             typed_transfer: self.codes.typed_transfer.clone(),
+            rtcp_mux: self.rtcp_mux,
             ports: self.ports,
             families: self.families.clone(),
             ..b2bua::Config::default()
@@ -164,6 +167,7 @@ impl Default for Config {
             session: SessionConfig::default(),
             advertised: None,
             throttle: true,
+            rtcp_mux: false,
             ports: PoolConfig::default(),
             families: vec![Family::V4],
             own: Vec::new(),

@@ -225,6 +225,8 @@ pub struct Habits {
     pub refuses_notifies: Option<u16>,
     /// How it asks for encrypted media.
     pub keying: Keying,
+    /// It has one port for RTP and RTCP where the other side does too (RFC 5761).
+    pub rtcp_mux: bool,
     /// Calls as nobody: From is anonymous (RFC 3323 §4.1.1.3).
     pub anonymous: bool,
     /// The instance that it registers as, and which of its flows; then it knows GRUUs and outbound.
@@ -253,6 +255,7 @@ impl Default for Habits {
             accepts: None,
             refuses_notifies: None,
             keying: Keying::Never,
+            rtcp_mux: false,
             anonymous: false,
             instance: None,
             says: Vec::new(),

@@ -37,6 +37,10 @@ pub struct Session {
     pub keying: Keying,
     /// With another number it offers other keys.
     pub keys: u8,
+    /// It offers one port for RTP and RTCP, and takes that up (RFC 5761).
+    pub rtcp_mux: bool,
+    /// Both sides said so.
+    muxed: bool,
     /// Its key and that of the other side, if both encrypt.
     agreed: Option<(MasterKey, MasterKey)>,
     id: u64,
@@ -61,6 +65,8 @@ impl Session {
             remote: None,
             keying: Keying::Never,
             keys: 0,
+            rtcp_mux: false,
+            muxed: false,
             agreed: None,
             id: id >> 34,
             version: 0,
@@ -84,6 +90,11 @@ impl Session {
     /// Whether it hears, by what both said.
     pub fn hears(&self) -> bool {
         self.said.receives() && self.remote.is_some_and(|(_, theirs)| theirs.sends())
+    }
+
+    /// Whether one port has RTP and RTCP, by what both said.
+    pub fn is_muxed(&self) -> bool {
+        self.muxed
     }
 
     /// The key of what it sends, if that is encrypted.
@@ -162,6 +173,7 @@ impl Session {
         assert!(self.keying != Keying::Always || !plain, "who must encrypt is asked not to");
         self.agreed = crypto.as_ref().map(|theirs| (self.key(theirs.key.suite()), theirs.key.clone()));
         let line = crypto.map(|theirs| Crypto { tag: theirs.tag, key: self.key(theirs.key.suite()) });
+        self.muxed = self.rtcp_mux && offered.rtcp_mux;
         let keys = line.map_or(String::new(), |line| format!("a=crypto:{}\r\n", line.print()));
         // An answer has as many media as its offer (RFC 3264 §6).
         let media = offer.media().map(|line| {
@@ -184,6 +196,8 @@ impl Session {
         self.listen(description);
         let answer = Description::parse(description).expect("the exchange writes descriptions that can be read");
         let audio = answer.audio().filter(|audio| audio.is_accepted);
+        self.muxed = audio.as_ref().is_some_and(|audio| audio.rtcp_mux);
+        assert!(self.rtcp_mux || !self.muxed, "one port for both, which nobody asked for");
         let theirs = audio.as_ref().and_then(media::sdp::AudioView::crypto);
         self.agreed = theirs.map(|theirs| {
             let ours = self.lines().into_iter().find(|line| line.tag == theirs.tag).expect("a tag that was offered");
@@ -207,9 +221,11 @@ impl Session {
     }
 
     fn audio(&self, port: u16, protocol: &str, keys: &str) -> String {
+        // An offer says it for the phone, an answer for both.
+        let mux = if self.rtcp_mux && (self.muxed || self.remote.is_none()) { "a=rtcp-mux\r\n" } else { "" };
         format!(
             "m=audio {port} {protocol} 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n\
-             a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na={}\r\n{keys}",
+             a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na={}\r\n{mux}{keys}",
             self.said.as_str(),
         )
     }

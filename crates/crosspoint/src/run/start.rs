@@ -234,6 +234,7 @@ fn switch_config(setup: &Setup, bench: Option<AccountId>, own: Vec<SocketAddr>, 
         throttle: !setup.is_bench(),
         own,
         ways: Vec::new(),
+        rtcp_mux: setup.config.media.rtcp_mux,
         ports: PoolConfig { pairs_max: pairs, ..PoolConfig::default() },
         families: families(setup),
     }

@@ -23,6 +23,9 @@ pub struct AudioView<'a> {
     pub telephone_event: Option<u8>,
     /// Whether it is RTP that we can read, with a port: declined otherwise, or not for us.
     pub is_accepted: bool,
+    /// Whether RTCP may come on the port of RTP, and is wanted there if both sides say so (RFC 5761 §5.1.1). `remote` does
+    /// not tell: an answer to an offer without it means nothing by it.
+    pub rtcp_mux: bool,
     /// Whether it has any `a=crypto`.
     has_keys: bool,
 }
@@ -53,7 +56,7 @@ impl<'a> AudioView<'a> {
         let is_accepted =
             media.kind == "audio" && media.port != 0 && media.is_usable_rtp() && !payload_types.is_empty();
         let (mut direction, mut rtcp_port, mut event) = (None, None, None::<CodecView<'_>>);
-        let mut has_keys = false;
+        let (mut has_keys, mut rtcp_mux) = (false, false);
         for (name, value) in media.attributes() {
             match name {
                 "rtpmap" => {
@@ -66,6 +69,7 @@ impl<'a> AudioView<'a> {
                     };
                 }
                 "crypto" => has_keys = true,
+                "rtcp-mux" => rtcp_mux = true,
                 "rtcp" => rtcp_port = rtcp_port.or(Some(value)),
                 _ => direction = direction.or_else(|| Direction::parse(name)),
             }
@@ -79,6 +83,7 @@ impl<'a> AudioView<'a> {
             payload_types,
             telephone_event: event.map(|codec| codec.payload_type),
             is_accepted,
+            rtcp_mux,
             has_keys,
         }
     }

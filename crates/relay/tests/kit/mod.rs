@@ -66,6 +66,23 @@ impl Exchange {
         Self::with(&config, Ipv6Addr::LOCALHOST.into(), Family::V6)
     }
 
+    /// On 127.0.9.`host` and ::1, where the host has that: the last four pairs are of IPv6.
+    pub(crate) fn start_dual(host: u8, mode: Mode) -> Option<Self> {
+        UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).ok()?;
+        let address = Ipv4Addr::new(127, 0, 9, host);
+        let config = Config { mode, ipv4: Some(address), ipv6: Some(Ipv6Addr::LOCALHOST), ..config() };
+        let mut exchange = Self::with(&config, address.into(), Family::V4)?;
+        exchange.apply(MediaCommand::Stock { pairs: 4, family: Family::V6 });
+        exchange.relay.settle();
+        while exchange.ready.len() < 8 {
+            match exchange.report() {
+                MediaReport::Ready { ports } => exchange.ready.extend(ports),
+                other => panic!("no ports: {other:?}"),
+            }
+        }
+        Some(exchange)
+    }
+
     fn with(config: &Config, address: IpAddr, family: Family) -> Option<Self> {
         let (mut relay, reports) = Relay::start(config, Box::new(|| ())).ok()?;
         assert!(relay.capacity().pairs >= 4);
@@ -111,6 +128,7 @@ impl Exchange {
             rule: SourceRule::Strict,
             whereabouts: Whereabouts::default(),
             silence: None,
+            muxes: false,
             keys: None,
         }
     }
@@ -123,8 +141,10 @@ impl Exchange {
         let free =
             self.ready.iter().find(|pair| u16::try_from(pair.slot).is_ok_and(|slot| slot % 4 == phone.name.n % 4));
         let ports = *phone.ports.get_or_insert(*free.unwrap_or(&self.ready[0]));
-        phone.to =
-            Some((SocketAddr::new(self.address, ports.rtp_port), SocketAddr::new(self.address, ports.rtcp_port())));
+        let dual = phone.address.is_ipv6() && self.address.is_ipv4();
+        let ours = if dual { Ipv6Addr::LOCALHOST.into() } else { self.address };
+        let rtcp_port = if phone.muxes { ports.rtp_port } else { ports.rtcp_port() };
+        phone.to = Some((SocketAddr::new(ours, ports.rtp_port), SocketAddr::new(ours, rtcp_port)));
         if let Some((keys, _, _)) = &phone.keys {
             let (end, generation) = (phone.name, phone.generation.step());
             let command = MediaCommand::Rekey { end, ports, generation, keys: Some(keys.clone()) };
@@ -261,6 +281,8 @@ pub(crate) struct Phone {
     pub(crate) rule: SourceRule,
     pub(crate) whereabouts: Whereabouts,
     pub(crate) silence: Option<Duration>,
+    /// Its reports use the port of RTP.
+    muxes: bool,
     /// What it encrypts and decrypts with.
     keys: Option<(Box<Keys>, Outbound, Inbound)>,
     rtp: UdpSocket,
@@ -276,6 +298,16 @@ impl Phone {
     /// Sends to where `other` sends.
     pub(crate) fn aim_at(&mut self, other: &Phone) {
         self.to = other.to;
+    }
+
+    /// It has one port for RTP and RTCP.
+    pub(crate) fn share_port(&mut self) {
+        self.muxes = true;
+        self.described = self.described.muxed();
+    }
+
+    fn reporter(&self) -> &UdpSocket {
+        if self.muxes { &self.rtp } else { &self.rtcp }
     }
 
     /// From here on it speaks SRTP.
@@ -423,12 +455,12 @@ impl Phone {
             Some((_, sender, _)) => sender.protect_rtcp(&mut packet, 8).unwrap(),
             None => 8,
         };
-        let _ = self.rtcp.send_to(&packet[..length], to);
+        let _ = self.reporter().send_to(&packet[..length], to);
     }
 
     pub(crate) fn hear_report(&mut self) {
         let mut buffer = [0; 64];
-        let (length, from) = self.rtcp.recv_from(&mut buffer).expect("a report in time");
+        let (length, from) = self.reporter().recv_from(&mut buffer).expect("a report in time");
         let length = match &mut self.keys {
             Some((_, _, receiver)) => receiver.unprotect_rtcp(&mut buffer[..length]).expect("a genuine report"),
             None => length,

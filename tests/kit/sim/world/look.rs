@@ -61,6 +61,13 @@ impl World {
             && sink.keys.as_ref().map(|keys| &keys.outbound) == to.hears_with()
     }
 
+    /// Whether the relay was told that a phone has RTP and RTCP on one port.
+    pub fn is_muxed(&self, phone: PhoneId) -> bool {
+        let remote = self.at_phone(phone).lines.last().and_then(|line| line.session.remote());
+        let end = remote.and_then(|remote| self.relay.at_port(remote.port()));
+        end.is_some_and(|(_, end)| end.remote.is_some_and(|remote| remote.is_muxed()))
+    }
+
     /// Whether a phone is played a sound by the exchange.
     pub fn hears_sound(&self, phone: PhoneId) -> bool {
         let remote = self.at_phone(phone).lines.last().and_then(|line| line.session.remote());

@@ -1,0 +1,94 @@
+//! Sides that differ: IPv4 and IPv6 in one call, one port for RTP and RTCP on one side and two on the other.
+
+use crate::kit::{Exchange, Phone};
+use media::srtp::Suite;
+use relay::Mode;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+fn talk(a: &mut Phone, b: &mut Phone, packets: std::ops::Range<u16>) {
+    for n in packets {
+        a.speak(n);
+        assert_eq!(b.hear(), n);
+        b.speak(n);
+        assert_eq!(a.hear(), n);
+    }
+}
+
+fn report(a: &mut Phone, b: &mut Phone) {
+    a.report();
+    b.hear_report();
+    b.report();
+    a.hear_report();
+}
+
+#[test]
+fn a_phone_of_ipv6_and_one_of_ipv4_hear_each_other() {
+    for (host, mode) in [(140, Mode::Batch), (141, Mode::Basic), (142, Mode::Auto)] {
+        let Some(mut exchange) = Exchange::start_dual(host, mode) else { return eprintln!("skipped: no IPv6 here") };
+        let (mut a, mut b) = (exchange.phone(0), exchange.phone_at(1, IpAddr::V6(Ipv6Addr::LOCALHOST)));
+        let ports = [exchange.ready[0], exchange.ready[4]];
+        exchange.call_on(&mut a, &mut b, ports);
+        talk(&mut a, &mut b, 0..100);
+        report(&mut a, &mut b);
+        let [of_a, of_b] = exchange.close([&a, &b]);
+        assert_eq!((of_a.packets_in, of_a.packets_out, of_b.packets_in, of_b.packets_out), (100, 100, 100, 100));
+        assert_eq!((of_a.rtcp_in, of_b.rtcp_in, of_a.lost, of_b.lost), (1, 1, 0, 0));
+    }
+}
+
+#[test]
+fn reports_of_a_phone_with_one_port_reach_one_with_two_and_come_back() {
+    for (host, mode) in [(143, Mode::Batch), (144, Mode::Basic), (145, Mode::Auto)] {
+        for keys in [None, Some(Suite::AesCm128HmacSha1Tag80)] {
+            let mut exchange = Exchange::start(host, mode);
+            let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+            a.share_port();
+            if let Some(suite) = keys {
+                a.encrypt(suite);
+            }
+            exchange.call(&mut a, &mut b);
+            report(&mut a, &mut b);
+            talk(&mut a, &mut b, 0..30);
+            report(&mut a, &mut b);
+            let mut stranger = exchange.phone_at(9, Ipv4Addr::new(127, 0, 0, 66).into());
+            stranger.aim_at(&a);
+            stranger.share_port();
+            (0..20).for_each(|_| stranger.report());
+            talk(&mut a, &mut b, 30..40);
+            exchange.settle(&a);
+            b.assert_heard_nothing();
+            stranger.assert_heard_nothing();
+            let [of_a, of_b] = exchange.close([&a, &b]);
+            assert_eq!((of_a.packets_in, of_a.rtcp_in, of_a.rtcp_out), (40, 2, 2), "{of_a:?}");
+            assert_eq!((of_b.packets_in, of_b.rtcp_in, of_b.rtcp_out, of_b.dropped_type), (40, 2, 2, 0), "{of_b:?}");
+        }
+    }
+}
+
+/// The programme forwards RTP alone: reports on the same port come to the worker, and the flow goes on beside them.
+#[test]
+fn reports_on_the_port_of_rtp_pass_by_a_flow_in_the_kernel() {
+    let Some(mut exchange) = Exchange::start_in_kernel(Ipv4Addr::new(127, 0, 9, 146).into()) else { return };
+    let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+    a.share_port();
+    b.share_port();
+    exchange.call(&mut a, &mut b);
+    let mut n = 0;
+    while exchange.relay.counters().carried < 2 {
+        assert!(n < 5_000, "the kernel carries nothing");
+        talk(&mut a, &mut b, n..n + 1);
+        n += 1;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let before = exchange.relay.counters();
+    for n in n..n + 100 {
+        talk(&mut a, &mut b, n..n + 1);
+        report(&mut a, &mut b);
+    }
+    assert_eq!(exchange.relay.counters().switches, before.switches, "a report took the flow out");
+    let [of_a, of_b] = exchange.close([&a, &b]);
+    let packets = u64::from(n) + 100;
+    assert_eq!((of_a.packets_in, of_b.packets_in, of_a.rtcp_in, of_b.rtcp_in), (packets, packets, 100, 100));
+    assert!(exchange.relay.counters().packets_carried >= 150);
+}
