@@ -430,7 +430,7 @@ impl Call {
         self.legs[at].words = said.words;
         if let Some(setting) = self.ends.get(self.legs[at].end).and_then(End::setting) {
             let (keys, remote) = (self.keys_of(desk, at, said), self.reached(at, said));
-            self.agree(desk, at, Setting { remote, source, whereabouts, ..setting }, keys);
+            self.agree(desk, at, Setting { source, whereabouts, remote, ..setting }, keys);
         }
     }
 

@@ -356,7 +356,7 @@ impl Call {
             if let Some(setting) = end.setting() {
                 let silence = self.silence.filter(|_| setting.direction == Direction::SendRecv).into();
                 let whereabouts = Whereabouts { early: false, ..setting.whereabouts };
-                end.set(crate::end::Setting { silence, whereabouts, ..setting }, desk);
+                end.set(crate::end::Setting { whereabouts, silence, ..setting }, desk);
             }
         }
     }

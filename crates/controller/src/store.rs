@@ -20,6 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use words::CallId;
 
 /// What a commit survives.
@@ -134,12 +135,22 @@ fn create_folder(dir: &Path) -> io::Result<()> {
 fn take_lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join("lock");
     let file = private(OpenOptions::new().create(true).append(true)).open(&path).map_err(|e| unwritable(&path, &e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: dir.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(unwritable(&path, &error)),
+    // Who is just ending, or whose child has not yet become another program, lets go within moments.
+    let mut tries = LOCK_TRIES;
+    loop {
+        tries -= 1;
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if tries > 0 => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path: dir.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(unwritable(&path, &error)),
+        }
     }
 }
+
+/// How often it is looked whether the folder is free, half a second in all.
+const LOCK_TRIES: u32 = 26;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;

@@ -292,17 +292,17 @@ mod tests {
         address.parse().unwrap()
     }
 
-    fn described() -> Option<MediaAddress> {
-        Some(MediaAddress { rtp: at(PHONE), rtcp: at("192.0.2.10:4001") })
+    fn described() -> MediaAddress {
+        MediaAddress { rtp: at(PHONE), rtcp: at("192.0.2.10:4001") }
     }
 
     fn latch(rule: SourceRule) -> Latch {
-        Latch::new(rule, Whereabouts::default(), described())
+        Latch::new(rule, Whereabouts::default(), Some(described()))
     }
 
     /// Whose signalling comes from the host of [`NAT`].
     fn signalled(rule: SourceRule, early: bool) -> Latch {
-        Latch::new(rule, from_nat(early), described())
+        Latch::new(rule, from_nat(early), Some(described()))
     }
 
     fn from_nat(early: bool) -> Whereabouts {
@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn a_new_description_forgets_what_was_learnt_only_if_it_differs() {
         let mut latch = latch(SourceRule::LearnOnce);
-        let (nobody, same_place) = (Whereabouts::default(), described());
+        let (nobody, same_place) = (Whereabouts::default(), Some(described()));
         speak(&mut latch, NAT, 7, 5, 20, 0);
         assert!(!latch.renew(SourceRule::LearnOnce, nobody, same_place));
         assert_eq!(latch.rtp_target(), Some(at(NAT)));
@@ -452,7 +452,7 @@ mod tests {
         let mut latch = signalled(SourceRule::LearnOnce, true);
         assert_eq!(speak(&mut latch, STRANGER, 8, 1_000, 20, 0), 0);
         // It was answered: the stranger's second begins.
-        assert!(!latch.renew(SourceRule::LearnOnce, from_nat(false), described()));
+        assert!(!latch.renew(SourceRule::LearnOnce, from_nat(false), Some(described())));
         assert_eq!(speak(&mut latch, STRANGER, 8, 50, 20, 20_000), 0);
         assert_eq!(speak(&mut latch, NAT, 7, 5, 20, 21_000), 3);
         let mut early = signalled(SourceRule::LearnOnce, true);
@@ -474,7 +474,7 @@ mod tests {
         speak(&mut latch, NAT, 7, 5, 20, 0);
         let moved = "203.0.113.99:4444";
         let host = Some(at(moved).ip());
-        assert!(!latch.renew(SourceRule::LearnOnce, Whereabouts { host, early: false }, described()));
+        assert!(!latch.renew(SourceRule::LearnOnce, Whereabouts { host, early: false }, Some(described())));
         assert_eq!((latch.heard(), speak(&mut latch, moved, 7, 5, 20, 1_000)), (Some(at(NAT)), 3));
         assert_eq!(latch.rtp_target(), Some(at(moved)));
     }

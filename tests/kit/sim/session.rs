@@ -24,6 +24,7 @@ pub enum Keying {
 
 /// A phone's side of the media of one line.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "what a phone wants and what was agreed on vary by themselves")]
 pub struct Session {
     /// Where it hears and from where it speaks.
     pub address: SocketAddr,

@@ -347,7 +347,9 @@ fn bursts_cost_a_settled_call_nothing_and_a_young_one_moments() {
         strangers[1].aim_at(&b);
         let mut burst = || {
             for n in 0..400 {
-                strangers.iter_mut().for_each(|stranger| stranger.speak(n));
+                for stranger in &mut strangers {
+                    stranger.speak(n);
+                }
             }
         };
         // Before anybody spoke: both are heard within a few packets of the pace of a phone.
