@@ -19,6 +19,7 @@ mod messages;
 mod model;
 mod peers;
 mod ports;
+mod quality;
 mod redirect;
 mod registration;
 mod replay;

@@ -321,7 +321,7 @@ impl Exchange {
             }
             MediaCommand::Close { end, .. } => {
                 if let Some(ports) = self.ends.remove(&end) {
-                    let report = MediaReport::Closed { end, ports, counters: EndCounters::default() };
+                    let report = MediaReport::Closed { end, ports, counters: EndCounters::default(), figures: None };
                     self.switch.handle(Input::Media(report), self.now);
                 }
             }

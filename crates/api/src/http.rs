@@ -9,6 +9,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use switch::{Command, Reply};
@@ -17,17 +18,61 @@ use tokio::net::TcpListener;
 /// Numbers that the shell alone knows, by the names that metrics have without their prefix.
 pub type Gauges = Arc<dyn Fn() -> Vec<(&'static str, &'static str, u64)> + Send + Sync>;
 
+/// A histogram that the shell alone knows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Histogram {
+    /// Its name, without the prefix.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// The upper bounds of its buckets, rising.
+    pub bounds: Vec<f64>,
+    /// What fell into each bucket alone, and past the last one.
+    pub counts: Vec<u64>,
+    /// The sum of all values.
+    pub sum: f64,
+}
+
+impl Histogram {
+    /// As OpenMetrics writes it: each bucket holds those before it.
+    fn print(&self, text: &mut String) {
+        let Histogram { name, help, bounds, counts, sum } = self;
+        let _ = write!(text, "# HELP crosspoint_{name} {help}.\n# TYPE crosspoint_{name} histogram\n");
+        let mut count = 0;
+        let bounds = bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+        for (bound, here) in bounds.zip(counts) {
+            count += here;
+            let _ = writeln!(text, "crosspoint_{name}_bucket{{le=\"{bound}\"}} {count}");
+        }
+        let _ = write!(text, "crosspoint_{name}_sum {sum}\ncrosspoint_{name}_count {count}\n");
+    }
+}
+
+/// Histograms that the shell alone knows.
+pub type Histograms = Arc<dyn Fn() -> Vec<Histogram> + Send + Sync>;
+
+/// Where numbers of the shell come from.
+#[derive(Clone)]
+pub struct Numbers {
+    /// Single ones.
+    pub gauges: Gauges,
+    /// Histograms.
+    pub histograms: Histograms,
+}
+
 /// Serves until the future is dropped.
 ///
 /// # Errors
 /// The listener fails.
-pub async fn serve_http(listener: TcpListener, exchange: Exchange, gauges: Gauges) -> io::Result<()> {
-    let router =
-        axum::Router::new().route("/metrics", get(metrics)).route("/readyz", get(ready)).with_state((exchange, gauges));
+pub async fn serve_http(listener: TcpListener, exchange: Exchange, numbers: Numbers) -> io::Result<()> {
+    let router = axum::Router::new()
+        .route("/metrics", get(metrics))
+        .route("/readyz", get(ready))
+        .with_state((exchange, numbers));
     axum::serve(listener, router).await
 }
 
-async fn metrics(State((exchange, gauges)): State<(Exchange, Gauges)>) -> impl IntoResponse {
+async fn metrics(State((exchange, numbers)): State<(Exchange, Numbers)>) -> impl IntoResponse {
     let Ok(Reply::Status(status)) = exchange.command(Command::Status).await else {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -44,23 +89,33 @@ async fn metrics(State((exchange, gauges)): State<(Exchange, Gauges)>) -> impl I
         ("store_failing", "1 while the store takes no facts", usize::from(status.store_failing)),
     ];
     for (name, help, value) in now {
-        registry.register(name, help, ConstGauge::new(value as i64));
+        // What only rises says so by its name, which the encoder gives it itself.
+        match name.strip_suffix("_total") {
+            Some(name) => registry.register(name, help, ConstCounter::new(value)),
+            None => registry.register(name, help, ConstGauge::new(value as i64)),
+        }
     }
     for (name, value) in status.counters {
         registry.register(name, name.replace('_', " "), ConstCounter::new(value));
     }
-    for (name, help, value) in gauges() {
+    for (name, help, value) in (numbers.gauges)() {
         registry.register(name, help, ConstGauge::new(value as i64));
     }
     let mut text = String::new();
     match encode(&mut text, &registry) {
-        Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, TEXT)], text),
+        Ok(()) => {
+            // The end is said once, after everything.
+            text.truncate(text.len() - text.strip_suffix(END).map_or(0, |_| END.len()));
+            (numbers.histograms)().iter().for_each(|histogram| histogram.print(&mut text));
+            text.push_str(END);
+            (StatusCode::OK, [(header::CONTENT_TYPE, TEXT)], text)
+        }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, TEXT)], error.to_string()),
     }
 }
 
 /// 200 when calls are taken: the loop answers, the store takes facts, nobody told it to drain.
-async fn ready(State((exchange, _)): State<(Exchange, Gauges)>) -> (StatusCode, &'static str) {
+async fn ready(State((exchange, _)): State<(Exchange, Numbers)>) -> (StatusCode, &'static str) {
     match exchange.command(Command::Status).await {
         Ok(Reply::Status(status)) if status.store_failing => (StatusCode::SERVICE_UNAVAILABLE, "the store fails\n"),
         Ok(Reply::Status(status)) if status.draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
@@ -69,4 +124,29 @@ async fn ready(State((exchange, _)): State<(Exchange, Gauges)>) -> (StatusCode, 
     }
 }
 
+/// How OpenMetrics ends.
+const END: &str = "# EOF\n";
 const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_is_printed_with_buckets_that_hold_those_before() {
+        let mut text = String::new();
+        let (bounds, counts) = (vec![2.6, 4.0], vec![1, 0, 5]);
+        Histogram { name: "mos", help: "Opinions", bounds, counts, sum: 25.5 }.print(&mut text);
+        let lines: Vec<_> = text.lines().skip(2).collect();
+        assert_eq!(
+            lines,
+            [
+                r#"crosspoint_mos_bucket{le="2.6"} 1"#,
+                r#"crosspoint_mos_bucket{le="4"} 1"#,
+                r#"crosspoint_mos_bucket{le="+Inf"} 6"#,
+                "crosspoint_mos_sum 25.5",
+                "crosspoint_mos_count 6",
+            ]
+        );
+    }
+}

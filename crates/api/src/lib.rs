@@ -20,5 +20,5 @@ pub mod local;
 
 pub use ask::{ASK_BYTES, Answer, Ask};
 pub use exchange::{Asked, Exchange};
-pub use http::{Gauges, serve_http};
+pub use http::{Gauges, Histogram, Histograms, Numbers, serve_http};
 pub use local::{SOCKET, serve_local};

@@ -216,7 +216,7 @@ impl Call {
         }
         self.setup = None;
         for end in std::mem::take(&mut self.ends) {
-            end.close(desk, now);
+            end.close(desk, self.account, now);
         }
         self.set_timer(desk, Due::Linger, now + LINGER);
     }
@@ -229,7 +229,7 @@ impl Call {
             desk.say(self.account, Fact::CallEnded { call: self.id, cause: EndCause::Internal, by: None });
         }
         for end in std::mem::take(&mut self.ends) {
-            end.close(desk, now);
+            end.close(desk, self.account, now);
         }
         self.abandon();
         self.sweep(desk);

@@ -15,7 +15,7 @@ use media::ports::PoolCounts;
 use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, Event, Message, Method};
 use std::collections::VecDeque;
-use words::{CallId, Chance, Clock, ConnectionId, EndCause, Flow, OwnMap, Places, Time};
+use words::{CallId, Chance, Clock, ConnectionId, EndCause, Fact, Flow, OwnMap, Places, Time};
 
 /// The calls of one loop.
 #[derive(Debug, Serialize, Deserialize)]
@@ -160,10 +160,16 @@ impl Calls {
     pub fn handle_media(&mut self, report: MediaReport, now: Time) {
         match report {
             MediaReport::Ready { ports } => self.desk.pool.add_ready(&ports),
-            MediaReport::Closed { end, ports, counters: _ } => {
+            MediaReport::Closed { end, ports, counters: _, figures } => {
                 // Reported twice, or for an end that is none of ours, it is no reason to free anything.
-                if self.desk.closing.get(&end) == Some(&ports) {
+                if let Some(&(known, account)) = self.desk.closing.get(&end)
+                    && known == ports
+                {
                     self.desk.closing.remove(&end);
+                    // What nobody spoke through has no figures.
+                    if let Some(figures) = figures {
+                        self.desk.say(account, Fact::LegMeasured { leg: end, figures });
+                    }
                     self.desk.pool.give_back(ports, now).expect("ports of a closing end are in use until now");
                 }
             }

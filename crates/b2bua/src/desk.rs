@@ -21,8 +21,8 @@ pub(crate) struct Desk {
     pub(crate) pool: PortPool,
     /// How many calls are not over.
     pub(crate) live: usize,
-    /// Ends that were closed and whose ports are not free yet.
-    pub(crate) closing: OwnMap<LegId, PortPair>,
+    /// Ends that were closed and whose ports are not free yet, and whose they are.
+    pub(crate) closing: OwnMap<LegId, (PortPair, AccountId)>,
     /// Whether somebody looks at calls as they change.
     pub(crate) observed: bool,
     /// Calls whose transfer wants something of another call.

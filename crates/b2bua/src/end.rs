@@ -10,7 +10,7 @@ use media::sdes::Crypto;
 use media::sdp::{AudioView, Description, Direction, MediaView};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use words::LegId;
+use words::{AccountId, LegId};
 
 /// One end. Legs that ring together in one family share theirs: the one that is heard or that answered has it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -239,9 +239,9 @@ impl End {
     }
 
     /// Gives the end up. Ports that the relay never heard of go back at once, others when it reports them.
-    pub(crate) fn close(mut self, desk: &mut Desk, now: words::Time) {
+    pub(crate) fn close(mut self, desk: &mut Desk, account: AccountId, now: words::Time) {
         if self.setting.is_some() {
-            desk.closing.insert(self.name, self.ports);
+            desk.closing.insert(self.name, (self.ports, account));
             let generation = self.generation.step();
             desk.media(MediaCommand::Close { end: self.name, generation });
         } else {

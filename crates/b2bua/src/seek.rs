@@ -325,7 +325,7 @@ impl Call {
             for other in &mut self.ends {
                 other.unlink(end.name, desk);
             }
-            end.close(desk, now);
+            end.close(desk, self.account, now);
             for leg in &mut self.legs {
                 leg.end = match leg.end {
                     gone if gone == at => NO_END,

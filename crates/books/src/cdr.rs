@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
-use words::{AccountId, CallId, EndCause, Event, Fact, LegId, Party, Time, Wall};
+use words::{AccountId, CallId, EndCause, Event, Fact, LegFigures, LegId, Party, Time, Wall};
 
 /// What is known about one call: open until its [`Fact::CallEnded`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,19 @@ pub struct Cdr {
     pub legs: Vec<LegRecord>,
     /// Legs past [`LEGS_PER_CALL`] that are not listed.
     pub legs_left_out: u32,
+    /// How well the media of its legs went; 0 is the caller's.
+    #[serde(default)]
+    pub media: Vec<LegMedia>,
+}
+
+/// How well the media of a leg went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegMedia {
+    /// The number of the leg; of those that rang together the first one's.
+    pub n: u16,
+    /// In both directions.
+    #[serde(flatten)]
+    pub figures: LegFigures,
 }
 
 /// A reading of both clocks: the monotonic side measures, the wall side is for people.
@@ -172,6 +185,7 @@ impl Cdr {
             ended: None,
             legs: Vec::new(),
             legs_left_out: 0,
+            media: Vec::new(),
         })
     }
 
@@ -191,6 +205,13 @@ impl Cdr {
     pub fn apply(&mut self, event: &Event) -> Result<(), Misplaced> {
         if event.account != self.account || call_of(&event.fact) != Some(self.call) {
             return Err(Misplaced::AnotherCall);
+        }
+        if let Fact::LegMeasured { leg, figures } = &event.fact {
+            // Ports are free a moment after the end.
+            if self.media.len() < LEGS_PER_CALL {
+                self.media.push(LegMedia { n: leg.n, figures: **figures });
+            }
+            return Ok(());
         }
         if self.ended.is_some() {
             return Err(Misplaced::Ended);
@@ -222,7 +243,11 @@ impl Cdr {
                 }
             }
             Fact::CallEnded { cause, by, .. } => self.ended = Some(Ending { moment, cause: *cause, by: *by }),
-            Fact::Bound { .. } | Fact::Unbound { .. } | Fact::Subscribed { .. } | Fact::Unsubscribed { .. } => {
+            Fact::LegMeasured { .. }
+            | Fact::Bound { .. }
+            | Fact::Unbound { .. }
+            | Fact::Subscribed { .. }
+            | Fact::Unsubscribed { .. } => {
                 return Err(Misplaced::AnotherCall);
             }
         }
@@ -241,6 +266,11 @@ impl Cdr {
             (false, true) => Direction::Outbound,
             (true, true) => Direction::Transit,
         }
+    }
+
+    /// How it sounded, in the worst direction of the worst leg (MOS). Units: hundredths.
+    pub fn mos_x100(&self) -> Option<u16> {
+        self.media.iter().filter_map(|media| media.figures.mos_x100()).min()
     }
 
     /// Talk time: from the answer to the end, on the monotonic clock. Zero without an answer or while the call goes on.
@@ -290,7 +320,10 @@ pub const fn call_of(fact: &Fact) -> Option<CallId> {
         | Fact::CallAnswered { call, .. }
         | Fact::CallTransferred { call, .. }
         | Fact::CallEnded { call, .. } => Some(*call),
-        Fact::LegOpened { leg, .. } | Fact::LegRang { leg } | Fact::LegEnded { leg, .. } => Some(leg.call),
+        Fact::LegOpened { leg, .. }
+        | Fact::LegRang { leg }
+        | Fact::LegMeasured { leg, .. }
+        | Fact::LegEnded { leg, .. } => Some(leg.call),
         Fact::Bound { .. } | Fact::Unbound { .. } | Fact::Subscribed { .. } | Fact::Unsubscribed { .. } => None,
     }
 }

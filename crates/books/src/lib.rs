@@ -39,5 +39,6 @@ mod cdr;
 
 pub use cause::{cause_from_name, cause_name};
 pub use cdr::{
-    Answer, Cdr, Direction, Ending, LEGS_PER_CALL, LegRecord, Misplaced, Moment, TRANSFERS_PER_CALL, Transfer, call_of,
+    Answer, Cdr, Direction, Ending, LEGS_PER_CALL, LegMedia, LegRecord, Misplaced, Moment, TRANSFERS_PER_CALL,
+    Transfer, call_of,
 };

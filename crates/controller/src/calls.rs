@@ -64,6 +64,8 @@ pub struct CdrRow {
     pub to: Pii,
     /// The number that answered.
     pub answered_by: Option<Pii>,
+    /// How it sounded, in the worst direction of the worst leg: 1 to 4.5 (MOS, ITU-T G.107).
+    pub mos: Option<f64>,
 }
 
 /// A call with everything that happened in it.
@@ -146,7 +148,7 @@ pub(crate) fn insert_cdr(connection: &Connection, events: &[u8]) -> rusqlite::Re
     // A call has one record, whatever is repeated.
     let mut statement = connection.prepare_cached(
         "INSERT OR IGNORE INTO cdr (account, call, started, answered, ended, talk_ms, direction, cause, from_number,
-         to_number, answered_by, events) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         to_number, answered_by, events, mos) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?;
     let inserted = statement.execute(params![
         cdr.account.0,
@@ -161,8 +163,29 @@ pub(crate) fn insert_cdr(connection: &Connection, events: &[u8]) -> rusqlite::Re
         cdr.to.number.as_str(),
         answer.map(|answer| answer.who.number.as_str()),
         events,
+        cdr.mos_x100(),
     ])?;
     Ok(inserted > 0)
+}
+
+/// Adds a fact to the record of a call that ended; one that it has changes nothing.
+pub(crate) fn add_to_cdr(
+    connection: &Connection,
+    account: AccountId,
+    call: CallId,
+    fact: &[u8],
+) -> rusqlite::Result<()> {
+    let mut find = connection.prepare_cached("SELECT events FROM cdr WHERE account = ?1 AND call = ?2")?;
+    let key = call.0.to_be_bytes();
+    let known: Option<Vec<u8>> = find.query_row(params![account.0, key], |row| row.get(0)).optional()?;
+    let Some(mut events) = known.filter(|known| !record::split(known).any(|one| one == fact)) else { return Ok(()) };
+    events.extend_from_slice(fact);
+    let list: Vec<Event> = record::read(&events).collect();
+    let mos = Cdr::fold(&list).and_then(|cdr| cdr.mos_x100());
+    let mut update =
+        connection.prepare_cached("UPDATE cdr SET events = ?3, mos = ?4 WHERE account = ?1 AND call = ?2")?;
+    update.execute(params![account.0, key, events, mos])?;
+    Ok(())
 }
 
 /// A call id as its column has it.
@@ -190,9 +213,10 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<CdrRow> {
         from: Pii::new(row.get::<_, String>(9)?),
         to: Pii::new(row.get::<_, String>(10)?),
         answered_by: row.get::<_, Option<String>>(11)?.map(Pii::new),
+        mos: row.get::<_, Option<u16>>(12)?.map(|x100| f64::from(x100) / 100.0),
     })
 }
 
 const BEFORE: &str = "id < (SELECT cdr.id FROM account CROSS JOIN cdr ON cdr.account = account.id WHERE cdr.call = ?)";
 const COLUMNS: &str =
-    "id, account, call, started, answered, ended, talk_ms, direction, cause, from_number, to_number, answered_by";
+    "id, account, call, started, answered, ended, talk_ms, direction, cause, from_number, to_number, answered_by, mos";

@@ -1,6 +1,6 @@
 //! The start after a crash: what the journal holds is folded into the database, calls that were cut off are closed.
 
-use crate::calls::{call_id, insert_cdr};
+use crate::calls::{add_to_cdr, call_id, insert_cdr};
 use crate::error::AdminError;
 use crate::store::journal::Frame;
 use crate::store::{Store, record};
@@ -151,6 +151,7 @@ impl Kept {
             | Fact::LegEnded { .. }
             | Fact::CallAnswered { .. }
             | Fact::CallTransferred { .. }
+            | Fact::LegMeasured { .. }
             | Fact::CallEnded { .. } => {}
         }
     }
@@ -250,7 +251,13 @@ impl Fold {
         if matches!(event.fact, Fact::CallOpened { .. }) {
             self.open.entry(call).or_insert(Open { events: Vec::new(), up_to: 0 });
         }
-        let Some(open) = self.open.get_mut(&call) else { return Ok(()) };
+        let Some(open) = self.open.get_mut(&call) else {
+            // Its media were measured after its end, which has its record.
+            if matches!(event.fact, Fact::LegMeasured { .. }) {
+                add_to_cdr(connection, event.account, call, bytes)?;
+            }
+            return Ok(());
+        };
         if frame > open.up_to {
             open.events.extend_from_slice(bytes);
         }

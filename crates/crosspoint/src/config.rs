@@ -65,6 +65,7 @@ pub(crate) struct Media {
     pub(crate) workers: u16,
     pub(crate) xdp: bool,
     pub(crate) rtcp_mux: bool,
+    pub(crate) dscp: u8,
 }
 
 /// A range of UDP ports, written `10000-20000`.
@@ -213,6 +214,7 @@ impl Default for Media {
             workers: 1,
             xdp: false,
             rtcp_mux: false,
+            dscp: 46,
         }
     }
 }
@@ -267,6 +269,9 @@ impl Config {
         }
         if self.media.workers == 0 || self.media.workers > 64 {
             return Err(format!("media.workers is {}: from 1 to 64 are possible", self.media.workers));
+        }
+        if self.media.dscp > 63 {
+            return Err(format!("media.dscp is {}: from 0 to 63 are possible (RFC 2474)", self.media.dscp));
         }
         let Sip { session_expires_s, min_se_s, .. } = self.sip;
         if min_se_s < SHORTEST_S {

@@ -57,7 +57,7 @@ mod secure;
 mod table;
 
 pub use carry::{CARRY_AFTER, Carriage, Speaker, TRIAL_PACKETS_MAX};
-pub use counters::Totals;
+pub use counters::{JITTER_BOUNDS_MS, Judged, MOS_BOUNDS_X100, Totals};
 pub use latch::{CANDIDATE_PATIENCE, ELSEWHERE_PATIENCE, Judgement, LEARN_PACKETS, LEARN_SPAN, Latch};
 pub use secure::OLD_KEY;
 pub use table::{Output, Route, SocketId, Table, UNPROVEN_PATIENCE, Verdict};

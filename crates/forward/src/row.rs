@@ -8,6 +8,7 @@ use media::command::{
     EndCounters, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule, Whereabouts,
 };
 use media::dtmf::Detector;
+use media::monitor::{CLOCK_UNKNOWN, Counted, Monitor};
 use media::rtp::RtpView;
 use media::sdp::Direction;
 use media::stats::ReceiveStats;
@@ -38,6 +39,8 @@ pub(crate) struct End {
     pub(crate) plays: bool,
     /// Its first packet was told.
     pub(crate) told_first: bool,
+    /// The payload type of the last packet whose clock is known, or [`CLOCK_UNKNOWN`].
+    pub(crate) speaks: u8,
     pub(crate) telephone_event: Option<u8>,
     /// When the last packet was taken, or silence began to count.
     pub(crate) last: Time,
@@ -56,6 +59,8 @@ pub(crate) struct End {
     silence: Option<Duration>,
     pub(crate) latch: Latch,
     pub(crate) events: Detector,
+    /// How well it goes; `None` until something was heard for a while, or reported.
+    pub(crate) monitor: Option<Box<Monitor>>,
 }
 
 /// Where an end's packets go.
@@ -156,6 +161,7 @@ impl End {
             direction: terms.direction,
             plays: false,
             told_first: false,
+            speaks: CLOCK_UNKNOWN,
             telephone_event: terms.telephone_event,
             last: now,
             heard: None,
@@ -168,6 +174,7 @@ impl End {
             silence: terms.silence,
             latch: Latch::new(terms.source, terms.whereabouts, terms.remote),
             events: Detector::default(),
+            monitor: None,
         }
     }
 
@@ -194,6 +201,9 @@ impl End {
         self.counters.bytes_in += bytes as u64;
         // The clocks of other payload types are said in descriptions, which the relay does not see.
         let paced = is_paced(rtp.payload_type()).then(|| rtp.timestamp());
+        if paced.is_some() {
+            self.speaks = rtp.payload_type();
+        }
         self.reception.packet(rtp.ssrc(), rtp.sequence(), paced, now);
     }
 
@@ -212,6 +222,7 @@ impl End {
             direction: _,
             plays: _,
             told_first: _,
+            speaks: _,
             telephone_event: _,
             last: _,
             heard: _,
@@ -223,6 +234,7 @@ impl End {
             silence: _,
             latch: _,
             events: _,
+            monitor: _,
             secure,
         } = self;
         // What speaks no RTP is not looked at there, and what is encrypted cannot be.
@@ -236,10 +248,26 @@ impl End {
         packets_in + rtcp_in + dropped_source + dropped_type + dropped_forged + dropped_replayed > 0
     }
 
+    /// What was counted of what it sends.
+    pub(crate) fn counted(&self) -> Counted {
+        let (gaps, gap_packets) = self.reception.gaps();
+        Counted {
+            packets: self.counters.packets_in,
+            lost: self.reception.lost(),
+            gaps,
+            gap_packets,
+            jitter_us: u32::try_from(self.reception.jitter_us()).unwrap_or(u32::MAX),
+            payload_type: self.speaks,
+        }
+    }
+
     /// What is reported when it closes.
     pub(crate) fn closed(&self, ports: PortPair) -> MediaReport {
         let (lost, jitter_us) = (self.reception.lost(), self.reception.jitter_us());
-        MediaReport::Closed { end: self.name, ports, counters: EndCounters { lost, jitter_us, ..self.counters } }
+        let (counted, sent) = (self.counted(), self.counters.packets_out);
+        let figures = self.monitor.as_ref().map(|known| Box::new(known.figures(&counted, sent)));
+        let counters = EndCounters { lost, jitter_us, ..self.counters };
+        MediaReport::Closed { end: self.name, ports, counters, figures }
     }
 }
 

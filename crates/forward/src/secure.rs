@@ -78,10 +78,15 @@ impl Table {
         };
         let verdict = self.forward(socket, from, buffer.get(..length).unwrap_or_default(), now);
         match verdict {
-            Verdict::Send(route) => match self.seal(route.socket, buffer, length) {
-                Some(sealed) => (verdict, sealed),
-                None => (Verdict::Dropped, length),
-            },
+            Verdict::Send(route) => {
+                // What the exchange itself answers stands in the place of what asked.
+                let own = socket.is_rtcp() && route.socket == socket;
+                let own = own.then(|| self.write_own_report(socket.slot(), buffer, length)).flatten();
+                match self.seal(route.socket, buffer, own.unwrap_or(length)) {
+                    Some(sealed) => (verdict, sealed),
+                    None => (Verdict::Dropped, length),
+                }
+            }
             Verdict::Refused | Verdict::Dropped => (verdict, length),
         }
     }

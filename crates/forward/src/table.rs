@@ -1,6 +1,7 @@
 //! The table of ends by socket, and the one look that each packet gets.
 
 mod datagram;
+mod quality;
 
 use crate::carry::Trial;
 use crate::counters::Totals;
@@ -198,7 +199,7 @@ impl Table {
                     self.outputs.push_back(Output::Quiet { slot });
                 }
             }
-            MediaCommand::Close { end, generation } => self.close(end, generation),
+            MediaCommand::Close { end, generation } => self.close(end, generation, now),
             MediaCommand::Stock { .. } => {}
         }
     }
@@ -308,6 +309,7 @@ impl Table {
             if let Some(secure) = &mut end.secure {
                 secure.age(now);
             }
+            quality::look(end, &mut self.totals, now);
             if end.falls_silent(now) {
                 self.outputs.push_back(Output::Report(MediaReport::Silent { end: end.name }));
             }
@@ -401,13 +403,16 @@ impl Table {
         }
     }
 
-    fn close(&mut self, name: LegId, generation: Generation) {
+    fn close(&mut self, name: LegId, generation: Generation, now: Time) {
         if let Some(ports) = self.refused.remove(&name) {
-            let counters = media::command::EndCounters::default();
-            return self.outputs.push_back(Output::Report(MediaReport::Closed { end: name, ports, counters }));
+            let (counters, figures) = Default::default();
+            return self.outputs.push_back(Output::Report(MediaReport::Closed { end: name, ports, counters, figures }));
         }
         let Some((slot, _)) = self.younger(name, generation, false) else { return };
         let row = &mut self.rows[slot as usize];
+        if let Some(end) = &mut row.end {
+            quality::close(end, &mut self.totals, now);
+        }
         row.epoch = row.epoch.wrapping_add(1);
         self.slots.remove(&name);
         let Some(end) = row.end.take() else { return };
@@ -535,11 +540,20 @@ impl Table {
         }
         end.last = now;
         end.counters.rtcp_in += 1;
-        let Some(link) = end.link else { return Verdict::Dropped };
+        let link = end.link;
+        let with_us = end.plays || link.is_some_and(|link| link.slot == socket.slot());
+        if let Some(mos) = quality::read(end, packet, now) {
+            self.totals.judged.opinion(mos);
+        }
+        if with_us {
+            return self.own_report(socket, packet);
+        }
+        let Some(link) = link else { return Verdict::Dropped };
         let row = self.rows.get_mut(link.slot as usize).filter(|row| row.epoch == link.epoch);
         let Some(out) = row.and_then(|row| row.end.as_mut()).filter(|out| !out.plays) else { return Verdict::Dropped };
         let Some(to) = out.latch.rtcp_target() else { return Verdict::Dropped };
         out.counters.rtcp_out += 1;
+        quality::pass(out, packet, now);
         self.totals.rtcp += 1;
         Verdict::Send(Route { socket: SocketId::rtcp(link.slot), to: Some(to) })
     }
@@ -888,6 +902,6 @@ mod tests {
 
     #[test]
     fn a_row_is_small() {
-        assert!(size_of::<Row>() <= 576, "{}", size_of::<Row>());
+        assert!(size_of::<Row>() <= 592, "{}", size_of::<Row>());
     }
 }

@@ -9,7 +9,7 @@ use crate::srtp::MasterKey;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use words::LegId;
+use words::{LegFigures, LegId};
 
 /// An address family of media sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -381,6 +381,8 @@ pub enum MediaReport {
         ports: PortPair,
         /// What went through it.
         counters: EndCounters,
+        /// How well it went in both directions; `None` where nobody spoke.
+        figures: Option<Box<LegFigures>>,
     },
     /// A command could not be carried out.
     Refused {

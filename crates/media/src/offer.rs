@@ -38,7 +38,7 @@ pub struct NoCommonCodec;
 ///
 /// Codecs, their parameters, packet times, bandwidths and attributes that nobody knows go through. What names a way
 /// for packets or keys (candidates, ICE, DTLS, SDES, RTCP, SSRC, bundles, capabilities) stays behind, as do names and
-/// addresses of people. A hold by `c=0.0.0.0` becomes one by direction, and RTP/AVPF becomes RTP/AVP, which every phone
+/// addresses of people. Extended reports (RFC 3611 §5) pass with all others, so what is asked of them passes, too. A hold by `c=0.0.0.0` becomes one by direction, and RTP/AVPF becomes RTP/AVP, which every phone
 /// takes: its feedback stays behind anyway.
 pub fn carry(description: &Description, ours: &Local<'_>) -> Result<Description, CarryError> {
     if !description.is_carried() {
@@ -126,7 +126,7 @@ pub fn answer_audio(offer: &Description, ours: &Local<'_>, supported: &[Codec]) 
     let audio = offer.audio().filter(|audio| audio.is_accepted).ok_or(NoCommonCodec)?;
     let (codec, payload_type) = common_codec(&audio, supported).ok_or(NoCommonCodec)?;
     let port = ours.ports.first().copied().unwrap_or(0);
-    let mut made = begin(offer, ours);
+    let mut made = begin_without(offer, ours, REPORTS);
     for media in offer.media() {
         if media.index != audio.index || port == 0 {
             decline(&mut made, &media);
@@ -137,6 +137,9 @@ pub fn answer_audio(offer: &Description, ours: &Local<'_>, supported: &[Codec]) 
             codecs.push((Codec::TelephoneEvent, event));
         }
         audio_lines(&mut made, port, media.protocol, &codecs, audio.direction.reversed());
+        if asks_for_metrics(offer, &media) {
+            made.line(b'a', &[REPORTS, ":", VOIP_METRICS]);
+        }
     }
     Ok(made)
 }
@@ -192,6 +195,11 @@ impl OurSide {
 
 /// `v=` to `t=`, with bandwidths and attributes of the session that go through.
 fn begin(description: &Description, ours: &Local<'_>) -> Description {
+    begin_without(description, ours, "")
+}
+
+/// The same without the attributes of one name.
+fn begin_without(description: &Description, ours: &Local<'_>, without: &str) -> Description {
     let mut made = Description::begin(ours.session_id, ours.version, ours.address);
     let value = |wanted| description.session_lines().find(|(letter, _)| *letter == wanted).map(|(_, value)| value);
     if let Some(bandwidth) = value(b'b') {
@@ -200,11 +208,20 @@ fn begin(description: &Description, ours: &Local<'_>) -> Description {
     // The answer's time is the offer's (RFC 3264 §6).
     made.line(b't', &[value(b't').unwrap_or("0 0")]);
     for (letter, value) in description.session_lines() {
-        if letter == b'a' && goes_through(value) {
+        let name = cut(value, b':').map_or(value, |(name, _)| name).trim_ascii_end();
+        if letter == b'a' && goes_through(value) && name != without {
             made.line(b'a', &[value]);
         }
     }
     made
+}
+
+/// Whether whoever offers wants to be told VoIP metrics (RFC 3611 §5.1), for one media or for all: then it sends them to
+/// who asks for them in turn.
+fn asks_for_metrics(offer: &Description, media: &MediaView<'_>) -> bool {
+    let of_session = || offer.attributes().find(|(name, _)| *name == REPORTS).map(|(_, value)| value);
+    let formats = media.attribute(REPORTS).or_else(of_session).unwrap_or_default();
+    formats.split_ascii_whitespace().any(|format| format == VOIP_METRICS)
 }
 
 fn decline(made: &mut Description, media: &MediaView<'_>) {
@@ -277,7 +294,7 @@ fn goes_through(value: &str) -> bool {
             let number = cut(rest, b' ').map_or(rest, |(number, _)| number);
             number.parse::<u8>().is_ok_and(|n| n < 128)
         }
-        "maxptime" | "ptime" => true,
+        "maxptime" | "ptime" | REPORTS => true,
         name => {
             Direction::parse(name).is_none()
                 && !STAYS.contains(&name)
@@ -285,6 +302,10 @@ fn goes_through(value: &str) -> bool {
         }
     }
 }
+
+/// What extended reports are wanted (RFC 3611 §5.1), and those of them that are read here.
+const REPORTS: &str = "rtcp-xr";
+const VOIP_METRICS: &str = "voip-metrics";
 
 /// Attributes that belong to one leg only: ways for packets, what was reserved for them (RFC 3312), keys, feedback,
 /// grouping, and who wrote it.
@@ -486,6 +507,27 @@ mod tests {
         // Payload type 0 that is said to be something else is not PCMU.
         let odd = sdp("m=audio 5000 RTP/AVP 0\r\na=rtpmap:0 L16/16000\r\n");
         assert_eq!(answer_audio(&odd, &ours(&[10_000]), &all), Err(NoCommonCodec));
+    }
+
+    /// RFC 3611 §5.2.
+    #[test]
+    fn extended_reports_are_asked_for_where_they_were_offered() {
+        let audio = "m=audio 5000 RTP/AVP 0\r\n";
+        let asked = |text: &Description| text.as_str().matches("a=rtcp-xr:voip-metrics\r\n").count();
+        let answer = |text: &str| answer_audio(&sdp(text), &ours(&[10_000]), &[Codec::Pcmu]).unwrap();
+        let of_media = format!("{audio}a=rtcp-xr:pkt-loss-rle voip-metrics\r\n");
+        let of_session = format!("a=rtcp-xr:voip-metrics stat-summary=loss\r\n{audio}");
+        let (others, overruled) =
+            (format!("{audio}a=rtcp-xr:stat-summary=loss\r\n"), format!("{of_session}a=rtcp-xr\r\n"));
+        assert_eq!([&of_media, &of_session].map(|text| asked(&answer(text))), [1, 1]);
+        for text in [audio, &others, &overruled] {
+            assert!(!answer(text).as_str().contains("rtcp-xr"), "{text}");
+        }
+        assert!(
+            carry(&sdp(&of_media), &ours(&[10_000])).unwrap().as_str().contains("a=rtcp-xr:pkt-loss-rle voip-metrics")
+        );
+        let plain = sdp(audio);
+        assert!(!carry_answer(&plain, &sdp(&of_session), &ours(&[10_000])).as_str().contains("rtcp-xr"));
     }
 
     #[test]

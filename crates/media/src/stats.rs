@@ -27,6 +27,10 @@ pub struct Reception {
     pub has_transit: bool,
     /// Packets lost by streams before the present one.
     pub lost_before: u64,
+    /// How many times packets were missing.
+    pub gaps: u32,
+    /// How many were in all those times; some may have come later.
+    pub gap_packets: u32,
 }
 
 /// Figures of one direction.
@@ -48,6 +52,11 @@ impl ReceiveStats {
             reported_expected: 0,
             reported_received: 0,
         }
+    }
+
+    /// How many times packets were missing, and how many in all those times.
+    pub fn gaps(&self) -> (u32, u32) {
+        (self.known.gaps, self.known.gap_packets)
     }
 
     /// Counts a packet. The timestamp of telephone events stands still while they last: pass `None` for theirs.
@@ -130,6 +139,10 @@ impl ReceiveStats {
         let ahead = sequence.wrapping_sub(self.known.highest as u16);
         if ahead < DROPOUT_MAX {
             self.known.highest = self.known.highest.wrapping_add(u32::from(ahead));
+            if ahead > 1 {
+                self.known.gaps = self.known.gaps.wrapping_add(1);
+                self.known.gap_packets = self.known.gap_packets.wrapping_add(u32::from(ahead) - 1);
+            }
         } else if ahead <= u16::MAX - MISORDER_MAX {
             // Too far to be loss or disorder: two in a row are a sender that began anew (RFC 3550 A.1).
             if u32::from(sequence) == self.known.expected_after_jump {
@@ -204,6 +217,15 @@ mod tests {
         }
         assert_eq!((here.lost(), here.jitter_us()), (whole.lost(), whole.jitter_us()));
         assert_eq!(here.reception(), whole.reception());
+    }
+
+    #[test]
+    fn runs_of_missing_packets_are_told_apart_from_single_ones() {
+        let (mut single, mut run) = (ReceiveStats::new(8_000), ReceiveStats::new(8_000));
+        hear(&mut single, (0..100).filter(|n| n % 10 != 5));
+        hear(&mut run, (0..100).filter(|n| !(40..50).contains(n)));
+        assert_eq!((single.lost(), run.lost()), (10, 10));
+        assert_eq!((single.gaps(), run.gaps()), ((10, 10), (1, 10)));
     }
 
     #[test]

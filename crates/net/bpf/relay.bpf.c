@@ -46,7 +46,9 @@ struct flow {
 	/* When the last packet came. Units: nanoseconds of CLOCK_MONOTONIC. */
 	__u64 last;
 	/* Reception as RFC 3550 A.1, A.3 and A.8 have it; the rules are those of `media::stats`. */
-	__u64 lost_before;
+	__u32 lost_before;
+	/* How many packets were missing when numbers were missing; `gaps` below: how often that was, in its lower 16 bits. */
+	__u32 gap_packets;
 	__u32 stream;
 	__u32 base;
 	__u32 highest;
@@ -55,7 +57,10 @@ struct flow {
 	__u32 apart;
 	__u32 jitter_x16;
 	__u32 transit;
-	__u32 has_transit;
+	__u16 gaps;
+	__u8 has_transit;
+	/* What marks it for routers, as it stands in an IP header: written by user space alone. */
+	__u8 tos;
 	/* From here on written by user space alone, while nobody is sent here. The last words of addresses, for IPv4 all. */
 	__u32 local;
 	__u32 remote;
@@ -142,7 +147,6 @@ struct map SEC("maps") lives = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struc
 #define RTP 12
 #define DATAGRAM_BYTES 2048
 #define PROTOCOL_UDP 17
-#define EXPEDITED_FORWARDING (46 << 2)
 #define HOP_LIMIT 64
 #define NO_JUMP 0xffffffff
 #define DROPOUT_MAX 3000
@@ -382,6 +386,10 @@ INLINE void count(struct flow *flow, struct seen *seen)
 		restart(flow, seen->ssrc, seen->sequence);
 	} else if (ahead < DROPOUT_MAX) {
 		flow->highest = highest + ahead;
+		if (ahead > 1) {
+			flow->gaps++;
+			flow->gap_packets += ahead - 1;
+		}
 	} else if (ahead <= 0xffff - MISORDER_MAX) {
 		if (seen->sequence == flow->expected_after_jump) {
 			restart(flow, seen->ssrc, seen->sequence);
@@ -454,13 +462,13 @@ INLINE __u32 rewritten(struct flow *flow, struct seen *seen, struct rtp *out)
 	return fold(sum);
 }
 
-/* Addresses, and what an end of its own puts into an IP header: a fresh hop limit, the mark of voice (RFC 3246). */
+/* Addresses, and what an end of its own puts into an IP header: a fresh hop limit, its mark (RFC 2474). */
 INLINE void readdress4(struct ipv4 *ip, struct flow *flow)
 {
 	__u16 *words = (void *)ip;
 	__u32 sum = 0;
 
-	ip->tos = EXPEDITED_FORWARDING;
+	ip->tos = flow->tos;
 	ip->hops = HOP_LIMIT;
 	ip->source = flow->source;
 	ip->target = flow->target;
@@ -477,8 +485,8 @@ INLINE void readdress6(struct ipv6 *ip, struct seen *seen)
 
 	if (!rest)
 		return;
-	ip->version_class = 0x60 | EXPEDITED_FORWARDING >> 4;
-	ip->class_label = (ip->class_label & 0x0f) | (EXPEDITED_FORWARDING & 0x0f) << 4;
+	ip->version_class = 0x60 | flow->tos >> 4;
+	ip->class_label = (ip->class_label & 0x0f) | (flow->tos & 0x0f) << 4;
 	ip->hops = HOP_LIMIT;
 	for (int n = 0; n < 3; n++) {
 		ip->source[n] = rest->source[n];

@@ -146,15 +146,17 @@ impl DatagramSocket {
         Ok(DatagramSocket(fd))
     }
 
-    /// Marks what the socket sends for routers and switches: Expedited Forwarding (RFC 3246), as voice is.
+    /// Marks what the socket sends for routers and switches (RFC 2474). Voice is 46, Expedited Forwarding (RFC 3246).
     ///
     /// # Errors
     /// What the kernel says; the socket works without the mark.
-    pub fn mark_as_voice(&self) -> io::Result<()> {
+    pub fn mark(&self, dscp: u8) -> io::Result<()> {
+        // The two lower bits of the byte are not part of it (RFC 3168).
+        let tos = (dscp & 63) << 2;
         if self.local()?.is_ipv4() {
-            sockopt::set_ip_tos(&self.0, EXPEDITED_FORWARDING)?;
+            sockopt::set_ip_tos(&self.0, tos)?;
         } else {
-            sockopt::set_ipv6_tclass(&self.0, u32::from(EXPEDITED_FORWARDING))?;
+            sockopt::set_ipv6_tclass(&self.0, u32::from(tos))?;
         }
         Ok(())
     }
@@ -358,13 +360,11 @@ pub fn raise_descriptor_limit() -> u64 {
 pub const EVENTS: usize = 512;
 
 const WAKE: u64 = u64::MAX;
-/// DSCP 46 in the upper six bits.
-const EXPEDITED_FORWARDING: u8 = 46 << 2;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     fn socket(ip: impl Into<std::net::IpAddr>) -> (DatagramSocket, SocketAddr) {
         let ip = ip.into();
@@ -397,11 +397,47 @@ mod tests {
     #[test]
     fn both_families_own_one_port_and_long_datagrams_tell_their_length() {
         let (v6, there) = socket(Ipv6Addr::LOCALHOST);
-        let v4 = DatagramSocket::bind((Ipv4Addr::LOCALHOST, there.port()).into(), 65_536).unwrap();
-        v4.mark_as_voice().unwrap();
-        v6.mark_as_voice().unwrap();
+        let _v4 = DatagramSocket::bind((Ipv4Addr::LOCALHOST, there.port()).into(), 65_536).unwrap();
         v6.send_to(&[1; 100], there).unwrap();
         assert_eq!(v6.receive(&mut [0; 10]).unwrap(), 100);
+    }
+
+    /// How the datagram that waits is marked, as its IP header has it.
+    #[expect(unsafe_code, reason = "rustix does not read this control message")]
+    fn mark_of_next(socket: &DatagramSocket) -> u8 {
+        let (mut bytes, mut control) = ([0_u8; 16], [0_u64; 8]);
+        let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        // SAFETY: all zeros are a message without anything; what it then points to lives longer than the call, with the
+        // lengths that are said, and `control` is aligned as headers in it must be.
+        unsafe {
+            let mut message: libc::msghdr = std::mem::zeroed();
+            (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+            (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), size_of_val(&control) as _);
+            assert_eq!(libc::recvmsg(socket.0.as_raw_fd(), &raw mut message, 0), 4);
+            let header = libc::CMSG_FIRSTHDR(&raw const message);
+            assert!(!header.is_null(), "nothing is said of its mark");
+            assert!([libc::IP_TOS, libc::IPV6_TCLASS].contains(&(*header).cmsg_type));
+            // A byte, or an int whose first byte it is.
+            *libc::CMSG_DATA(header)
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_marked_as_asked_in_both_families() {
+        for address in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            let ((us, _), (peer, there)) = (socket(address), socket(address));
+            if there.is_ipv4() {
+                sockopt::set_ip_recvtos(&peer.0, true).unwrap();
+            } else {
+                sockopt::set_ipv6_recvtclass(&peer.0, true).unwrap();
+            }
+            // EF (RFC 3246), CS3 (RFC 2474), no mark.
+            for dscp in [46, 24, 0] {
+                us.mark(dscp).unwrap();
+                us.send_to(b"mark", there).unwrap();
+                assert_eq!(mark_of_next(&peer), dscp << 2);
+            }
+        }
     }
 
     #[test]

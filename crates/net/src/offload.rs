@@ -140,6 +140,8 @@ pub struct Flow {
     pub interface: Option<u32>,
     /// What changes in RTP headers.
     pub header: Option<Header>,
+    /// How its packets are marked for routers (RFC 2474): 46 is Expedited Forwarding.
+    pub dscp: u8,
 }
 
 /// An installed flow, as its owner knows it.
@@ -216,6 +218,11 @@ impl Flows {
             std::hint::spin_loop();
         }
         (counts, record::reception(words))
+    }
+
+    /// What was found out so far of a flow that goes on: right but for a packet that is just being looked at.
+    pub fn peek(&self, id: &FlowId) -> Reception {
+        record::reception(self.record(id.index))
     }
 
     /// Forwards the packets of a paused flow again.

@@ -36,6 +36,8 @@ pub(crate) struct InKernel {
     totals: Totals,
     /// Where the next look at figures begins.
     next: usize,
+    /// How packets are marked for routers.
+    dscp: u8,
 }
 
 /// What happened to all flows of a worker.
@@ -69,7 +71,7 @@ impl InKernel {
     ///
     /// # Errors
     /// What the operating system says: no descriptors left.
-    pub(crate) fn new(flows: Flows) -> io::Result<Self> {
+    pub(crate) fn new(flows: Flows, dscp: u8) -> io::Result<Self> {
         let (routes, changes) = (Routes::open()?, Changes::open()?);
         let ethernet = ethernet(&routes)?;
         let (ways, places) = (HashMap::new(), Vec::new());
@@ -86,6 +88,7 @@ impl InKernel {
             carried: 0,
             totals: Totals::default(),
             next: 0,
+            dscp,
         })
     }
 
@@ -157,6 +160,13 @@ impl InKernel {
         if let Err(error) = self.flows.offload().beat() {
             tracing::warn!(%error, "the programme of the kernel tier lets go in a few seconds");
         }
+        for (slot, place) in self.places.iter_mut().enumerate() {
+            if let Some(flow) = place.flow.as_mut().filter(|flow| !flow.is_paused)
+                && table.is_judged(slot as u32, now)
+            {
+                self.totals.packets += flow.tell(&self.flows, table);
+            }
+        }
         let each = self.places.len().div_ceil(LOOKS).max(LOOK_MIN).min(self.places.len());
         for _ in 0..each {
             let slot = self.next % self.places.len();
@@ -225,6 +235,7 @@ impl InKernel {
                 timestamp_added: rewrite.timestamp_added,
                 payload_type: rewrite.payload_type,
             }),
+            dscp: self.dscp,
         })
     }
 
@@ -294,25 +305,44 @@ impl Carried {
         let (counts, reception) = flows.pause(&mut self.id);
         self.is_paused = true;
         self.add(counts, table);
-        let reception = Reception {
-            ssrc: reception.ssrc,
-            base: reception.base,
-            highest: reception.highest,
-            expected_after_jump: reception.expected_after_jump,
-            received: reception.received,
-            jitter_x16: reception.jitter_x16,
-            transit: reception.transit,
-            has_transit: reception.has_transit,
-            lost_before: reception.lost_before,
-        };
-        table.resume(self.carriage.slot, &reception);
+        self.know(&reception, table);
         counts.packets
+    }
+
+    /// Tells the table what is known, while packets go on; gives how many the kernel forwarded since the last look.
+    fn tell(&mut self, flows: &Flows, table: &mut Table) -> u64 {
+        let counts = flows.take(&mut self.id);
+        self.add(counts, table);
+        self.know(&flows.peek(&self.id), table);
+        counts.packets
+    }
+
+    fn know(&self, reception: &net::offload::Reception, table: &mut Table) {
+        let before = table.reception(self.carriage.slot).unwrap_or_default();
+        table.resume(self.carriage.slot, &known(reception, &before));
     }
 
     fn add(&mut self, counts: Counts, table: &mut Table) {
         let Counts { packets, bytes, last_nanos } = counts;
         self.packets += packets;
         table.carried(self.carriage.slot, self.carriage.to_slot, packets, bytes, Time::from_nanos(last_nanos));
+    }
+}
+
+/// What the kernel found out, as the table knows it, which knew `before`.
+fn known(reception: &net::offload::Reception, before: &Reception) -> Reception {
+    Reception {
+        ssrc: reception.ssrc,
+        base: reception.base,
+        highest: reception.highest,
+        expected_after_jump: reception.expected_after_jump,
+        received: reception.received,
+        jitter_x16: reception.jitter_x16,
+        transit: reception.transit,
+        has_transit: reception.has_transit,
+        lost_before: reception.lost_before.into(),
+        gaps: before.gaps.wrapping_add(reception.gaps.wrapping_sub(before.gaps as u16).into()),
+        gap_packets: reception.gap_packets,
     }
 }
 
@@ -328,7 +358,9 @@ fn reception_of(table: &Table, slot: u32) -> net::offload::Reception {
         jitter_x16: from.jitter_x16,
         transit: from.transit,
         has_transit: from.has_transit,
-        lost_before: from.lost_before,
+        lost_before: u32::try_from(from.lost_before).unwrap_or(u32::MAX),
+        gaps: from.gaps as u16,
+        gap_packets: from.gap_packets,
     }
 }
 

@@ -28,6 +28,7 @@
 //! [`DATAGRAM_BYTES`]; in batch mode a socket gives a packet each millisecond while the worker keeps up; how many pairs
 //! fit is what [`Relay::capacity`] says. A pair takes less than 600 bytes here and two descriptors.
 
+mod delay;
 mod kernel;
 mod orders;
 mod pace;
@@ -38,6 +39,8 @@ mod source;
 mod tier;
 mod worker;
 
+pub use delay::{DELAY_BOUNDS_US, Delays};
+pub use forward::{JITTER_BOUNDS_MS, Judged, MOS_BOUNDS_X100};
 pub use orders::{Full, ORDERS};
 pub use ports::RECEIVE_BUFFER;
 pub use relay::{Config, Counters, Relay};

@@ -19,6 +19,11 @@ impl Pace {
         Pace { may_tick, ticking: false, next_tick: now, window_from: now, window_packets: 0 }
     }
 
+    /// Whether it sleeps by the tick.
+    pub(crate) fn is_ticking(&self) -> bool {
+        self.ticking
+    }
+
     /// Counts what a turn moved, and looks from time to time how much that was.
     pub(crate) fn count(&mut self, packets: u32, now: u64) {
         self.window_packets += packets;

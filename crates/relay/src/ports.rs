@@ -21,11 +21,14 @@ pub(crate) struct Pair {
 
 impl Pair {
     /// Binds `rtp_port` and the port above it.
-    fn bind(address: IpAddr, rtp_port: u16) -> io::Result<Pair> {
+    fn bind(address: IpAddr, rtp_port: u16, dscp: u8) -> io::Result<Pair> {
         let socket = |port| DatagramSocket::bind(SocketAddr::new(address, port), RECEIVE_BUFFER);
         let pair = Pair { rtp: socket(rtp_port)?, rtcp: socket(rtp_port + 1)? };
-        // A host that does not let packets be marked still carries them.
-        let _ = pair.rtp.mark_as_voice();
+        for socket in [&pair.rtp, &pair.rtcp] {
+            // A host that does not let packets be marked still carries them. Reports go as what they report of
+            // (RFC 7657 §5.4).
+            let _ = socket.mark(dscp);
+        }
         Ok(pair)
     }
 }
@@ -40,6 +43,8 @@ pub(crate) struct Share {
     pub(crate) workers: u16,
     /// The most pairs over both families.
     pub(crate) pairs_max: usize,
+    /// How packets are marked.
+    pub(crate) dscp: u8,
 }
 
 /// What is bound, and what is to be bound yet.
@@ -90,7 +95,7 @@ impl Stock {
             while supply.next_port < u32::from(self.share.port_max) {
                 let port = supply.next_port as u16;
                 supply.next_port += 2 * u32::from(self.share.workers);
-                match Pair::bind(address, port) {
+                match Pair::bind(address, port, self.share.dscp) {
                     Ok(pair) => {
                         supply.bound += 1;
                         self.bound += 1;
@@ -119,7 +124,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn stock(worker: u16, pairs_max: usize) -> Stock {
-        let share = Share { port_min: 29_001, port_max: 29_020, worker, workers: 2, pairs_max };
+        let share = Share { port_min: 29_001, port_max: 29_020, worker, workers: 2, pairs_max, dscp: 46 };
         Stock::new(share, Some(Ipv4Addr::new(127, 0, 9, 1).into()), None)
     }
 

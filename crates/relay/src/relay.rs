@@ -1,5 +1,6 @@
 //! The handle by which the switch commands the workers.
 
+use crate::delay::Delays;
 use crate::kernel::InKernel;
 use crate::orders::{Full, Sender, orders};
 use crate::ports::{Share, Stock};
@@ -38,6 +39,8 @@ pub struct Config {
     pub mode: Mode,
     /// In the tier `kernel`, also in the drivers of network cards that can.
     pub xdp: bool,
+    /// How packets are marked for routers and switches (RFC 2474): 0 to 63.
+    pub dscp: u8,
     /// From which the SSRCs of sounds are drawn.
     pub seed: Seed,
     /// How many descriptors are left to the rest of the process.
@@ -55,6 +58,7 @@ impl Config {
             ipv6: Some(Ipv6Addr::UNSPECIFIED),
             mode: Mode::Auto,
             xdp: false,
+            dscp: EXPEDITED_FORWARDING,
             seed,
             descriptors_kept: 1_024,
         }
@@ -74,6 +78,8 @@ pub struct Counters {
     pub packets_carried: u64,
     /// Times that a flow went into the kernel or came back.
     pub switches: u64,
+    /// How long workers held packets.
+    pub delays: Delays,
     /// Times that a command woke a worker.
     pub wakeups: u64,
     /// Digits and first packets that were not reported because the switch did not read.
@@ -206,10 +212,12 @@ impl Relay {
             all.dropped_replayed += of.dropped_replayed;
             all.dropped_unlinked += of.dropped_unlinked;
             all.dropped_send += of.dropped_send;
+            all.judged.add(&of.judged);
             sum.pairs += seen.pairs;
             sum.carried += seen.carried;
             sum.packets_carried += seen.kernel.packets;
             sum.switches += seen.kernel.switches;
+            sum.delays.add(&seen.delays);
             sum.reports_dropped += seen.reports_dropped;
             sum.panics += seen.panics;
             sum.wakeups += worker.orders.wakeups();
@@ -246,12 +254,14 @@ impl Relay {
             worker: number,
             workers: config.workers,
             pairs_max: (self.capacity.pairs / u32::from(config.workers)).max(1) as usize,
+            dscp: config.dscp,
         };
         let (table, flows) = (Table::new(config.mode.is_batch()), self.offload.as_ref());
-        let (table, kernel) = match flows.map(|offload| InKernel::new(offload.flows(number, config.workers))) {
-            Some(kernel) => (table.with_carriage(), Some(Box::new(kernel?))),
-            None => (table, None),
-        };
+        let (table, kernel) =
+            match flows.map(|offload| InKernel::new(offload.flows(number, config.workers), config.dscp)) {
+                Some(kernel) => (table.with_carriage(), Some(Box::new(kernel?))),
+                None => (table, None),
+            };
         let worker = Worker {
             number,
             table,
@@ -302,6 +312,8 @@ impl std::fmt::Debug for Relay {
 /// The most flows that the kernel carries at a time: a gigabit of G.711 and more than a worker's ports. Each takes some
 /// 600 bytes there.
 const FLOWS_MAX: u32 = 16_384;
+/// Voice (RFC 3246).
+const EXPEDITED_FORWARDING: u8 = 46;
 /// How often [`Relay::drain`] looks.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// A worker's calls are shallow. Units: bytes.

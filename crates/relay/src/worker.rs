@@ -3,6 +3,7 @@
 //! Order of a turn: sleep; carry out commands; forward packets; emit sounds; bind ports that are wanted; a few times a
 //! second look for silence and send reports.
 
+use crate::delay::{Delays, Sampler};
 use crate::kernel::{self, InKernel};
 use crate::orders::Orders;
 use crate::pace::Pace;
@@ -38,6 +39,7 @@ pub(crate) struct Published {
     pub(crate) pairs: u64,
     pub(crate) carried: u64,
     pub(crate) kernel: kernel::Totals,
+    pub(crate) delays: Delays,
     pub(crate) reports_dropped: u64,
     pub(crate) panics: u64,
 }
@@ -65,6 +67,8 @@ impl Worker {
         let mut turn = Turn {
             events: Events::new(),
             pace: Pace::new(self.ticks, now),
+            waits_from: now,
+            sampler: Sampler::new(now),
             pairs: Vec::new(),
             buffer: vec![0; DATAGRAM_BYTES + TRAILER_BYTES].into_boxed_slice(),
             next_housekeeping: Time::from_nanos(now) + HOUSEKEEPING,
@@ -91,6 +95,10 @@ struct Turn {
     worker: Worker,
     events: Events,
     pace: Pace,
+    /// When it began to wait for packets. Units: nanoseconds of the monotonic clock.
+    waits_from: u64,
+    /// How long some packets took.
+    sampler: Sampler,
     /// By slot, as the rows of the table.
     pairs: Vec<Pair>,
     buffer: Box<[u8]>,
@@ -105,6 +113,7 @@ struct Turn {
 
 impl Turn {
     fn take(&mut self) {
+        let ticks = self.pace.is_ticking();
         let ready = match self.sleep() {
             Ok(ready) => ready,
             Err(error) => {
@@ -115,6 +124,7 @@ impl Turn {
         };
         let nanos = monotonic_nanos();
         let now = Time::from_nanos(nanos);
+        self.sampler.turn(ticks, self.waits_from, nanos);
         self.carry_out_orders(now);
         self.moved = 0;
         self.forward(ready, now);
@@ -134,6 +144,7 @@ impl Turn {
     /// Sleeps as long as there is nothing to do; gives how many sockets are ready.
     fn sleep(&mut self) -> io::Result<usize> {
         let nanos = monotonic_nanos();
+        self.waits_from = nanos;
         if let Some(tick) = self.pace.tick(nanos) {
             if tick > nanos {
                 sleep_until(tick);
@@ -232,6 +243,9 @@ impl Turn {
                     let (verdict, length) = self.worker.table.relay(socket, from, &mut self.buffer, length, now);
                     if let Verdict::Send(route) = verdict {
                         send(&self.pairs, &mut self.worker.table, route, &self.buffer[..length]);
+                        if self.sampler.is_due() {
+                            self.sampler.sent(monotonic_nanos());
+                        }
                     }
                     self.moved += 1;
                     self.do_outputs(now);
@@ -343,6 +357,7 @@ impl Turn {
             pairs: self.pairs.len() as u64,
             carried: self.carried() as u64,
             kernel: self.worker.kernel.as_ref().map(|kernel| kernel.totals()).unwrap_or_default(),
+            delays: self.sampler.delays(),
             reports_dropped: self.worker.reports.dropped(),
             panics: self.panics,
         };

@@ -9,6 +9,8 @@ mod kit;
 #[cfg(test)]
 mod namespaces;
 #[cfg(test)]
+mod quality;
+#[cfg(test)]
 mod ways;
 
 use kit::{Exchange, Phone};

@@ -1,6 +1,6 @@
 //! The one stream: facts that happened, in order, each written once. CDR, registrations and the console are folds of it.
 
-use crate::{AccountId, CallId, LegId, PeerId, Pii, Seq, ShardId, Time, Transport, UserId, Wall};
+use crate::{AccountId, CallId, LegFigures, LegId, PeerId, Pii, Seq, ShardId, Time, Transport, UserId, Wall};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -107,6 +107,13 @@ pub enum Fact {
         cause: EndCause,
         /// The leg that ended it; `None` when the exchange did.
         by: Option<LegId>,
+    },
+    /// How well the media of a leg went. Told when its ports are free again: after [`Fact::CallEnded`], as a rule.
+    LegMeasured {
+        /// The leg.
+        leg: LegId,
+        /// What is known.
+        figures: Box<LegFigures>,
     },
     /// A Contact was bound or refreshed (RFC 3261 §10.3).
     Bound {

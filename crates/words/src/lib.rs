@@ -19,6 +19,7 @@ mod chance;
 pub mod diagnosis;
 pub mod dns;
 pub mod event;
+mod figures;
 mod flow;
 mod hash;
 mod id;
@@ -32,6 +33,7 @@ mod timers;
 
 pub use chance::{Chance, Seed};
 pub use event::{EndCause, Event, Fact, Party, StoredBinding, StoredSubscription};
+pub use figures::{LegFigures, StreamFigures};
 pub use flow::{ConnectionId, Flow, Transport};
 pub use hash::{OwnHasher, OwnMap};
 pub use id::{AccountId, CallId, LegId, PeerId, Seq, ShardId, UserId};

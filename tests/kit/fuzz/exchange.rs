@@ -11,7 +11,7 @@
 //! capitals, `$R` what RAck needs; `$b` a description, `$a` credentials for the last challenge, `$n` a new number.
 
 use bytes::Bytes;
-use media::command::{EndCounters, Family, MediaCommand, MediaReport, PortPair};
+use media::command::{Family, MediaCommand, MediaReport, PortPair};
 use registrar::{AlgorithmPolicy, NatPolicy, User};
 use sip::digest::{Account as Client, Challenge, Ha1};
 use sip::{HeaderName, Message};
@@ -263,7 +263,8 @@ impl Play {
             }
             MediaCommand::Close { end, .. } => {
                 let ports = self.ends.remove(&end).expect("only what is open is closed");
-                let report = MediaReport::Closed { end, ports, counters: EndCounters::default() };
+                let (counters, figures) = Default::default();
+                let report = MediaReport::Closed { end, ports, counters, figures };
                 self.switch.handle(Input::Media(report), self.now);
             }
             MediaCommand::Stock { pairs, family } => {

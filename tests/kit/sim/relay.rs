@@ -3,11 +3,12 @@
 use media::command::{
     EndCounters, Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PortPair, Sound, SourceRule,
 };
+use media::monitor::{Counted, Monitor, WINDOW};
 use media::sdp::Direction;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
-use words::{LegId, Time};
+use words::{LegFigures, LegId, Time};
 
 /// The relay.
 #[derive(Default)]
@@ -20,6 +21,8 @@ pub struct Relay {
     /// When each pair was free again.
     free: BTreeMap<PortPair, Option<Time>>,
     reports: Vec<(Duration, MediaReport)>,
+    /// How many of a hundred packets are lost on their way to the exchange; `None`: nobody measures.
+    pub loss: Option<u32>,
     /// Ends whose silence is to be looked at after a while, with the generation that set it.
     watches: Vec<(Duration, LegId, Generation)>,
 }
@@ -35,11 +38,31 @@ pub(crate) struct End {
     pub(crate) sound: Option<Sound>,
     pub(crate) silence: Option<Duration>,
     pub(crate) keys: Option<Box<Keys>>,
+    opened: Time,
     generation: Generation,
     /// The command that set `silence`.
     watched: Generation,
     /// Nothing came when it was looked at last: who has just changed something may speak again in a moment.
     quiet: bool,
+}
+
+/// What was heard of somebody who spoke all the while, 50 times a second.
+fn measured(opened: Time, loss: u32, now: Time) -> LegFigures {
+    let mut monitor = Monitor::new(opened);
+    let counted = |until: Time| {
+        let sent = until.since(opened).as_millis() as u64 / 20;
+        let lost = sent * u64::from(loss) / 100;
+        let gaps = lost as u32;
+        Counted { packets: sent - lost, lost, gaps, gap_packets: gaps, jitter_us: 2_000, payload_type: 8 }
+    };
+    let mut at = opened + WINDOW;
+    while at < now {
+        monitor.look(&counted(at), at);
+        at = at + WINDOW;
+    }
+    let all = counted(now);
+    monitor.look(&all, now);
+    monitor.figures(&all, 0)
 }
 
 /// How long a closed end's ports take to come back.
@@ -73,9 +96,22 @@ impl Relay {
                 let watched = generation;
                 let keys = self.keys.remove(&end).flatten();
                 let quiet = false;
-                let opened =
-                    End { ports, source, remote, direction, linked, sound, silence, keys, generation, watched, quiet };
-                self.ends.insert(end, opened);
+                let opened = now;
+                let new = End {
+                    ports,
+                    source,
+                    remote,
+                    direction,
+                    linked,
+                    sound,
+                    silence,
+                    keys,
+                    opened,
+                    generation,
+                    watched,
+                    quiet,
+                };
+                self.ends.insert(end, new);
                 self.watch(end);
             }
             MediaCommand::Latch { end, generation, source, remote, direction, silence, .. } => {
@@ -107,7 +143,8 @@ impl Relay {
                 self.touch(end, generation);
                 let closed = self.ends.remove(&end).expect("it was there just now");
                 let counters = EndCounters::default();
-                self.reports.push((CLOSED_AFTER, MediaReport::Closed { end, ports: closed.ports, counters }));
+                let figures = self.loss.map(|loss| Box::new(measured(closed.opened, loss, now)));
+                self.reports.push((CLOSED_AFTER, MediaReport::Closed { end, ports: closed.ports, counters, figures }));
             }
         }
     }

@@ -99,6 +99,7 @@ impl Store {
             | Fact::Unsubscribed { .. }
             | Fact::LegOpened { .. }
             | Fact::LegRang { .. }
+            | Fact::LegMeasured { .. }
             | Fact::CallTransferred { .. }
             | Fact::CallAnswered { .. } => {}
         }
@@ -140,6 +141,7 @@ impl Store {
             Fact::Unbound { .. } | Fact::Subscribed { .. } | Fact::Unsubscribed { .. } => {}
             Fact::LegOpened { .. }
             | Fact::LegRang { .. }
+            | Fact::LegMeasured { .. }
             | Fact::LegEnded { .. }
             | Fact::CallAnswered { .. }
             | Fact::CallTransferred { .. }

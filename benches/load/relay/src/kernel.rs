@@ -71,6 +71,7 @@ fn alone() -> Result<Duration, OffloadError> {
         paced: 1,
         interface: None,
         header: None,
+        dscp: 46,
     };
     let mut flows = offload.flows(0, 1);
     let mut id = flows.install(&flow, &Reception::default(), Time::ZERO)?;

@@ -152,6 +152,7 @@ fn install(legs: u32, hook: Hook) -> Result<(Flows, Vec<FlowId>), String> {
             paced: 1,
             interface: Some(card),
             header: Some(Header { ssrc: Some(7), sequence_added: 3, timestamp_added: 480, payload_type: None }),
+            dscp: 46,
         };
         ids.push(flows.install(&flow, &Reception::default(), Time::ZERO).map_err(|error| error.to_string())?);
     }

@@ -3,7 +3,7 @@
 pub(crate) use super::names::*;
 use crate::{Calls, Config, Output, Step};
 use bytes::Bytes;
-use media::command::{EndCounters, Family, MediaCommand, MediaReport, PortPair};
+use media::command::{Family, MediaCommand, MediaReport, PortPair};
 use sip::{
     ClientTxn, Dialog, Endpoint, EndpointConfig, Event, HeaderName, Message, MessageBuilder, Method, Outgoing,
     ServerTxn, Target,
@@ -263,7 +263,8 @@ impl World {
                     _ => None,
                 });
                 let ports = opened.expect("only open ends are closed");
-                self.calls.handle_media(MediaReport::Closed { end, ports, counters: EndCounters::default() }, self.now);
+                let (counters, figures) = Default::default();
+                self.calls.handle_media(MediaReport::Closed { end, ports, counters, figures }, self.now);
             }
             MediaCommand::Open { .. }
             | MediaCommand::Latch { .. }

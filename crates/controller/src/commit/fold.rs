@@ -6,7 +6,7 @@
 
 use super::Shared;
 use super::handover::{Ask, Handover, Stored};
-use crate::calls::insert_cdr;
+use crate::calls::{add_to_cdr, insert_cdr};
 use crate::limit;
 use crate::recovery::{Kept, set_folded};
 use crate::store::record;
@@ -15,7 +15,7 @@ use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use words::{CallId, Event, Fact};
+use words::{AccountId, CallId, Event, Fact};
 
 pub(crate) struct Folder {
     connection: Connection,
@@ -25,6 +25,8 @@ pub(crate) struct Folder {
     open: BTreeMap<CallId, OpenCall>,
     /// Calls that ended and have no record in the table yet.
     ended: Vec<OpenCall>,
+    /// Facts of calls that have their record in the table.
+    late: Vec<(AccountId, CallId, Vec<u8>)>,
     /// Registrations and subscriptions that changed since the tables were last brought up to them.
     kept: Kept,
     asks: Vec<Ask>,
@@ -52,6 +54,7 @@ impl Folder {
             shared,
             open: BTreeMap::new(),
             ended: Vec::new(),
+            late: Vec::new(),
             kept: Kept::default(),
             asks: Vec::new(),
             taken: 0,
@@ -109,6 +112,17 @@ impl Folder {
                     self.ended.push(open);
                 }
             }
+            Fact::LegMeasured { .. } => {
+                // It comes a moment after the end of the call, whose record waits for the next round.
+                let ended = self.ended.iter_mut().rev().find(|ended| ended.call == call);
+                match self.open.get_mut(&call).or(ended) {
+                    Some(open) => {
+                        open.events.extend_from_slice(bytes);
+                        open.changed = true;
+                    }
+                    None => self.late.push((event.account, call, bytes.to_vec())),
+                }
+            }
             Fact::LegOpened { .. }
             | Fact::LegRang { .. }
             | Fact::LegEnded { .. }
@@ -128,7 +142,7 @@ impl Folder {
         let frees = self.free_to > self.shared.folded.load(Ordering::Relaxed);
         let was_failing = self.shared.database_failing.load(Ordering::Relaxed);
         // A try that writes nothing says nothing about the disk.
-        if self.ended.is_empty() && !frees && !was_failing {
+        if self.ended.is_empty() && self.late.is_empty() && !frees && !was_failing {
             return;
         }
         match self.write(frees) {
@@ -158,6 +172,9 @@ impl Folder {
                 }
             }
         }
+        for (account, call, bytes) in &self.late {
+            add_to_cdr(connection, *account, *call, bytes)?;
+        }
         if frees {
             let mut keep = connection
                 .prepare_cached("INSERT OR REPLACE INTO open_call (call, up_to, events) VALUES (?1, ?2, ?3)")?;
@@ -179,6 +196,7 @@ impl Folder {
     fn written(&mut self, frees: bool, was_failing: bool) {
         self.shared.folds.fetch_add(1, Ordering::Relaxed);
         self.ended.clear();
+        self.late.clear();
         if frees {
             self.kept = Kept::default();
             let free_to = self.free_to;

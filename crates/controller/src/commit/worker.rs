@@ -150,6 +150,7 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
                 | Fact::LegEnded { .. }
                 | Fact::CallAnswered { .. }
                 | Fact::CallTransferred { .. }
+                | Fact::LegMeasured { .. }
                 | Fact::Bound { .. }
                 | Fact::Unbound { .. }
                 | Fact::Subscribed { .. }

@@ -62,13 +62,14 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), MigrationError>
 /// The schema that this release writes.
 const KNOWN: u32 = STEPS.len() as u32;
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step { sql: ACCOUNTS, readable_from: 1 },
     Step { sql: RECORDS, readable_from: 1 },
     Step { sql: SUBSCRIPTIONS, readable_from: 1 },
     Step { sql: IDENTITY, readable_from: 1 },
     Step { sql: VERIFIED_PEERS, readable_from: 1 },
     Step { sql: SRTP, readable_from: 1 },
+    Step { sql: QUALITY, readable_from: 1 },
 ];
 
 /// Accounts and what belongs to them.
@@ -166,6 +167,11 @@ CREATE TABLE subscription (
     body TEXT NOT NULL,
     PRIMARY KEY (user, key)
 ) WITHOUT ROWID;
+";
+
+/// How calls sounded. A release that does not know the column shows it for no call.
+const QUALITY: &str = "
+ALTER TABLE cdr ADD COLUMN mos INTEGER;
 ";
 
 /// Whether the media of devices and peers are to be encrypted. A release that does not know the columns encrypts none.

@@ -7,8 +7,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 use words::{
-    AccountId, CallId, EndCause, Event, Fact, LegId, Party, PeerId, Pii, Seq, ShardId, StoredBinding,
-    StoredSubscription, Time, Transport, UserId, Wall,
+    AccountId, CallId, EndCause, Event, Fact, LegFigures, LegId, Party, PeerId, Pii, Seq, ShardId, StoredBinding,
+    StoredSubscription, StreamFigures, Time, Transport, UserId, Wall,
 };
 
 /// Appends `event` to `out`. `scratch` is working space that keeps its memory between calls.
@@ -61,6 +61,7 @@ const fn kind(fact: &Fact) -> u8 {
         Fact::CallTransferred { .. } => 9,
         Fact::Subscribed { .. } => 10,
         Fact::Unsubscribed { .. } => 11,
+        Fact::LegMeasured { .. } => 12,
     }
 }
 
@@ -81,6 +82,13 @@ fn put_fact(out: &mut Vec<u8>, fact: &Fact) {
         Fact::LegEnded { leg, cause } => {
             put_leg(out, *leg);
             put_cause(out, *cause);
+        }
+        Fact::LegMeasured { leg, figures } => {
+            put_leg(out, *leg);
+            put_stream(out, &figures.from);
+            out.push(u8::from(figures.to.is_some()));
+            put_stream(out, &figures.to.unwrap_or_default());
+            put_option(out, figures.round_trip_us.map(u64::from));
         }
         Fact::CallAnswered { call, by, who } => {
             put_call(out, *call);
@@ -155,9 +163,23 @@ fn read_fact(kind: u8, reader: &mut Reader<'_>) -> Result<Option<Fact>, Damaged>
         }
         8 => Fact::Unbound { user: UserId(reader.id()?), key: reader.text()?.to_owned() },
         10 => Fact::Subscribed { user: UserId(reader.id()?), subscription: Box::new(reader.subscription()?) },
+        12 => {
+            let (leg, from) = (reader.leg()?, reader.stream()?);
+            let said = reader.byte()? != 0;
+            let to = Some(reader.stream()?).filter(|_| said);
+            let round_trip_us = reader.option()?.and_then(|us| u32::try_from(us).ok());
+            Fact::LegMeasured { leg, figures: Box::new(LegFigures { from, to, round_trip_us }) }
+        }
         11 => Fact::Unsubscribed { user: UserId(reader.id()?), key: reader.text()?.to_owned() },
         _ => return Ok(None),
     }))
+}
+
+fn put_stream(out: &mut Vec<u8>, stream: &StreamFigures) {
+    let StreamFigures { packets, lost, jitter_us, mos_x100, mos_min_x100 } = *stream;
+    for number in [packets, lost, jitter_us.into(), mos_x100.into(), mos_min_x100.into()] {
+        put(out, number);
+    }
 }
 
 fn put(out: &mut Vec<u8>, mut number: u64) {
@@ -378,6 +400,16 @@ impl<'a> Reader<'a> {
         Ok(Some(LegId { call, n: u16::try_from(n)? }))
     }
 
+    fn stream(&mut self) -> Result<StreamFigures, Damaged> {
+        Ok(StreamFigures {
+            packets: self.number()?,
+            lost: self.number()?,
+            jitter_us: u32::try_from(self.number()?)?,
+            mos_x100: u16::try_from(self.number()?)?,
+            mos_min_x100: u16::try_from(self.number()?)?,
+        })
+    }
+
     fn party(&mut self) -> Result<Party, Damaged> {
         Ok(Party {
             number: Pii::new(self.text()?),
@@ -567,6 +599,8 @@ pub(crate) mod tests {
             Fact::Unbound { user: UserId(u32::MAX), key: "k".into() },
             Fact::Subscribed { user: UserId(3), subscription: Box::new(subscription("w1", i64::MAX)) },
             Fact::Unsubscribed { user: UserId(3), key: "w1".into() },
+            Fact::LegMeasured { leg, figures: Box::default() },
+            Fact::LegMeasured { leg, figures: Box::new(measured()) },
         ];
         let names = ["normal", "cancelled", "busy", "no_answer", "declined", "answered_elsewhere", "not_found"];
         let more = ["unavailable", "media_mismatch", "media_lost", "signalling_lost", "too_long", "administrative"];
@@ -576,6 +610,13 @@ pub(crate) mod tests {
             facts.push(Fact::LegEnded { leg, cause: books::cause_from_name(name).unwrap() });
         }
         facts
+    }
+
+    fn measured() -> LegFigures {
+        let from =
+            StreamFigures { packets: u64::MAX, lost: 7, jitter_us: u32::MAX, mos_x100: 441, mos_min_x100: u16::MAX };
+        let to = Some(StreamFigures { packets: 1, ..from });
+        LegFigures { from, to, round_trip_us: Some(u32::MAX) }
     }
 
     fn events() -> Vec<Event> {

@@ -3,8 +3,9 @@
 use super::StartError;
 use crate::setup::Setup;
 use api::Exchange;
-use std::sync::Arc;
+use relay::{DELAY_BOUNDS_US, Delays, JITTER_BOUNDS_MS, Judged, MOS_BOUNDS_X100};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -17,6 +18,8 @@ pub(crate) struct EdgeGauges {
     pub(crate) rtp_dropped: AtomicU64,
     pub(crate) rtp_packets_in_kernel: AtomicU64,
     pub(crate) rtp_flows_in_kernel: AtomicU64,
+    /// How well streams went, and how long packets were held.
+    pub(crate) judged: Mutex<(Judged, Delays)>,
 }
 
 /// Starts the thread: local socket, HTTP, signals.
@@ -27,7 +30,7 @@ pub(crate) fn start(setup: &Setup, exchange: Exchange, stop: mpsc::Sender<()>) -
         .map_err(|source| net::BindError { transport: words::Transport::Tcp, address: http, source })?;
     let data = setup.data.path().to_owned();
     let numbers = Arc::new(EdgeGauges::default());
-    let gauges = gauges(Arc::clone(&numbers));
+    let shown = api::Numbers { gauges: gauges(Arc::clone(&numbers)), histograms: histograms(Arc::clone(&numbers)) };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -37,7 +40,7 @@ pub(crate) fn start(setup: &Setup, exchange: Exchange, stop: mpsc::Sender<()>) -
         runtime.block_on(async move {
             let http = async {
                 match TcpListener::from_std(listener) {
-                    Ok(listener) => api::serve_http(listener, exchange.clone(), gauges).await,
+                    Ok(listener) => api::serve_http(listener, exchange.clone(), shown).await,
                     Err(error) => Err(error),
                 }
             };
@@ -77,9 +80,9 @@ async fn signals(stop: mpsc::Sender<()>) {
 fn gauges(numbers: Arc<EdgeGauges>) -> api::Gauges {
     Arc::new(move || {
         vec![
-            ("rtp_packets", "RTP packets forwarded", numbers.rtp_packets.load(Ordering::Relaxed)),
+            ("rtp_packets_total", "RTP packets forwarded", numbers.rtp_packets.load(Ordering::Relaxed)),
             (
-                "rtp_packets_in_kernel",
+                "rtp_packets_in_kernel_total",
                 "RTP packets that the kernel forwarded by itself",
                 numbers.rtp_packets_in_kernel.load(Ordering::Relaxed),
             ),
@@ -89,11 +92,45 @@ fn gauges(numbers: Arc<EdgeGauges>) -> api::Gauges {
                 numbers.rtp_flows_in_kernel.load(Ordering::Relaxed),
             ),
             (
-                "rtp_dropped",
+                "rtp_dropped_total",
                 "RTP packets of strangers or of a type that was not agreed",
                 numbers.rtp_dropped.load(Ordering::Relaxed),
             ),
+            (
+                "rtp_lost_total",
+                "RTP packets of ended streams that did not arrive",
+                numbers.judged.lock().unwrap_or_else(PoisonError::into_inner).0.lost,
+            ),
             ("connections_active", "TCP, TLS and WebSocket connections", numbers.connections.load(Ordering::Relaxed)),
+        ]
+    })
+}
+
+fn histograms(numbers: Arc<EdgeGauges>) -> api::Histograms {
+    Arc::new(move || {
+        let (judged, delays) = *numbers.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        vec![
+            api::Histogram {
+                name: "mos",
+                help: "How streams sounded, judged every few seconds in both directions (ITU-T G.107)",
+                bounds: MOS_BOUNDS_X100.iter().map(|bound| f64::from(*bound) / 100.0).collect(),
+                counts: judged.mos.to_vec(),
+                sum: judged.mos_sum_x100 as f64 / 100.0,
+            },
+            api::Histogram {
+                name: "rtp_jitter_seconds",
+                help: "Interarrival jitter of what came, at the same moments",
+                bounds: JITTER_BOUNDS_MS.iter().map(|bound| f64::from(*bound) / 1_000.0).collect(),
+                counts: judged.jitter.to_vec(),
+                sum: judged.jitter_sum_us as f64 / 1_000_000.0,
+            },
+            api::Histogram {
+                name: "rtp_forward_seconds",
+                help: "How long workers held RTP packets at the most, of one packet in 64",
+                bounds: DELAY_BOUNDS_US.iter().map(|bound| f64::from(*bound) / 1_000_000.0).collect(),
+                counts: delays.counts.to_vec(),
+                sum: delays.sum_ns as f64 / 1_000_000_000.0,
+            },
         ]
     })
 }

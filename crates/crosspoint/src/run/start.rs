@@ -198,6 +198,7 @@ fn open_relay(
         ipv6,
         mode: media.tier.into(),
         xdp: media.xdp,
+        dscp: media.dscp,
         ..relay::Config::new(media.ports.min, media.ports.max, seed)
     };
     relay::Relay::start(&config, Box::new(move || ringer.ring()))

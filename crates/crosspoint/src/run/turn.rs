@@ -25,9 +25,9 @@ use sip::Undelivered;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use switch::{Input, Need, Output, ReplyId, Switch};
@@ -410,6 +410,7 @@ impl Running {
         self.gauges.rtp_flows_in_kernel.store(counters.carried, Ordering::Relaxed);
         self.gauges.rtp_packets.store(packets.packets, Ordering::Relaxed);
         self.gauges.rtp_dropped.store(packets.dropped_source + packets.dropped_type, Ordering::Relaxed);
+        *self.gauges.judged.lock().unwrap_or_else(PoisonError::into_inner) = (packets.judged, counters.delays);
         self.gauges.connections.store(self.wire.connections.len() as u64, Ordering::Relaxed);
     }
 

@@ -51,7 +51,11 @@ pub struct Reception {
     /// Whether there was one.
     pub has_transit: bool,
     /// Packets lost by streams before the present one.
-    pub lost_before: u64,
+    pub lost_before: u32,
+    /// How many times packets were missing, in its lower 16 bits.
+    pub gaps: u16,
+    /// How many were in all those times; some may have come later.
+    pub gap_packets: u32,
 }
 
 /// Where the programme looks for what comes to `local`: an index of `places`, and which of the two there.
@@ -62,6 +66,7 @@ pub(super) fn place(local: SocketAddr) -> (u32, usize) {
 /// Writes what user space alone writes, into a record that no packet finds.
 pub(super) fn write(words: &[AtomicU64], flow: &Flow) {
     words[STATE].store(OFF, Ordering::SeqCst);
+    words[STREAM + 3].store(u64::from(flow.dscp & 63) << (TOS_AT + 2), Ordering::Relaxed);
     let [local, remote, source, target] = [flow.local, flow.remote, flow.source, flow.target].map(address);
     let header =
         flow.header.unwrap_or(Header { ssrc: None, sequence_added: 0, timestamp_added: 0, payload_type: None });
@@ -108,12 +113,14 @@ pub(super) fn resume(words: &[AtomicU64], from: &Reception) {
     let two = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
     words[DONE].store(0, Ordering::Relaxed);
     words[LAST].store(0, Ordering::Relaxed);
-    words[LOST].store(from.lost_before, Ordering::Relaxed);
+    words[LOST].store(two(from.lost_before, from.gap_packets), Ordering::Relaxed);
     words[STREAM].store(two(from.ssrc, from.base), Ordering::Relaxed);
     words[STREAM + 1].store(two(from.highest, from.expected_after_jump), Ordering::Relaxed);
     // Nothing is done yet, so what was received stands below zero.
     words[STREAM + 2].store(two(from.received.wrapping_neg(), from.jitter_x16), Ordering::Relaxed);
-    words[STREAM + 3].store(two(from.transit, u32::from(from.has_transit)), Ordering::Relaxed);
+    let tos = words[STREAM + 3].load(Ordering::Relaxed) >> TOS_AT << TOS_AT;
+    let rest = two(from.transit, u32::from(from.gaps) | u32::from(from.has_transit) << 16);
+    words[STREAM + 3].store(rest | tos, Ordering::Relaxed);
     words[STATE].store(0, Ordering::SeqCst);
 }
 
@@ -152,8 +159,8 @@ pub(super) fn reception(words: &[AtomicU64]) -> Reception {
     let (highest, expected_after_jump) = two(STREAM + 1);
     let (apart, jitter_x16) = two(STREAM + 2);
     let received = (words[DONE].load(Ordering::Relaxed) as u32).wrapping_sub(apart);
-    let (transit, has_transit) = two(STREAM + 3);
-    let lost_before = words[LOST].load(Ordering::Relaxed);
+    let (transit, rest) = two(STREAM + 3);
+    let (lost_before, gap_packets) = two(LOST);
     Reception {
         ssrc,
         base,
@@ -162,8 +169,10 @@ pub(super) fn reception(words: &[AtomicU64]) -> Reception {
         received,
         jitter_x16,
         transit,
-        has_transit: has_transit != 0,
+        has_transit: rest >> 16 & 1 != 0,
         lost_before,
+        gaps: rest as u16,
+        gap_packets,
     }
 }
 
@@ -213,4 +222,6 @@ const DONE: usize = 1;
 const LAST: usize = 2;
 const LOST: usize = 3;
 const STREAM: usize = 4;
+/// Where in the last word of a stream the mark stands. Units: bits.
+const TOS_AT: u32 = 56;
 const FIXED: usize = 8;

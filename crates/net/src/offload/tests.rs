@@ -29,7 +29,7 @@ fn at(text: &str) -> SocketAddr {
 
 fn flow(local: SocketAddr, remote: SocketAddr, source: SocketAddr, target: SocketAddr) -> Flow {
     let (payload_types, paced) = (1 | 1 << 8 | 1 << 100, 1 | 1 << 8);
-    Flow { local, remote, source, target, payload_types, paced, interface: None, header: None }
+    Flow { local, remote, source, target, payload_types, paced, interface: None, header: None, dscp: 46 }
 }
 
 fn rtp(payload_type: u8, sequence: u16, ssrc: u32) -> Vec<u8> {
@@ -93,14 +93,20 @@ fn addresses(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     }
 }
 
-/// Asserts that a frame is a whole datagram from one address to another, and gives its payload.
+/// Asserts that a frame is a whole datagram of voice from one address to another, and gives its payload.
 fn payload(frame: &[u8], from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    payload_marked(frame, from, to, 46)
+}
+
+/// The same for any mark.
+fn payload_marked(frame: &[u8], from: SocketAddr, to: SocketAddr, dscp: u8) -> Vec<u8> {
+    let tos = dscp << 2;
     let ip = if from.is_ipv4() { 20 } else { 40 };
     if from.is_ipv4() {
         assert_eq!(checksum(&[&frame[14..34]]), 0, "the checksum of IPv4");
-        assert_eq!((frame[15], frame[22]), (0xb8, 64));
+        assert_eq!((frame[15], frame[22]), (tos, 64));
     } else {
-        assert_eq!((frame[14], frame[15] & 0xf0, frame[21]), (0x6b, 0x80, 64));
+        assert_eq!((frame[14], frame[15] & 0xf0, frame[21]), (0x60 | tos >> 4, tos << 4, 64));
     }
     let udp = &frame[14 + ip..];
     assert_eq!(checksum(&[&addresses(from, to), &[0, 17], &udp[4..6], udp]), 0, "the checksum of UDP");
@@ -142,12 +148,12 @@ fn headers_are_rewritten_as_asked() {
     let [local, remote, source, target] = addresses;
     let header =
         Header { ssrc: Some(0x0102_0304), sequence_added: 65_535, timestamp_added: 1_000, payload_type: Some(8) };
-    let flow = Flow { header: Some(header), ..flow(local, remote, source, target) };
+    let flow = Flow { header: Some(header), dscp: 24, ..flow(local, remote, source, target) };
     flows.install(&flow, &Reception::default(), Time::ZERO).unwrap();
     let mut packet = rtp(100, 7, 99);
     packet[1] |= 0x80;
     let (said, out, _) = offload.try_frame(&frame(remote, local, &packet), 1).unwrap();
-    let out = payload(&out, source, target);
+    let out = payload_marked(&out, source, target, 24);
     assert_eq!((said, &out[..4]), (DELIVERED, &[0x80, 0x88, 0, 6][..]));
     assert_eq!((&out[4..8], &out[8..12]), (&(7 * 160 + 1_000u32).to_be_bytes()[..], &[1, 2, 3, 4][..]));
     assert_eq!(out[12..], packet[12..]);
@@ -220,8 +226,9 @@ fn a_paused_flow_lets_through_and_goes_on_where_it_stopped() {
     assert_eq!(send(6, 5), DELIVERED);
     assert_eq!(send(9, 6), DELIVERED);
     let (counts, reception) = flows.pause(&mut id);
-    // Of the first stream 0, 4 and 5 are missing.
+    // Of the first stream 0, 4 and 5 are missing: once one packet, once two.
     assert_eq!((counts.packets, reception.lost_before, reception.base, reception.received), (2, 3, 9, 1));
+    assert_eq!((reception.gaps, reception.gap_packets), (2, 3));
     flows.remove(id, Time::ZERO);
     assert_eq!(send(7, 5), NEXT);
 }

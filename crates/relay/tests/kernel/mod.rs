@@ -13,7 +13,7 @@ fn host(n: u8) -> IpAddr {
 }
 
 /// Lets both speak and hear until the kernel carries both directions; gives the next number.
-fn settle_in(exchange: &Exchange, a: &mut Phone, b: &mut Phone, mut n: u16) -> u16 {
+pub(crate) fn settle_in(exchange: &Exchange, a: &mut Phone, b: &mut Phone, mut n: u16) -> u16 {
     let before = exchange.relay.counters().packets_carried;
     for _ in 0..2_000 {
         a.speak(n);

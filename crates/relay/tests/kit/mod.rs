@@ -13,7 +13,7 @@ use relay::{Config, Counters, Mode, Relay, Tier};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
-use words::{CallId, LegId, Seed};
+use words::{CallId, LegFigures, LegId, Seed};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -235,16 +235,22 @@ impl Exchange {
 
     /// Closes the ends and waits for their counters.
     pub(crate) fn close(&mut self, phones: [&Phone; 2]) -> [EndCounters; 2] {
+        self.close_measured(phones).map(|(counters, _)| counters)
+    }
+
+    /// The same with how well they went.
+    pub(crate) fn close_measured(&mut self, phones: [&Phone; 2]) -> [(EndCounters, LegFigures); 2] {
         for phone in phones {
             self.apply(MediaCommand::Close { end: phone.name, generation: Generation(1_000_000) });
         }
         self.relay.settle();
         let mut closed = [None; 2];
         while closed.contains(&None) {
-            if let MediaReport::Closed { end, counters, .. } = self.report() {
+            if let MediaReport::Closed { end, counters, figures, .. } = self.report() {
+                let figures = figures.map_or_else(LegFigures::default, |figures| *figures);
                 for (phone, closed) in phones.iter().zip(&mut closed) {
                     if phone.name == end {
-                        *closed = Some(counters);
+                        *closed = Some((counters, figures));
                     }
                 }
             }
@@ -459,13 +465,19 @@ impl Phone {
     }
 
     pub(crate) fn hear_report(&mut self) {
-        let mut buffer = [0; 64];
+        assert_eq!(self.hear_report_packet().len(), 8);
+    }
+
+    /// The next report.
+    pub(crate) fn hear_report_packet(&mut self) -> Vec<u8> {
+        let mut buffer = [0; 256];
         let (length, from) = self.reporter().recv_from(&mut buffer).expect("a report in time");
         let length = match &mut self.keys {
             Some((_, _, receiver)) => receiver.unprotect_rtcp(&mut buffer[..length]).expect("a genuine report"),
             None => length,
         };
-        assert_eq!((length, Some(from)), (8, self.to.map(|to| to.1)));
+        assert_eq!(Some(from), self.to.map(|to| to.1), "a report from another port");
+        buffer[..length].to_vec()
     }
 
     /// Forgets what waits.
@@ -488,7 +500,7 @@ impl Phone {
         }
     }
 
-    fn ssrc(&self) -> u32 {
+    pub(crate) fn ssrc(&self) -> u32 {
         0xa000 + u32::from(self.name.n)
     }
 }

@@ -222,6 +222,7 @@ fn in_the_driver_a_packet_goes_to_a_known_neighbour_and_up_the_stack_to_an_unkno
             paced: 1,
             interface: Some(number("right")),
             header: None,
+            dscp: 46,
         };
         let mut flows = offload.flows(0, 1);
         let sent = frame(flow("10.77.2.2:6000").remote, flow("10.77.2.2:6000").local);

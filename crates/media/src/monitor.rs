@@ -1,0 +1,346 @@
+//! The figures of one leg over time: what came from it, what it says that it heard, and how long the way is.
+//!
+//! A [`Monitor`] is fed every few seconds with what was counted, and with each report that passes; per packet it costs
+//! nothing. Reports may pass between two ends that speak with each other through us: the round trip to an end is then
+//! that of a sender report which was passed to it and came back in a report of its own (RFC 3550 §6.4.1).
+
+use crate::emodel::{Codec, Way, mos_x100};
+use crate::rtcp::{Packets, ReportBlock, RtcpView};
+use crate::xr::VoipMetrics;
+use std::time::Duration;
+use words::{LegFigures, StreamFigures, Time};
+
+/// How often what comes from a leg is judged.
+pub const WINDOW: Duration = Duration::from_secs(5);
+
+/// No payload type: that of a stream whose clock only descriptions say, so that ticks of it cannot be read as time.
+pub const CLOCK_UNKNOWN: u8 = u8::MAX;
+
+/// What was counted of a stream until now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Packets that came.
+    pub packets: u64,
+    /// Packets that did not.
+    pub lost: u64,
+    /// How many times packets were missing, and how many in all those times.
+    pub gaps: u32,
+    /// See `gaps`.
+    pub gap_packets: u32,
+    /// Interarrival jitter. Units: microseconds.
+    pub jitter_us: u32,
+    /// What it is made of.
+    pub payload_type: u8,
+}
+
+/// Figures of one end.
+#[derive(Clone, Copy, Debug)]
+pub struct Monitor {
+    next: Time,
+    counted: Counted,
+    from: Opinions,
+    to: Opinions,
+    /// What the end said last of what it hears.
+    heard: Option<Heard>,
+    /// The last sender reports that were passed to it: the middle of their NTP time, and when.
+    passed: [(u32, Time); 2],
+    round_trip_us: Option<u32>,
+    /// Units: milliseconds.
+    far_delay_ms: u16,
+}
+
+/// What an end says of what it hears.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    ssrc: u32,
+    /// Packets of this stream that it misses.
+    lost: u32,
+    /// Those of streams before: somebody else speaks to it, after a transfer for one.
+    lost_before: u32,
+    jitter_us: u32,
+}
+
+/// The mean of opinions, and the worst.
+#[derive(Clone, Copy, Debug, Default)]
+struct Opinions {
+    sum: u32,
+    count: u32,
+    worst: u16,
+}
+
+impl Opinions {
+    fn add(&mut self, mos_x100: u16) {
+        self.worst = if self.count == 0 { mos_x100 } else { self.worst.min(mos_x100) };
+        self.sum = self.sum.saturating_add(mos_x100.into());
+        self.count += 1;
+    }
+
+    fn mean(&self) -> u16 {
+        (self.sum / self.count.max(1)) as u16
+    }
+}
+
+impl Monitor {
+    /// Nothing is known.
+    pub fn new(now: Time) -> Monitor {
+        Monitor {
+            next: now + WINDOW,
+            counted: Counted::default(),
+            from: Opinions::default(),
+            to: Opinions::default(),
+            heard: None,
+            passed: [(0, Time::ZERO); 2],
+            round_trip_us: None,
+            far_delay_ms: 0,
+        }
+    }
+
+    /// Whether [`Monitor::look`] is due.
+    pub fn is_due(&self, now: Time) -> bool {
+        now >= self.next
+    }
+
+    /// Judges what came since the last look, if that is enough for an opinion: gives it, in hundredths.
+    pub fn look(&mut self, counted: &Counted, now: Time) -> Option<u16> {
+        self.next = now + WINDOW;
+        let before = std::mem::replace(&mut self.counted, *counted);
+        let packets = counted.packets.saturating_sub(before.packets);
+        let lost = counted.lost.saturating_sub(before.lost);
+        if packets < PACKETS_MIN {
+            return None;
+        }
+        let loss = lost as f64 / packets.saturating_add(lost) as f64;
+        let (gaps, missing) =
+            (counted.gaps.wrapping_sub(before.gaps), counted.gap_packets.wrapping_sub(before.gap_packets));
+        // By chance alone a run is 1 / (1 - loss) long.
+        let burst_ratio = if gaps == 0 { 1.0 } else { f64::from(missing) / f64::from(gaps) * (1.0 - loss) };
+        let way = Way { loss, burst_ratio, delay_ms: self.delay_ms(counted.jitter_us, 0) };
+        let mos = mos_x100(Codec::of(counted.payload_type), &way);
+        self.from.add(mos);
+        Some(mos)
+    }
+
+    /// Reads a compound packet that the end sent about the stream that goes to it, which is of the payload type `codec`
+    /// or of [`CLOCK_UNKNOWN`]. Gives an opinion of what it hears, in hundredths, when it says so.
+    pub fn read(&mut self, packet: &[u8], codec: u8, now: Time) -> Option<u16> {
+        let mut blocks = None;
+        let mut metrics = None;
+        for packet in Packets::new(packet).take(PACKETS_PER_DATAGRAM) {
+            match packet {
+                RtcpView::SenderReport { reports, .. } | RtcpView::ReceiverReport { reports, .. } => {
+                    // Who hears one stream has one block.
+                    blocks = blocks.or_else(|| reports.iter().next());
+                }
+                RtcpView::Other { packet_type: crate::xr::PACKET_TYPE, body } => {
+                    metrics = metrics.or_else(|| VoipMetrics::find(body));
+                }
+                RtcpView::SourceDescription(_) | RtcpView::Bye(_) | RtcpView::Other { .. } => {}
+            }
+        }
+        let mos = blocks.map(|block| self.take_block(&block, metrics.as_ref(), codec, now));
+        if let Some(mos) = mos {
+            self.to.add(mos);
+        }
+        mos
+    }
+
+    fn take_block(&mut self, block: &ReportBlock, metrics: Option<&VoipMetrics>, codec: u8, now: Time) -> u16 {
+        if let Some(round_trip) = self.round_trip(block, now) {
+            self.round_trip_us = u32::try_from(round_trip.as_micros()).ok();
+        }
+        let jitter_us = u64::from(block.jitter_ticks) * 1_000_000 / CLOCK_HZ;
+        // Ticks of a clock that is not known say nothing.
+        let jitter_us = if codec == CLOCK_UNKNOWN { 0 } else { u32::try_from(jitter_us).unwrap_or(u32::MAX) };
+        let lost_before = self.heard.map_or(0, |known| {
+            if known.ssrc == block.ssrc { known.lost_before } else { known.lost_before.saturating_add(known.lost) }
+        });
+        // More can come than was sent, which is told as a negative number.
+        let lost = u32::try_from(block.lost).unwrap_or(0);
+        self.heard = Some(Heard { ssrc: block.ssrc, lost, lost_before, jitter_us });
+        let mut loss = f64::from(block.fraction_lost) / 256.0;
+        let mut burst_ratio = 1.0;
+        let mut own_delay = 0;
+        if let Some(metrics) = metrics {
+            // What came too late to be played was not heard either.
+            loss = f64::from(metrics.loss) / 256.0 + f64::from(metrics.discarded) / 256.0;
+            burst_ratio = metrics.burst_ratio();
+            own_delay = metrics.end_system_delay_ms;
+            self.far_delay_ms = own_delay;
+        }
+        let way = Way { loss, burst_ratio, delay_ms: self.delay_ms(jitter_us, own_delay) };
+        mos_x100(Codec::of(codec), &way)
+    }
+
+    /// Takes note that a compound packet goes to the end: a sender report in it comes back in what it reports.
+    pub fn passes(&mut self, packet: &[u8], now: Time) {
+        if let Some(RtcpView::SenderReport { sender, .. }) = Packets::new(packet).next() {
+            self.passed = [((sender.ntp >> 16) as u32, now), self.passed[0]];
+        }
+    }
+
+    /// What is known in the end. `counted` is what came from the leg, `sent` how many packets went to it.
+    pub fn figures(&self, counted: &Counted, sent: u64) -> LegFigures {
+        let (from, to) = (&self.from, &self.to);
+        LegFigures {
+            from: StreamFigures {
+                packets: counted.packets,
+                lost: counted.lost,
+                jitter_us: counted.jitter_us,
+                mos_x100: from.mean(),
+                mos_min_x100: from.worst,
+            },
+            to: self.heard.map(|heard| {
+                let lost = u64::from(heard.lost_before) + u64::from(heard.lost);
+                StreamFigures {
+                    packets: sent,
+                    lost,
+                    jitter_us: heard.jitter_us,
+                    mos_x100: to.mean(),
+                    mos_min_x100: to.worst,
+                }
+            }),
+            round_trip_us: self.round_trip_us,
+        }
+    }
+
+    fn round_trip(&self, block: &ReportBlock, now: Time) -> Option<Duration> {
+        let (_, at) = self.passed.iter().find(|(ntp, at)| *ntp == block.last_sr && *ntp != 0 && *at != Time::ZERO)?;
+        let held = Duration::from_nanos(u64::from(block.delay_since_last_sr) * 1_000_000_000 / 65_536);
+        let round_trip = now.since(*at).checked_sub(held)?;
+        (round_trip <= ROUND_TRIP_MAX).then_some(round_trip)
+    }
+
+    /// One way, and what a receiver waits for the late ones.
+    fn delay_ms(&self, jitter_us: u32, own_delay: u16) -> f64 {
+        let way = f64::from(self.round_trip_us.unwrap_or(0)) / 2_000.0;
+        let waits = f64::from(jitter_us) / 1_000.0 * 2.0;
+        way + PACKET_MS + waits.max(f64::from(own_delay.max(self.far_delay_ms)))
+    }
+}
+
+/// Less than this is no opinion: half a second of speech.
+const PACKETS_MIN: u64 = 25;
+/// A compound packet has two or three.
+const PACKETS_PER_DATAGRAM: usize = 8;
+/// The clock of G.711, G.722 and G.729. Units: Hz.
+const CLOCK_HZ: u64 = 8_000;
+/// How long most packets are. Units: milliseconds.
+const PACKET_MS: f64 = 20.0;
+/// More is a clock that jumped.
+const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtcp::{SenderWords, print_receiver_report, print_sender_report};
+
+    fn counted(packets: u64, lost: u64) -> Counted {
+        Counted { packets, lost, ..Counted::default() }
+    }
+
+    fn secs(n: u64) -> Time {
+        Time::from_millis(n * 1_000)
+    }
+
+    #[test]
+    fn each_window_is_judged_by_itself() {
+        let mut monitor = Monitor::new(Time::ZERO);
+        assert!(!monitor.is_due(secs(4)) && monitor.is_due(secs(5)));
+        // G.107 with one packet of delay, T = 20 ms: TERV = 65 - 40 lg(3 / 1.1333) = 48.09, Re = 80 + 2.5 (TERV - 14) =
+        // 165.23, half = (94.77 - Re) / 2 = -35.23, Idte = half + sqrt(half^2 + 100) - 1 = 0.39. Rle = 1228.5 / 41^0.25 =
+        // 485.5, Idle = -195.4 + sqrt(195.4^2 + 169) = 0.43. R = 94.77 - 1.41 - 0.82 = 92.53, so MOS = 1 + 0.035 R +
+        // R (R - 60) (100 - R) 7e-6 = 1 + 3.2386 + 0.1574 = 4.396.
+        assert_eq!(monitor.look(&counted(250, 0), secs(5)), Some(440));
+        assert!(!monitor.is_due(secs(9)));
+        // 225 of 250 came. 10 % lost cost Ie,eff = 95 * 10 / (10 + 25.1) = 27.07: R = 65.46, MOS = 1 + 2.2913 + 0.0865.
+        let bad = monitor.look(&counted(475, 25), secs(10)).unwrap();
+        assert_eq!(bad, 338);
+        assert_eq!(monitor.look(&counted(480, 25), secs(15)), None, "five packets are no opinion");
+        let figures = monitor.figures(&counted(480, 25), 0);
+        assert_eq!((figures.from.mos_x100, figures.from.mos_min_x100), (389, 338), "the mean of both, and the worse");
+        assert_eq!((figures.from.packets, figures.from.lost, figures.to), (480, 25, None));
+    }
+
+    #[test]
+    fn bursts_and_jitter_are_worse_than_loss_alone() {
+        let judge = |gaps, jitter_us| {
+            let counted = Counted { gaps, gap_packets: 12, jitter_us, ..counted(238, 12) };
+            Monitor::new(Time::ZERO).look(&counted, secs(5)).unwrap()
+        };
+        assert!(judge(3, 0) < judge(12, 0) && judge(12, 120_000) < judge(12, 0));
+    }
+
+    #[test]
+    fn a_report_that_comes_back_measures_the_way() {
+        let mut monitor = Monitor::new(Time::ZERO);
+        let mut sent = Vec::new();
+        let sender = SenderWords { ntp: 0x1122_3344_5566_7788, ..SenderWords::default() };
+        print_sender_report(&mut sent, 1, &sender, &[]);
+        monitor.passes(&sent, secs(1));
+        let block = |last_sr| ReportBlock {
+            ssrc: 1,
+            last_sr,
+            delay_since_last_sr: 65_536 / 2,
+            fraction_lost: 26,
+            lost: 10,
+            jitter_ticks: 80,
+            ..ReportBlock::default()
+        };
+        let read = |monitor: &mut Monitor, last_sr, at_ms| {
+            let mut report = Vec::new();
+            print_receiver_report(&mut report, 2, &[block(last_sr)]);
+            monitor.read(&report, 8, Time::from_millis(at_ms))
+        };
+        assert!(read(&mut monitor, 0x9999_9999, 1_560).is_some());
+        assert_eq!(monitor.figures(&counted(0, 0), 100).round_trip_us, None);
+        let mos = read(&mut monitor, 0x3344_5566, 1_560).unwrap();
+        // RFC 3550 6.4.1: it went at 1.000 s and came back at 1.560 s, of which it lay 0.500 s there: 60 ms. 80 ticks of
+        // 8,000 Hz are 10 ms of jitter, for which twice that is waited: T = 30 + 20 + 20 = 70 ms.
+        // TERV = 65 - 40 lg(8 / 1.4667) = 35.53, Re = 133.82, Idte = 1.41; Rle = 1228.5 / 141^0.25 = 356.5, Idle = 0.64.
+        // 26/256 = 10.16 % lost: Ie,eff = 95 * 10.16 / 35.26 = 27.37. R = 93.36 - 1.41 - 0.64 - 27.37 = 63.93,
+        // MOS = 1 + 2.2377 + 0.0635.
+        assert_eq!(mos, 330);
+        let figures = monitor.figures(&counted(0, 0), 100);
+        assert_eq!(figures.round_trip_us, Some(60_000));
+        let heard = figures.to.unwrap();
+        assert_eq!((heard.packets, heard.lost, heard.jitter_us), (100, 10, 10_000));
+        // A clock that says more than was there measures nothing.
+        read(&mut monitor, 0x3344_5566, 1_100);
+        assert_eq!(monitor.figures(&counted(0, 0), 0).round_trip_us, Some(60_000));
+    }
+
+    #[test]
+    fn what_is_missed_of_several_streams_adds_up() {
+        let mut monitor = Monitor::new(Time::ZERO);
+        let mut hear = |ssrc, lost, codec| {
+            let mut report = Vec::new();
+            let block = ReportBlock { ssrc, lost, jitter_ticks: 8, ..ReportBlock::default() };
+            print_receiver_report(&mut report, 2, &[block]);
+            assert!(monitor.read(&report, codec, secs(1)).is_some());
+            monitor.figures(&counted(0, 0), 100).to.map(|to| (to.packets, to.lost, to.jitter_us))
+        };
+        assert_eq!(hear(1, 3, 8), Some((100, 3, 1_000)));
+        assert_eq!(hear(1, 5, 8), Some((100, 5, 1_000)));
+        // After a transfer somebody else speaks, whose packets are counted from none again; one was doubled.
+        assert_eq!(hear(7, -1, 8), Some((100, 5, 1_000)));
+        assert_eq!(hear(7, 2, CLOCK_UNKNOWN), Some((100, 7, 0)));
+    }
+
+    #[test]
+    fn no_bytes_break_it() {
+        let mut chance = words::Chance::new(words::Seed::from_number(9));
+        let mut monitor = Monitor::new(Time::ZERO);
+        for n in 0..20_000 {
+            let mut bytes: Vec<u8> = (0..chance.below(80)).map(|_| chance.u32() as u8).collect();
+            if let Some(first) = bytes.first_mut() {
+                *first = 0x80 | *first & 0x3f;
+            }
+            if let Some(kind) = bytes.get_mut(1) {
+                *kind = 200 + *kind % 8;
+            }
+            monitor.read(&bytes, bytes.len() as u8, Time::from_millis(n));
+            monitor.passes(&bytes, Time::from_millis(n));
+            let _ = monitor.look(&counted(chance.u64(), chance.u64() >> 1), Time::from_millis(n));
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! How well ends hear and are heard, over loopback: what is lost on purpose is what is told.
+
+use crate::kernel::settle_in;
+use crate::kit::{Exchange, Phone};
+use media::command::MediaCommand;
+use media::rtcp::{ReportBlock, SenderWords, print_cname, print_receiver_report, print_sender_report};
+use relay::Mode;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+/// `a` says the numbers that are not lost, and `b` hears each.
+fn say(a: &mut Phone, b: &mut Phone, numbers: std::ops::Range<u16>, is_lost: impl Fn(u16) -> bool) {
+    for n in numbers.filter(|n| !is_lost(*n)) {
+        a.speak(n);
+        assert_eq!(b.hear(), n);
+    }
+}
+
+/// A receiver report of `who` about the stream of `of`.
+fn report(who: &Phone, of: &Phone, block: ReportBlock) -> Vec<u8> {
+    let mut report = Vec::new();
+    print_receiver_report(&mut report, who.ssrc(), &[ReportBlock { ssrc: of.ssrc(), ..block }]);
+    print_cname(&mut report, who.ssrc(), b"phone");
+    report
+}
+
+#[test]
+fn what_is_lost_is_told_exactly_and_sounds_worse() {
+    for (host, mode) in [(40, Mode::Batch), (41, Mode::Basic)] {
+        let mut exchange = Exchange::start(host, mode);
+        let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+        exchange.call(&mut a, &mut b);
+        say(&mut a, &mut b, 0..400, |n| n % 10 == 3);
+        // As many in fewer runs.
+        say(&mut b, &mut a, 0..400, |n| n % 200 / 20 == 3);
+        let [(_, of_a), (_, of_b)] = exchange.close_measured([&a, &b]);
+        assert_eq!((of_a.from.packets, of_a.from.lost, of_a.to), (360, 40, None));
+        assert_eq!((of_b.from.packets, of_b.from.lost, of_b.to), (360, 40, None));
+        // Packets of 20 ms that come all at once: each differs by 160 ticks, to which the mean of RFC 3550 A.8 rises.
+        assert!((10_000..30_000).contains(&of_a.from.jitter_us), "{of_a:?}");
+        // One by one 10 % cost Ie,eff = 95 * 10 / (10 + 25.1) = 27.1: 3.3. In runs of twenty, BurstR = 20 * 0.9 = 18, they
+        // cost 95 * 10 / (10 / 18 + 25.1) = 37.0: 2.8.
+        assert!((300..345).contains(&of_a.from.mos_x100), "{of_a:?}");
+        assert!((250..300).contains(&of_b.from.mos_x100), "{of_b:?}");
+
+        let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+        exchange.call(&mut a, &mut b);
+        say(&mut a, &mut b, 0..400, |_| false);
+        let [(_, of_a), (_, of_b)] = exchange.close_measured([&a, &b]);
+        assert!(of_a.from.lost == 0 && of_a.from.mos_x100 > 420, "{of_a:?}");
+        assert_eq!(of_b.from.packets, 0, "who said nothing is not judged");
+    }
+}
+
+#[test]
+fn a_report_tells_what_is_heard_and_how_long_the_way_is() {
+    let mut exchange = Exchange::start(42, Mode::Batch);
+    let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+    exchange.call(&mut a, &mut b);
+    say(&mut a, &mut b, 0..100, |_| false);
+    let mut sent = Vec::new();
+    let sender = SenderWords { ntp: 0x0102_0304_0506_0708, packets: 100, ..SenderWords::default() };
+    print_sender_report(&mut sent, a.ssrc(), &sender, &[]);
+    print_cname(&mut sent, a.ssrc(), b"phone");
+    let begun = Instant::now();
+    a.send_report(&sent);
+    assert_eq!(b.hear_report_packet(), sent);
+    // It says that it held the report for 50 ms, and takes longer.
+    std::thread::sleep(Duration::from_millis(60));
+    let held = Duration::from_millis(50);
+    let delay_since_last_sr = 50 * 65_536 / 1_000;
+    let block =
+        ReportBlock { lost: 7, fraction_lost: 26, last_sr: 0x0304_0506, delay_since_last_sr, ..ReportBlock::default() };
+    let heard = report(&b, &a, block);
+    b.send_report(&heard);
+    assert_eq!(a.hear_report_packet(), heard);
+    let most = begun.elapsed() - held + Duration::from_millis(1);
+    let [(_, of_a), (_, of_b)] = exchange.close_measured([&a, &b]);
+    let round_trip = of_b.round_trip_us.map(|us| Duration::from_micros(us.into())).expect("it was measured");
+    assert!((Duration::from_millis(9)..most).contains(&round_trip), "{round_trip:?} {most:?}");
+    let to = of_b.to.expect("it said what it hears");
+    assert_eq!((to.packets, to.lost), (100, 7));
+    assert!((290..345).contains(&to.mos_x100), "{to:?}");
+    assert_eq!((of_a.round_trip_us, of_a.to), (None, None));
+}
+
+#[test]
+fn reports_after_the_end_are_nobodys_and_not_those_of_who_comes_next() {
+    let mut exchange = Exchange::start(43, Mode::Batch);
+    let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+    exchange.call(&mut a, &mut b);
+    say(&mut a, &mut b, 0..50, |_| false);
+    exchange.close([&a, &b]);
+    let late = report(&b, &a, ReportBlock { lost: 40, fraction_lost: 200, ..ReportBlock::default() });
+    b.send_report(&late);
+    let (mut c, mut d) = (exchange.phone(2), exchange.phone(3));
+    exchange.call_on(&mut c, &mut d, [a.ports(), b.ports()]);
+    b.send_report(&late);
+    say(&mut d, &mut c, 0..50, |_| false);
+    let [(_, of_c), (of_d, figures)] = exchange.close_measured([&c, &d]);
+    assert_eq!((of_c.to, figures.to, figures.from.packets), (None, None, 50));
+    assert_eq!((of_d.rtcp_in, of_d.packets_in), (0, 50));
+    a.assert_heard_nothing();
+}
+
+#[test]
+fn who_is_joined_anew_goes_on_and_each_has_its_own() {
+    let mut exchange = Exchange::start(44, Mode::Batch);
+    let (mut a, mut b, mut c) = (exchange.phone(0), exchange.phone(1), exchange.phone(2));
+    exchange.call(&mut a, &mut b);
+    say(&mut a, &mut b, 0..100, |n| n == 50);
+    say(&mut b, &mut a, 0..60, |_| false);
+    let first = report(&a, &b, ReportBlock { lost: 3, ..ReportBlock::default() });
+    a.send_report(&first);
+    assert_eq!(b.hear_report_packet(), first);
+    // A transfer: c takes b's place.
+    exchange.open(&mut c);
+    exchange.link(&mut a, &c);
+    exchange.link(&mut c, &a);
+    let [(_, of_b), _] = exchange.close_measured([&b, &b]);
+    say(&mut a, &mut c, 100..200, |n| n % 10 == 5);
+    say(&mut c, &mut a, 0..80, |_| false);
+    let second = report(&a, &c, ReportBlock { lost: 2, ..ReportBlock::default() });
+    a.send_report(&second);
+    assert_eq!(c.hear_report_packet(), second);
+    let [(_, of_a), (_, of_c)] = exchange.close_measured([&a, &c]);
+    assert_eq!((of_b.from.packets, of_b.from.lost, of_b.to), (60, 0, None));
+    assert_eq!((of_c.from.packets, of_c.from.lost, of_c.to), (80, 0, None));
+    assert_eq!((of_a.from.packets, of_a.from.lost), (99 + 90, 1 + 10));
+    assert_eq!(of_a.to.map(|to| (to.packets, to.lost)), Some((60 + 80, 3 + 2)));
+}
+
+#[test]
+fn the_kernel_finds_what_the_worker_finds() {
+    let Some(mut kernel) = Exchange::start_in_kernel(Ipv4Addr::new(127, 0, 9, 45).into()) else { return };
+    let mut worker = Exchange::start(46, Mode::Batch);
+    let mut settled = 0;
+    let found = [&mut kernel, &mut worker].map(|exchange| {
+        let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+        exchange.call(&mut a, &mut b);
+        if settled == 0 {
+            settled = settle_in(exchange, &mut a, &mut b, 0);
+        } else {
+            say(&mut a, &mut b, 0..settled, |_| false);
+            say(&mut b, &mut a, 0..settled, |_| false);
+        }
+        // Five times a dozen in a row.
+        say(&mut a, &mut b, settled..settled + 600, |n| (n - settled) % 120 / 12 == 4);
+        exchange.close_measured([&a, &b])
+    });
+    assert!(kernel.relay.counters().packets_carried >= 500);
+    let [[(of_a, a), (_, b)], [(as_a, in_a), (_, in_b)]] = found;
+    let settled = u64::from(settled);
+    assert_eq!((a.from.packets, a.from.lost), (settled + 540, 60));
+    assert_eq!((in_a.from.packets, in_a.from.lost), (settled + 540, 60));
+    assert_eq!((b.from.packets, in_b.from.packets, b.from.lost + in_b.from.lost), (settled, settled, 0));
+    assert_eq!((of_a.packets_in, of_a.bytes_in, of_a.lost), (as_a.packets_in, as_a.bytes_in, as_a.lost));
+    // The jitter of a busy machine is not the same twice. Were the runs not seen as such, it would be forty.
+    assert!(a.from.mos_x100.abs_diff(in_a.from.mos_x100) <= 20, "{a:?} {in_a:?}");
+}
+
+#[test]
+fn some_packets_are_timed() {
+    let mut exchange = Exchange::start(47, Mode::Batch);
+    let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+    exchange.call(&mut a, &mut b);
+    say(&mut a, &mut b, 0..640, |_| false);
+    exchange.close([&a, &b]);
+    let delays = exchange.counters_when(|counters| counters.totals.ends == 0).delays;
+    assert_eq!(delays.counts.iter().sum::<u64>(), 640 / 64);
+    assert!(delays.sum_ns > 0 && delays.sum_ns < 10 * 1_000_000_000, "{delays:?}");
+}
+
+#[test]
+fn who_speaks_with_the_exchange_gets_a_report_for_a_report() {
+    let mut exchange = Exchange::start(48, Mode::Batch);
+    let mut a = exchange.phone(0);
+    exchange.open(&mut a);
+    let generation = a.generation.step();
+    exchange.apply(MediaCommand::Link { from: a.name, to: a.name, generation });
+    for n in (0..100).filter(|n| n % 4 != 1) {
+        a.speak(n);
+        assert_eq!(a.hear(), n);
+    }
+    let mut sent = Vec::new();
+    print_sender_report(&mut sent, a.ssrc(), &SenderWords { ntp: 9 << 32, ..SenderWords::default() }, &[]);
+    a.send_report(&sent);
+    let answer = a.hear_report_packet();
+    let mut packets = media::rtcp::Packets::new(&answer);
+    let Some(media::rtcp::RtcpView::ReceiverReport { reports, .. }) = packets.next() else { panic!("{answer:?}") };
+    let block = reports.iter().next().expect("it heard a stream");
+    assert_eq!((block.ssrc, block.lost, block.last_sr), (a.ssrc(), 25, 9 << 16));
+    exchange.close([&a, &a]);
+}

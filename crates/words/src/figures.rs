@@ -1,0 +1,53 @@
+//! How well the media of a leg went, in integers.
+
+use serde::{Deserialize, Serialize};
+
+/// One direction of a leg's audio.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamFigures {
+    /// Packets that came from the leg; towards it those that were sent there.
+    pub packets: u64,
+    /// Packets that its sequence numbers miss; towards a leg those that it says it misses, wherever they were lost.
+    pub lost: u64,
+    /// Interarrival jitter at the end (RFC 3550 §6.4.1). Units: microseconds.
+    pub jitter_us: u32,
+    /// The mean of what was estimated every few seconds, as people would say it (MOS, ITU-T G.107): 100 to 450, or 0 where
+    /// too little came. Units: hundredths.
+    pub mos_x100: u16,
+    /// The worst of those.
+    pub mos_min_x100: u16,
+}
+
+/// Both directions of a leg's audio.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegFigures {
+    /// What came from the leg, as we received it.
+    pub from: StreamFigures,
+    /// What went to the leg, as it says that it received it (RFC 3550 §6.4.2); `None`: it said nothing.
+    pub to: Option<StreamFigures>,
+    /// From us to the leg and back, the last that was measured. Units: microseconds.
+    pub round_trip_us: Option<u32>,
+}
+
+impl LegFigures {
+    /// The mean of the worse direction, where any is known.
+    pub fn mos_x100(&self) -> Option<u16> {
+        let to = self.to.map(|to| to.mos_x100);
+        [Some(self.from.mos_x100), to].into_iter().flatten().filter(|mos| *mos != 0).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worse_direction_counts_and_what_is_not_known_does_not() {
+        let of = |mos_x100| StreamFigures { mos_x100, ..StreamFigures::default() };
+        let leg = |from, to: Option<u16>| LegFigures { from: of(from), to: to.map(of), round_trip_us: None };
+        assert_eq!(leg(441, Some(320)).mos_x100(), Some(320));
+        assert_eq!(leg(0, Some(430)).mos_x100(), Some(430));
+        assert_eq!(leg(0, Some(0)).mos_x100(), None);
+        assert_eq!(leg(0, None).mos_x100(), None);
+    }
+}
