@@ -10,7 +10,7 @@ use media::rtp::RtpHeader;
 use media::srtp::{Inbound, MasterKey, Outbound, Suite, TRAILER_BYTES};
 
 const PACKET_BYTES: usize = 172;
-/// So many packets are made before they are opened, as none may be opened twice.
+/// So many packets are made before they are closed or opened, as none may be opened twice.
 const BATCH: u32 = 1_000;
 
 type Buffer = [u8; PACKET_BYTES + TRAILER_BYTES];
@@ -25,13 +25,17 @@ fn packet(n: u32) -> Buffer {
 fn suites(c: &mut Criterion<CpuTime>) {
     for suite in Suite::ALL {
         let key = MasterKey::new(suite, &vec![7; suite.key_bytes() + suite.salt_bytes()]).expect("the suite's length");
-        let (mut sender, mut n) = (Outbound::new(&key), 0);
-        c.bench_function(&format!("{} encrypt", suite.name()), |b| {
-            b.iter(|| {
-                n += 1;
-                let mut buffer = packet(n);
-                sender.protect_rtp(&mut buffer, PACKET_BYTES).expect("each is new")
-            });
+        c.bench_function(&format!("{} encrypt, per {BATCH}", suite.name()), |b| {
+            let plain = || (Outbound::new(&key), (0..BATCH).map(packet).collect::<Vec<_>>());
+            b.iter_batched_ref(
+                plain,
+                |(sender, plain)| {
+                    for buffer in plain {
+                        sender.protect_rtp(buffer, PACKET_BYTES).expect("each is new");
+                    }
+                },
+                BatchSize::LargeInput,
+            );
         });
         c.bench_function(&format!("{} decrypt, per {BATCH}", suite.name()), |b| {
             let sealed = || {

@@ -22,10 +22,9 @@ impl Gcm {
         Gcm { key: LessSafeKey::new(key), salt }
     }
 
-    /// Encrypts `data` in place and gives its tag. `None`: longer than any packet.
-    pub(super) fn seal(&self, nonce: Nonce, about: &[u8], data: &mut [u8]) -> Option<[u8; TAG_BYTES]> {
-        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from(about), data).ok()?;
-        tag.as_ref().try_into().ok()
+    /// Encrypts `data` in place and writes its tag of [`TAG_BYTES`]. `None`: longer than any packet.
+    pub(super) fn seal(&self, nonce: Nonce, about: &[u8], data: &mut [u8], tag: &mut [u8]) -> Option<()> {
+        self.key.seal_in_place_scatter(nonce, Aad::from(about), data, &[], tag).ok()
     }
 
     /// Decrypts `data`, the tag of which stands at its end, in place. When it is forged nothing of it is left.
@@ -68,7 +67,8 @@ mod tests {
 
     fn sealed(gcm: &Gcm, nonce: Nonce, about: &[u8], plain: &[u8]) -> Vec<u8> {
         let mut data = plain.to_vec();
-        let tag = gcm.seal(nonce, about, &mut data).unwrap();
+        let mut tag = [0; TAG_BYTES];
+        gcm.seal(nonce, about, &mut data, &mut tag).unwrap();
         [&data[..], &tag].concat()
     }
 

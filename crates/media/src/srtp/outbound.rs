@@ -60,9 +60,9 @@ impl Outbound {
             Transform::Cm256(pair) => Ok(pair.rtp.seal(buffer, span, iv, rollovers(index), 0)),
             Transform::Gcm(pair) => {
                 let (about, rest) = buffer.split_at_mut(from);
-                let data = &mut rest[..length - from];
-                let tag = pair[0].seal(pair[0].rtp_nonce(iv), about, data).ok_or(SrtpError::Malformed)?;
-                buffer[length..length + gcm::TAG_BYTES].copy_from_slice(&tag);
+                let (data, rest) = rest.split_at_mut(length - from);
+                let (nonce, tag) = (pair[0].rtp_nonce(iv), &mut rest[..gcm::TAG_BYTES]);
+                pair[0].seal(nonce, about, data, tag).ok_or(SrtpError::Malformed)?;
                 Ok(length + gcm::TAG_BYTES)
             }
         }
@@ -97,10 +97,9 @@ impl Outbound {
                 let mut about = [0; RTCP_HEADER_BYTES + RTCP_INDEX_BYTES];
                 about[..RTCP_HEADER_BYTES].copy_from_slice(&buffer[..RTCP_HEADER_BYTES]);
                 about[RTCP_HEADER_BYTES..].copy_from_slice(&trailer);
-                let data = &mut buffer[RTCP_HEADER_BYTES..length];
-                let tag = pair[1].seal(pair[1].rtcp_nonce(iv), &about, data).ok_or(SrtpError::Malformed)?;
                 let end = length + gcm::TAG_BYTES;
-                buffer[length..end].copy_from_slice(&tag);
+                let (data, tag) = buffer[RTCP_HEADER_BYTES..end].split_at_mut(length - RTCP_HEADER_BYTES);
+                pair[1].seal(pair[1].rtcp_nonce(iv), &about, data, tag).ok_or(SrtpError::Malformed)?;
                 buffer[end..end + RTCP_INDEX_BYTES].copy_from_slice(&trailer);
                 Ok(end + RTCP_INDEX_BYTES)
             }
