@@ -235,7 +235,8 @@ fn rtcp_that_is_tagged_but_not_encrypted_is_taken() {
     let word = 5u32.to_be_bytes();
     let about = [&plain[..], &word].concat();
     let iv = Iv { ssrc: 0x0102_0304, index: 5 };
-    let tag = keys[1].seal(keys[1].rtcp_nonce(iv), &about, &mut []).unwrap();
+    let mut tag = [0; 16];
+    keys[1].seal(keys[1].rtcp_nonce(iv), &about, &mut [], &mut tag).unwrap();
     assert_eq!(opened_rtcp(&mut receiver, &[&plain[..], &tag, &word].concat()).unwrap(), plain);
     let made = sealed_rtcp(&mut sender, &plain);
     assert_eq!(opened_rtcp(&mut receiver, &made).unwrap(), plain);
