@@ -57,6 +57,41 @@ fn two_phones_hear_each_other() {
     }
     let records = program.json(&["cdr"]);
     assert_eq!(records.as_array().unwrap().len(), 1, "{records}");
+    sounded_well(&program);
+}
+
+/// The record says of both legs that they were heard, without loss over loopback, and what that is worth.
+fn sounded_well(program: &Program) {
+    // It is measured to the end, which comes into the record a moment after the call.
+    let mut record = serde_json::Value::Null;
+    soon("the record says how it sounded", program, || {
+        record = program.json(&["cdr"])[0].take();
+        let call = program.json(&["call", record["call"].as_str().expect("an id")]);
+        call["cdr"]["media"].as_array().is_some_and(|legs| legs.len() == 2)
+    });
+    let mos = |value: &serde_json::Value| value["mos_x100"].as_u64().expect("it was judged");
+    assert!(record["mos"].as_f64().is_some_and(|mos| mos > 4.0 && mos <= 4.5), "{record}");
+    let call = program.json(&["call", record["call"].as_str().expect("an id")]);
+    let legs = call["cdr"]["media"].as_array().expect("media are a list");
+    for leg in legs {
+        let from = &leg["from"];
+        assert!(from["packets"].as_u64().is_some_and(|packets| packets > 50), "{call}");
+        assert!(
+            from["lost"] == 0 && mos(from) > 400 && from["jitter_us"].as_u64().is_some_and(|us| us < 50_000),
+            "{call}"
+        );
+    }
+    // What a phone says that it hears: baresip reports every five seconds. Who reports after it got such a report tells
+    // how long the way is.
+    let told: Vec<_> = legs.iter().filter(|leg| leg["to"].is_object()).collect();
+    assert!(!told.is_empty(), "{call}");
+    assert!(told.iter().all(|leg| leg["to"]["lost"].as_u64().is_some_and(|lost| lost < 10)), "{call}");
+    assert!(legs.iter().filter_map(|leg| leg["round_trip_us"].as_u64()).all(|us| us < 1_000_000), "{call}");
+    // The numbers of media are looked at every few seconds.
+    let all = ["crosspoint_mos_count", "crosspoint_rtp_jitter_seconds_count", "crosspoint_rtp_packets_total"];
+    soon("metrics know of it", program, || all.iter().all(|name| program.metric(name) > 0));
+    assert!(program.metric("crosspoint_rtp_lost_total") < 10);
+    assert!(program.get("/metrics").contains("crosspoint_rtp_forward_seconds_bucket{le=\"0.0025\"}"));
 }
 
 #[test]
