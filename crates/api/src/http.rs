@@ -106,7 +106,9 @@ async fn metrics(State((exchange, numbers)): State<(Exchange, Numbers)>) -> impl
         Ok(()) => {
             // The end is said once, after everything.
             text.truncate(text.len() - text.strip_suffix(END).map_or(0, |_| END.len()));
-            (numbers.histograms)().iter().for_each(|histogram| histogram.print(&mut text));
+            for histogram in &(numbers.histograms)() {
+                histogram.print(&mut text);
+            }
             text.push_str(END);
             (StatusCode::OK, [(header::CONTENT_TYPE, TEXT)], text)
         }

@@ -58,7 +58,7 @@ fn measured(opened: Time, loss: u32, now: Time) -> LegFigures {
     let mut at = opened + WINDOW;
     while at < now {
         monitor.look(&counted(at), at);
-        at = at + WINDOW;
+        at += WINDOW;
     }
     let all = counted(now);
     monitor.look(&all, now);

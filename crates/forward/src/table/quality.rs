@@ -137,13 +137,13 @@ mod tests {
         table.forward(SocketId::rtp(n.into()), Some(phone(n, 0)), &packet, now);
     }
 
-    fn closed(table: &mut Table, n: u16, now: Time) -> Box<LegFigures> {
+    fn closed(table: &mut Table, n: u16, now: Time) -> LegFigures {
         table.apply(MediaCommand::Close { end: leg(n), generation: Generation(9) }, now);
         let report = std::iter::from_fn(|| table.poll()).find_map(|output| match output {
             crate::Output::Report(MediaReport::Closed { figures, .. }) => figures,
             _ => None,
         });
-        report.expect("an end that closes says so")
+        *report.expect("an end that closes says so")
     }
 
     #[test]
