@@ -193,3 +193,35 @@ const ROOT_FILES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 /// The most authorities that are read.
 const AUTHORITIES: usize = 2_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
+
+    /// What becomes of a server of `pbx.example.com` whose certificate its authority vouches for.
+    fn verify(purposes: Vec<ExtendedKeyUsagePurpose>, until: i32) -> Result<ServerCertVerified, Error> {
+        let mut params = CertificateParams::new(vec!["pbx.example.com".to_owned()]).unwrap();
+        params.extended_key_usages = purposes;
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(until, 1, 1));
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let name = ServerName::try_from("pbx.example.com").unwrap();
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_800_000_000));
+        Verifier { roots: Some(roots), provider }.verify_server_cert(&certificate, &[], &name, &[], now)
+    }
+
+    #[test]
+    fn a_certificate_is_good_for_what_it_says_only() {
+        use ExtendedKeyUsagePurpose::{ClientAuth, EmailProtection, ServerAuth};
+        for good in [vec![], vec![ServerAuth], vec![ClientAuth, ServerAuth]] {
+            assert!(verify(good.clone(), 2040).is_ok(), "{good:?}");
+        }
+        for bad in [vec![ClientAuth], vec![EmailProtection]] {
+            assert!(verify(bad.clone(), 2040).is_err(), "{bad:?}");
+        }
+        assert!(verify(vec![ServerAuth], 2021).is_err(), "its time is over");
+    }
+}

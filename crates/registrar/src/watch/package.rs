@@ -183,6 +183,8 @@ mod tests {
         let asked = subscribe(&[("Event", "dialog;sla;id=7"), ("Expires", "600")]).unwrap();
         assert_eq!((asked.package, asked.id.as_deref(), asked.expires.as_secs()), (Package::Dialog, Some("7"), 600));
         assert_eq!(subscribe(&[("o", "reg")]).unwrap().package, Package::Reg);
+        // Two packages are none (RFC 6665 §8.2.1).
+        assert_eq!(refused(&[("Event", "dialog, reg")]).0, 489);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::kit::*;
+use words::Transport;
 
 #[test]
 fn a_request_waits_for_its_connection_and_the_next_one_uses_it() {
@@ -88,6 +89,31 @@ fn a_closed_connection_takes_only_what_waits_on_it() {
 
 fn by_tcp(sent_by: &str) -> String {
     text("INVITE", "z9hG4bK1", "").replace("UDP 192.0.2.9:5070", &format!("TCP {sent_by}"))
+}
+
+#[test]
+fn an_answer_that_finds_no_way_is_told() {
+    for method in ["INVITE", "MESSAGE"] {
+        let mut bed = Bed::new();
+        bed.receive(tcp(1), &by_tcp("192.0.2.9:6000").replace("INVITE", method)).unwrap();
+        bed.endpoint.handle_flow_closed(tcp(1).connection, bed.now);
+        bed.respond(480);
+        bed.connected(Err(Undelivered::Unreachable));
+        assert_eq!(bed.told(), [format!("0 {method}"), "0 server failed".to_owned()]);
+        assert_eq!((bed.endpoint.transactions(), bed.pump()), (0, None), "{method}");
+    }
+}
+
+#[test]
+fn an_answer_goes_by_tls_again_where_its_request_came_so() {
+    let mut bed = Bed::new();
+    let tls = |generation| Flow { transport: Transport::Tls, ..tcp(generation) };
+    bed.receive(tls(1), &by_tcp("192.0.2.9:6000").replace("SIP/2.0/TCP", "SIP/2.0/TLS")).unwrap();
+    bed.endpoint.handle_flow_closed(tls(1).connection, bed.now);
+    bed.respond(486);
+    assert_eq!((&bed.dialled[..], bed.sent.len()), (&[Transport::Tls][..], 0));
+    bed.connected(Ok(Flow { remote: "192.0.2.9:6000".parse().unwrap(), ..tls(2) }));
+    assert_eq!((bed.sent[0].1.transport, bed.sent[0].1.connection), (Transport::Tls, tls(2).connection));
 }
 
 #[test]
