@@ -44,6 +44,25 @@ fn two_accounts_with_the_same_extension_never_meet() {
 }
 
 #[test]
+fn what_an_account_sets_is_kept_and_nonsense_refused() {
+    let mut program = Program::office();
+    program.people("office", &[("101", "secret101")]);
+    let set = |program: &Program, code: &str| {
+        program.json(&["account", "set", "office", "--typed-transfer", code])["settings"].clone()
+    };
+    assert_eq!(set(&program, "*2")["typed_transfer"], "*2");
+    let refused = program.cli(&["account", "set", "office", "--typed-transfer", "2#"]);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("the code"));
+    let both = program.json(&["account", "set", "office", "--ring-for", "20"])["settings"].clone();
+    assert_eq!((&both["typed_transfer"], &both["ring_for_s"]), (&"*2".into(), &20.into()));
+    program.kill();
+    program.restart();
+    assert_eq!(program.json(&["account", "list"])[0]["settings"], both);
+    assert_eq!(set(&program, "off")["typed_transfer"], "");
+    assert!(set(&program, "default")["typed_transfer"].is_null());
+}
+
+#[test]
 fn a_call_is_seen_and_ended_from_the_command_line() {
     let program = Program::bench();
     std::thread::scope(|scope| {

@@ -200,6 +200,57 @@ fn who_types_a_code_while_talking_sends_the_other_side_away() {
 }
 
 #[test]
+fn an_account_has_its_own_code_or_none() {
+    for_seeds(SEEDS, |seed| {
+        for (account, everybody, typed, goes) in [
+            (Some("*8"), "", "*8103#", true),
+            (Some("*8"), "*2", "*2103#", false),
+            (Some(""), "*2", "*2103#", false),
+            (None, "*2", "*2103#", true),
+        ] {
+            let codes = Codes { typed_transfer: everybody.into(), ..Codes::default() };
+            let mut world = World::with(seed, |config: &mut Config| config.codes = codes);
+            let office = world.office;
+            world.directory.change_account(office, |office| office.typed_transfer = account.map(str::to_owned));
+            let [ann, bob, carl] = ["101", "102", "103"].map(|extension| world.phone(extension));
+            world.register(&[ann, bob, carl]);
+            connect(&mut world, ann, bob, "102");
+            type_keys(&mut world, ann, typed);
+            world.pass(secs(1));
+            assert_eq!(world.rings(carl), goes, "{account:?} {everybody} {typed}");
+            world.finish();
+        }
+    });
+}
+
+#[test]
+fn a_phone_that_says_each_key_twice_types_it_once() {
+    for_seeds(SEEDS, |seed| {
+        for info_first in [true, false] {
+            let (mut world, [ann, bob, carl]) = typing_office(seed);
+            let call = world.calls()[0].call;
+            for digit in "*2103#".chars() {
+                let event = Input::Media(MediaReport::Dtmf { end: LegId { call, n: 0 }, digit, duration_ms: 100 });
+                if info_first {
+                    world.tell(ann, Do::Digit(digit));
+                    world.pass(millis(120));
+                    world.input(event);
+                } else {
+                    world.input(event);
+                    world.tell(ann, Do::Digit(digit));
+                }
+                world.pass(millis(180));
+            }
+            wait(&mut world, 3, |world| world.rings(carl));
+            assert_eq!(world.line(carl).number, "102");
+            world.tell(carl, Do::Answer);
+            wait(&mut world, 4, |world| world.talk(bob, carl));
+            world.finish();
+        }
+    });
+}
+
+#[test]
 fn telephone_events_are_typed_as_info_is() {
     for_seeds(SEEDS, |seed| {
         let (mut world, [ann, bob, carl]) = typing_office(seed);

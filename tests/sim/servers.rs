@@ -62,6 +62,33 @@ fn a_call_goes_to_the_server_of_the_best_priority() {
     });
 }
 
+/// Its INVITE may have been lost or may still be answered, so its transaction goes on to its end (timer B, RFC 3261
+/// §17.1.1.2), and nothing else.
+#[test]
+fn a_silent_server_holds_nothing_of_a_call_that_is_over() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, ann, _, [first, second]) = two_servers(seed);
+        world.unplug(first);
+        world.unplug(second);
+        world.tell(ann, Do::call("9100"));
+        world.pass(secs(1));
+        assert_eq!(world.calls().len(), 1);
+        world.tell(ann, Do::HangUp);
+        wait(&mut world, 2, |world| world.is_over(ann));
+        world.pass(millis(100));
+        let record = world.store.cdrs().next().cloned().unwrap();
+        assert_eq!(record.ended.map(|ended| ended.cause), Some(EndCause::Cancelled));
+        assert!(world.calls().is_empty());
+        // Ports rest for two seconds after each use.
+        world.pass(secs(3));
+        assert_eq!((world.status().calls, world.ports_taken()), (0, 0));
+        assert!(world.status().transactions > 0);
+        world.pass(secs(40));
+        assert_eq!(world.status().transactions, 0);
+        world.finish();
+    });
+}
+
 #[test]
 fn a_dead_first_server_costs_four_seconds_once() {
     for_seeds(SEEDS, |seed| {

@@ -2,7 +2,7 @@
 
 use crate::flows::{SEEDS, connect, millis, office, secs, talking, wait};
 use switch::Command;
-use tests::sim::{Do, LineState, Mood, World, for_seeds};
+use tests::sim::{Do, LineState, Mood, Site, World, for_seeds};
 use words::EndCause;
 
 #[test]
@@ -32,6 +32,75 @@ fn a_failing_store_refuses_what_is_new_and_ends_nothing() {
         let cdrs = world.finish();
         assert_eq!(cdrs.len(), 2, "both calls are on record");
         assert_eq!(cdrs[0].ended.unwrap().cause, EndCause::Normal);
+    });
+}
+
+/// What is bound, by Contact and end.
+fn bound(world: &mut World) -> Vec<(String, i64)> {
+    let mut bound: Vec<_> = world.bound().into_iter().map(|phone| (phone.contact, phone.expires.0 / 1_000)).collect();
+    bound.sort();
+    bound
+}
+
+#[test]
+fn a_registration_that_could_not_be_stored_is_as_if_it_had_never_come() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob, carl]) = office(seed);
+        let dora = world.add(Site::new("104").tcp());
+        let late = world.add(Site::new("105").tcp());
+        world.register(&[dora]);
+        world.pass(secs(100));
+        let before = bound(&mut world);
+        // All of them meet the same commit: a refresh, a removal, a phone with a new connection, and a new one.
+        world.store.delay = millis(900);
+        world.fail_store(true);
+        world.cut(dora);
+        for (phone, what) in
+            [(ann, Do::Register(600)), (bob, Do::Unregister), (dora, Do::Register(600)), (late, Do::Register(600))]
+        {
+            world.tell(phone, what);
+        }
+        world.pass(millis(700));
+        let meanwhile = bound(&mut world);
+        assert_ne!(meanwhile, before, "it is as asked until the store speaks");
+        let refused = |world: &World, phone| world.at_phone(phone).registration.statuses().last() == Some(&503);
+        wait(&mut world, 3, |world| [ann, bob, dora, late].iter().all(|&phone| refused(world, phone)));
+        assert_eq!(bound(&mut world), before);
+        world.store.delay = millis(4);
+        world.fail_store(false);
+        world.pass(secs(2));
+        assert_eq!(bound(&mut world), before);
+        // Who was refused its removal still rings.
+        connect(&mut world, carl, bob, "102");
+        world.tell(carl, Do::HangUp);
+        wait(&mut world, 3, |world| world.is_over(bob));
+        // The store never heard anything else.
+        world.restart();
+        assert_eq!(bound(&mut world), before);
+        world.register(&[ann, late]);
+        assert_eq!(world.bound().len(), 5);
+        world.finish();
+    });
+}
+
+#[test]
+fn who_was_revoked_stays_so_when_the_store_fails() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        world.store.delay = millis(900);
+        world.fail_store(true);
+        world.tell(ann, Do::Unregister);
+        world.tell(bob, Do::Register(600));
+        world.pass(millis(700));
+        for phone in [ann, bob] {
+            let user = world.user_of(phone);
+            let auth_user = world.at_phone(phone).identity.auth_user.clone();
+            let account = world.office;
+            world.command(Command::UserRevoked { account, user, auth_user });
+        }
+        world.pass(secs(5));
+        assert!(world.bound().is_empty());
+        world.finish();
     });
 }
 

@@ -396,7 +396,8 @@ fn call_pickup_by_replaces() {
 #[test]
 fn call_pickup_by_code() {
     for_seeds(2 * SEEDS, |seed| {
-        for late in [false, true] {
+        // The caller offers, or who picks up does, or both.
+        for (late, silent) in [(false, false), (true, false), (false, true)] {
             let (mut world, [ann, bob, carl]) = office(seed);
             world.tell(carl, Do::call("**102"));
             wait(&mut world, 3, |world| world.is_over(carl));
@@ -404,9 +405,49 @@ fn call_pickup_by_code() {
             world.tell(ann, Do::Call { number: "102".into(), without_offer: late });
             wait(&mut world, 3, |world| world.rings(bob));
             world.pass(millis(300));
-            world.tell(carl, Do::call("**102"));
+            world.tell(carl, Do::Call { number: "**102".into(), without_offer: silent });
             picked_up(world, ann, bob, carl);
         }
+    });
+}
+
+/// Who picks up asks for the caller's offer and says nothing to it, or the caller gives up meanwhile.
+#[test]
+fn a_pickup_without_an_offer_that_is_never_acknowledged_ends_for_both() {
+    for_seeds(SEEDS, |seed| {
+        for gives_up in [false, true] {
+            let (mut world, [ann, bob, carl]) = office(seed);
+            world.tell(ann, Do::call("102"));
+            wait(&mut world, 3, |world| world.rings(bob));
+            world.pass(millis(300));
+            world.phone_mut(carl).habits.acknowledges = false;
+            world.tell(carl, Do::call_without_offer("**102"));
+            wait(&mut world, 3, |world| world.is_over(bob));
+            if gives_up {
+                world.tell(ann, Do::HangUp);
+                wait(&mut world, 3, |world| world.is_over(ann));
+                assert_eq!(world.line(ann).status(), Some(487));
+            }
+            wait(&mut world, 40, |world| world.is_over(ann) && world.is_over(carl));
+            world.phone_mut(carl).habits.acknowledges = true;
+            let cause = world.finish()[0].ended.unwrap().cause;
+            assert_eq!(cause, if gives_up { EndCause::Cancelled } else { EndCause::SignallingLost });
+        }
+    });
+}
+
+#[test]
+fn where_nobody_offers_nobody_picks_up() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob, carl]) = office(seed);
+        world.tell(ann, Do::call_without_offer("102"));
+        wait(&mut world, 3, |world| world.rings(bob));
+        world.pass(millis(300));
+        world.tell(carl, Do::call_without_offer("**102"));
+        wait(&mut world, 3, |world| world.is_over(carl));
+        assert_eq!(world.line(carl).status(), Some(488));
+        assert!(world.rings(bob));
+        world.finish();
     });
 }
 

@@ -384,6 +384,7 @@ fn found(need: Need) -> Input {
             domain: "bench.example".into(),
             realm: "bench.example".into(),
             ring_for: Duration::from_secs(30),
+            typed_transfer: None,
             routes: Vec::new(),
             peers: Vec::new(),
         })),

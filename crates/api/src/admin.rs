@@ -13,6 +13,9 @@ use words::{CallId, Secret, Transport};
 pub(crate) async fn answer(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
     match ask {
         Ask::AccountCreate { name, domain } => create_account(exchange, name, domain).await,
+        Ask::AccountSet { name, typed_transfer, ring_for_s } => {
+            set_account(exchange, name, typed_transfer, ring_for_s).await
+        }
         Ask::AccountList => exchange.with_store(|store| Ok(to_value(&store.accounts()?))).await,
         Ask::UserAdd { .. } => add_user(exchange, ask).await,
         Ask::UserList { account: name } => {
@@ -99,6 +102,30 @@ async fn add_user(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
         .await?;
     exchange.command(Command::AccountChanged { account: made.user.account }).await?;
     Ok(credentials(&made))
+}
+
+async fn set_account(
+    exchange: &Exchange,
+    name: String,
+    typed_transfer: Option<String>,
+    ring_for_s: Option<u32>,
+) -> Result<Value, AskError> {
+    let changed = exchange
+        .with_store(move |store| {
+            let mut record = account(store, &name)?;
+            match typed_transfer.as_deref() {
+                None => {}
+                Some("default") => record.settings.typed_transfer = None,
+                Some("off") => record.settings.typed_transfer = Some(String::new()),
+                Some(code) => record.settings.typed_transfer = Some(code.to_owned()),
+            }
+            record.settings.ring_for_s = ring_for_s.or(record.settings.ring_for_s);
+            store.set_account(record.id, &record.settings)?;
+            Ok(record)
+        })
+        .await?;
+    exchange.command(Command::AccountChanged { account: changed.id }).await?;
+    Ok(to_value(&changed))
 }
 
 async fn reset_user(

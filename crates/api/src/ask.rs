@@ -61,6 +61,15 @@ pub enum Ask {
         /// Its SIP domain; its name when absent.
         domain: Option<String>,
     },
+    /// Changes what can be set of an account; what is absent stays.
+    AccountSet {
+        /// Its short name.
+        name: String,
+        /// What its users type before the number that they transfer to; `off`: nothing, `default`: as the configuration says.
+        typed_transfer: Option<String>,
+        /// How long an extension rings. Units: seconds.
+        ring_for_s: Option<u32>,
+    },
     /// All accounts.
     AccountList,
     /// Makes a user.

@@ -111,6 +111,7 @@ async fn answer(exchange: &Exchange, ask: Ask) -> Result<Value, AskError> {
         | Ask::CheckSync { .. }
         | Ask::Drain { .. } => live::answer(exchange, ask).await,
         Ask::AccountCreate { .. }
+        | Ask::AccountSet { .. }
         | Ask::AccountList
         | Ask::UserAdd { .. }
         | Ask::UserList { .. }

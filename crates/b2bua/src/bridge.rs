@@ -291,6 +291,9 @@ impl Call {
     /// A leg cancels its INVITE in the middle of the call: the other leg's final answer decides, so that both always
     /// agree.
     pub(crate) fn handle_cancelled_change(&mut self, desk: &mut Desk, n: u16, now: Time) {
+        if self.cancel_waiting(desk, n) {
+            return self.end(desk, &Ending::new(EndCause::Cancelled, Some(n)), now);
+        }
         let asked = |exchange: &Exchange| exchange.asker == n && exchange.stage == Stage::Asked;
         if self.exchange.as_deref().is_some_and(asked) {
             self.advance(desk, Move::Cancel, Carried::default(), now);
@@ -341,7 +344,7 @@ impl Call {
                     self.welcome(desk, at, &mut exchange, for_other.take(), now);
                 }
                 (Effect::Decline, _, Some(at)) if exchange.newcomer.is_some() => {
-                    self.send_away(desk, at, &mut exchange);
+                    self.send_away(desk, at, &mut exchange, 480);
                 }
                 // Neither is there for an UPDATE.
                 (Effect::Cancel | Effect::Acknowledge, _, Some(_)) if exchange.by_update => {}

@@ -8,7 +8,7 @@ use media::command::{Family, MediaCommand, PortPair};
 use media::ports::PortPool;
 use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, MessageBuilder, Outgoing, ServerTxn};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use words::{AccountId, Chance, ConnectionId, Fact, Flow, LegId, OwnMap, Time, TimerQueue, TimerToken};
 
@@ -23,6 +23,9 @@ pub(crate) struct Desk {
     pub(crate) live: usize,
     /// Ends that were closed and whose ports are not free yet, and whose they are.
     pub(crate) closing: OwnMap<LegId, (PortPair, AccountId)>,
+    /// What users of accounts type that have said so themselves.
+    #[serde(default)]
+    pub(crate) typed_transfers: BTreeMap<AccountId, Box<str>>,
     /// Whether somebody looks at calls as they change.
     pub(crate) observed: bool,
     /// Calls whose transfer wants something of another call.
@@ -131,6 +134,7 @@ impl Desk {
             pool,
             live: 0,
             closing: OwnMap::default(),
+            typed_transfers: BTreeMap::new(),
             observed: false,
             errands: Vec::new(),
             moved: OwnMap::default(),

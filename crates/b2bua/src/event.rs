@@ -27,6 +27,9 @@ pub struct Invite {
     pub srtp: Srtp,
     /// After how long without media an answered call ends; `None`: never.
     pub silence: Option<Duration>,
+    /// What its users type before the number that they transfer to: of its account, which may say that they do not (empty);
+    /// `None`: as [`Config::typed_transfer`](crate::Config::typed_transfer) says.
+    pub typed_transfer: Option<Box<str>>,
 }
 
 /// Why an INVITE was not taken. The caller's answer is made by whoever asked.

@@ -119,8 +119,8 @@ pub(crate) struct Exchange {
     /// Who is at the other side of the leg that is asked, where its display is to show another one than before.
     #[serde(default)]
     pub(crate) shows: Option<u16>,
-    /// The INVITE of the other leg, which is a newcomer: what it offers was offered to the asking leg, whose ACK brings
-    /// its answer.
+    /// The INVITE of the other leg, which has no final answer yet: what it offers was offered to the asking leg, whose ACK
+    /// brings its answer. One of both is a newcomer.
     #[serde(default)]
     pub(crate) newcomer: Option<Box<Message>>,
 }

@@ -1,7 +1,7 @@
 //! An INVITE that comes in another's place (RFC 3891): of who talks, or of who is rung, which is a pickup (RFC 5359
 //! §2.16).
 
-use crate::bridge::Agreed;
+use crate::bridge::{Agreed, Carried};
 use crate::call::{Call, SDP, read_body};
 use crate::calls::Calls;
 use crate::desk::Desk;
@@ -78,8 +78,8 @@ impl Call {
             (CallState::Ringing, _) => match (self.setup.as_ref().and_then(|setup| setup.offer.clone()), offer) {
                 (Some(asked), Some(offer)) => self.answer_elsewhere(desk, &invite, &asked, offer, now),
                 (None, Some(offer)) => self.offer_elsewhere(desk, invite, offer, now),
-                // Whoever comes would have to be offered what the caller is not asked for again.
-                (_, None) => Err(refusal(488, "")),
+                (Some(asked), None) => self.ask_elsewhere(desk, invite, asked, now),
+                (None, None) => Err(refusal(488, "Not Acceptable Here: one of both sides has to offer")),
             },
             (CallState::Answered | CallState::Ended, true) => {
                 let by = self.transfer.as_ref().map(|transfer| (transfer.wish.n, transfer.near));
@@ -178,7 +178,35 @@ impl Call {
         Ok(())
     }
 
-    /// The caller answered what a newcomer offers: that one gets its answer, too.
+    /// Whoever comes left the offer to us: it gets the caller's, whose answer waits for its ACK (RFC 3261 §13.2.1).
+    fn ask_elsewhere(&mut self, desk: &mut Desk, invite: Invite, asked: Description, now: Time) -> Result<(), Refusal> {
+        let refusal = |status| Refusal { status, reason: "", header: None };
+        if self.must_wait() {
+            return Err(refusal(491));
+        }
+        if self.caller_has_description() {
+            // Its 2xx may not answer a second time (RFC 3261 §13.2.1), and a newcomer that offers can be carried over later.
+            return Err(Refusal { reason: "Not Acceptable Here: pick up with an offer", ..refusal(488) });
+        }
+        let family = Family::of(invite.flow.local.ip());
+        let end = self.callee_end(desk, self.next_leg, family, Offered::Plain, now).ok_or(refusal(503))?;
+        let n = self.newcomer(desk, &invite, end)?;
+        let at = self.place(n).ok_or(refusal(481))?;
+        let Ok(body) = self.describe(desk, at, Saying::Offer, |local, _| carry(&asked, local)) else {
+            return Err(refusal(488));
+        };
+        self.dismiss_ringing(desk, &elsewhere(), now);
+        let Some((_, callers)) = self.setup.take().and_then(|setup| setup.asked) else { return Err(refusal(481)) };
+        self.begin_talk(desk, Some(n), now);
+        let mut exchange = Exchange::new(n, Some(self.caller), Some(asked), Some(invite.message));
+        exchange.newcomer = Some(Box::new(callers));
+        self.exchange = Some(Box::new(exchange));
+        self.advance(desk, Move::AnswerWithOffer, Carried { for_asker: Some(body), ..Carried::default() }, now);
+        Ok(())
+    }
+
+    /// The caller answered what a newcomer offers, or a newcomer what the caller does: the one whose INVITE has no final
+    /// answer yet gets it.
     pub(crate) fn welcome(
         &mut self,
         desk: &mut Desk,
@@ -197,14 +225,25 @@ impl Call {
         desk.push(Output::Respond { txn, response, after_facts: false });
     }
 
-    /// The caller gave no answer to what a newcomer offers: nothing becomes of it.
-    pub(crate) fn send_away(&mut self, desk: &mut Desk, at: usize, exchange: &mut Exchange) {
+    /// There was no answer to its offer: nothing becomes of it.
+    pub(crate) fn send_away(&mut self, desk: &mut Desk, at: usize, exchange: &mut Exchange, status: u16) {
         let Some(invite) = exchange.newcomer.take() else { return };
         let Some((txn, _)) = self.legs[at].theirs else { return };
-        let builder = self.response(desk, at, &invite, 480, "");
+        let builder = self.response(desk, at, &invite, status, "");
         self.forget_theirs(desk, at);
         desk.respond(txn, builder);
         let _ = self.legs[at].state.apply(LegEvent::Gone);
+    }
+
+    /// A leg gives up whose INVITE waits for what the other says in its ACK. Whether it is one.
+    pub(crate) fn cancel_waiting(&mut self, desk: &mut Desk, n: u16) -> bool {
+        let waits = |exchange: &mut Box<Exchange>| exchange.newcomer.is_some() && exchange.other == Some(n);
+        let Some(mut exchange) = self.exchange.take_if(waits) else { return false };
+        if let Some(at) = self.place(n) {
+            self.send_away(desk, at, &mut exchange, 487);
+        }
+        self.exchange = Some(exchange);
+        true
     }
 
     /// Whoever comes talks to who stays, if that one agrees; until then nothing changes.

@@ -25,7 +25,7 @@ use words::{CallId, EndCause, Fact, Party, Pii, Time};
 impl Call {
     /// Takes an INVITE in and asks what is to happen to it.
     pub(crate) fn open(desk: &mut Desk, slot: u32, id: CallId, invite: Invite, now: Time) -> Result<Call, Refusal> {
-        let Invite { txn, message, flow, account, from, trust, srtp, silence } = invite;
+        let Invite { txn, message, flow, account, from, trust, srtp, silence, typed_transfer } = invite;
         let refusal = |status, reason| Refusal { status, reason, header: None };
         let forwards = message.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS);
         let forwards = forwards.checked_sub(1).ok_or(refusal(483, ""))?;
@@ -34,6 +34,7 @@ impl Call {
         if offer.as_ref().is_some_and(|offer| !offer.is_carried()) {
             return Err(refusal(488, ""));
         }
+        desk.codes_of(account, typed_transfer);
         let tag = desk.tag(slot, 0);
         let dialog =
             Dialog::uas(&message, tag.text().as_str()).map_err(|_| refusal(400, "Bad Contact or Record-Route"))?;
@@ -324,6 +325,24 @@ impl Call {
             return;
         }
         let Some((_, invite)) = self.setup.take().and_then(|setup| setup.asked) else { return };
+        self.begin_talk(desk, other, now);
+        let offers = agreed.is_none() && (owed.is_some() || other.is_none()) && body.is_some();
+        let event = if offers { Move::AnswerWithOffer } else { Move::Answer };
+        let heard = agreed.is_none() && owed.is_none();
+        let serves = other.is_none() && body.is_none();
+        let request = Some(invite);
+        self.exchange = Some(Box::new(Exchange::new(0, other, owed, request)));
+        self.advance(desk, event, Carried { for_asker: body, agreed, ..Carried::default() }, now);
+        if heard {
+            self.count_silence(desk);
+        }
+        if serves {
+            self.perform_service(desk);
+        }
+    }
+
+    /// A leg answered, or the exchange itself did: the call is up.
+    pub(crate) fn begin_talk(&mut self, desk: &mut Desk, other: Option<u16>, now: Time) {
         self.state = CallState::Answered;
         self.ends.iter_mut().for_each(End::trim);
         self.times.answered = Some(now);
@@ -334,20 +353,7 @@ impl Call {
         let who = winner.unwrap_or_else(|| self.who.to.clone());
         let by = other.map(|n| self.leg_id(n));
         desk.say(self.account, Fact::CallAnswered { call: self.id, by, who });
-        let offers = agreed.is_none() && (owed.is_some() || other.is_none()) && body.is_some();
-        let event = if offers { Move::AnswerWithOffer } else { Move::Answer };
-        let heard = agreed.is_none() && owed.is_none();
-        let serves = other.is_none() && body.is_none();
-        let request = Some(invite);
-        self.exchange = Some(Box::new(Exchange::new(0, other, owed, request)));
         self.arm_sessions(desk);
-        self.advance(desk, event, Carried { for_asker: body, agreed, ..Carried::default() }, now);
-        if heard {
-            self.count_silence(desk);
-        }
-        if serves {
-            self.perform_service(desk);
-        }
     }
 
     /// Media was agreed on before the answer: from here on its absence counts, and whoever answered speaks.

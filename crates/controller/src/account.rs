@@ -34,6 +34,9 @@ pub struct AccountSettings {
     /// The most calls at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<u32>,
+    /// What its users type while talking, before the number that they transfer to; empty: they cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub typed_transfer: Option<String>,
 }
 
 /// An account to be made.
@@ -82,6 +85,9 @@ impl Store {
 
     /// Changes what can be set.
     pub fn set_account(&self, account: AccountId, settings: &AccountSettings) -> Result<(), AdminError> {
+        if let Some(code) = &settings.typed_transfer {
+            check_keys("the code", code)?;
+        }
         let changed = self
             .connection
             .execute("UPDATE account SET settings = ?2 WHERE id = ?1", params![account.0, to_json(settings)])?;
@@ -157,6 +163,14 @@ pub(crate) fn check_host(what: &'static str, host: &str) -> Result<(), AdminErro
     Err(AdminError::Invalid { what, why: "it is a host name or an IP address" })
 }
 
+/// Keys of a phone that can be typed before a number; `#` ends one.
+fn check_keys(what: &'static str, keys: &str) -> Result<(), AdminError> {
+    if keys.len() <= CODE_KEYS && keys.bytes().all(|key| key.is_ascii_digit() || key == b'*') {
+        return Ok(());
+    }
+    Err(AdminError::Invalid { what, why: "it has at most 8 keys, digits and '*'" })
+}
+
 /// Text that fits into a quoted string of a header: not empty, no control characters, quotes or backslashes.
 pub(crate) fn check_text(what: &'static str, text: &str) -> Result<(), AdminError> {
     let why = if text.is_empty() {
@@ -170,6 +184,9 @@ pub(crate) fn check_text(what: &'static str, text: &str) -> Result<(), AdminErro
     };
     Err(AdminError::Invalid { what, why })
 }
+
+/// The longest code.
+const CODE_KEYS: usize = 8;
 
 const SELECT: &str = "SELECT id, name, domain, realm, settings, created FROM account";
 
@@ -208,7 +225,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), Durability::Process).unwrap();
         let made = store.create_account(&NewAccount::named("acme", "a.example"), Wall(0)).unwrap();
-        let settings = AccountSettings { ring_for_s: Some(20), calls: None };
+        let code = |code: &str| AccountSettings { typed_transfer: Some(code.into()), ..AccountSettings::default() };
+        for bad in ["#2", "*2#", "12345678*", "a", " "] {
+            assert!(matches!(store.set_account(made.id, &code(bad)), Err(AdminError::Invalid { .. })), "{bad}");
+        }
+        let settings = AccountSettings { ring_for_s: Some(20), ..code("*2") };
         store.set_account(made.id, &settings).unwrap();
         assert_eq!(store.account_named("acme").unwrap().unwrap().settings, settings);
         store.connection.execute("UPDATE account SET settings = '{\"ring_for_s\":9,\"later\":true}'", []).unwrap();

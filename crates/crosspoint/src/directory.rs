@@ -137,6 +137,7 @@ fn to_account(record: AccountRecord, routes: Vec<RouteRecord>, peers: Vec<Peer>)
         domain: record.domain,
         realm: record.realm,
         ring_for: record.settings.ring_for_s.map_or(RING_FOR, |seconds| Duration::from_secs(seconds.into())),
+        typed_transfer: record.settings.typed_transfer,
         routes: routes.into_iter().map(route).collect(),
         peers,
     }

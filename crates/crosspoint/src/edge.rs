@@ -1,9 +1,14 @@
 //! The edge: what of the bytes that come in is SIP, and what is answered before the exchange sees it.
 
 use bytes::Bytes;
-use net::stream::{Framed, Frames};
+use net::stream::{Framed, Frames, Gate};
 use sip::framing::{Datagram, Frame, Framer, classify_datagram};
-use words::Flow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::rc::Rc;
+use switch::{Strangers, Verdict};
+use words::{Flow, Time};
 
 /// Cuts streams into SIP messages for `net`, which knows none.
 #[derive(Debug, Default)]
@@ -26,6 +31,39 @@ impl Frames for SipFrames {
 
     fn is_partial(&self) -> bool {
         !self.0.is_idle()
+    }
+}
+
+/// Who may connect, and speak before it has proven who it is (see [`Strangers`]). Copies are the same.
+#[derive(Clone)]
+pub(crate) struct StreamGate(Rc<RefCell<Known>>);
+
+struct Known {
+    strangers: Strangers,
+    peers: BTreeSet<IpAddr>,
+}
+
+impl StreamGate {
+    pub(crate) fn new(strangers: Strangers) -> Self {
+        StreamGate(Rc::new(RefCell::new(Known { strangers, peers: BTreeSet::new() })))
+    }
+
+    /// Somebody has proven who it is over a connection from there, or had before this start.
+    pub(crate) fn prove(&self, source: IpAddr, now: Time) {
+        self.0.borrow_mut().strangers.prove_connection(source, now);
+    }
+
+    /// Peers speak from there, and from nowhere else.
+    pub(crate) fn set_peers(&self, sources: Vec<IpAddr>) {
+        self.0.borrow_mut().peers = sources.into_iter().collect();
+    }
+}
+
+impl Gate for StreamGate {
+    fn hears(&self, flow: &Flow, now: Time) -> bool {
+        let mut known = self.0.borrow_mut();
+        let source = flow.remote.ip().to_canonical();
+        known.peers.contains(&source) || known.strangers.hear_connection(source, now) == Verdict::Heard
     }
 }
 
@@ -60,4 +98,29 @@ pub(crate) fn sort(bytes: &[u8], flow: &Flow, mut hears: impl FnMut(&Flow) -> bo
 /// A binding response that tells a device its address (RFC 8489), when `bytes` is a binding request.
 pub(crate) fn answer_stun(bytes: &[u8], flow: &Flow) -> Option<Vec<u8>> {
     media::stun::answer(bytes, flow.remote)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use words::{Chance, ConnectionId, Seed, Transport};
+
+    #[test]
+    fn peers_connect_as_often_as_they_like_and_strangers_do_not() {
+        let gate = StreamGate::new(Strangers::new(Chance::new(Seed::from_number(1))));
+        let from = |address: &str| Flow {
+            transport: Transport::Tcp,
+            listener: 0,
+            connection: ConnectionId::NONE,
+            local: "192.0.2.10:5060".parse().unwrap(),
+            remote: address.parse().unwrap(),
+        };
+        let heard = |address: &str| (0..10_000).filter(|_| gate.hears(&from(address), Time::ZERO)).count();
+        gate.set_peers(vec!["198.51.100.1".parse().unwrap()]);
+        assert_eq!([heard("198.51.100.1:40000"), heard("198.51.100.2:40000")], [10_000, 250]);
+        gate.set_peers(Vec::new());
+        assert_eq!(heard("198.51.100.1:40000"), 250);
+        gate.prove("198.51.100.3".parse().unwrap(), Time::ZERO);
+        assert_eq!(heard("198.51.100.3:40000"), 2_500);
+    }
 }

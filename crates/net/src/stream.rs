@@ -11,7 +11,7 @@ mod event;
 mod serve;
 mod table;
 
-pub use event::{CloseReason, ConnectError, Framed, Frames, NetEvent};
+pub use event::{CloseReason, ConnectError, Framed, Frames, Gate, NetEvent};
 
 use crate::clock::Clocks;
 use crate::tls::{Acceptor, Authorities, Connector, Trust};
@@ -78,6 +78,8 @@ pub struct Config {
     pub clocks: Clocks,
     /// Makes what cuts a new connection's bytes into messages.
     pub frames: Box<dyn Fn() -> Box<dyn Frames>>,
+    /// Decides which strangers are heard; `None` when all are.
+    pub gate: Option<Box<dyn Gate>>,
     /// Our certificate; without it no TLS or WSS listener can be opened.
     pub acceptor: Option<Acceptor>,
     /// Who vouches for those to whom we connect.
@@ -97,6 +99,10 @@ pub struct Counters {
     pub refused_full: u64,
     /// Closed at once: [`Limits::per_source`].
     pub refused_source: u64,
+    /// Closed at once: the [`Gate`] does not hear who connects.
+    pub refused_stranger: u64,
+    /// How often a connection was not read for [`HELD_BACK`], because the [`Gate`] did not hear its source.
+    pub held_back: u64,
     /// Accept calls that failed, mostly for want of descriptors.
     pub accept_failed: u64,
     /// TLS handshakes that failed.
@@ -126,6 +132,7 @@ struct Shared {
     limits: Limits,
     clocks: Clocks,
     frames: Box<dyn Fn() -> Box<dyn Frames>>,
+    gate: Option<Box<dyn Gate>>,
     acceptor: Option<Acceptor>,
     connector: Connector,
     events: mpsc::Sender<NetEvent>,
@@ -152,6 +159,7 @@ impl Connections {
             limits: config.limits,
             clocks: config.clocks,
             frames: config.frames,
+            gate: config.gate,
             acceptor: config.acceptor,
             connector: Connector::new(config.authorities),
             events,
@@ -284,6 +292,11 @@ impl Connections {
 }
 
 impl Shared {
+    /// Whether a stranger is heard now: who connects, or what comes next over a connection.
+    fn hears(&self, flow: &Flow) -> bool {
+        self.gate.as_ref().is_none_or(|gate| gate.hears(flow, self.clocks.now()))
+    }
+
     fn count(&self, add: impl FnOnce(&mut Counters)) {
         let mut counters = self.counters.get();
         add(&mut counters);
@@ -303,6 +316,8 @@ fn handshake_jobs() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, HANDSHAKE_JOBS))
 }
 
+/// How long a connection rests whose source the [`Gate`] does not hear.
+pub const HELD_BACK: Duration = Duration::from_secs(1);
 /// The most handshakes that compute at the same time.
 const HANDSHAKE_JOBS: usize = 4;
 /// What one read may bring. Units: bytes.

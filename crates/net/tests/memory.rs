@@ -45,6 +45,7 @@ fn idle_connections_are_cheap() {
             limits: Limits { per_source: 10_000, ..Limits::default() },
             clocks: Clocks::new(),
             frames,
+            gate: None,
             acceptor,
             authorities: Authorities::default(),
         };

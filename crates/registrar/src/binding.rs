@@ -76,7 +76,7 @@ pub struct Device<'a> {
 }
 
 /// Limits: strings as [`crate::limit`] says.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Binding {
     pub(crate) id: u32,
     pub(crate) account: AccountId,

@@ -12,7 +12,7 @@ use words::{AccountId, Chance, Time, UserId};
 /// What a device that asked for GRUUs has.
 ///
 /// Limits: [`TEMPORARIES`]; older ones reach nobody any more.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Gruus {
     /// The user and host of its address of record, as its To has them.
     user: Box<str>,

@@ -2,7 +2,7 @@
 //!
 //! [`Door`] says whether a request comes from whom it claims: digest with nonces that cost nothing to give out, and a
 //! count of wrong passwords that stops guessers and never the owner. [`Registrar`] keeps the Contacts of users: it
-//! carries out REGISTER, forgets what expires, wishes for pings to devices behind NAT and says by which flow each device is
+//! carries out REGISTER (and takes it back where it could not be stored), forgets what expires, wishes for pings to devices behind NAT and says by which flow each device is
 //! called. [`watch::Watch`] keeps subscriptions to lamps, presence, mailboxes and registrations, and says what is to be
 //! told to whom.
 //!
@@ -48,7 +48,7 @@
 //!     .finish();
 //! let mut registrar = Registrar::new(RegistrarConfig::default(), Time::ZERO);
 //! let outcome = registrar.register(&ann, &Message::parse(request)?, flow, &Clock::default(), Time::ZERO);
-//! let Outcome::Accepted { headers, facts } = outcome else { panic!("refused") };
+//! let Outcome::Accepted { headers, facts, .. } = outcome else { panic!("refused") };
 //! assert_eq!(headers, [(HeaderName::Contact, "<sip:101@10.0.0.4:5060>;expires=120".to_owned())]);
 //! assert_eq!(facts.len(), 1);
 //! // The Contact is a private address: the device sits behind NAT and is called where it came from.
@@ -75,6 +75,7 @@ mod recent;
 mod registrar;
 mod table;
 mod throttle;
+mod undo;
 pub mod watch;
 
 pub use binding::{Device, Reach};
@@ -86,3 +87,4 @@ pub use gruu::{Temporary, gr_of};
 pub use outbound::{Ping, PingId, PingKind};
 pub use registrar::{Outcome, Output, Registrar, RegistrarConfig};
 pub use throttle::{Ban, Throttle};
+pub use undo::Undo;

@@ -37,7 +37,7 @@ pub enum PingKind {
 }
 
 /// The pings of one binding.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Pinging {
     /// When the next one is due.
     pub(crate) next: Time,

@@ -6,6 +6,7 @@ use crate::directory::User;
 use crate::gruu::{Gruus, Names};
 use crate::outbound::{Ping, PingId, PingKind, Pinging};
 use crate::table::Table;
+use crate::undo::{Changes, Undo};
 use serde::{Deserialize, Serialize};
 use sip::{HeaderName, Message, Uri};
 use smallvec::SmallVec;
@@ -59,6 +60,8 @@ pub enum Outcome {
         headers: Vec<(HeaderName, String)>,
         /// What changed, in order.
         facts: Vec<Fact>,
+        /// How it was before, should the store refuse them.
+        undo: Undo,
     },
     /// Nothing changed; answer this.
     Refused {
@@ -99,7 +102,7 @@ pub struct Registrar {
     peers: BTreeSet<SocketAddr>,
     /// Users whose lamps somebody watches.
     heeded: BTreeSet<UserId>,
-    table: Table,
+    pub(crate) table: Table,
     /// Makes temporary GRUUs.
     pub(crate) names: Option<Names>,
     now: Time,
@@ -275,10 +278,14 @@ impl Registrar {
 
     /// Forgets all bindings of a user: its password changed, or it is disabled or gone.
     pub fn drop_user(&mut self, user: UserId) -> Vec<Fact> {
+        let mut changes = Changes::of(user);
+        self.end_all(user, &mut changes);
+        changes.facts
+    }
+
+    fn end_all(&mut self, user: UserId, changes: &mut Changes) {
         let ids: SmallVec<[u32; 4]> = self.table.of(user).iter().map(|binding| binding.id).collect();
-        let mut facts = Vec::with_capacity(ids.len());
-        self.table.end(user, ids, &mut facts);
-        facts
+        self.table.end(user, ids, changes);
     }
 
     /// A connection is gone: who came over it can be called only where it can be dialled. The bindings stay, as the device
@@ -321,20 +328,20 @@ impl Registrar {
 
     fn carry_out(&mut self, request: &Request<'_, '_>) -> Result<Outcome, Refusal> {
         let &Request { user, asked, now, .. } = request;
-        let mut facts = Vec::new();
+        let mut changes = Changes::of(user.id);
         match &asked.contacts {
             Contacts::Star => {
                 // RFC 3261 §10.3 item 6: nothing is removed unless all may be.
                 if self.table.of(user.id).iter().any(|binding| is_out_of_order(binding, asked)) {
                     return Err(OUT_OF_ORDER);
                 }
-                facts = self.drop_user(user.id);
+                self.end_all(user.id, &mut changes);
             }
             Contacts::These(contacts) => {
-                let changes = contacts.iter().map(|contact| self.plan(request, contact));
-                let changes: SmallVec<[Change<'_>; 2]> = changes.collect::<Result<_, _>>()?;
-                for change in changes {
-                    self.make(request, &change, &mut facts);
+                let planned = contacts.iter().map(|contact| self.plan(request, contact));
+                let planned: SmallVec<[Change<'_>; 2]> = planned.collect::<Result<_, _>>()?;
+                for change in planned {
+                    self.make(request, &change, &mut changes);
                 }
             }
         }
@@ -354,7 +361,8 @@ impl Registrar {
         if asked.gruu || asked.uses_outbound() {
             headers.push((HeaderName::Supported, "path, outbound, gruu".to_owned()));
         }
-        Ok(Outcome::Accepted { headers, facts })
+        let Changes { facts, undo } = changes;
+        Ok(Outcome::Accepted { headers, facts, undo })
     }
 
     /// RFC 3261 §10.3 item 7, without changing anything yet.
@@ -406,27 +414,28 @@ impl Registrar {
         Ok(())
     }
 
-    fn make(&mut self, request: &Request<'_, '_>, change: &Change<'_>, facts: &mut Vec<Fact>) {
+    fn make(&mut self, request: &Request<'_, '_>, change: &Change<'_>, changes: &mut Changes) {
         let user = request.user.id;
         let same = self.table.of(user).iter().find(|binding| is_same(binding, change.contact, &change.uri));
         let same = same.map(|binding| binding.id);
         if change.expires.is_zero() {
-            self.table.end(user, same, facts);
+            self.table.end(user, same, changes);
             return;
         }
         let before = same.and_then(|id| self.table.take(user, id));
         // Another spelling of the same URI: the store knows it by the old one.
         let respelled = before.as_ref().filter(|old| old.reg_id.is_none() && *old.contact != *change.contact.uri);
-        facts.extend(respelled.map(|old| Fact::Unbound { user, key: old.key() }));
+        changes.facts.extend(respelled.map(|old| Fact::Unbound { user, key: old.key() }));
+        let earlier = before.clone();
         let binding = self.renewed(before, request, change);
         // A device that came back over another connection under another port: its last binding rings nobody.
         let twins: SmallVec<[u32; 2]> =
             self.table.of(user).iter().filter(|old| is_twin(old, &binding)).map(|old| old.id).collect();
-        self.table.end(user, twins, facts);
+        self.table.end(user, twins, changes);
         // The owner must always be able to register.
         let leaves = self.table.first_to_go(user);
-        self.table.end(user, leaves, facts);
-        facts.push(Fact::Bound { user, binding: binding.stored(request.clock) });
+        self.table.end(user, leaves, changes);
+        changes.bound(earlier, &binding, request.clock);
         self.table.insert(user, binding);
     }
 
@@ -478,6 +487,15 @@ impl Registrar {
             (None, pinging) => *pinging = None,
         }
         binding
+    }
+
+    /// A binding of before is there again.
+    pub(crate) fn put_back(&mut self, user: UserId, mut binding: Binding, now: Time) {
+        binding.pinging = self.pings(user, &binding).map(|every| {
+            let from = || Box::new(Pinging::from(now + spread(every, binding.id)));
+            binding.pinging.take().unwrap_or_else(from)
+        });
+        self.table.insert(user, binding);
     }
 
     /// How often the device is pinged; `None` when it is not.

@@ -1,10 +1,11 @@
 //! The bindings of all users, with their timers and the connections they came over kept in step.
 
 use crate::binding::{Binding, Reach};
+use crate::undo::Changes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use words::limit::BINDINGS_PER_USER;
-use words::{ConnectionId, Fact, Time, TimerQueue, UserId};
+use words::{ConnectionId, Time, TimerQueue, UserId};
 
 /// Limits: [`BINDINGS_PER_USER`] per user; the owner of the table makes room before it inserts.
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,7 +62,7 @@ impl Table {
 
     /// Puts a binding in its place: by q, and before those of the same q that registered earlier. Sets its timer.
     pub(crate) fn insert(&mut self, user: UserId, mut binding: Binding) {
-        if binding.flow.connection != ConnectionId::NONE {
+        if binding.open && binding.flow.connection != ConnectionId::NONE {
             self.connections.insert((binding.flow.connection, user));
         }
         binding.timer = Some(self.timers.insert(binding.wakes(), (user, binding.id)));
@@ -105,10 +106,11 @@ impl Table {
     }
 
     /// Takes bindings out and says so.
-    pub(crate) fn end(&mut self, user: UserId, ids: impl IntoIterator<Item = u32>, facts: &mut Vec<Fact>) {
+    pub(crate) fn end(&mut self, user: UserId, ids: impl IntoIterator<Item = u32>, changes: &mut Changes) {
         for id in ids {
-            let binding = self.take(user, id);
-            facts.extend(binding.map(|binding| Fact::Unbound { user, key: binding.key() }));
+            if let Some(binding) = self.take(user, id) {
+                changes.ended(binding);
+            }
         }
     }
 

@@ -20,6 +20,10 @@ pub struct Account {
     pub realm: String,
     /// How long an extension rings before the caller hears that nobody answers.
     pub ring_for: Duration,
+    /// What its users type before the number that they transfer to; empty: they do not; `None`: as
+    /// [`Codes::typed_transfer`](crate::Codes::typed_transfer) says.
+    #[serde(default)]
+    pub typed_transfer: Option<String>,
     /// Where dialled strings lead, besides its extensions.
     pub routes: Vec<Route>,
     /// Its static peers.

@@ -48,6 +48,7 @@ impl Switch {
             trust,
             srtp,
             silence: self.config.silence,
+            typed_transfer: account.typed_transfer.as_deref().map(Box::from),
         };
         let entered = match entrance {
             Entrance::Call => self.calls.open(invite, &self.clock, now).inspect(|_| self.counters.calls += 1),

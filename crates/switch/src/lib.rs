@@ -47,4 +47,5 @@ pub use command::{Command, Reply};
 pub use config::{Codes, Config, ListenerConfig, Way};
 pub use need::{Found, Need};
 pub use snapshot::{Snapshot, SnapshotError};
+pub use strangers::{Strangers, Verdict};
 pub use switch::{Input, Output, ReplyId, Switch};

@@ -269,7 +269,7 @@ mod tests {
     fn account(n: u32) -> Vec<(Need, Found)> {
         let (name, domain, realm) = Default::default();
         let (routes, peers, ring_for) = (Vec::new(), Vec::new(), Duration::from_secs(30));
-        let account = Account { id: AccountId(n), name, domain, realm, ring_for, routes, peers };
+        let account = Account { id: AccountId(n), name, domain, realm, ring_for, routes, peers, typed_transfer: None };
         vec![(need(&n.to_string()), Found::Account(Arc::new(account)))]
     }
 

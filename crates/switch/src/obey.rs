@@ -30,6 +30,7 @@ impl Switch {
                 self.directory.forget(&Need::AuthUser(auth_user), now);
                 self.gate.door.forget_user(user);
                 let facts = self.registrar.drop_user(user);
+                self.stream.revoke(user);
                 let any = !facts.is_empty();
                 for fact in facts {
                     self.say(account, fact, now);

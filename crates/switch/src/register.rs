@@ -3,13 +3,13 @@
 use crate::account::Account;
 use crate::answer::Stop;
 use crate::need::Need;
-use crate::stream::Promise;
+use crate::stream::{Promise, Registration};
 use crate::switch::{Incoming, Output, Switch};
 use crate::whose::Whose;
-use registrar::{Admission, Outcome, User};
+use registrar::{Admission, Outcome, Undo, User};
 use sip::{HeaderName, Method, Outgoing, Uri};
 use std::sync::Arc;
-use words::{ConnectionId, Time, Transport};
+use words::{ConnectionId, Time};
 
 impl Switch {
     pub(crate) fn register(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
@@ -26,28 +26,25 @@ impl Switch {
             return Err(Stop::Answer(self.answers.overloaded(&incoming.message, true)));
         }
         let outcome = self.registrar.register(&user, &incoming.message, incoming.flow, &self.clock, now);
-        let (status, reason, headers) = match outcome {
-            Outcome::Accepted { headers, facts } => {
+        let (status, reason, headers, undo) = match outcome {
+            Outcome::Accepted { headers, facts, undo } => {
                 self.counters.registrations += 1;
-                if incoming.flow.connection != ConnectionId::NONE {
-                    self.outputs.push_back(Output::Proven { connection: incoming.flow.connection });
-                }
                 for fact in facts {
                     self.say(user.account, fact, now);
                 }
                 self.follow_registration(user.id, incoming, now);
-                (200, "OK", headers)
+                (200, "OK", headers, undo)
             }
-            Outcome::Refused { status, reason, headers } => (status, reason, headers),
+            Outcome::Refused { status, reason, headers } => (status, reason, headers, Undo::nothing(user.id)),
         };
         let mut builder = self.answers.builder(&incoming.message, status, reason);
         for (name, value) in &headers {
             builder = builder.header(*name, value);
         }
         let response = Outgoing { builder, body: None };
-        if let Some((txn, response)) =
-            self.stream.hold(incoming.txn, response, Promise::Registration(Box::new(incoming.message.clone())), now)
-        {
+        let registration = Registration { request: incoming.message.clone(), account: user.account, undo };
+        let promise = Promise::Registration(Box::new(registration));
+        if let Some((txn, response)) = self.stream.hold(incoming.txn, response, promise, now) {
             self.respond(txn, response, now);
         }
         Ok(())
@@ -77,8 +74,10 @@ impl Switch {
         let bound = user.as_ref().is_some_and(|user| self.registrar.is_bound_from(user.id, source.ip()));
         match (self.gate.door.admit(&incoming.message, user.as_deref(), source, bound, now), user) {
             (Admission::Admitted, Some(user)) => {
-                if self.config.throttle && incoming.flow.transport == Transport::Udp {
-                    self.strangers.prove(source, now);
+                match incoming.flow.connection {
+                    ConnectionId::NONE if self.config.throttle => self.strangers.prove(source, now),
+                    ConnectionId::NONE => {}
+                    connection => self.outputs.push_back(Output::Proven { connection }),
                 }
                 Ok(user)
             }

@@ -10,18 +10,23 @@
 //!
 //! A datagram that is not heard is no failure and no strike: the next one is judged by the same rules.
 //!
-//! What comes over connections is not judged here: a sender that is too quick waits for us, and connections are counted.
+//! Connections are judged by the same rules, by a [`Strangers`] of their own, as a datagram's source may be made up and a
+//! connection's is not: what a flood of datagrams pretends must not keep those waiting who connect from there. Two things
+//! differ. Who is out of its share is not passed over but waits: it is not read until it has a share again, so that a
+//! sender is slowed down and nothing is lost. And as each connection has another port, proof counts for the address: from
+//! where somebody's password was right, whole offices may come, at ten times the pace ([`OFFICE`]) and whatever the crowd
+//! does. A connection over which it was right is not asked at all.
 
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use words::{Chance, Time};
 
-/// Sources, as far as they are remembered.
+/// Sources, as far as they are remembered. The exchange has one for datagrams; who reads connections has another.
 ///
 /// Limits: [`PROVEN`] proven ones and [`SOURCES`] strangers; those that were noted longest ago give way.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Strangers {
+pub struct Strangers {
     /// Of the hash, so that nobody can choose sources that push others out.
     keys: [u64; 2],
     /// Proven sources, each with when: in ticks of [`TICK`].
@@ -35,9 +40,10 @@ pub(crate) struct Strangers {
     in_hand: Option<SocketAddr>,
 }
 
-/// What becomes of a stranger's datagram.
+/// What becomes of what a stranger sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
+    /// It is taken in.
     Heard,
     /// This source has sent its share.
     TooMuch,
@@ -47,7 +53,7 @@ pub(crate) enum Verdict {
 
 impl Strangers {
     /// Nobody is known. `secrets` decides how sources are spread.
-    pub(crate) fn new(mut secrets: Chance) -> Self {
+    pub fn new(mut secrets: Chance) -> Self {
         Strangers { keys: [secrets.u64(), secrets.u64()], ..Strangers::default() }
     }
 
@@ -78,6 +84,24 @@ impl Strangers {
         }
         self.in_hand = Some(source);
         Verdict::Heard
+    }
+
+    /// Decides on a connection of somebody, or on what comes over one, before anybody has proven who it is over it.
+    pub fn hear_connection(&mut self, source: IpAddr, now: Time) -> Verdict {
+        let office = SocketAddr::new(network(source), 0);
+        if !self.is_proven(office, now) {
+            return self.hear(office, now);
+        }
+        let hash = self.hash(office.ip(), 0);
+        let before = self.sources.get(hash).map_or(Time::ZERO, Time::from_millis);
+        let Some(until) = OFFICE.take(before, now) else { return Verdict::TooMuch };
+        self.sources.put(hash, until.as_millis());
+        Verdict::Heard
+    }
+
+    /// Somebody knew the password over a connection from there, or did so before a restart.
+    pub fn prove_connection(&mut self, source: IpAddr, now: Time) {
+        self.prove(SocketAddr::new(network(source), 0), now);
     }
 
     /// Somebody there knew the password, or is registered from there.
@@ -206,6 +230,8 @@ fn tick(now: Time) -> u64 {
 
 /// 250 datagrams at once, then 25 a second.
 const SOURCE: Pace = Pace { at_once: 250, every: Duration::from_millis(40) };
+/// 2,500 connections and messages at once, then 250 a second.
+const OFFICE: Pace = Pace { at_once: 2_500, every: Duration::from_millis(4) };
 /// 4,000 at once, then 2,000 a second.
 const CROWD: Pace = Pace { at_once: 4_000, every: Duration::from_micros(500) };
 /// 500 at once, then 1,000 a second.
@@ -332,6 +358,34 @@ mod tests {
         assert!(known > 9_900, "{known}");
         assert_eq!(strangers.hear(source(1 << 30), at(0)), Verdict::TooMuch);
         assert_eq!((strangers.proven.0.len(), strangers.sources.0.len()), (PROVEN, SOURCES));
+    }
+
+    #[test]
+    fn connections_of_an_office_are_heard_ten_times_as_often() {
+        let mut strangers = strangers();
+        let [office, other, six]: [IpAddr; 3] =
+            ["198.51.100.1", "198.51.100.2", "2001:db8:1:1::1"].map(|text| text.parse().unwrap());
+        let mut heard =
+            |source, now| (0..10_000).filter(|_| strangers.hear_connection(source, now) == Verdict::Heard).count();
+        assert_eq!([heard(office, at(0)), heard(other, at(0)), heard(six, at(0))], [250; 3]);
+        strangers.prove_connection(office, at(0));
+        strangers.prove_connection("2001:db8:1:1:ffff::9".parse().unwrap(), at(0));
+        let mut heard =
+            |source, now| (0..10_000).filter(|_| strangers.hear_connection(source, now) == Verdict::Heard).count();
+        assert_eq!([heard(office, at(1_000)), heard(other, at(1_000)), heard(six, at(1_000))], [250, 25, 250]);
+        assert_eq!([heard(office, at(60_000)), heard(other, at(60_000)), heard(six, at(60_000))], [2_500, 250, 2_500]);
+        assert_eq!(heard(office, at(3 * 3_600_000)), 250, "a proof counts for two hours");
+    }
+
+    #[test]
+    fn a_crowd_that_connects_does_not_keep_an_office_waiting() {
+        let mut strangers = strangers();
+        let office: IpAddr = "203.0.113.1".parse().unwrap();
+        strangers.prove_connection(office, at(0));
+        let crowd: Vec<Verdict> = (0..20_000).map(|n| strangers.hear_connection(source(n).ip(), at(0))).collect();
+        assert!(crowd.iter().filter(|verdict| **verdict == Verdict::Heard).count() <= 4_500);
+        assert_eq!(crowd.last(), Some(&Verdict::Crowded));
+        assert_eq!(strangers.hear_connection(office, at(0)), Verdict::Heard);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The one stream of facts, and the answers that wait until what they promise is stored.
 
+use registrar::Undo;
 use serde::{Deserialize, Serialize};
 use sip::{Message, Outgoing, ServerTxn};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
-use words::{AccountId, Clock, Event, Fact, Seq, ShardId, Time};
+use words::{AccountId, Clock, ConnectionId, Event, Fact, Seq, ShardId, Time, UserId};
 
 /// Numbers facts and keeps back answers. A 200 to REGISTER or BYE leaves when its facts are stored.
 ///
@@ -17,6 +18,9 @@ pub(crate) struct Stream {
     failing: bool,
     held: VecDeque<Held>,
     unsent: VecDeque<Event>,
+    /// Connections that closed while answers waited, each with the last fact said before.
+    #[serde(default)]
+    gone: VecDeque<(Seq, ConnectionId)>,
 }
 
 /// An answer that waits.
@@ -32,15 +36,31 @@ pub(crate) struct Held {
 /// What an answer that waits would promise, and so what becomes of it when the store fails.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Promise {
-    /// "You are registered": this request is refused with 503 when that cannot be kept.
-    Registration(Box<Message>),
+    /// "You are registered": refused with 503, and taken back, when that cannot be kept.
+    Registration(Box<Registration>),
     /// "The call is over": said within [`BYE_HELD`] whatever happens, as the fact goes to reserved space.
     Ending,
 }
 
+/// A REGISTER that was carried out, and is not stored yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Registration {
+    pub(crate) request: Message,
+    pub(crate) account: AccountId,
+    pub(crate) undo: Undo,
+}
+
 impl Stream {
     pub(crate) fn new(shard: ShardId) -> Self {
-        Stream { shard, last: Seq(0), stored: Seq(0), failing: false, held: VecDeque::new(), unsent: VecDeque::new() }
+        Stream {
+            shard,
+            last: Seq(0),
+            stored: Seq(0),
+            failing: false,
+            held: VecDeque::new(),
+            unsent: VecDeque::new(),
+            gone: VecDeque::new(),
+        }
     }
 
     /// Appends a fact.
@@ -69,12 +89,47 @@ impl Stream {
     pub(crate) fn stored(&mut self, up_to: Seq) {
         self.stored = self.stored.max(up_to);
         self.failing = false;
+        self.forget_gone();
     }
 
-    /// Facts up to `up_to` could not be stored. Nothing is taken until a later one is.
-    pub(crate) fn failed(&mut self, up_to: Seq) {
+    /// Facts up to `up_to` could not be stored. Nothing is taken until a later one is. Gives the registrations that wait,
+    /// the later ones too: what they build on may just have been refused.
+    pub(crate) fn failed(&mut self, up_to: Seq) -> Vec<Held> {
         self.stored = self.stored.max(up_to);
         self.failing = true;
+        let registers = |held: &Held| matches!(held.promise, Promise::Registration(_));
+        let (refused, rest) = std::mem::take(&mut self.held).into_iter().partition(registers);
+        self.held = rest;
+        Vec::from(refused as VecDeque<Held>)
+    }
+
+    /// A connection is gone: what is taken back later does not come back over it.
+    pub(crate) fn flow_closed(&mut self, connection: ConnectionId) {
+        if !self.held.is_empty() {
+            self.gone.push_back((self.last, connection));
+        }
+    }
+
+    /// The connections that are gone since the oldest answer that waits was made.
+    pub(crate) fn take_gone(&mut self) -> BTreeSet<ConnectionId> {
+        self.gone.drain(..).map(|(_, connection)| connection).collect()
+    }
+
+    /// Nothing of before comes back to a user who was revoked.
+    pub(crate) fn revoke(&mut self, user: UserId) {
+        for held in &mut self.held {
+            if let Promise::Registration(registration) = &mut held.promise
+                && registration.undo.user() == user
+            {
+                registration.undo.forget();
+            }
+        }
+    }
+
+    fn forget_gone(&mut self) {
+        while self.gone.front().is_some_and(|(seq, _)| *seq <= self.stored) {
+            self.gone.pop_front();
+        }
     }
 
     /// The next answer whose facts were dealt with.

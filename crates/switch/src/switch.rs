@@ -7,7 +7,7 @@ use crate::message::Messages;
 use crate::need::{Directory, Found, Known, Need};
 use crate::pings::Pings;
 use crate::strangers::{Strangers, Verdict};
-use crate::stream::{Promise, Stream};
+use crate::stream::{Promise, Registration, Stream};
 use crate::watch::Lamps;
 use crate::whose::Peers;
 use b2bua::Calls;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sip::{Endpoint, Message, Outgoing, Refused, RetryAfter, ServerTxn, Undelivered};
 use std::cell::OnceCell;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use words::dns::{Answer, Question};
 use words::{
     AccountId, CallId, Chance, Clock, ConnectionId, Event, Fact, Flow, LegId, PeerId, Seed, Seq, ShardId, Time,
@@ -138,6 +138,8 @@ pub enum Output {
         /// Which.
         connection: ConnectionId,
     },
+    /// Peers speak from these addresses, and from no others: they may connect and speak as often as they like.
+    Sources(Vec<IpAddr>),
     /// Store this.
     Event(Event),
     /// Ask the directory.
@@ -431,6 +433,7 @@ impl Switch {
             let response = self.answers.overloaded(&incoming.message, true);
             self.endpoint.respond_once(incoming.txn, response);
         }
+        self.stream.flow_closed(connection);
         // What was bound over it stays bound, and unreachable, until it expires or comes back.
         self.lamps.room.flow_closed(connection, now);
         for user in self.registrar.flow_closed(connection) {
@@ -439,11 +442,22 @@ impl Switch {
     }
 
     fn handle_store_failed(&mut self, up_to: Seq, now: Time) {
-        self.stream.failed(up_to);
-        while let Some(held) = self.stream.release() {
-            let response = match &held.promise {
+        let refused = self.stream.failed(up_to);
+        let gone = self.stream.take_gone();
+        // The last first, as each stands on those before.
+        for held in refused.into_iter().rev() {
+            let response = match held.promise {
                 Promise::Ending => held.response,
-                Promise::Registration(request) => self.answers.overloaded(request, true),
+                Promise::Registration(promised) => {
+                    let Registration { request, account, undo } = *promised;
+                    let user = undo.user();
+                    let facts = self.registrar.undo(undo, |connection| gone.contains(&connection), &self.clock, now);
+                    for fact in facts {
+                        self.say(account, fact, now);
+                    }
+                    self.tell_bound(user, now);
+                    self.answers.overloaded(&request, true)
+                }
             };
             self.endpoint.respond(held.txn, response, now);
         }

@@ -4,7 +4,7 @@
 use crate::account::Peer;
 use crate::config::Way;
 use crate::down::Place;
-use crate::switch::{Switch, Waiter};
+use crate::switch::{Output, Switch, Waiter};
 use crate::view::{PeerView, ServerView};
 use b2bua::{Servers, Trouble};
 use serde::{Deserialize, Serialize};
@@ -156,7 +156,9 @@ impl Switch {
 
     /// Tells the rooms who speaks from where.
     pub(crate) fn tell_sources(&mut self) {
-        self.registrar.set_peers(self.peers.all().flat_map(|peer| peer.addresses.iter().copied()));
+        let addresses: Vec<SocketAddr> = self.peers.all().flat_map(|peer| peer.addresses.iter().copied()).collect();
+        self.outputs.push_back(Output::Sources(addresses.iter().map(SocketAddr::ip).collect()));
+        self.registrar.set_peers(addresses);
     }
 
     /// The peers as people see them.

@@ -214,7 +214,7 @@ impl Play {
                     let answer = Answer { records: Records::Nothing, ttl: Duration::from_mins(1) };
                     self.switch.handle(Input::Resolved { question, answer }, self.now);
                 }
-                Output::Proven { .. } => {}
+                Output::Proven { .. } | Output::Sources(_) => {}
                 Output::Timeout(_) => match facts.take() {
                     Some(up_to) if std::mem::take(&mut self.store_fails) => {
                         self.switch.handle(Input::StoreFailed { up_to }, self.now);
@@ -372,6 +372,7 @@ fn found(need: Need) -> Input {
                 domain: REALM.into(),
                 realm: REALM.into(),
                 ring_for: Duration::from_secs(30),
+                typed_transfer: None,
                 routes: Vec::new(),
                 peers: Vec::new(),
             }));

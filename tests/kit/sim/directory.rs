@@ -41,6 +41,7 @@ impl Directory {
             realm: domain.clone(),
             domain,
             ring_for: Duration::from_secs(30),
+            typed_transfer: None,
             routes: Vec::new(),
             peers: Vec::new(),
         });

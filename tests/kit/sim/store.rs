@@ -205,7 +205,11 @@ impl Store {
     }
 
     fn mark(&mut self, binding: &StoredBinding, fate: Fate) {
-        self.registrations.insert((binding.call_id.clone(), binding.cseq), fate);
+        // What is said again of one that was promised takes nothing back.
+        let now = self.registrations.entry((binding.call_id.clone(), binding.cseq)).or_insert(fate);
+        if *now != Fate::Stored {
+            *now = fate;
+        }
     }
 
     /// The process is started anew: its stream begins again, what was not committed is lost, and what was cut off is

@@ -290,6 +290,38 @@ fn a_failing_database_refuses_registrations_and_keeps_the_facts_of_calls() {
 }
 
 #[test]
+fn who_registers_while_the_store_comes_back_hears_the_truth() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(dir.path());
+    bench.store(1_000, opened(call(1)));
+    bench.store.connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    bench.store(1_500, ended(call(1)));
+    let failing = |bench: &Bench| bench.commits.as_ref().unwrap().stats().failing;
+    while !failing(&bench) {
+        std::thread::yield_now();
+    }
+    // The commit thread hears that itself, and then that it is over, perhaps after the registration came.
+    let up_to = bench.append(2_000, opened(call(2)));
+    while !matches!(bench.told.recv().unwrap(), Outcome::Failed { up_to: told, .. } if told == up_to) {}
+    bench.store.connection.execute_batch("ROLLBACK").unwrap();
+    while failing(&bench) {
+        std::thread::yield_now();
+    }
+    let up_to = bench.append(3_000, bound("phone", i64::MAX));
+    let mut refused = false;
+    loop {
+        match bench.told.recv().unwrap() {
+            Outcome::Failed { up_to: told, .. } => refused |= told == up_to,
+            Outcome::Stored { up_to: told, .. } if told == up_to => break,
+            Outcome::Stored { .. } => {}
+        }
+    }
+    let copy = Bench::crash(dir.path());
+    let bindings = Store::open(copy.path(), Durability::Process).unwrap().live_bindings(Wall(0)).unwrap();
+    assert_eq!(bindings.is_empty(), refused, "{bindings:?}");
+}
+
+#[test]
 fn a_full_queue_gives_the_events_back() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::open(dir.path());

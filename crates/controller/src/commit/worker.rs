@@ -36,6 +36,8 @@ pub(crate) struct Worker<C, T> {
     busy: bool,
     /// Whether the last outcome that was told was a failure.
     failing: bool,
+    /// Whether registrations were left out and nobody has been told yet.
+    refused: bool,
 }
 
 impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
@@ -56,6 +58,7 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
             last_commit: None,
             busy: false,
             failing: false,
+            refused: false,
         }
     }
 
@@ -159,6 +162,7 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
             // What is left of the journal is for calls that are up; who registers hears that it failed.
             if self.failing && call_of(&event.fact).is_none() {
                 self.handover.give_up(1);
+                self.refused = true;
                 continue;
             }
             record::write(&event, &mut self.scratch, &mut self.records);
@@ -251,6 +255,7 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
             let before = events.len();
             events.retain(|event| call_of(&event.fact).is_some());
             self.handover.give_up(before - events.len());
+            self.refused |= before > events.len();
             bytes.clear();
             for event in events {
                 record::write(event, &mut self.scratch, bytes);
@@ -264,7 +269,12 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
     fn tell(&mut self, written: bool) {
         let (was_failing, failing) = (self.failing, self.shared.is_failing());
         self.failing = failing;
+        let refused = std::mem::take(&mut self.refused);
         for &(shard, up_to) in &self.seen {
+            // What was left out stays so, also when the store works again by now.
+            if refused && !failing {
+                (self.tell)(Outcome::Failed { shard, up_to, reserved: written });
+            }
             // What was taken while nothing failed is in the journal whole, also when the database fails since.
             if written && (!was_failing || !failing) {
                 (self.tell)(Outcome::Stored { shard, up_to });

@@ -17,6 +17,18 @@ pub(crate) enum AccountVerb {
         #[arg(long)]
         domain: Option<String>,
     },
+    /// Changes what can be set of an account; what is not named stays.
+    Set {
+        /// Its short name.
+        name: String,
+        /// What its users type while talking, before a number and `#`, to send the other side there, such as `*2`; `off`:
+        /// nothing, `default`: as `codes.typed_transfer` of the configuration says.
+        #[arg(long)]
+        typed_transfer: Option<String>,
+        /// How many seconds an extension rings before the caller hears that nobody answers.
+        #[arg(long)]
+        ring_for: Option<u32>,
+    },
     /// Lists accounts.
     List,
 }
@@ -180,6 +192,9 @@ impl AccountVerb {
     pub(crate) fn ask(self) -> Ask {
         match self {
             AccountVerb::Create { name, domain } => Ask::AccountCreate { name, domain },
+            AccountVerb::Set { name, typed_transfer, ring_for } => {
+                Ask::AccountSet { name, typed_transfer, ring_for_s: ring_for }
+            }
             AccountVerb::List => Ask::AccountList,
         }
     }

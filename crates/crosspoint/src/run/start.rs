@@ -7,7 +7,7 @@ use super::promises::Promises;
 use super::turn::{Inbox, Load, Running, Wire, WireCounters};
 use crate::cli::Profile;
 use crate::directory::{self, PeerAddresses};
-use crate::edge::SipFrames;
+use crate::edge::{SipFrames, StreamGate};
 use crate::host::Capacity;
 use crate::peers;
 use crate::profile;
@@ -17,14 +17,14 @@ use controller::{CommitLoop, Store};
 use media::command::{Family, MediaReport};
 use media::ports::PoolConfig;
 use net::clock::Clocks;
-use net::stream::{Connections, Limits};
+use net::stream::{Connections, Gate, Limits};
 use net::tls::{Acceptor, Authorities, Identity};
 use net::udp::Udp;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use switch::{Config, ListenerConfig, SessionConfig, Switch};
+use switch::{Config, ListenerConfig, SessionConfig, Strangers, Switch};
 use tokio::sync::{Notify, broadcast, mpsc};
 use words::{AccountId, Chance, Seed, Transport};
 
@@ -37,7 +37,8 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     let (bench, demo) = seed_profile(&setup, &store, &mut secrets)?;
 
     let udp = Udp::bind(&numbered(&setup.listeners, Transport::Udp))?;
-    let (connections, net) = open_streams(&setup, clocks)?;
+    let gate = StreamGate::new(Strangers::new(secrets.fork()));
+    let (connections, net) = open_streams(&setup, clocks, &gate)?;
     let (ringer, bell) = bell();
     let (relay, reports) = open_relay(&setup, entropy()?, ringer.clone())?;
     let pairs = relay.capacity().pairs_per_family;
@@ -46,6 +47,9 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     let config = Config { ways: locals.ways(), ..switch_config(&setup, bench, own, pairs) };
     let mut switch = Switch::new(config, entropy()?, entropy()?, clocks.clock(), clocks.now());
     for live in store.live_bindings(net::clock::wall()).map_err(|e| StartError::new(e.to_string()))? {
+        if live.binding.transport.is_reliable() {
+            gate.prove(live.binding.source.ip(), clocks.now());
+        }
         switch.restore_binding(live.account, live.user, live.binding, clocks.now());
     }
     for live in store.live_subscriptions(net::clock::wall()).map_err(|e| StartError::new(e.to_string()))? {
@@ -87,7 +91,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     Ok(Running {
         switch,
         clocks,
-        wire: Wire { udp, connections, names, peers: addresses, counters: WireCounters::default() },
+        wire: Wire { udp, connections, gate, names, peers: addresses, counters: WireCounters::default() },
         inbox: Inbox { net, inputs, reports, bell, commands, stop },
         commit,
         promises,
@@ -139,6 +143,7 @@ fn seed_profile(
 fn open_streams(
     setup: &Setup,
     clocks: Clocks,
+    gate: &StreamGate,
 ) -> Result<(Connections, mpsc::Receiver<net::stream::NetEvent>), StartError> {
     let secure = setup.listeners.iter().any(|listener| listener.transport.is_secure());
     let acceptor = if secure { Some(open_certificate(setup)?) } else { None };
@@ -153,7 +158,9 @@ fn open_streams(
     }
     let authorities = open_authorities(setup)?;
     let frames = Box::new(|| Box::new(SipFrames::default()) as Box<dyn net::stream::Frames>);
-    let config = net::stream::Config { limits, clocks, frames, acceptor, authorities };
+    // As for datagrams: in the bench profile everybody is heard.
+    let gate = Some(gate.clone()).filter(|_| !setup.is_bench()).map(|gate| Box::new(gate) as Box<dyn Gate>);
+    let config = net::stream::Config { limits, clocks, frames, gate, acceptor, authorities };
     let (connections, events) = Connections::new(config);
     for (n, listener) in setup.listeners.iter().enumerate().filter(|(_, l)| l.transport != Transport::Udp) {
         connections.listen(n as u16, listener.transport, listener.address)?;

@@ -10,7 +10,7 @@ use super::interface::EdgeGauges;
 use super::names::Names;
 use super::promises::Promises;
 use crate::directory::PeerAddresses;
-use crate::edge::{self, Fate};
+use crate::edge::{self, Fate, StreamGate};
 use crate::setup::Setup;
 use api::exchange::Asked;
 use bytes::Bytes;
@@ -34,7 +34,7 @@ use switch::{Input, Need, Output, ReplyId, Switch};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 use words::diagnosis::Diagnosis;
-use words::{Event, Flow, PeerId, Time, Transport};
+use words::{ConnectionId, Event, Flow, PeerId, Time, Transport};
 
 /// Everything that the loop owns.
 pub(crate) struct Running {
@@ -62,6 +62,8 @@ pub(crate) struct Running {
 pub(crate) struct Wire {
     pub(crate) udp: Udp,
     pub(crate) connections: Connections,
+    /// Which strangers `connections` hears.
+    pub(crate) gate: StreamGate,
     pub(crate) names: Names,
     /// Whom to trust when a peer is connected to.
     pub(crate) peers: PeerAddresses,
@@ -225,8 +227,10 @@ impl Running {
                 self.wire.connections.close(flow.connection);
             }
             NetEvent::Stun { flow, bytes } => {
-                if let Some(answer) = edge::answer_stun(&bytes, &flow) {
-                    let _ = self.wire.connections.send(flow.connection, answer.into());
+                match edge::answer_stun(&bytes, &flow) {
+                    // Who reads nothing asks again.
+                    Some(answer) => drop(self.wire.connections.send(flow.connection, answer.into())),
+                    None => self.wire.counters.garbage += 1,
                 }
             }
             NetEvent::Connected { id, result } => {
@@ -291,7 +295,8 @@ impl Running {
                         self.switch.handle(refused, now);
                     }
                 }
-                Output::Proven { connection } => self.wire.connections.prove(connection),
+                Output::Proven { connection } => self.prove(connection),
+                Output::Sources(sources) => self.wire.gate.set_peers(sources),
                 Output::Event(event) => self.said.push(event),
                 Output::Need(need) => {
                     if let Err(refused) = self.needs.try_send(need) {
@@ -320,6 +325,13 @@ impl Running {
                 }
             }
         }
+    }
+
+    fn prove(&self, connection: ConnectionId) {
+        if let Some(flow) = self.wire.connections.flow(connection) {
+            self.wire.gate.prove(flow.remote.ip(), self.clocks.now());
+        }
+        self.wire.connections.prove(connection);
     }
 
     fn transmit(&mut self, flow: Flow, bytes: Bytes) {
@@ -425,9 +437,20 @@ impl Running {
 
 impl Wire {
     /// What the edge saw, by the names of metrics.
-    fn counted(&self) -> [(&'static str, u64); 5] {
+    fn counted(&self) -> [(&'static str, u64); 15] {
         let WireCounters { keep_alives, garbage, foreign, panics } = self.counters;
+        let streams = self.connections.counters();
         [
+            ("connections_accepted", streams.accepted),
+            ("connections_refused_full", streams.refused_full),
+            ("connections_refused_source", streams.refused_source),
+            ("connections_refused_strangers", streams.refused_stranger),
+            ("connections_held_back", streams.held_back),
+            ("connections_timed_out", streams.timed_out),
+            ("connections_slow_readers", streams.slow_readers),
+            ("connections_malformed", streams.malformed),
+            ("connections_tls_failed", streams.tls_failed),
+            ("connections_ws_failed", streams.ws_failed),
             ("sip_garbage", garbage),
             ("sip_keep_alives", keep_alives),
             ("sip_foreign", foreign),

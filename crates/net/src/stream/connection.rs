@@ -25,6 +25,8 @@ pub(super) struct Connection {
     announced: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     times: Cell<Times>,
+    /// Whether the gate said yes to a piece that has not come yet.
+    heard: Cell<bool>,
     timer: Cell<Option<(Time, TimerToken)>>,
 }
 
@@ -80,6 +82,7 @@ impl Connection {
                 stalled: None,
                 proven: !accepted,
             }),
+            heard: Cell::new(false),
             timer: Cell::new(None),
         }
     }
@@ -122,6 +125,20 @@ impl Connection {
 
     pub(super) fn prove(&self) {
         self.note(|times| times.proven = true);
+    }
+
+    /// Whether one piece more may be read: who is no stranger is not asked about.
+    pub(super) fn may_speak(&self, shared: &Shared) -> bool {
+        if !self.times.get().proven && !self.heard.get() {
+            self.heard.set(shared.hears(&self.flow.get()));
+            return self.heard.get();
+        }
+        true
+    }
+
+    /// What the gate said yes to has come, or a part of it.
+    pub(super) fn spoke(&self) {
+        self.heard.set(false);
     }
 
     /// Takes one message: writes it now or keeps it.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use words::diagnosis::Diagnosis;
-use words::{ConnectionId, Flow, Transport};
+use words::{ConnectionId, Flow, Time, Transport};
 
 /// Cuts the bytes of one stream into messages (RFC 3261 §18.3). An idle one should hold no memory.
 pub trait Frames {
@@ -20,6 +20,13 @@ pub trait Frames {
 
     /// Whether a piece has begun that is not complete.
     fn is_partial(&self) -> bool;
+}
+
+/// Decides which strangers are heard. It is asked for each connection before it is taken, and for each piece that comes
+/// over it before it is read, until [`super::Connections::prove`] is called for it.
+pub trait Gate {
+    /// Whether who is there may connect, or say one thing more. What it says yes to, it counts.
+    fn hears(&self, flow: &Flow, now: Time) -> bool;
 }
 
 /// A piece of a stream.

@@ -65,8 +65,12 @@ pub(super) async fn accept(
             continue;
         }
         let local = if bound.ip().is_unspecified() { tcp.local_addr().map_or(bound, unlabelled) } else { bound };
-        shared.count(|c| c.accepted += 1);
         let flow = Flow { transport, listener, connection: ConnectionId::NONE, local, remote };
+        if !shared.hears(&flow) {
+            shared.count(|c| c.refused_stranger += 1);
+            continue;
+        }
+        shared.count(|c| c.accepted += 1);
         let place = Place::take(&shared, flow, true);
         tokio::task::spawn_local(serve(place, tcp));
     }
@@ -269,8 +273,17 @@ async fn run(shared: &Shared, connection: &Connection) -> (CloseReason, String) 
 async fn take_in(shared: &Shared, connection: &Connection) -> io::Result<Option<(CloseReason, String)>> {
     let mut left = TURN_BUDGET;
     while connection.ended().is_none() {
+        if !connection.may_speak(shared) {
+            shared.count(|c| c.held_back += 1);
+            // Nothing is read meanwhile, so TCP holds the sender up.
+            if or_ended(connection, Box::pin(tokio::time::sleep(super::HELD_BACK))).await.is_err() {
+                return Ok(None);
+            }
+            continue;
+        }
         match connection.next(shared)? {
             Inbound::Framed(framed) => {
+                connection.spoke();
                 if let Some(event) = piece(shared, connection, framed)
                     && shared.events.send(event).await.is_err()
                 {
@@ -278,6 +291,10 @@ async fn take_in(shared: &Shared, connection: &Connection) -> io::Result<Option<
                 }
             }
             Inbound::Dry { partial } => {
+                if partial {
+                    // Who sends byte by byte pays for each.
+                    connection.spoke();
+                }
                 connection.dry(shared, partial);
                 return Ok(None);
             }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use net::clock::Clocks;
-use net::stream::{Config, Connections, Framed, Frames, Limits, NetEvent};
+use net::stream::{Config, Connections, Framed, Frames, Gate, Limits, NetEvent};
 use net::tls::{Acceptor, Authorities};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -54,9 +54,23 @@ impl Side {
         acceptor: Option<Acceptor>,
         authorities: Authorities,
     ) -> Side {
+        Side::make(limits, transport, (acceptor, authorities), None)
+    }
+
+    /// One that hears strangers as `gate` says.
+    pub(crate) fn gated(limits: Limits, gate: impl Gate + 'static) -> Side {
+        Side::make(limits, Transport::Tcp, (None, Authorities::default()), Some(Box::new(gate)))
+    }
+
+    fn make(
+        limits: Limits,
+        transport: Transport,
+        (acceptor, authorities): (Option<Acceptor>, Authorities),
+        gate: Option<Box<dyn Gate>>,
+    ) -> Side {
         let frames = Box::new(|| Box::new(Lines::default()) as Box<dyn Frames>);
         let (connections, events) =
-            Connections::new(Config { limits, clocks: Clocks::new(), frames, acceptor, authorities });
+            Connections::new(Config { limits, clocks: Clocks::new(), frames, gate, acceptor, authorities });
         let address = connections.listen(7, transport, "127.0.0.1:0".parse().unwrap()).unwrap();
         Side { connections, events, address }
     }

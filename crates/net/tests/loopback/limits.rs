@@ -3,10 +3,13 @@
 use crate::kit::{Side, on_loop, short};
 use bytes::Bytes;
 use net::SendError;
-use net::stream::{CloseReason, Limits, NetEvent};
+use net::stream::{CloseReason, Gate, HELD_BACK, Limits, NetEvent};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use words::{Flow, Time};
 
 async fn closed(side: &mut Side) -> CloseReason {
     match side.event().await {
@@ -170,5 +173,76 @@ fn connections_beyond_the_limits_are_closed_at_once() {
             let mut pong = [0; 5];
             again.read_exact(&mut pong).await.unwrap();
         }
+    });
+}
+
+/// Hears so many connections and pieces, then none until somebody allows more.
+#[derive(Clone)]
+struct Share(Rc<Cell<u32>>);
+
+impl Gate for Share {
+    fn hears(&self, flow: &Flow, _: Time) -> bool {
+        assert!(flow.remote.ip().is_loopback());
+        let left = self.0.get();
+        self.0.set(left.saturating_sub(1));
+        left > 0
+    }
+}
+
+#[test]
+fn a_stranger_out_of_his_share_waits_and_loses_nothing() {
+    on_loop(async {
+        let share = Share(Rc::new(Cell::new(4)));
+        let mut side = Side::gated(Limits::default(), share.clone());
+        let mut phone = TcpStream::connect(side.address).await.unwrap();
+        // One for the connection, so three lines are heard at once.
+        phone.write_all(b"1\n2\n3\n4\nPING\n5\n").await.unwrap();
+        for line in ["1\n", "2\n", "3\n"] {
+            assert_eq!(side.message().await.1, line);
+        }
+        assert!(tokio::time::timeout(HELD_BACK / 2, side.event()).await.is_err());
+        assert_eq!(side.connections.counters().held_back, 1);
+        // Who connects now is not taken.
+        let mut other = TcpStream::connect(side.address).await.unwrap();
+        assert_eq!(rest(&mut other).await, 0);
+        assert_eq!(side.connections.counters().refused_stranger, 1);
+        share.0.set(10);
+        let (flow, line) = side.message().await;
+        assert_eq!(line, "4\n");
+        assert_eq!(side.message().await.1, "5\n");
+        // Lines, keep-alives, and one that is still to come.
+        assert_eq!(share.0.get(), 6);
+        // A piece costs the same for each of its parts.
+        for part in ["6", "7", "8\n"] {
+            phone.write_all(part.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(side.message().await.1, "678\n");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(share.0.get(), 3);
+        // Who has proven who it is is not asked about.
+        share.0.set(0);
+        side.connections.prove(flow.connection);
+        phone.write_all(b"9\n10\n").await.unwrap();
+        assert_eq!((side.message().await.1, side.message().await.1), ("9\n".into(), "10\n".into()));
+        side.connections.close(flow.connection);
+        assert_eq!(closed(&mut side).await, CloseReason::Ours);
+    });
+}
+
+#[test]
+fn a_stranger_who_is_not_heard_ends_like_any_other() {
+    on_loop(async {
+        let share = Share(Rc::new(Cell::new(2)));
+        let mut side = Side::gated(Limits { silent: Duration::from_secs(60), ..short() }, share.clone());
+        let mut phone = TcpStream::connect(side.address).await.unwrap();
+        phone.write_all(b"1\n2\n").await.unwrap();
+        let (flow, _) = side.message().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        side.connections.close(flow.connection);
+        let began = std::time::Instant::now();
+        assert_eq!(closed(&mut side).await, CloseReason::Ours);
+        assert!(began.elapsed() < HELD_BACK / 2, "it need not wait to be heard");
+        assert_eq!(rest(&mut phone).await, 0);
     });
 }

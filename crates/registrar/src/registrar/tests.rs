@@ -1,6 +1,7 @@
 //! REGISTER by REGISTER: what is bound, shown, stored and forgotten.
 
 mod flows;
+mod undo;
 
 use super::*;
 use crate::kit::{Register, address, at, stream, udp, user};

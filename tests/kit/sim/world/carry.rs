@@ -27,7 +27,7 @@ impl World {
                     self.inside(after, Inside::Dials { id, transport, remote });
                 }
                 Output::Resolve(question) => self.resolve(question),
-                Output::Proven { .. } => {}
+                Output::Proven { .. } | Output::Sources(_) => {}
                 Output::Event(event) => self.record(event),
                 Output::Need(need) => self.ask(need),
                 Output::Media(command) => self.command_media(command),

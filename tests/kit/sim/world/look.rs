@@ -4,7 +4,7 @@ use super::World;
 use super::people::{PhoneId, exchange_for};
 use crate::sim::line::{Line, LineState};
 use crate::sim::relay::End;
-use media::command::SourceRule;
+use media::command::{Family, SourceRule};
 use switch::view::{CallView, PhoneView, Status};
 use switch::{Command, Reply};
 
@@ -105,6 +105,11 @@ impl World {
             Reply::Calls(calls) => calls,
             other => panic!("asked for calls, got {other:?}"),
         }
+    }
+
+    /// Pairs of media ports in use, and those that rest after their use.
+    pub fn ports_taken(&self) -> u32 {
+        [Family::V4, Family::V6].into_iter().map(|family| self.switch.ports_taken(family)).sum()
     }
 
     /// The devices that are bound.

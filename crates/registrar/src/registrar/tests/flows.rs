@@ -13,7 +13,7 @@ fn a_flow_replaces_the_one_with_the_same_instance_and_number() {
     let mut exchange = Exchange::new();
     let first = stream(Transport::Tcp, 1, "203.0.113.7:41000");
     let outcome = exchange.send(&outbound("sip:101@10.0.0.4:5060;transport=tcp", "1"), first);
-    let Outcome::Accepted { headers, facts } = outcome else { panic!() };
+    let Outcome::Accepted { headers, facts, .. } = outcome else { panic!() };
     assert!(headers.contains(&(HeaderName::Require, "outbound".into())));
     assert!(headers[0].1.ends_with(&format!(";expires=120;+sip.instance={INSTANCE};reg-id=1")));
     let Fact::Bound { binding, .. } = &facts[0] else { panic!() };
@@ -72,7 +72,7 @@ fn a_path_is_kept_shown_and_stored() {
     let register = Register::new(&["<sip:101@10.0.0.4:5060>"])
         .header("Supported", "path")
         .header("Path", "<sip:p2.example;lr>, <sip:p1.example;lr;x=\"a,b\">");
-    let Outcome::Accepted { headers, facts } = exchange.send(&register, udp(HOME)) else { panic!() };
+    let Outcome::Accepted { headers, facts, .. } = exchange.send(&register, udp(HOME)) else { panic!() };
     let path: Vec<&str> =
         headers.iter().filter(|(name, _)| *name == HeaderName::Path).map(|(_, value)| value.as_str()).collect();
     assert_eq!(path, ["<sip:p2.example;lr>", "<sip:p1.example;lr;x=\"a,b\">"]);

@@ -9,8 +9,6 @@ pub(super) struct Bed {
     pub(super) sent: Vec<(u64, Flow, Message)>,
     pub(super) events: Vec<(u64, Event)>,
     pub(super) connects: Vec<u64>,
-    /// What each connection that was wanted is to be.
-    pub(super) dialled: Vec<Transport>,
 }
 
 pub(super) fn udp() -> Flow {
@@ -71,14 +69,7 @@ impl Bed {
     pub(super) fn with(mut config: EndpointConfig) -> Self {
         config.timers.step = std::time::Duration::ZERO;
         let endpoint = Endpoint::new(config, Chance::new(Seed::from_number(1)), Time::ZERO);
-        Bed {
-            endpoint,
-            now: Time::ZERO,
-            sent: Vec::new(),
-            events: Vec::new(),
-            connects: Vec::new(),
-            dialled: Vec::new(),
-        }
+        Bed { endpoint, now: Time::ZERO, sent: Vec::new(), events: Vec::new(), connects: Vec::new() }
     }
 
     /// Takes all outputs; gives when to come back.
@@ -87,10 +78,7 @@ impl Bed {
             let at = self.now.as_millis();
             match self.endpoint.poll() {
                 Output::Transmit { flow, bytes } => self.sent.push((at, flow, Message::parse(bytes).unwrap())),
-                Output::Connect { id, transport, .. } => {
-                    self.connects.push(id);
-                    self.dialled.push(transport);
-                }
+                Output::Connect { id, .. } => self.connects.push(id),
                 Output::Event(event) => self.events.push((at, event)),
                 Output::Timeout(next) => {
                     self.endpoint.check().unwrap();
