@@ -42,7 +42,7 @@ pub use dns::Dns;
 pub use line::{Ending, Line, LineState};
 pub use net::{Nat, Network, Weather};
 pub use phone::{Identity, Messages, Phone, Publication, Registration, TimedSession, Watching};
-pub use relay::Relay;
+pub use relay::{Relay, SINGLE_PORT};
 pub use script::{Do, Habits, Parts, Rel, Timers};
 pub use seed::{Replay, for_seeds, seeds};
 pub use session::{Keying, Session};

@@ -1,7 +1,8 @@
-//! One port for RTP and RTCP (RFC 5761): each leg has it by itself.
+//! One port for RTP and RTCP (RFC 5761), which each leg has by itself, and one port for many legs.
 
 use crate::flows::{SEEDS, connect, secs, wait};
-use tests::sim::{Do, PhoneId, World, for_seeds};
+use media::command::Family;
+use tests::sim::{Do, PhoneId, SINGLE_PORT, Site, World, for_seeds};
 use words::EndCause;
 
 /// Two phones, of which some want one port for both, and an exchange that offers it or does not.
@@ -46,6 +47,78 @@ fn one_port_for_both_is_agreed_with_each_phone_by_itself() {
                 world.tell(ann, Do::HangUp);
                 assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Normal);
             }
+        }
+    });
+}
+
+/// Whether a phone was told the port that many share.
+fn shares(world: &World, phone: PhoneId) -> bool {
+    world.line(phone).session.remote().is_some_and(|remote| remote.port() == SINGLE_PORT)
+}
+
+#[test]
+fn whoever_can_be_told_apart_shares_a_port_and_others_have_their_own() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::with(seed, |config| {
+            config.single_port = Some(SINGLE_PORT);
+            config.families = vec![Family::V4, Family::V6];
+        });
+        let nat = world.nat();
+        let (ann, bob) = (world.phone("101"), world.phone("102"));
+        let (carl, dora) = (world.add(Site::new("103").ipv6()), world.add(Site::new("104").ipv6()));
+        let fred = world.add(Site::new("105").behind(nat));
+        world.register(&[ann, bob, carl, dora, fred]);
+        // A caller says where it is before it is told; a callee of IPv6 is believed.
+        for (caller, callee, number, shared) in [
+            (ann, bob, "102", [true, false]),
+            (carl, dora, "104", [true, true]),
+            (fred, ann, "101", [false, false]),
+            (ann, fred, "105", [true, false]),
+        ] {
+            connect(&mut world, caller, callee, number);
+            assert_eq!([caller, callee].map(|phone| shares(&world, phone)), shared, "{number}");
+            // Who changes something is told the same, or more if more is known of it.
+            world.tell(callee, Do::Hold);
+            wait(&mut world, 3, |world| !world.hears(callee, caller));
+            world.tell_in(secs(1), callee, Do::Resume);
+            wait(&mut world, 3, |world| world.talk(caller, callee));
+            world.tell(caller, Do::Move);
+            wait(&mut world, 3, |world| world.line(caller).changes.len() == 1 && world.talk(caller, callee));
+            assert_eq!(shares(&world, caller), shared[0]);
+            world.tell(caller, Do::HangUp);
+            wait(&mut world, 3, |world| world.is_over(caller) && world.is_over(callee));
+            world.pass(secs(3));
+        }
+        // Two calls at once.
+        connect(&mut world, ann, bob, "102");
+        connect(&mut world, carl, dora, "104");
+        assert!(world.talk(ann, bob) && world.talk(carl, dora));
+        assert_eq!(world.finish().len(), 6);
+    });
+}
+
+/// Who rings beside others is told what fits him, whoever answers.
+#[test]
+fn whoever_answers_of_a_ring_list_is_heard_on_the_port_that_he_was_told() {
+    for_seeds(SEEDS, |seed| {
+        for winner in 0..3 {
+            let mut world = World::with(seed, |config| {
+                config.single_port = Some(SINGLE_PORT);
+                config.families = vec![Family::V4, Family::V6];
+            });
+            let ann = world.phone("101");
+            let carl = world.add(Site::new("102").ipv6());
+            let fred = world.add(Site::new("103"));
+            let gina = world.add(Site::new("104").ipv6());
+            let rung = [carl, fred, gina];
+            world.ring_list("600", &["102", "103", "104"], secs(20), false);
+            world.register(&[ann, carl, fred, gina]);
+            world.tell(ann, Do::call("600"));
+            wait(&mut world, 3, |world| rung.iter().all(|&phone| world.rings(phone)));
+            world.tell_in(secs(1), rung[winner], Do::Answer);
+            wait(&mut world, 4, |world| world.talk(ann, rung[winner]));
+            assert_eq!(shares(&world, rung[winner]), winner != 1);
+            assert_eq!(world.finish().len(), 1);
         }
     });
 }

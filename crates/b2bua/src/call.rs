@@ -390,9 +390,12 @@ impl Call {
         saying: Saying<'_>,
         make: impl FnOnce(&Local<'_>, Option<&Description>) -> Result<Description, E>,
     ) -> Result<Bytes, E> {
+        if desk.config.single_port.is_some() {
+            self.choose_port(desk, at, saying);
+        }
         let leg = &mut self.legs[at];
         let end = &mut self.ends[leg.end];
-        let port = [end.ports.rtp_port];
+        let port = [end.single.told(desk.config.single_port, end.ports)];
         let local = end.ours.local(desk.address(&leg.flow), &port);
         let made = make(&local, end.ours.last())?;
         let made = dress(end, leg, made, saying, &mut desk.chance);

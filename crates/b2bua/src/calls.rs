@@ -179,6 +179,10 @@ impl Calls {
                     self.end_by_media(end.call, EndCause::MediaLost, now);
                 }
             }
+            // It was believed to be known by what somebody else is known by.
+            MediaReport::Refused { end, why: media::command::Refusal::NotTold } => {
+                self.end_by_media(end.call, EndCause::MediaMismatch, now);
+            }
             MediaReport::Refused { end, why: _ } => self.end_by_media(end.call, EndCause::Internal, now),
             MediaReport::Dtmf { end, digit, duration_ms: _ } => self.handle_event(end, digit, now),
             MediaReport::FirstPacket { .. } => {}
@@ -320,6 +324,9 @@ impl Calls {
             if kept != counted {
                 return Err(format!("{what}: {kept} kept, {counted} counted"));
             }
+        }
+        if sums.ends == 0 && !self.desk.sources.is_empty() {
+            return Err("nobody is here, and somebody is known on the shared port".to_owned());
         }
         self.desk.pool.check()
     }

@@ -8,6 +8,7 @@ use crate::desk::{Desk, Due};
 use crate::join::{BEAT, JOIN};
 use crate::leg::{Leg, LegState};
 use crate::reliable::Told;
+use crate::single::Offering;
 use crate::tag::Tag;
 use crate::transfer::{Move, Stage};
 use crate::view::CallState;
@@ -156,7 +157,9 @@ impl Call {
         for &n in &taken {
             let Some(at) = other.place(n) else { continue };
             let family = Family::of(other.legs[at].flow.local.ip());
-            let Some(end) = self.far_end(desk, self.next_leg, family, other.legs[at].offered(), now) else { continue };
+            let leg = &other.legs[at];
+            let told = Offering::new(desk, leg.offered(), &leg.party, leg.nat, &leg.flow);
+            let Some(end) = self.far_end(desk, self.next_leg, family, told, now) else { continue };
             let ours = other.ends.get(other.legs[at].end).map(|end| end.ours.clone());
             let short = !other.legs[at].flow.transport.is_reliable();
             self.ends[end].offer_as(other.ends.get(other.legs[at].end), short, &mut desk.chance);

@@ -30,6 +30,8 @@ pub struct Config {
     pub typed_transfer: String,
     /// Offers RTP and RTCP on one port (RFC 5761); whoever offers that to us has it anyway.
     pub rtcp_mux: bool,
+    /// The port that is told to all legs that can be told apart there. The relay has it, too.
+    pub single_port: Option<u16>,
     /// The pool of media ports.
     pub ports: PoolConfig,
     /// The families that ports are asked for at once; others when first needed.
@@ -49,6 +51,7 @@ impl Default for Config {
             advertised: None,
             typed_transfer: String::new(),
             rtcp_mux: false,
+            single_port: None,
             ports: PoolConfig::default(),
             families: vec![Family::V4],
         }

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::event::Output;
 use crate::leg::Leg;
+use crate::single::Sources;
 use crate::tag::Tag;
 use media::command::{Family, MediaCommand, PortPair};
 use media::ports::PortPool;
@@ -19,6 +20,9 @@ pub(crate) struct Desk {
     pub(crate) config: Config,
     pub(crate) chance: Chance,
     pub(crate) pool: PortPool,
+    /// Who shares the one media port.
+    #[serde(default)]
+    pub(crate) sources: Sources,
     /// How many calls are not over.
     pub(crate) live: usize,
     /// Ends that were closed and whose ports are not free yet, and whose they are.
@@ -132,6 +136,7 @@ impl Desk {
             config,
             chance,
             pool,
+            sources: Sources::default(),
             live: 0,
             closing: OwnMap::default(),
             typed_transfers: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 use crate::desk::Desk;
 use crate::secure::Sdes;
+use crate::single::Port;
 use media::command::{
     Generation, Keys, MediaAddress, MediaCommand, PayloadTypes, PortPair, Sound, SourceRule, Whereabouts,
 };
@@ -23,6 +24,9 @@ pub(crate) struct End {
     /// Our descriptions to its legs say that one port has both RTP and RTCP (RFC 5761).
     #[serde(default)]
     pub(crate) muxes: bool,
+    /// Whether our descriptions name the port that many share; if not, maybe why.
+    #[serde(default)]
+    pub(crate) single: Port,
     /// Its keys, where it speaks SRTP or may.
     #[serde(default)]
     pub(crate) sdes: Option<Box<Sdes>>,
@@ -82,6 +86,9 @@ pub(crate) struct Said {
     /// It is a fax (T.38), and no RTP.
     #[serde(default)]
     pub(crate) fax: bool,
+    /// The SSRC of what it sends, if it says so.
+    #[serde(default)]
+    pub(crate) ssrc: Option<u32>,
     /// It has one port for RTP and RTCP, if we said so too (RFC 5761).
     #[serde(default)]
     pub(crate) rtcp_mux: bool,
@@ -112,6 +119,7 @@ impl Said {
             telephone_event: None,
             direction: Direction::Inactive,
             fax: false,
+            ssrc: None,
             rtcp_mux: false,
             words: description.fingerprint(),
             crypto: None,
@@ -126,6 +134,7 @@ impl Said {
                 payload_types: audio.payload_types,
                 telephone_event: audio.telephone_event,
                 direction: audio.direction,
+                ssrc: audio.ssrc,
                 rtcp_mux: audio.rtcp_mux,
                 crypto: audio.crypto().map(Box::new),
                 ..nothing
@@ -142,6 +151,7 @@ impl End {
             ports,
             ours: OurSide::new(desk.chance.u64() >> SESSION_ID_SPARE),
             muxes: false,
+            single: Port::default(),
             sdes: None,
             generation: Generation::default(),
             setting: None,
@@ -155,7 +165,11 @@ impl End {
         if self.setting == Some(setting) {
             return;
         }
-        let first = self.setting.replace(setting).is_none();
+        let before = self.setting.replace(setting);
+        if desk.config.single_port.is_some() {
+            desk.sources.change(self.name, before.as_ref(), Some(&setting));
+        }
+        let first = before.is_none();
         let (end, generation) = (self.name, self.generation.step());
         let Setting { source, whereabouts, remote, payload_types, telephone_event, direction, silence } = setting;
         let silence = silence.into();
@@ -240,6 +254,9 @@ impl End {
 
     /// Gives the end up. Ports that the relay never heard of go back at once, others when it reports them.
     pub(crate) fn close(mut self, desk: &mut Desk, account: AccountId, now: words::Time) {
+        if desk.config.single_port.is_some() {
+            desk.sources.change(self.name, self.setting.as_ref(), None);
+        }
         if self.setting.is_some() {
             desk.closing.insert(self.name, (self.ports, account));
             let generation = self.generation.step();

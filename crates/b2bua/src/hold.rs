@@ -33,11 +33,14 @@ impl Call {
     pub(crate) fn sources(&self, at: usize, said: &Said) -> (SourceRule, Whereabouts) {
         let leg = &self.legs[at];
         let source = leg.source(said);
+        let port = self.ends.get(leg.end).map(|end| end.single).unwrap_or_default();
+        let whereabouts = port.whereabouts(said.ssrc);
         let whereabouts = match source {
-            SourceRule::Strict => Whereabouts::default(),
+            SourceRule::Strict => whereabouts,
             SourceRule::LearnOnce | SourceRule::HearOnce => Whereabouts {
                 host: Some(leg.flow.remote.ip().to_canonical()),
                 early: source == SourceRule::LearnOnce && self.state != CallState::Answered,
+                ..whereabouts
             },
         };
         (source, whereabouts)
@@ -80,6 +83,7 @@ mod tests {
             telephone_event: None,
             direction,
             fax: false,
+            ssrc: None,
             rtcp_mux: false,
             words: 0,
             crypto: None,

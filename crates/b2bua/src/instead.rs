@@ -10,7 +10,8 @@ use crate::event::{Invite, Output, Refusal};
 use crate::exchange::{Exchange, Move};
 use crate::leg::{Leg, LegEvent};
 use crate::ring::elsewhere;
-use crate::secure::{Offered, Saying};
+use crate::secure::Saying;
+use crate::single::Offering;
 use crate::transfer::TRANSFERS;
 use crate::view::CallState;
 use bytes::Bytes;
@@ -124,7 +125,7 @@ impl Call {
             return Err(refusal(488));
         }
         let family = Family::of(invite.flow.local.ip());
-        let end = self.callee_end(desk, self.next_leg, family, Offered::Plain, now).ok_or(refusal(503))?;
+        let end = self.callee_end(desk, self.next_leg, family, Offering::plain(), now).ok_or(refusal(503))?;
         let n = self.newcomer(desk, invite, end)?;
         let (Some(caller), Some(at)) = (self.place(self.caller), self.place(n)) else { return Err(refusal(481)) };
         let for_newcomer =
@@ -165,7 +166,7 @@ impl Call {
             return Err(refusal(491));
         }
         let family = Family::of(invite.flow.local.ip());
-        let end = self.callee_end(desk, self.next_leg, family, Offered::Plain, now).ok_or(refusal(503))?;
+        let end = self.callee_end(desk, self.next_leg, family, Offering::plain(), now).ok_or(refusal(503))?;
         let caller = self.place(self.caller).ok_or(refusal(481))?;
         let for_caller = self.describe(desk, caller, Saying::Offer, |local, _| carry(&offer, local));
         let for_caller = for_caller.map_err(|_| refusal(488))?;

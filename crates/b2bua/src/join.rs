@@ -176,6 +176,7 @@ impl Call {
             telephone_event: setting.telephone_event,
             direction: setting.direction.reversed(),
             fax: false,
+            ssrc: None,
             rtcp_mux: false,
             words: 0,
             crypto: None,

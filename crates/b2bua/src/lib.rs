@@ -61,6 +61,7 @@ mod servers;
 mod session;
 mod setup;
 mod show;
+mod single;
 mod star;
 mod step;
 mod tag;

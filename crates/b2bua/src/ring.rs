@@ -13,7 +13,8 @@ use crate::leg::{Acking, Leg, LegEvent, LegState, OurInvite, Takes};
 use crate::more::{Dialled, More};
 use crate::prack::Hears;
 use crate::refresh::{push_expires, push_min};
-use crate::secure::{Offered, Saying, offered};
+use crate::secure::{Saying, offered};
+use crate::single::Offering;
 use crate::step::{DialTarget, StepError};
 use bytes::Bytes;
 use media::command::Family;
@@ -240,11 +241,11 @@ impl Call {
         let n = self.next_leg;
         self.next_leg += 1;
         let family = Family::of(flow.local.ip());
-        let offered = offered(srtp, flow.transport.is_secure());
+        let told = Offering::new(desk, offered(srtp, flow.transport.is_secure()), &to, nat, &flow);
         let end = if self.is_seeking() {
-            self.far_end(desk, n, family, offered, now)
+            self.far_end(desk, n, family, told, now)
         } else {
-            self.callee_end(desk, n, family, offered, now)
+            self.callee_end(desk, n, family, told, now)
         };
         let Some(end) = end else { return Err(self.no_port(desk, now)) };
         let session_s = (desk.config.session.expires_s, desk.config.session.min_s);
@@ -351,11 +352,12 @@ impl Call {
         desk: &mut Desk,
         n: u16,
         family: Family,
-        offered: Offered,
+        told: Offering,
         now: Time,
     ) -> Option<usize> {
         // Those who are offered audio with keys and those who are not are told different things of their end.
-        let differs = |leg: &Leg| leg.offered() != offered;
+        let single = desk.config.single_port.is_some();
+        let differs = |leg: &Leg| !told.is_for(leg, single);
         if let Some(at) = self.shared_end(1, family, differs) {
             return Some(at);
         }

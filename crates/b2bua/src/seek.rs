@@ -10,8 +10,8 @@ use crate::fork::Fork;
 use crate::identity::uri_value;
 use crate::leg::{Leg, LegEvent, LegState};
 use crate::ring::elsewhere;
-use crate::secure::Offered;
 use crate::setup::{MAX_FORWARDS, PLAN};
+use crate::single::Offering;
 use crate::step::StepError;
 use crate::transfer::{Move, Stage, Transfer, Wish};
 use crate::view::{Asked, CallState};
@@ -285,11 +285,12 @@ impl Call {
         desk: &mut Desk,
         n: u16,
         family: Family,
-        offered: Offered,
+        told: Offering,
         now: Time,
     ) -> Option<usize> {
         // All who are rung share one if they are told the same of it, and who was rung in vain leaves it to the next.
-        let differs = |leg: &Leg| !leg.state.is_inviting() || leg.offered() != offered;
+        let single = desk.config.single_port.is_some();
+        let differs = |leg: &Leg| !leg.state.is_inviting() || !told.is_for(leg, single);
         if let Some(at) = self.shared_end(0, family, differs) {
             return Some(at);
         }

@@ -66,6 +66,7 @@ pub(crate) struct Media {
     pub(crate) xdp: bool,
     pub(crate) rtcp_mux: bool,
     pub(crate) dscp: u8,
+    pub(crate) single_port: Option<u16>,
 }
 
 /// A range of UDP ports, written `10000-20000`.
@@ -215,6 +216,7 @@ impl Default for Media {
             xdp: false,
             rtcp_mux: false,
             dscp: 46,
+            single_port: None,
         }
     }
 }

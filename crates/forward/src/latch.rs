@@ -123,6 +123,26 @@ impl Latch {
         self.judge(from, NO_SSRC, sequence, false, now)
     }
 
+    /// Its description's addresses.
+    pub(crate) fn remote(&self) -> Option<MediaAddress> {
+        self.remote
+    }
+
+    /// From where it may be heard.
+    pub(crate) fn rule(&self) -> SourceRule {
+        self.rule
+    }
+
+    /// What signalling knows of it.
+    pub(crate) fn whereabouts(&self) -> Whereabouts {
+        self.whereabouts
+    }
+
+    /// Whether it shares a port with others.
+    pub(crate) fn is_single(&self) -> bool {
+        self.whereabouts.single_port
+    }
+
     /// Whether it is known where packets go.
     pub fn has_remote(&self) -> bool {
         self.remote.is_some()
@@ -179,7 +199,7 @@ impl Latch {
         free && match self.rule {
             SourceRule::Strict => false,
             SourceRule::LearnOnce => {
-                let Whereabouts { host, early } = self.whereabouts;
+                let Whereabouts { host, early, .. } = self.whereabouts;
                 genuine || !early || host.is_none() || self.is_preferred(from.ip())
             }
             SourceRule::HearOnce => true,
@@ -306,7 +326,7 @@ mod tests {
     }
 
     fn from_nat(early: bool) -> Whereabouts {
-        Whereabouts { host: Some(at(NAT).ip()), early }
+        Whereabouts { host: Some(at(NAT).ip()), early, ..Whereabouts::default() }
     }
 
     fn packet(sequence: u16, ssrc: u32) -> [u8; 12] {
@@ -474,7 +494,8 @@ mod tests {
         speak(&mut latch, NAT, 7, 5, 20, 0);
         let moved = "203.0.113.99:4444";
         let host = Some(at(moved).ip());
-        assert!(!latch.renew(SourceRule::LearnOnce, Whereabouts { host, early: false }, Some(described())));
+        let whereabouts = Whereabouts { host, ..Whereabouts::default() };
+        assert!(!latch.renew(SourceRule::LearnOnce, whereabouts, Some(described())));
         assert_eq!((latch.heard(), speak(&mut latch, moved, 7, 5, 20, 1_000)), (Some(at(NAT)), 3));
         assert_eq!(latch.rtp_target(), Some(at(moved)));
     }

@@ -54,6 +54,7 @@ mod latch;
 mod mux;
 mod row;
 mod secure;
+mod single;
 mod table;
 
 pub use carry::{CARRY_AFTER, Carriage, Speaker, TRIAL_PACKETS_MAX};

@@ -25,13 +25,18 @@ impl Table {
         }
     }
 
-    /// By which socket of its row a packet leaves that [`Table::forward`] or [`Table::emit`] sends by `socket`: reports to
-    /// an end whose port has both leave by the RTP socket.
+    /// By which socket a packet leaves that [`Table::forward`] or [`Table::emit`] sends by `socket`: reports to an end
+    /// whose port has both leave by the RTP socket, and all to one that shares a port by that.
     #[inline]
     pub fn leaves_by(&self, socket: SocketId) -> SocketId {
-        let row = || self.rows.get(socket.slot() as usize);
-        let muxed = socket.is_rtcp() && row().and_then(|row| row.end.as_ref()).is_some_and(|end| end.latch.is_muxed());
-        if muxed { SocketId::rtp(socket.slot()) } else { socket }
+        let Some(row) = self.rows.get(socket.slot() as usize) else { return socket };
+        let Some(end) = &row.end else { return socket };
+        let is_rtcp = socket.is_rtcp() && !end.latch.is_muxed();
+        match (end.single, is_rtcp) {
+            (true, _) => SocketId::single(row.pair.family, is_rtcp),
+            (false, true) => SocketId::rtcp(socket.slot()),
+            (false, false) => SocketId::rtp(socket.slot()),
+        }
     }
 }
 

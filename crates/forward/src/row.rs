@@ -37,6 +37,8 @@ pub(crate) struct End {
     pub(crate) direction: Direction,
     /// It hears a sound in place of what is linked to it.
     pub(crate) plays: bool,
+    /// It shares a port with others.
+    pub(crate) single: bool,
     /// Its first packet was told.
     pub(crate) told_first: bool,
     /// The payload type of the last packet whose clock is known, or [`CLOCK_UNKNOWN`].
@@ -160,6 +162,7 @@ impl End {
             kernel: Kernel::Open,
             direction: terms.direction,
             plays: false,
+            single: false,
             told_first: false,
             speaks: CLOCK_UNKNOWN,
             telephone_event: terms.telephone_event,
@@ -221,6 +224,7 @@ impl End {
             kernel: _,
             direction: _,
             plays: _,
+            single,
             told_first: _,
             speaks: _,
             telephone_event: _,
@@ -237,8 +241,8 @@ impl End {
             monitor: _,
             secure,
         } = self;
-        // What speaks no RTP is not looked at there, and what is encrypted cannot be.
-        !payload_types.is_empty() && secure.is_none()
+        // What speaks no RTP is not looked at there, and what is encrypted cannot be; many of one port are not told apart.
+        !payload_types.is_empty() && secure.is_none() && !single
     }
 
     /// Whether anything ever came, so that more may wait in the sockets.

@@ -8,6 +8,7 @@ use crate::counters::Totals;
 use crate::latch::Judgement;
 use crate::row::{End, Kernel, Link, Row, Terms};
 use crate::secure::Secure;
+use crate::single::Single;
 use media::command::{Family, Generation, Keys, MediaCommand, MediaReport, PortPair, Refusal, Sound};
 use media::demux::{Protocol, protocol};
 use media::rtp::RtpView;
@@ -34,6 +35,16 @@ impl SocketId {
     /// The RTCP socket of a slot.
     pub const fn rtcp(slot: u32) -> Self {
         SocketId(slot << 1 | 1)
+    }
+
+    /// The socket of a family that many ends share.
+    pub const fn single(family: Family, is_rtcp: bool) -> Self {
+        SocketId((SINGLE + family as u32) << 1 | is_rtcp as u32)
+    }
+
+    /// Whether many ends share it.
+    pub const fn is_single(self) -> bool {
+        self.slot() >= SINGLE
     }
 
     /// The slot.
@@ -133,6 +144,8 @@ pub struct Table {
     keys: HashMap<LegId, Box<Keys>>,
     outputs: VecDeque<Output>,
     pub(crate) totals: Totals,
+    /// Ends that share a port.
+    pub(crate) single: Single,
     /// Whether sockets are connected once the address of the description spoke.
     connects: bool,
     /// Whether the kernel may carry links.
@@ -144,8 +157,8 @@ impl Table {
     pub fn new(connects: bool) -> Self {
         let outputs = VecDeque::with_capacity(64);
         let (slots, refused, keys) = (HashMap::new(), HashMap::new(), HashMap::new());
-        let totals = Totals::default();
-        Table { rows: Vec::new(), slots, refused, keys, outputs, totals, connects, carries: false }
+        let (totals, single) = (Totals::default(), Single::default());
+        Table { rows: Vec::new(), slots, refused, keys, outputs, totals, single, connects, carries: false }
     }
 
     /// The same table, whose links the kernel may carry: [`Output::Carry`] is said for ends that are settled.
@@ -168,14 +181,17 @@ impl Table {
             MediaCommand::Open { end, ports, generation, .. } => {
                 if let Some(terms) = Terms::of(&command) {
                     self.open(end, ports, generation, &terms, now);
+                    self.enter(end);
                 }
             }
             MediaCommand::Latch { end, generation, .. } => {
+                self.leave(end);
                 if let (Some(terms), Some((slot, known))) = (Terms::of(&command), self.younger(end, generation, true))
                     && known.renew(&terms, now)
                 {
                     self.outputs.push_back(Output::Disconnect { slot });
                 }
+                self.enter(end);
             }
             MediaCommand::Rekey { end, generation, keys, .. } => self.rekey(end, generation, keys, now),
             MediaCommand::Link { from, to, generation } => self.link(from, to, generation),
@@ -409,6 +425,7 @@ impl Table {
             return self.outputs.push_back(Output::Report(MediaReport::Closed { end: name, ports, counters, figures }));
         }
         let Some((slot, _)) = self.younger(name, generation, false) else { return };
+        self.leave(name);
         let row = &mut self.rows[slot as usize];
         if let Some(end) = &mut row.end {
             quality::close(end, &mut self.totals, now);
@@ -445,7 +462,7 @@ impl Table {
         Some((slot, end))
     }
 
-    fn refuse(&mut self, end: LegId, why: Refusal) {
+    pub(crate) fn refuse(&mut self, end: LegId, why: Refusal) {
         self.outputs.push_back(Output::Report(MediaReport::Refused { end, why }));
     }
 
@@ -458,12 +475,15 @@ impl Table {
         let connects = self.connects;
         let Some(end) = self.end_at(slot) else { return };
         end.heard = end.latch.heard();
-        let connect = connects && end.kernel == Kernel::Open && end.latch.has_spoken();
+        let connect = connects && end.kernel == Kernel::Open && end.latch.has_spoken() && !end.single;
         if connect {
             end.kernel = Kernel::Draining;
         }
         let first = !std::mem::replace(&mut end.told_first, true);
-        let (end, to) = (end.name, end.heard);
+        let (end, to, single) = (end.name, end.heard, end.single);
+        if single {
+            self.learn(slot);
+        }
         if let (true, Some(to)) = (connect, to) {
             self.outputs.push_back(Output::Connect { slot, to });
         }
@@ -565,6 +585,8 @@ const RTCP_BYTES_MIN: usize = 8;
 const EVENT_TICKS_PER_MS: u32 = 8;
 const PCMU: u8 = 0;
 const PCMA: u8 = 8;
+/// Slots from here on stand for sockets that many ends share, one for each family.
+const SINGLE: u32 = 0x7fff_0000;
 /// How many ends that could not be opened are remembered.
 const REFUSED_MAX: usize = 1_024;
 

@@ -83,12 +83,39 @@ pub enum SourceRule {
     HearOnce,
 }
 
+/// Why an end cannot share a port with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum OwnPorts {
+    /// It is behind NAT, and its description names no SSRC.
+    #[error("it is behind NAT and names no SSRC")]
+    BehindNat,
+    /// It is to be called, and where it will speak from is not known before it answers.
+    #[error("where it speaks from is not known before it answers")]
+    Called,
+    /// Another end has the address of its description.
+    #[error("another call has the same address")]
+    SameAddress,
+    /// It is a trunk, which may speak from elsewhere than it says.
+    #[error("a trunk may speak from elsewhere than it says")]
+    Trunk,
+}
+
 /// What signalling knows of where an end is, beside its description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Whereabouts {
     /// The host that its signalling comes from: a device behind NAT nearly always sends its media from there, too. `None`:
     /// nobody is preferred to others.
     pub host: Option<IpAddr>,
+    /// We told it the one port that many ends share: its packets come there, and are told from others' by the address of its
+    /// description, or by `ssrc`. Its own pair stays in reserve.
+    #[serde(default)]
+    pub single_port: bool,
+    /// Why it was told its own pair, where there is a port to share.
+    #[serde(default)]
+    pub own: Option<OwnPorts>,
+    /// The SSRC that its description names (RFC 5576 §4.1): what makes known an end behind NAT that shares a port.
+    #[serde(default)]
+    pub ssrc: Option<u32>,
     /// Nobody has answered yet: with [`SourceRule::LearnOnce`] no other host than `host` is learnt before that, for
     /// whoever rings mostly says nothing, and strangers have all the time.
     pub early: bool,
@@ -404,6 +431,8 @@ pub enum Refusal {
     NotOpen,
     /// The payload type is neither PCMU nor PCMA.
     NoSuchSound,
+    /// Its packets on the shared port cannot be told from those of another end, or from a stranger's.
+    NotTold,
 }
 
 /// What went through an end since it was opened.

@@ -12,6 +12,9 @@ pub(crate) const PAIRS_PER_TURN: usize = 16;
 /// than a second and a half is of no use to anybody. Units: bytes.
 pub const RECEIVE_BUFFER: usize = 32 * 1_024;
 
+/// What is asked of the kernel for a socket that many ends share; it grants what `net.core.rmem_max` allows. Units: bytes.
+pub(crate) const SINGLE_BUFFER: usize = 4 * 1_024 * 1_024;
+
 /// The sockets of a pair.
 #[derive(Debug)]
 pub(crate) struct Pair {
@@ -22,7 +25,16 @@ pub(crate) struct Pair {
 impl Pair {
     /// Binds `rtp_port` and the port above it.
     fn bind(address: IpAddr, rtp_port: u16, dscp: u8) -> io::Result<Pair> {
-        let socket = |port| DatagramSocket::bind(SocketAddr::new(address, port), RECEIVE_BUFFER);
+        Pair::bind_with(address, rtp_port, dscp, RECEIVE_BUFFER)
+    }
+
+    /// The port that many ends share, and the one above it.
+    pub(crate) fn bind_single(address: IpAddr, rtp_port: u16, dscp: u8) -> io::Result<Pair> {
+        Pair::bind_with(address, rtp_port, dscp, SINGLE_BUFFER)
+    }
+
+    fn bind_with(address: IpAddr, rtp_port: u16, dscp: u8, buffer: usize) -> io::Result<Pair> {
+        let socket = |port| DatagramSocket::bind(SocketAddr::new(address, port), buffer);
         let pair = Pair { rtp: socket(rtp_port)?, rtcp: socket(rtp_port + 1)? };
         for socket in [&pair.rtp, &pair.rtcp] {
             // A host that does not let packets be marked still carries them. Reports go as what they report of

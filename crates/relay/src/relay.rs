@@ -3,7 +3,7 @@
 use crate::delay::Delays;
 use crate::kernel::InKernel;
 use crate::orders::{Full, Sender, orders};
-use crate::ports::{Share, Stock};
+use crate::ports::{Pair, Share, Stock};
 use crate::report::{Notify, REPORTS, Reports};
 use crate::source::Sounds;
 use crate::tier::{Capacity, Mode, Tier, kernel_buffer_bytes};
@@ -41,6 +41,9 @@ pub struct Config {
     pub xdp: bool,
     /// How packets are marked for routers and switches (RFC 2474): 0 to 63.
     pub dscp: u8,
+    /// A port for all ends that can be told apart on it, and the one above it for their RTCP; outside of the range, or
+    /// passed over in it. For one worker only.
+    pub single_port: Option<u16>,
     /// From which the SSRCs of sounds are drawn.
     pub seed: Seed,
     /// How many descriptors are left to the rest of the process.
@@ -59,6 +62,7 @@ impl Config {
             mode: Mode::Auto,
             xdp: false,
             dscp: EXPEDITED_FORWARDING,
+            single_port: None,
             seed,
             descriptors_kept: 1_024,
         }
@@ -125,6 +129,10 @@ impl Relay {
                 "media needs a worker, an address family and a range of ports that holds an even one and the next";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
+        if config.single_port.is_some_and(|port| config.workers > 1 || port == 0 || port == u16::MAX) {
+            let why = "one media port for many needs one worker, and a port above it";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let descriptors = raise_descriptor_limit().saturating_sub(u64::from(config.descriptors_kept));
         let capacity = Capacity::of(ports, families, descriptors, kernel_buffer_bytes());
         let (sender, receiver) = sync_channel(REPORTS);
@@ -154,7 +162,10 @@ impl Relay {
                 let each = MediaCommand::Stock { pairs, family };
                 return self.workers.iter_mut().try_for_each(|worker| worker.orders.push(each.clone()));
             }
-            MediaCommand::Open { end, ports, .. } => {
+            MediaCommand::Open { end, ports, whereabouts, .. } => {
+                if let Some(why) = whereabouts.own {
+                    tracing::info!(%end, port = ports.rtp_port, %why, "a leg has media ports of its own");
+                }
                 if self.workers.len() > 1 {
                     self.owners.insert(end, ports.worker);
                 }
@@ -256,6 +267,10 @@ impl Relay {
             pairs_max: (self.capacity.pairs / u32::from(config.workers)).max(1) as usize,
             dscp: config.dscp,
         };
+        let single = [ipv4, ipv6].map(|address| Some((address?, config.single_port?)));
+        let [v4, v6] =
+            single.map(|single| single.map(|(address, port)| bind_single(address, port, config.dscp)).transpose());
+        let single = [v4?, v6?];
         let (table, flows) = (Table::new(config.mode.is_batch()), self.offload.as_ref());
         let (table, kernel) =
             match flows.map(|offload| InKernel::new(offload.flows(number, config.workers), config.dscp)) {
@@ -267,6 +282,7 @@ impl Relay {
             table,
             kernel,
             stock: Stock::new(share, ipv4, ipv6),
+            single,
             orders,
             reports: Reports::new(self.reports.clone(), self.notify.clone()),
             sounds: Sounds::new(chance),
@@ -307,6 +323,11 @@ impl std::fmt::Debug for Relay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Relay").field("workers", &self.workers.len()).finish_non_exhaustive()
     }
+}
+
+fn bind_single(address: IpAddr, port: u16, dscp: u8) -> io::Result<Pair> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("media port {port}: {error}"));
+    Pair::bind_single(address, port, dscp).map_err(named)
 }
 
 /// The most flows that the kernel carries at a time: a gigabit of G.711 and more than a worker's ports. Each takes some

@@ -3,6 +3,8 @@
 //! Order of a turn: sleep; carry out commands; forward packets; emit sounds; bind ports that are wanted; a few times a
 //! second look for silence and send reports.
 
+mod single;
+
 use crate::delay::{Delays, Sampler};
 use crate::kernel::{self, InKernel};
 use crate::orders::Orders;
@@ -11,7 +13,7 @@ use crate::ports::{PAIRS_PER_TURN, Pair, Stock};
 use crate::report::Reports;
 use crate::source::{PACKET_BYTES, Sounds};
 use forward::{Output, Route, SocketId, Table, Totals, Verdict};
-use media::command::{MediaCommand, MediaReport, PortPair};
+use media::command::{Family, MediaCommand, MediaReport, PortPair};
 use media::srtp::TRAILER_BYTES;
 use net::batch::{DatagramSocket, EVENTS, Events, Poller, monotonic_nanos, sleep_until};
 use std::io;
@@ -50,6 +52,8 @@ pub(crate) struct Worker {
     pub(crate) number: u16,
     pub(crate) table: Table,
     pub(crate) stock: Stock,
+    /// The port that many ends share, by family.
+    pub(crate) single: [Option<Pair>; 2],
     pub(crate) orders: Orders,
     pub(crate) reports: Reports,
     pub(crate) sounds: Sounds,
@@ -78,6 +82,7 @@ impl Worker {
             panics: 0,
             worker: self,
         };
+        turn.watch_single();
         while !turn.worker.orders.is_stopped() {
             // What breaks on one packet ends that packet's end; the others go on.
             if catch_unwind(AssertUnwindSafe(|| turn.take())).is_err() {
@@ -206,8 +211,10 @@ impl Turn {
     fn forward(&mut self, mut ready: usize, now: Time) {
         for _ in 0..ROUNDS {
             for n in 0..ready {
-                if let Some(token) = self.events.token(n) {
-                    self.read(SocketId::from_u32(token), now);
+                match self.events.token(n).map(SocketId::from_u32) {
+                    Some(socket) if socket.is_single() => self.read_single(socket, now),
+                    Some(socket) => self.read(socket, now),
+                    None => {}
                 }
             }
             if ready < EVENTS {
@@ -223,7 +230,7 @@ impl Turn {
         let slot = socket.slot();
         self.at_work = Some(socket);
         for _ in 0..READS_PER_SOCKET {
-            let Some(input) = socket_of(&self.pairs, socket) else { return };
+            let Some(input) = socket_of(&self.pairs, &[], socket) else { return };
             let connected = !socket.is_rtcp() && self.worker.table.is_connected(slot);
             let room = &mut self.buffer[..DATAGRAM_BYTES];
             let received = if connected {
@@ -242,7 +249,8 @@ impl Turn {
                     }
                     let (verdict, length) = self.worker.table.relay(socket, from, &mut self.buffer, length, now);
                     if let Verdict::Send(route) = verdict {
-                        send(&self.pairs, &mut self.worker.table, route, &self.buffer[..length]);
+                        let Worker { table, single, .. } = &mut self.worker;
+                        send(&self.pairs, single, table, route, &self.buffer[..length]);
                         if self.sampler.is_due() {
                             self.sampler.sent(monotonic_nanos());
                         }
@@ -307,14 +315,14 @@ impl Turn {
     }
 
     fn emit_sounds(&mut self, now: Time) {
-        let Worker { sounds, table, .. } = &mut self.worker;
+        let Worker { sounds, table, single, .. } = &mut self.worker;
         let pairs = &self.pairs;
         let mut buffer = [0; PACKET_BYTES + TRAILER_BYTES];
         sounds.packets(now, |slot, packet| {
             if let Some(route) = table.emit(slot, PACKET_BYTES) {
                 buffer[..PACKET_BYTES].copy_from_slice(packet);
                 if let Some(length) = table.seal(route.socket, &mut buffer, PACKET_BYTES) {
-                    send(pairs, table, route, &buffer[..length]);
+                    send(pairs, single, table, route, &buffer[..length]);
                 }
             }
         });
@@ -386,14 +394,19 @@ impl Turn {
 }
 
 #[inline]
-fn socket_of(pairs: &[Pair], socket: SocketId) -> Option<&DatagramSocket> {
-    let pair = pairs.get(socket.slot() as usize)?;
+fn socket_of<'a>(pairs: &'a [Pair], single: &'a [Option<Pair>], socket: SocketId) -> Option<&'a DatagramSocket> {
+    let pair = match pairs.get(socket.slot() as usize) {
+        Some(pair) => pair,
+        None => {
+            single.get(socket.slot().checked_sub(SocketId::single(Family::V4, false).slot())? as usize)?.as_ref()?
+        }
+    };
     Some(if socket.is_rtcp() { &pair.rtcp } else { &pair.rtp })
 }
 
 #[inline]
-fn send(pairs: &[Pair], table: &mut Table, route: Route, packet: &[u8]) {
-    let sent = socket_of(pairs, table.leaves_by(route.socket)).is_some_and(|socket| match route.to {
+fn send(pairs: &[Pair], single: &[Option<Pair>], table: &mut Table, route: Route, packet: &[u8]) {
+    let sent = socket_of(pairs, single, table.leaves_by(route.socket)).is_some_and(|socket| match route.to {
         None => socket.send(packet).is_ok(),
         Some(to) => socket.send_to(packet, to).is_ok(),
     });

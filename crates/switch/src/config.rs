@@ -33,6 +33,8 @@ pub struct Config {
     pub throttle: bool,
     /// Offers RTP and RTCP on one port (RFC 5761).
     pub rtcp_mux: bool,
+    /// The media port that all legs share which can be told apart there.
+    pub single_port: Option<u16>,
     /// The pool of media ports.
     pub ports: PoolConfig,
     /// The families that media ports exist of.
@@ -141,6 +143,7 @@ impl Config {
             advertised: self.advertised,
             typed_transfer: self.codes.typed_transfer.clone(),
             rtcp_mux: self.rtcp_mux,
+            single_port: self.single_port,
             ports: self.ports,
             families: self.families.clone(),
             ..b2bua::Config::default()
@@ -168,6 +171,7 @@ impl Default for Config {
             advertised: None,
             throttle: true,
             rtcp_mux: false,
+            single_port: None,
             ports: PoolConfig::default(),
             families: vec![Family::V4],
             own: Vec::new(),

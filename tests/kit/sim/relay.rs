@@ -2,6 +2,7 @@
 
 use media::command::{
     EndCounters, Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PortPair, Sound, SourceRule,
+    Whereabouts,
 };
 use media::monitor::{Counted, Monitor, WINDOW};
 use media::sdp::Direction;
@@ -32,6 +33,7 @@ pub struct Relay {
 pub(crate) struct End {
     pub(crate) ports: PortPair,
     pub(crate) source: SourceRule,
+    pub(crate) whereabouts: Whereabouts,
     pub(crate) remote: Option<MediaAddress>,
     pub(crate) direction: Direction,
     pub(crate) linked: Option<LegId>,
@@ -86,7 +88,7 @@ impl Relay {
     pub(crate) fn obey(&mut self, command: MediaCommand, now: Time) {
         match command {
             MediaCommand::Stock { pairs, family } => self.stock(pairs, family, now),
-            MediaCommand::Open { end, ports, generation, source, remote, direction, silence, .. } => {
+            MediaCommand::Open { end, ports, generation, source, whereabouts, remote, direction, silence, .. } => {
                 let free = self.free.get_mut(&ports).unwrap_or_else(|| panic!("{ports:?} was never bound"));
                 let since = free.take().unwrap_or_else(|| panic!("{ports:?} is in use"));
                 let rested = since == Time::ZERO || now.since(since) >= REST;
@@ -100,6 +102,7 @@ impl Relay {
                 let new = End {
                     ports,
                     source,
+                    whereabouts,
                     remote,
                     direction,
                     linked,
@@ -114,9 +117,10 @@ impl Relay {
                 self.ends.insert(end, new);
                 self.watch(end);
             }
-            MediaCommand::Latch { end, generation, source, remote, direction, silence, .. } => {
+            MediaCommand::Latch { end, generation, source, whereabouts, remote, direction, silence, .. } => {
                 let found = self.touch(end, generation);
                 (found.source, found.remote, found.direction) = (source, remote, direction);
+                found.whereabouts = whereabouts;
                 (found.silence, found.watched) = (silence, generation);
                 self.watch(end);
             }
@@ -196,9 +200,17 @@ impl Relay {
         true
     }
 
-    /// The end whose port this is.
-    pub(crate) fn at_port(&self, port: u16) -> Option<(LegId, &End)> {
-        self.ends.iter().find(|(_, end)| end.ports.rtp_port == port).map(|(name, end)| (*name, end))
+    /// The end whose port this is, or that shares it and is known there by the phone's address.
+    ///
+    /// # Panics
+    /// When more than one is known by that.
+    pub(crate) fn at_port(&self, port: u16, phone: SocketAddr) -> Option<(LegId, &End)> {
+        let own = |end: &End| end.ports.rtp_port == port && !end.whereabouts.single_port;
+        let known = |end: &End| end.whereabouts.single_port && end.remote.is_some_and(|remote| remote.rtp == phone);
+        let mut found = self.ends.iter().filter(|(_, end)| own(end) || port == SINGLE_PORT && known(end));
+        let first = found.next().map(|(name, end)| (*name, end));
+        assert!(found.next().is_none(), "two ends cannot be told apart on port {port}");
+        first
     }
 
     /// What is wrong once everything is over.
@@ -249,3 +261,5 @@ impl Relay {
 /// When an end from which nothing comes is looked at again: it may be that its phone has changed something.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const WORKERS: u32 = 2;
+/// The port that many may share.
+pub const SINGLE_PORT: u16 = 9_000;

@@ -1,6 +1,6 @@
 //! What a forwarded RTP packet costs in the relay, in CPU time of its process, beside a bare loop under the same load.
 //!
-//! `relay-load [--calls 50,300,1000] [--secs 5] [--rounds 3] [--mode batch|basic]` measures both in turn and prints the
+//! `relay-load [--calls 50,300,1000] [--secs 5] [--rounds 3] [--mode batch|basic|single]` measures both in turn and prints the
 //! median of each with their ratio; exit 1 when the ratio is above 1.25 or more than 0.1 % of the packets are lost.
 //! `relay-load kernel [--calls 300,1000]` tells what the tier `kernel` adds to packets that phones send each other over
 //! loopback: CPU time of all processes per packet, and delay; and what its programme takes by itself.

@@ -16,13 +16,14 @@ pub(crate) fn run(calls: u16, secs: u64, mode: &str) {
     let end = closed();
     // Its threads inherit it: the same terms as for the bare loop.
     pin(0);
+    let single_port = (mode == "single").then_some(SINGLE_PORT);
     let mode = match mode {
         "kernel" => Mode::Kernel,
-        "batch" => Mode::Batch,
+        "batch" | "single" => Mode::Batch,
         "basic" => Mode::Basic,
         _ => panic!("no mode {mode}"),
     };
-    let config = Config { mode, ipv6: None, ..Config::new(10_000, 32_767, Seed::from_number(1)) };
+    let config = Config { mode, single_port, ipv6: None, ..Config::new(10_000, 32_767, Seed::from_number(1)) };
     let (mut relay, reports) = Relay::start(&config, Box::new(|| ())).expect("the relay starts");
     let wanted = 2 * u32::from(calls);
     relay.apply(MediaCommand::Stock { pairs: wanted, family: Family::V4 }).expect("an empty queue");
@@ -34,9 +35,10 @@ pub(crate) fn run(calls: u16, secs: u64, mode: &str) {
     }
     for call in 0..calls {
         let ports = [pairs[2 * usize::from(call)], pairs[2 * usize::from(call) + 1]];
-        open(&mut relay, call, ports);
+        open(&mut relay, call, ports, single_port.is_some());
         let [a, b] = phones(call);
-        println!("127.0.0.1:{} 127.0.0.1:{} {a} {b}", ports[0].rtp_port, ports[1].rtp_port);
+        let [to_a, to_b] = ports.map(|ports| single_port.unwrap_or(ports.rtp_port));
+        println!("127.0.0.1:{to_a} 127.0.0.1:{to_b} {a} {b}");
     }
     relay.settle();
     let (mut from, mut ended) = (process_cpu_nanos(), false);
@@ -57,7 +59,7 @@ pub(crate) fn run(calls: u16, secs: u64, mode: &str) {
     println!("{} {spent}", relay.counters().totals.packets);
 }
 
-fn open(relay: &mut Relay, call: u16, ports: [PortPair; 2]) {
+fn open(relay: &mut Relay, call: u16, ports: [PortPair; 2], single_port: bool) {
     let leg = |n| LegId { call: CallId(u128::from(call) + 1), n };
     for (n, (phone, ports)) in (0..).zip(phones(call).into_iter().zip(ports)) {
         let rtcp = SocketAddr::new(phone.ip(), phone.port() + 1);
@@ -66,7 +68,7 @@ fn open(relay: &mut Relay, call: u16, ports: [PortPair; 2]) {
             ports,
             generation: Generation(1),
             source: SourceRule::Strict,
-            whereabouts: Whereabouts::default(),
+            whereabouts: Whereabouts { single_port, ..Whereabouts::default() },
             remote: Some(MediaAddress { rtp: phone, rtcp }),
             payload_types: PayloadTypes::NONE.with(0).with(101),
             telephone_event: Some(101),
@@ -85,3 +87,6 @@ fn open(relay: &mut Relay, call: u16, ports: [PortPair; 2]) {
 
 /// How often it is looked whether the kernel carries all.
 const SETTLING: Duration = Duration::from_millis(10);
+
+/// The port that all share in the mode `single`: outside of the range of the others.
+const SINGLE_PORT: u16 = 9_000;

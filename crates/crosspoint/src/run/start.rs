@@ -206,6 +206,7 @@ fn open_relay(
         mode: media.tier.into(),
         xdp: media.xdp,
         dscp: media.dscp,
+        single_port: media.single_port,
         ..relay::Config::new(media.ports.min, media.ports.max, seed)
     };
     relay::Relay::start(&config, Box::new(move || ringer.ring()))
@@ -243,6 +244,7 @@ fn switch_config(setup: &Setup, bench: Option<AccountId>, own: Vec<SocketAddr>, 
         own,
         ways: Vec::new(),
         rtcp_mux: setup.config.media.rtcp_mux,
+        single_port: setup.config.media.single_port,
         ports: PoolConfig { pairs_max: pairs, ..PoolConfig::default() },
         families: families(setup),
     }

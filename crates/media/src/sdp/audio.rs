@@ -26,6 +26,8 @@ pub struct AudioView<'a> {
     /// Whether RTCP may come on the port of RTP, and is wanted there if both sides say so (RFC 5761 §5.1.1). `remote` does
     /// not tell: an answer to an offer without it means nothing by it.
     pub rtcp_mux: bool,
+    /// The SSRC that its packets will have (RFC 5576 §4.1): the first that it names.
+    pub ssrc: Option<u32>,
     /// Whether it has any `a=crypto`.
     has_keys: bool,
 }
@@ -56,7 +58,7 @@ impl<'a> AudioView<'a> {
         let is_accepted =
             media.kind == "audio" && media.port != 0 && media.is_usable_rtp() && !payload_types.is_empty();
         let (mut direction, mut rtcp_port, mut event) = (None, None, None::<CodecView<'_>>);
-        let (mut has_keys, mut rtcp_mux) = (false, false);
+        let (mut has_keys, mut rtcp_mux, mut ssrc) = (false, false, None);
         for (name, value) in media.attributes() {
             match name {
                 "rtpmap" => {
@@ -70,6 +72,7 @@ impl<'a> AudioView<'a> {
                 }
                 "crypto" => has_keys = true,
                 "rtcp-mux" => rtcp_mux = true,
+                "ssrc" => ssrc = ssrc.or_else(|| value.split_ascii_whitespace().next()?.parse().ok()),
                 "rtcp" => rtcp_port = rtcp_port.or(Some(value)),
                 _ => direction = direction.or_else(|| Direction::parse(name)),
             }
@@ -84,6 +87,7 @@ impl<'a> AudioView<'a> {
             telephone_event: event.map(|codec| codec.payload_type),
             is_accepted,
             rtcp_mux,
+            ssrc,
             has_keys,
         }
     }

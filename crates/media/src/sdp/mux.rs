@@ -48,6 +48,13 @@ mod tests {
     }
 
     #[test]
+    fn the_first_ssrc_of_the_audio_is_read() {
+        let ssrc = |lines: &str| sdp(&format!("{AUDIO}{lines}")).audio().unwrap().ssrc;
+        assert_eq!(ssrc("a=ssrc:4022250974 cname:x\r\na=ssrc:7 cname:x\r\n"), Some(4_022_250_974));
+        assert_eq!((ssrc("a=ssrc:x\r\n"), ssrc("a=ssrc:4294967296 cname:x\r\n"), ssrc("")), (None, None, None));
+    }
+
+    #[test]
     fn it_is_written_on_the_audio_wherever_that_stands() {
         for (before, after) in [("", ""), ("m=video 0 RTP/AVP 96\r\n", ""), ("", "m=video 0 RTP/AVP 96\r\na=x\r\n")] {
             let made = sdp(&format!("{before}{AUDIO}a=ptime:20\r\n{after}")).with_rtcp_mux();

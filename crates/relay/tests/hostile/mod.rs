@@ -274,7 +274,7 @@ fn behind_nat(exchange: &mut Exchange, host: u8) -> [Phone; 3] {
     let mut b = exchange.phone(1);
     a.described = exchange.phone(7).described;
     a.rule = SourceRule::LearnOnce;
-    a.whereabouts = Whereabouts { host: Some(a.address.ip()), early: false };
+    a.whereabouts = Whereabouts { host: Some(a.address.ip()), ..Whereabouts::default() };
     exchange.call(&mut a, &mut b);
     exchange.settle(&a);
     let mut stranger = exchange.phone_at(9, Ipv4Addr::new(127, 0, 0, 66).into());

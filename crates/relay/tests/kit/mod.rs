@@ -25,6 +25,7 @@ pub(crate) struct Exchange {
     pub(crate) ready: Vec<PortPair>,
     pub(crate) address: IpAddr,
     calls: u128,
+    single: Option<u16>,
 }
 
 impl Exchange {
@@ -66,6 +67,23 @@ impl Exchange {
         Self::with(&config, Ipv6Addr::LOCALHOST.into(), Family::V6)
     }
 
+    /// With so many pairs, and a port that all may share.
+    pub(crate) fn start_single(host: u8, mode: Mode, port: u16, pairs: u32) -> Self {
+        let address = Ipv4Addr::new(127, 0, 9, host);
+        let config = Config::new(20_000, 20_999, Seed::from_number(1));
+        let config = Config { mode, ipv4: Some(address), ipv6: None, single_port: Some(port), ..config };
+        let (mut relay, reports) = Relay::start(&config, Box::new(|| ())).expect("the relay starts");
+        relay.apply(MediaCommand::Stock { pairs, family: Family::V4 }).unwrap();
+        let mut ready = Vec::new();
+        while ready.len() < pairs as usize {
+            match reports.recv_timeout(PATIENCE) {
+                Ok(MediaReport::Ready { ports }) => ready.extend(ports),
+                other => panic!("no ports: {other:?}"),
+            }
+        }
+        Exchange { relay, reports, ready, address: address.into(), calls: 0, single: Some(port) }
+    }
+
     /// On 127.0.9.`host` and ::1, where the host has that: the last four pairs are of IPv6.
     pub(crate) fn start_dual(host: u8, mode: Mode) -> Option<Self> {
         UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).ok()?;
@@ -94,7 +112,7 @@ impl Exchange {
                 other => panic!("no ports: {other:?}"),
             }
         }
-        Some(Exchange { relay, reports, ready, address, calls: 0 })
+        Some(Exchange { relay, reports, ready, address, calls: 0, single: None })
     }
 
     /// A phone on the exchange's own host, described as it is. Its name is leg `n` of a new call if `n` is 0, else of
@@ -141,15 +159,27 @@ impl Exchange {
         let free =
             self.ready.iter().find(|pair| u16::try_from(pair.slot).is_ok_and(|slot| slot % 4 == phone.name.n % 4));
         let ports = *phone.ports.get_or_insert(*free.unwrap_or(&self.ready[0]));
-        let dual = phone.address.is_ipv6() && self.address.is_ipv4();
-        let ours = if dual { Ipv6Addr::LOCALHOST.into() } else { self.address };
-        let rtcp_port = if phone.muxes { ports.rtp_port } else { ports.rtcp_port() };
-        phone.to = Some((SocketAddr::new(ours, ports.rtp_port), SocketAddr::new(ours, rtcp_port)));
+        self.aim(phone);
         if let Some((keys, _, _)) = &phone.keys {
             let (end, generation) = (phone.name, phone.generation.step());
             let command = MediaCommand::Rekey { end, ports, generation, keys: Some(keys.clone()) };
             self.apply(command);
         }
+        self.open_on(phone, ports);
+    }
+
+    /// Tells a phone where it sends to.
+    pub(crate) fn aim(&self, phone: &mut Phone) {
+        let ports = phone.ports();
+        let dual = phone.address.is_ipv6() && self.address.is_ipv4();
+        let ours = if dual { Ipv6Addr::LOCALHOST.into() } else { self.address };
+        let single = self.single.filter(|_| phone.whereabouts.single_port);
+        let rtp_port = single.unwrap_or(ports.rtp_port);
+        let rtcp_port = if phone.muxes { rtp_port } else { rtp_port + 1 };
+        phone.to = Some((SocketAddr::new(ours, rtp_port), SocketAddr::new(ours, rtcp_port)));
+    }
+
+    fn open_on(&mut self, phone: &mut Phone, ports: PortPair) {
         let command = MediaCommand::Open {
             end: phone.name,
             ports,
@@ -234,17 +264,23 @@ impl Exchange {
     }
 
     /// Closes the ends and waits for their counters.
-    pub(crate) fn close(&mut self, phones: [&Phone; 2]) -> [EndCounters; 2] {
+    pub(crate) fn close<const N: usize>(&mut self, phones: [&Phone; N]) -> [EndCounters; N] {
         self.close_measured(phones).map(|(counters, _)| counters)
     }
 
     /// The same with how well they went.
-    pub(crate) fn close_measured(&mut self, phones: [&Phone; 2]) -> [(EndCounters, LegFigures); 2] {
+    pub(crate) fn close_measured<const N: usize>(&mut self, phones: [&Phone; N]) -> [(EndCounters, LegFigures); N] {
+        let mut closed = self.close_all(&phones).into_iter();
+        phones.map(|_| closed.next().expect("as many as there are phones"))
+    }
+
+    /// The same for many at once: reports are sent along with what happens, or a few times a second.
+    pub(crate) fn close_all(&mut self, phones: &[&Phone]) -> Vec<(EndCounters, LegFigures)> {
         for phone in phones {
             self.apply(MediaCommand::Close { end: phone.name, generation: Generation(1_000_000) });
         }
         self.relay.settle();
-        let mut closed = [None; 2];
+        let mut closed = vec![None; phones.len()];
         while closed.contains(&None) {
             if let MediaReport::Closed { end, counters, figures, .. } = self.report() {
                 let figures = figures.map_or_else(LegFigures::default, |figures| *figures);
@@ -255,7 +291,7 @@ impl Exchange {
                 }
             }
         }
-        closed.map(Option::unwrap)
+        closed.into_iter().map(Option::unwrap).collect()
     }
 
     /// The counters as soon as they are as expected.

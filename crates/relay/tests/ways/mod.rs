@@ -1,6 +1,7 @@
 //! Sides that differ: IPv4 and IPv6 in one call, one port for RTP and RTCP on one side and two on the other.
 
 use crate::kit::{Exchange, Phone};
+use media::command::{SourceRule, Whereabouts};
 use media::srtp::Suite;
 use relay::Mode;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -91,4 +92,105 @@ fn reports_on_the_port_of_rtp_pass_by_a_flow_in_the_kernel() {
     let packets = u64::from(n) + 100;
     assert_eq!((of_a.packets_in, of_b.packets_in, of_a.rtcp_in, of_b.rtcp_in), (packets, packets, 100, 100));
     assert!(exchange.relay.counters().packets_carried >= 150);
+}
+
+fn share(phone: &mut Phone) {
+    phone.whereabouts.single_port = true;
+}
+
+#[test]
+fn two_hundred_phones_on_one_port_hear_each_his_own() {
+    for (host, mode) in [(147, Mode::Batch), (148, Mode::Basic), (149, Mode::Auto)] {
+        let mut exchange = Exchange::start_single(host, mode, 20_500, 200);
+        let mut calls = Vec::new();
+        for n in 0..100 {
+            let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+            share(&mut a);
+            share(&mut b);
+            // Some reports use the port itself, others the one above.
+            if n % 3 == 0 {
+                a.share_port();
+            }
+            let ports = [exchange.ready[2 * n], exchange.ready[2 * n + 1]];
+            exchange.call_on(&mut a, &mut b, ports);
+            calls.push((a, b));
+        }
+        let mut stranger = exchange.phone_at(9, Ipv4Addr::new(127, 0, 0, 66).into());
+        stranger.aim_at(&calls[0].0);
+        for n in 0..10 {
+            // All at once, so that many packets wait in the one socket.
+            calls.iter_mut().for_each(|(a, b)| {
+                a.speak(n);
+                b.speak(n);
+            });
+            stranger.speak(n);
+            stranger.report();
+            for (a, b) in &mut calls {
+                assert_eq!((b.hear(), a.hear()), (n, n));
+            }
+        }
+        for (a, b) in &mut calls {
+            report(a, b);
+        }
+        stranger.assert_heard_nothing();
+        exchange.settle(&calls[0].0);
+        let counters = exchange.counters_when(|counters| counters.totals.dropped_source >= 20);
+        assert!(counters.totals.dropped_source >= 20, "{counters:?}");
+        let phones: Vec<&Phone> = calls.iter().flat_map(|(a, b)| [a, b]).collect();
+        for pair in exchange.close_all(&phones).chunks(2) {
+            let (of_a, of_b) = (pair[0].0, pair[1].0);
+            assert_eq!((of_a.packets_in, of_a.packets_out, of_b.packets_in, of_b.packets_out), (10, 10, 10, 10));
+            assert_eq!((of_a.rtcp_in, of_b.rtcp_in, of_a.dropped_source), (1, 1, 0));
+        }
+    }
+}
+
+#[test]
+fn one_phone_shares_the_port_and_the_other_has_its_own_behind_nat() {
+    let mut exchange = Exchange::start_single(150, Mode::Auto, 20_500, 4);
+    let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+    share(&mut a);
+    b.rule = SourceRule::LearnOnce;
+    b.described = exchange.phone(7).described;
+    exchange.call(&mut a, &mut b);
+    b.speak_until_heard_by(&mut a);
+    talk(&mut a, &mut b, 500..600);
+    // In the middle of the call it is told its own port, and then the shared one again.
+    for single_port in [false, true] {
+        a.whereabouts = Whereabouts { single_port, ..a.whereabouts };
+        let described = Some(a.described);
+        exchange.latch(&mut a, described, media::sdp::Direction::SendRecv);
+        exchange.settle(&a);
+        exchange.aim(&mut a);
+        talk(&mut a, &mut b, 600..650);
+    }
+    exchange.close([&a, &b]);
+}
+
+#[test]
+fn a_stranger_does_not_enter_the_shared_port_by_anything_but_the_address_of_another() {
+    for (host, mode) in [(151, Mode::Batch), (152, Mode::Basic), (153, Mode::Auto)] {
+        let mut exchange = Exchange::start_single(host, mode, 20_500, 4);
+        let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+        share(&mut a);
+        share(&mut b);
+        exchange.call(&mut a, &mut b);
+        let mut stranger = exchange.phone_at(9, Ipv4Addr::new(127, 0, 0, 66).into());
+        stranger.aim_at(&a);
+        for n in 0..100 {
+            // The numbers and the name of the phone itself, whatever it may have heard of them.
+            let packet = a.say(n);
+            stranger.send(&packet);
+            stranger.speak(n);
+            stranger.report();
+            assert_eq!(b.hear(), n);
+            b.speak(n);
+            assert_eq!(a.hear(), n);
+        }
+        exchange.settle(&a);
+        b.assert_heard_nothing();
+        stranger.assert_heard_nothing();
+        let [of_a, of_b] = exchange.close([&a, &b]);
+        assert_eq!((of_a.packets_in, of_b.packets_in, of_a.rtcp_in, of_b.rtcp_out), (100, 100, 0, 0));
+    }
 }

@@ -42,7 +42,7 @@ impl World {
         let (Some(from), Some(to)) = (of(speaker), of(listener)) else { return false };
         let end_of = |session: &crate::sim::session::Session| {
             let port = session.remote().filter(|remote| remote.ip() == exchange_for(*remote).ip())?.port();
-            self.relay.at_port(port)
+            self.relay.at_port(port, session.address)
         };
         let (Some((_, source)), Some((name, sink))) = (end_of(from), end_of(to)) else { return false };
         // A device behind NAT may be heard at another address than it named.
@@ -61,17 +61,20 @@ impl World {
             && sink.keys.as_ref().map(|keys| &keys.outbound) == to.hears_with()
     }
 
+    fn end_of(&self, phone: PhoneId) -> Option<(words::LegId, &End)> {
+        let session = &self.at_phone(phone).lines.last()?.session;
+        self.relay.at_port(session.remote()?.port(), session.address)
+    }
+
     /// Whether the relay was told that a phone has RTP and RTCP on one port.
     pub fn is_muxed(&self, phone: PhoneId) -> bool {
-        let remote = self.at_phone(phone).lines.last().and_then(|line| line.session.remote());
-        let end = remote.and_then(|remote| self.relay.at_port(remote.port()));
+        let end = self.end_of(phone);
         end.is_some_and(|(_, end)| end.remote.is_some_and(|remote| remote.is_muxed()))
     }
 
     /// Whether a phone is played a sound by the exchange.
     pub fn hears_sound(&self, phone: PhoneId) -> bool {
-        let remote = self.at_phone(phone).lines.last().and_then(|line| line.session.remote());
-        let end = remote.and_then(|remote| self.relay.at_port(remote.port()));
+        let end = self.end_of(phone);
         end.is_some_and(|(_, end)| end.sound.is_some() && end.direction.sends())
     }
 
