@@ -190,7 +190,7 @@ impl Call {
             return Err(Refusal { reason: "Not Acceptable Here: pick up with an offer", ..refusal(488) });
         }
         let family = Family::of(invite.flow.local.ip());
-        let end = self.callee_end(desk, self.next_leg, family, Offered::Plain, now).ok_or(refusal(503))?;
+        let end = self.callee_end(desk, self.next_leg, family, Offering::plain(), now).ok_or(refusal(503))?;
         let n = self.newcomer(desk, &invite, end)?;
         let at = self.place(n).ok_or(refusal(481))?;
         let Ok(body) = self.describe(desk, at, Saying::Offer, |local, _| carry(&asked, local)) else {
