@@ -305,7 +305,11 @@ impl Exchange {
                     self.switch.handle(input, self.now);
                 }
                 Output::Media(command) => self.relay(&command),
-                Output::Connect { .. } | Output::Resolve(_) | Output::Proven { .. } | Output::Reply { .. } => {}
+                Output::Connect { .. }
+                | Output::Resolve(_)
+                | Output::Proven { .. }
+                | Output::Sources(_)
+                | Output::Reply { .. } => {}
                 Output::Timeout(at) => match facts.take() {
                     Some(up_to) => self.switch.handle(Input::Stored { up_to }, self.now),
                     None => return at,

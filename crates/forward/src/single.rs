@@ -273,7 +273,8 @@ mod tests {
         let mut bench = Bench::new(3);
         bench.open(0, phone(0), SourceRule::LearnOnce, Some(0x77));
         bench.open(1, phone(1), SourceRule::Strict, None);
-        (bench.link(0, 1), bench.link(1, 0));
+        bench.link(0, 1);
+        bench.link(1, 0);
         // Another site has the same private address, and nothing else to be known by.
         bench.open(2, phone(0), SourceRule::LearnOnce, None);
         assert_eq!(bench.outputs(), [Output::Report(MediaReport::Refused { end: leg(2), why: Refusal::NotTold })]);

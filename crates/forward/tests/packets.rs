@@ -66,14 +66,18 @@ fn open(
 #[test]
 fn packets_allocate_nothing_and_random_work_breaks_nothing() {
     let _profiler = dhat::Profiler::builder().testing().build();
-    packets_allocate_nothing();
-    encrypted_packets_allocate_nothing();
+    // The counters belong to the process, and the thread that waits for this one allocates at moments of its own. What
+    // a packet allocated would be there each time.
+    for blocks in [blocks_of_packets, blocks_of_encrypted_packets] {
+        assert!((0..5).any(|_| blocks() == 0), "packets allocate");
+    }
     for seed in 0..20 {
         random_work(seed);
     }
 }
 
-fn packets_allocate_nothing() {
+/// Blocks that are allocated while packets pass.
+fn blocks_of_packets() -> u64 {
     let (mut table, pairs) = table();
     let now = Time::from_millis(1);
     for n in 0..2 {
@@ -96,11 +100,14 @@ fn packets_allocate_nothing() {
         while table.poll().is_some() {}
         table.drained(slot);
     }
-    assert_eq!((sent, dhat::HeapStats::get().total_blocks - before), (10_000, 0));
+    let blocks = dhat::HeapStats::get().total_blocks - before;
+    assert_eq!(sent, 10_000);
+    blocks
 }
 
 /// One leg with keys and one without, and two with keys of different suites.
-fn encrypted_packets_allocate_nothing() {
+fn blocks_of_encrypted_packets() -> u64 {
+    let mut blocks = 0;
     for suites in
         [[Some(Suite::AesCm128HmacSha1Tag80), None], [Some(Suite::AeadAes256Gcm), Some(Suite::AesCm256HmacSha1Tag32)]]
     {
@@ -145,8 +152,9 @@ fn encrypted_packets_allocate_nothing() {
             while table.poll().is_some() {}
             table.drained(slot);
         }
-        assert_eq!(dhat::HeapStats::get().total_blocks - before, 0, "{suites:?}");
+        blocks += dhat::HeapStats::get().total_blocks - before;
     }
+    blocks
 }
 
 #[expect(clippy::unnecessary_box_returns, reason = "as the command has them")]

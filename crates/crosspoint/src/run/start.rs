@@ -46,15 +46,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     let locals = peers::Locals::of(&udp, &setup);
     let config = Config { ways: locals.ways(), ..switch_config(&setup, bench, own, pairs) };
     let mut switch = Switch::new(config, entropy()?, entropy()?, clocks.clock(), clocks.now());
-    for live in store.live_bindings(net::clock::wall()).map_err(|e| StartError::new(e.to_string()))? {
-        if live.binding.transport.is_reliable() {
-            gate.prove(live.binding.source.ip(), clocks.now());
-        }
-        switch.restore_binding(live.account, live.user, live.binding, clocks.now());
-    }
-    for live in store.live_subscriptions(net::clock::wall()).map_err(|e| StartError::new(e.to_string()))? {
-        switch.restore_subscription(live.account, live.user, live.subscription, clocks.now());
-    }
+    restore(&mut switch, &gate, &store, clocks)?;
 
     let (inputs_in, inputs) = mpsc::channel(INPUTS);
     let promises = Promises::new(ringer);
@@ -107,6 +99,20 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
         alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
         setup,
     })
+}
+
+/// Hands back who was registered and who watched when the exchange ended.
+fn restore(switch: &mut Switch, gate: &StreamGate, store: &Store, clocks: Clocks) -> Result<(), StartError> {
+    for live in store.live_bindings(net::clock::wall()).map_err(|e| StartError::new(e.to_string()))? {
+        if live.binding.transport.is_reliable() {
+            gate.prove(live.binding.source.ip(), clocks.now());
+        }
+        switch.restore_binding(live.account, live.user, live.binding, clocks.now());
+    }
+    for live in store.live_subscriptions(net::clock::wall()).map_err(|e| StartError::new(e.to_string()))? {
+        switch.restore_subscription(live.account, live.user, live.subscription, clocks.now());
+    }
+    Ok(())
 }
 
 /// 32 bytes from the operating system.

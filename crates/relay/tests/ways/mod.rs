@@ -119,10 +119,10 @@ fn two_hundred_phones_on_one_port_hear_each_his_own() {
         stranger.aim_at(&calls[0].0);
         for n in 0..10 {
             // All at once, so that many packets wait in the one socket.
-            calls.iter_mut().for_each(|(a, b)| {
+            for (a, b) in &mut calls {
                 a.speak(n);
                 b.speak(n);
-            });
+            }
             stranger.speak(n);
             stranger.report();
             for (a, b) in &mut calls {
