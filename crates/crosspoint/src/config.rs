@@ -356,6 +356,7 @@ mod tests {
                     && !line.starts_with("# key")
                     && !line.starts_with("# names")
                     && !line.starts_with("# authorities")
+                    && !line.starts_with("# single_port")
             })
             .map(|line| match line.strip_prefix("# ") {
                 Some(rest) if rest.contains(" = ") && !rest.starts_with("Every") => format!("{rest}\n"),
