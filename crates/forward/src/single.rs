@@ -4,7 +4,7 @@
 //! which many sites have alike, but by its SSRC until its source is learnt, and by that from then on. Whoever is neither
 //! known by address nor by SSRC is heard by nobody.
 
-use crate::latch::Latch;
+use crate::latch::{Latch, canonical};
 use crate::table::{SocketId, Table};
 use media::command::{Refusal, SourceRule};
 use media::demux::{Protocol, protocol};
@@ -24,7 +24,7 @@ impl Table {
     /// As what a packet counts that came to the shared port, or to the one above it for RTCP; `None` when it is nobody's.
     #[inline]
     pub fn find(&mut self, is_rtcp: bool, from: SocketAddr, packet: &[u8]) -> Option<SocketId> {
-        let from = plain(from);
+        let from = canonical(from);
         let known = if is_rtcp { &self.single.rtcp } else { &self.single.rtp };
         let slot = known.get(&from).or_else(|| self.single.ssrcs.get(&ssrc(packet)?)).copied();
         if slot.is_none() {
@@ -62,7 +62,7 @@ impl Table {
             && end.single
             && let Some(from) = end.heard
         {
-            self.single.rtp.entry(plain(from)).or_insert(slot);
+            self.single.rtp.entry(canonical(from)).or_insert(slot);
         }
     }
 }
@@ -79,7 +79,7 @@ impl Single {
             }
         }
         if let Some(heard) = latch.heard() {
-            told |= *self.rtp.entry(plain(heard)).or_insert(slot) == slot;
+            told |= *self.rtp.entry(canonical(heard)).or_insert(slot) == slot;
         }
         if let Some(ssrc) = latch.whereabouts().ssrc {
             told |= *self.ssrcs.entry(ssrc).or_insert(slot) == slot;
@@ -89,7 +89,7 @@ impl Single {
 
     fn leave(&mut self, slot: u32, latch: &Latch) {
         let remote = latch.remote();
-        for from in [remote.map(|remote| remote.rtp), latch.heard().map(plain)].into_iter().flatten() {
+        for from in [remote.map(|remote| remote.rtp), latch.heard().map(canonical)].into_iter().flatten() {
             if self.rtp.get(&from) == Some(&slot) {
                 self.rtp.remove(&from);
             }
@@ -105,12 +105,6 @@ impl Single {
             self.ssrcs.remove(&ssrc);
         }
     }
-}
-
-/// Flow labels and scopes of IPv6 do not count.
-#[inline]
-fn plain(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Who sent it, by its own words: the SSRC of RTP, or the sender's of RTCP (RFC 3550 §5.1, §6.4).

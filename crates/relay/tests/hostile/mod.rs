@@ -293,16 +293,21 @@ fn a_stranger_who_speaks_before_a_phone_behind_nat_gets_nothing() {
             assert_eq!(b.heard_within(Duration::from_millis(20)), None);
         }
         a.speak_until_heard_by(&mut b);
-        for n in 0..50 {
-            stranger.speak(100 + n);
-            b.speak(3_000 + n);
-            assert_eq!(a.hear(), 3_000 + n);
-            a.speak(4_000 + n);
-            assert_eq!(b.hear_of(SSRC_OF_A), 4_000 + n);
-        }
-        stranger.assert_heard_nothing();
+        talk_beside(&mut a, &mut b, &mut stranger, 100);
         exchange.close([&a, &b]);
     }
+}
+
+/// Both parties hear each other, and a stranger who speaks all the while, from that number on, hears nothing.
+fn talk_beside(a: &mut Phone, b: &mut Phone, stranger: &mut Phone, from: u16) {
+    for n in 0..50 {
+        stranger.speak(from + n);
+        b.speak(3_000 + n);
+        assert_eq!(a.hear(), 3_000 + n);
+        a.speak(4_000 + n);
+        assert_eq!(b.hear_of(SSRC_OF_A), 4_000 + n);
+    }
+    stranger.assert_heard_nothing();
 }
 
 #[test]
@@ -319,14 +324,7 @@ fn a_stranger_who_was_learnt_in_a_long_silence_loses_to_the_phone_behind_nat() {
         }
         a.speak_until_heard_by(&mut b);
         stranger.drain();
-        for n in 0..50 {
-            stranger.speak(2_000 + n);
-            b.speak(3_000 + n);
-            assert_eq!(a.hear(), 3_000 + n);
-            a.speak(4_000 + n);
-            assert_eq!(b.hear_of(SSRC_OF_A), 4_000 + n);
-        }
-        stranger.assert_heard_nothing();
+        talk_beside(&mut a, &mut b, &mut stranger, 2_000);
         exchange.close([&a, &b]);
     }
 }
