@@ -4,7 +4,7 @@ use crate::bridge::{Agreed, Carried};
 use crate::cause::{Failure, bye_reason, refusal_of};
 use crate::desk::{DUES, Desk, Due};
 use crate::early::Ear;
-use crate::end::{End, Said, Setting};
+use crate::end::{End, Said};
 use crate::event::{Output, Refusal};
 use crate::exchange::{Exchange, Move};
 use crate::fork::Fork;
@@ -17,7 +17,7 @@ use crate::step::Step;
 use crate::transfer::Transfer;
 use crate::view::{CallState, CallView, LegLine};
 use bytes::Bytes;
-use media::command::Sound;
+use media::command::{Sound, Terms};
 use media::offer::Local;
 use media::sdes;
 use media::sdp::Description;
@@ -433,7 +433,7 @@ impl Call {
         self.legs[at].words = said.words;
         if let Some(setting) = self.ends.get(self.legs[at].end).and_then(End::setting) {
             let (keys, remote) = (self.keys_of(desk, at, said), self.reached(at, said));
-            self.agree(desk, at, Setting { source, whereabouts, remote, ..setting }, keys);
+            self.agree(desk, at, Terms { source, whereabouts, remote, ..setting }, keys);
         }
     }
 

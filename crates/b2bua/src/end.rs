@@ -3,14 +3,11 @@
 use crate::desk::Desk;
 use crate::secure::Sdes;
 use crate::single::Port;
-use media::command::{
-    Generation, Keys, MediaAddress, MediaCommand, PayloadTypes, PortPair, Sound, SourceRule, Whereabouts,
-};
+use media::command::{Generation, Keys, MediaAddress, MediaCommand, PayloadTypes, PortPair, Sound, Terms};
 use media::offer::OurSide;
 use media::sdes::Crypto;
 use media::sdp::{AudioView, Description, Direction, MediaView};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 use words::{AccountId, LegId};
 
 /// One end. Legs that ring together in one family share theirs: the one that is heard or that answered has it.
@@ -31,49 +28,9 @@ pub(crate) struct End {
     #[serde(default)]
     pub(crate) sdes: Option<Box<Sdes>>,
     generation: Generation,
-    setting: Option<Setting>,
+    setting: Option<Terms>,
     linked: Option<LegId>,
     playing: bool,
-}
-
-/// What the relay knows about an end.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Setting {
-    pub(crate) source: SourceRule,
-    #[serde(default)]
-    pub(crate) whereabouts: Whereabouts,
-    pub(crate) remote: Option<MediaAddress>,
-    pub(crate) payload_types: PayloadTypes,
-    pub(crate) telephone_event: Option<u8>,
-    pub(crate) direction: Direction,
-    pub(crate) silence: Silence,
-}
-
-/// After how long without a packet an end is told to be silent: a duration in less room.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Option<Duration>", into = "Option<Duration>")]
-pub(crate) struct Silence {
-    /// 0: never.
-    ms: u32,
-}
-
-impl Silence {
-    /// Whether it is ever told.
-    pub(crate) const fn counts(self) -> bool {
-        self.ms != 0
-    }
-}
-
-impl From<Option<Duration>> for Silence {
-    fn from(after: Option<Duration>) -> Self {
-        Silence { ms: after.map_or(0, |after| u32::try_from(after.as_millis()).unwrap_or(u32::MAX).max(1)) }
-    }
-}
-
-impl From<Silence> for Option<Duration> {
-    fn from(silence: Silence) -> Self {
-        (silence.ms != 0).then(|| Duration::from_millis(silence.ms.into()))
-    }
 }
 
 /// What a side's description says about its audio.
@@ -161,7 +118,7 @@ impl End {
     }
 
     /// Opens the end, or changes what differs.
-    pub(crate) fn set(&mut self, setting: Setting, desk: &mut Desk) {
+    pub(crate) fn set(&mut self, setting: Terms, desk: &mut Desk) {
         if self.setting == Some(setting) {
             return;
         }
@@ -171,34 +128,10 @@ impl End {
         }
         let first = before.is_none();
         let (end, generation) = (self.name, self.generation.step());
-        let Setting { source, whereabouts, remote, payload_types, telephone_event, direction, silence } = setting;
-        let silence = silence.into();
         desk.media(if first {
-            let ports = self.ports;
-            MediaCommand::Open {
-                end,
-                ports,
-                generation,
-                source,
-                whereabouts,
-                remote,
-                payload_types,
-                telephone_event,
-                direction,
-                silence,
-            }
+            MediaCommand::Open { end, ports: self.ports, generation, terms: setting }
         } else {
-            MediaCommand::Latch {
-                end,
-                generation,
-                source,
-                whereabouts,
-                remote,
-                payload_types,
-                telephone_event,
-                direction,
-                silence,
-            }
+            MediaCommand::Latch { end, generation, terms: setting }
         });
     }
 
@@ -214,7 +147,7 @@ impl End {
     }
 
     /// What the relay was told last.
-    pub(crate) fn setting(&self) -> Option<Setting> {
+    pub(crate) fn setting(&self) -> Option<Terms> {
         self.setting
     }
 

@@ -1,9 +1,9 @@
 //! What an agreed pair of descriptions means for the two ends: directions, hold, and whether silence counts.
 
 use crate::call::Call;
-use crate::end::{Said, Setting};
+use crate::end::Said;
 use crate::view::CallState;
-use media::command::{MediaAddress, SourceRule, Whereabouts};
+use media::command::{MediaAddress, SourceRule, Terms, Whereabouts};
 use media::sdp::Direction;
 use std::time::Duration;
 
@@ -50,14 +50,14 @@ impl Call {
 /// The settings of the ends of who offered and of who answered.
 ///
 /// Silence counts only while both sides send: a side on hold may well be silent.
-pub(crate) fn settle(offer: &Side, answer: &Side, silence: Option<Duration>) -> (Setting, Setting) {
+pub(crate) fn settle(offer: &Side, answer: &Side, silence: Option<Duration>) -> (Terms, Terms) {
     // As the answering side sees it; an answer cannot allow more than the offer did (RFC 3264 §6.1).
     let direction = answer.said.direction.and(offer.said.direction.reversed());
     // The receiver of a fax is silent for whole pages.
     let fax = offer.said.fax || answer.said.fax;
     let silence = silence.filter(|_| direction == Direction::SendRecv && !fax);
     let payload_types = offer.said.payload_types.union(answer.said.payload_types);
-    let setting = |side: &Side, other: &Side, direction| Setting {
+    let setting = |side: &Side, other: &Side, direction| Terms {
         source: side.source,
         whereabouts: side.whereabouts,
         remote: side.said.remote,

@@ -201,7 +201,7 @@ impl Call {
     }
 
     /// Makes keys and their loss known to the relay in the order that lets nothing pass between.
-    pub(crate) fn agree(&mut self, desk: &mut Desk, at: usize, setting: crate::end::Setting, keys: Option<Keys>) {
+    pub(crate) fn agree(&mut self, desk: &mut Desk, at: usize, setting: media::command::Terms, keys: Option<Keys>) {
         let Some(end) = self.ends.get_mut(self.legs[at].end) else { return };
         if keys.is_some() {
             end.rekey(keys, desk);

@@ -362,7 +362,7 @@ impl Call {
             if let Some(setting) = end.setting() {
                 let silence = self.silence.filter(|_| setting.direction == Direction::SendRecv).into();
                 let whereabouts = Whereabouts { early: false, ..setting.whereabouts };
-                end.set(crate::end::Setting { whereabouts, silence, ..setting }, desk);
+                end.set(media::command::Terms { whereabouts, silence, ..setting }, desk);
             }
         }
     }

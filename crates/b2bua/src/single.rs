@@ -7,10 +7,10 @@
 
 use crate::call::Call;
 use crate::desk::{Desk, is_public};
-use crate::end::{Said, Setting};
+use crate::end::Said;
 use crate::leg::{Leg, LegState};
 use crate::secure::{Offered, Saying};
-use media::command::{OwnPorts, PortPair, SourceRule, Whereabouts};
+use media::command::{OwnPorts, PortPair, SourceRule, Terms, Whereabouts};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use words::{Flow, LegId, OwnMap, Party};
@@ -56,7 +56,7 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// An end's setting changes.
-    pub(crate) fn change(&mut self, end: LegId, before: Option<&Setting>, next: Option<&Setting>) {
+    pub(crate) fn change(&mut self, end: LegId, before: Option<&Terms>, next: Option<&Terms>) {
         if let Some((address, ssrc)) = before.and_then(marks) {
             if let Some(address) = address.filter(|address| self.addresses.get(address) == Some(&end)) {
                 self.addresses.remove(&address);
@@ -78,7 +78,7 @@ impl Sources {
 }
 
 /// By what an end is known that shares the port.
-fn marks(setting: &Setting) -> Option<(Option<SocketAddr>, Option<u32>)> {
+fn marks(setting: &Terms) -> Option<(Option<SocketAddr>, Option<u32>)> {
     let Whereabouts { single_port, ssrc, .. } = setting.whereabouts;
     let described = setting.source != SourceRule::LearnOnce;
     single_port.then(|| (setting.remote.map(|remote| remote.rtp).filter(|_| described), ssrc))

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::table::{Output, SocketId, Verdict};
     use media::command::{
-        Family, Generation, MediaAddress, MediaCommand, MediaReport, PortPair, Sound, SourceRule, Whereabouts,
+        Family, Generation, MediaAddress, MediaCommand, MediaReport, PortPair, Sound, SourceRule, Terms, Whereabouts,
     };
     use media::rtp::RtpHeader;
     use media::sdp::Direction;
@@ -222,13 +222,15 @@ mod tests {
                     end: leg(n),
                     ports,
                     generation: call.generation.step(),
-                    source,
-                    whereabouts: Whereabouts::default(),
-                    remote: Some(remote),
-                    payload_types: PayloadTypes::NONE.with(0).with(72).with(101),
-                    telephone_event: Some(101),
-                    direction: Direction::SendRecv,
-                    silence: Some(Duration::from_secs(10)),
+                    terms: Terms {
+                        source,
+                        whereabouts: Whereabouts::default(),
+                        remote: Some(remote),
+                        payload_types: PayloadTypes::NONE.with(0).with(72).with(101),
+                        telephone_event: Some(101),
+                        direction: Direction::SendRecv,
+                        silence: Some(Duration::from_secs(10)).into(),
+                    },
                 };
                 call.table.apply(open, call.now);
             }
@@ -246,13 +248,15 @@ mod tests {
             self.command(|generation| MediaCommand::Latch {
                 end: leg(n),
                 generation,
-                source: SourceRule::LearnOnce,
-                whereabouts: Whereabouts::default(),
-                remote: Some(described(n)),
-                payload_types: PayloadTypes::NONE.with(0),
-                telephone_event: None,
-                direction,
-                silence: Some(Duration::from_secs(10)),
+                terms: Terms {
+                    source: SourceRule::LearnOnce,
+                    whereabouts: Whereabouts::default(),
+                    remote: Some(described(n)),
+                    payload_types: PayloadTypes::NONE.with(0),
+                    telephone_event: None,
+                    direction,
+                    silence: Some(Duration::from_secs(10)).into(),
+                },
             });
         }
 
@@ -330,13 +334,15 @@ mod tests {
             move |generation| MediaCommand::Latch {
                 end: leg(1),
                 generation,
-                source: SourceRule::LearnOnce,
-                whereabouts: Whereabouts::default(),
-                remote: Some(described(1)),
-                payload_types,
-                telephone_event: None,
-                direction: Direction::SendRecv,
-                silence: None,
+                terms: Terms {
+                    source: SourceRule::LearnOnce,
+                    whereabouts: Whereabouts::default(),
+                    remote: Some(described(1)),
+                    payload_types,
+                    telephone_event: None,
+                    direction: Direction::SendRecv,
+                    silence: None.into(),
+                },
             }
         };
         call.command(latch(PayloadTypes::NONE));

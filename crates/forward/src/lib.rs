@@ -9,7 +9,7 @@
 //! ```
 //! use forward::{Output, SocketId, Table, Verdict};
 //! use media::command::{
-//!     Family, Generation, MediaAddress, MediaCommand, PayloadTypes, PortPair, SourceRule, Whereabouts,
+//!     Family, Generation, MediaAddress, MediaCommand, PayloadTypes, PortPair, SourceRule, Terms, Whereabouts,
 //! };
 //! use media::sdp::Direction;
 //! use words::{CallId, LegId, Time};
@@ -24,13 +24,15 @@
 //!         end,
 //!         ports,
 //!         generation: Generation(1),
+//!         terms: Terms {
 //!         source: SourceRule::Strict,
 //!         whereabouts: Whereabouts::default(),
 //!         remote: Some(MediaAddress { rtp: phone, rtcp: "192.0.2.1:4001".parse()? }),
 //!         payload_types: PayloadTypes::NONE.with(0),
 //!         telephone_event: None,
 //!         direction: Direction::SendRecv,
-//!         silence: None,
+//!         silence: None.into(),
+//!         },
 //!     },
 //!     now,
 //! );

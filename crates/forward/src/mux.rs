@@ -46,7 +46,7 @@ mod tests {
     use crate::table::{Output, Route, Verdict};
     use media::command::{
         EndCounters, Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule,
-        Whereabouts,
+        Terms, Whereabouts,
     };
     use media::rtp::RtpHeader;
     use media::sdp::Direction;
@@ -78,13 +78,15 @@ mod tests {
                 end: leg(n),
                 ports: PortPair { worker: 0, slot, rtp_port, family: Family::V4 },
                 generation: Generation(1),
-                source,
-                whereabouts: Whereabouts::default(),
-                remote: Some(if n == 0 { remote.muxed() } else { remote }),
-                payload_types: PayloadTypes::NONE.with(0),
-                telephone_event: None,
-                direction: Direction::SendRecv,
-                silence: None,
+                terms: Terms {
+                    source,
+                    whereabouts: Whereabouts::default(),
+                    remote: Some(if n == 0 { remote.muxed() } else { remote }),
+                    payload_types: PayloadTypes::NONE.with(0),
+                    telephone_event: None,
+                    direction: Direction::SendRecv,
+                    silence: None.into(),
+                },
             };
             table.apply(open, Time::ZERO);
         }

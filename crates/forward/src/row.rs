@@ -4,9 +4,7 @@ use crate::carry::Trial;
 use crate::latch::Latch;
 use crate::secure::Secure;
 use media::codec::static_codec;
-use media::command::{
-    EndCounters, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule, Whereabouts,
-};
+use media::command::{EndCounters, Generation, MediaReport, PayloadTypes, PortPair, Terms};
 use media::dtmf::Detector;
 use media::monitor::{CLOCK_UNKNOWN, Counted, Monitor};
 use media::rtp::RtpView;
@@ -87,53 +85,6 @@ pub(crate) enum Kernel {
     Never,
 }
 
-/// What a new description says of an end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
-    pub(crate) source: SourceRule,
-    pub(crate) whereabouts: Whereabouts,
-    pub(crate) remote: Option<MediaAddress>,
-    pub(crate) payload_types: PayloadTypes,
-    pub(crate) telephone_event: Option<u8>,
-    pub(crate) direction: Direction,
-    pub(crate) silence: Option<Duration>,
-}
-
-impl Terms {
-    /// The terms in a command that has any.
-    pub(crate) fn of(command: &MediaCommand) -> Option<Terms> {
-        match *command {
-            MediaCommand::Open {
-                source,
-                whereabouts,
-                remote,
-                payload_types,
-                telephone_event,
-                direction,
-                silence,
-                ..
-            }
-            | MediaCommand::Latch {
-                source,
-                whereabouts,
-                remote,
-                payload_types,
-                telephone_event,
-                direction,
-                silence,
-                ..
-            } => Some(Terms { source, whereabouts, remote, payload_types, telephone_event, direction, silence }),
-            MediaCommand::Rekey { .. }
-            | MediaCommand::Link { .. }
-            | MediaCommand::Unlink { .. }
-            | MediaCommand::Play { .. }
-            | MediaCommand::Stop { .. }
-            | MediaCommand::Close { .. }
-            | MediaCommand::Stock { .. } => None,
-        }
-    }
-}
-
 impl Kernel {
     /// Whether the socket is connected and only its peer's packets are in it.
     #[inline]
@@ -174,7 +125,7 @@ impl End {
             secure: None,
             name,
             generation,
-            silence: terms.silence,
+            silence: terms.silence.into(),
             latch: Latch::new(terms.source, terms.whereabouts, terms.remote),
             events: Detector::default(),
             monitor: None,
@@ -192,7 +143,7 @@ impl End {
         self.payload_types = terms.payload_types;
         self.telephone_event = terms.telephone_event;
         self.direction = terms.direction;
-        (self.silence, self.last) = (terms.silence, now);
+        (self.silence, self.last) = (terms.silence.into(), now);
         disconnect
     }
 

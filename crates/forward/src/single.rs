@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::table::{Output, Route, Verdict};
     use media::command::{
-        Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, Whereabouts,
+        Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, Terms, Whereabouts,
     };
     use media::rtp::RtpHeader;
     use media::sdp::Direction;
@@ -160,13 +160,15 @@ mod tests {
                 end: leg(n),
                 ports,
                 generation: self.generation.step(),
-                source,
-                whereabouts: Whereabouts { single_port: true, ssrc, ..Whereabouts::default() },
-                remote: Some(MediaAddress { rtp: at, rtcp: above(at) }),
-                payload_types: PayloadTypes::NONE.with(0),
-                telephone_event: None,
-                direction: Direction::SendRecv,
-                silence: None,
+                terms: Terms {
+                    source,
+                    whereabouts: Whereabouts { single_port: true, ssrc, ..Whereabouts::default() },
+                    remote: Some(MediaAddress { rtp: at, rtcp: above(at) }),
+                    payload_types: PayloadTypes::NONE.with(0),
+                    telephone_event: None,
+                    direction: Direction::SendRecv,
+                    silence: None.into(),
+                },
             };
             self.table.apply(open, Time::ZERO);
         }
@@ -180,13 +182,15 @@ mod tests {
             let latch = MediaCommand::Latch {
                 end: leg(n),
                 generation: self.generation.step(),
-                source: SourceRule::Strict,
-                whereabouts: Whereabouts { single_port: true, ..Whereabouts::default() },
-                remote: at.map(|at| MediaAddress { rtp: at, rtcp: above(at) }),
-                payload_types: PayloadTypes::NONE.with(0),
-                telephone_event: None,
-                direction: Direction::SendRecv,
-                silence: None,
+                terms: Terms {
+                    source: SourceRule::Strict,
+                    whereabouts: Whereabouts { single_port: true, ..Whereabouts::default() },
+                    remote: at.map(|at| MediaAddress { rtp: at, rtcp: above(at) }),
+                    payload_types: PayloadTypes::NONE.with(0),
+                    telephone_event: None,
+                    direction: Direction::SendRecv,
+                    silence: None.into(),
+                },
             };
             self.table.apply(latch, Time::ZERO);
         }

@@ -6,10 +6,10 @@ mod quality;
 use crate::carry::Trial;
 use crate::counters::Totals;
 use crate::latch::Judgement;
-use crate::row::{End, Kernel, Link, Row, Terms};
+use crate::row::{End, Kernel, Link, Row};
 use crate::secure::Secure;
 use crate::single::Single;
-use media::command::{Family, Generation, Keys, MediaCommand, MediaReport, PortPair, Refusal, Sound};
+use media::command::{Family, Generation, Keys, MediaCommand, MediaReport, PortPair, Refusal, Sound, Terms};
 use media::demux::{Protocol, protocol};
 use media::rtp::RtpView;
 use media::sdp::Direction;
@@ -178,15 +178,13 @@ impl Table {
     /// Carries out a command; [`MediaCommand::Stock`] is none of the table's business.
     pub fn apply(&mut self, command: MediaCommand, now: Time) {
         match command {
-            MediaCommand::Open { end, ports, generation, .. } => {
-                if let Some(terms) = Terms::of(&command) {
-                    self.open(end, ports, generation, &terms, now);
-                    self.enter(end);
-                }
+            MediaCommand::Open { end, ports, generation, terms } => {
+                self.open(end, ports, generation, &terms, now);
+                self.enter(end);
             }
-            MediaCommand::Latch { end, generation, .. } => {
+            MediaCommand::Latch { end, generation, terms } => {
                 self.leave(end);
-                if let (Some(terms), Some((slot, known))) = (Terms::of(&command), self.younger(end, generation, true))
+                if let Some((slot, known)) = self.younger(end, generation, true)
                     && known.renew(&terms, now)
                 {
                     self.outputs.push_back(Output::Disconnect { slot });
@@ -593,7 +591,7 @@ const REFUSED_MAX: usize = 1_024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use media::command::{EndCounters, MediaAddress, PayloadTypes, SourceRule, Whereabouts};
+    use media::command::{EndCounters, MediaAddress, PayloadTypes, SourceRule, Terms, Whereabouts};
     use media::rtp::RtpHeader;
     use words::CallId;
 
@@ -647,13 +645,15 @@ mod tests {
                 end: leg(n),
                 ports: Self::ports(u32::from(n)),
                 generation: self.generation.step(),
-                source: SourceRule::Strict,
-                whereabouts: Whereabouts::default(),
-                remote: Some(MediaAddress { rtp: phone(n), rtcp: rtcp_of(phone(n)) }),
-                payload_types: PayloadTypes::NONE.with(0).with(101),
-                telephone_event: Some(101),
-                direction: Direction::SendRecv,
-                silence: Some(Duration::from_secs(30)),
+                terms: Terms {
+                    source: SourceRule::Strict,
+                    whereabouts: Whereabouts::default(),
+                    remote: Some(MediaAddress { rtp: phone(n), rtcp: rtcp_of(phone(n)) }),
+                    payload_types: PayloadTypes::NONE.with(0).with(101),
+                    telephone_event: Some(101),
+                    direction: Direction::SendRecv,
+                    silence: Some(Duration::from_secs(30)).into(),
+                },
             };
             self.table.apply(command, self.now);
             self
@@ -663,13 +663,15 @@ mod tests {
             let command = MediaCommand::Latch {
                 end: leg(n),
                 generation: self.generation.step(),
-                source: SourceRule::Strict,
-                whereabouts: Whereabouts::default(),
-                remote: rtp.map(|rtp| MediaAddress { rtp, rtcp: rtcp_of(rtp) }),
-                payload_types: PayloadTypes::NONE.with(0).with(101),
-                telephone_event: Some(101),
-                direction,
-                silence: Some(Duration::from_secs(30)),
+                terms: Terms {
+                    source: SourceRule::Strict,
+                    whereabouts: Whereabouts::default(),
+                    remote: rtp.map(|rtp| MediaAddress { rtp, rtcp: rtcp_of(rtp) }),
+                    payload_types: PayloadTypes::NONE.with(0).with(101),
+                    telephone_event: Some(101),
+                    direction,
+                    silence: Some(Duration::from_secs(30)).into(),
+                },
             };
             self.table.apply(command, self.now);
             self
@@ -815,13 +817,15 @@ mod tests {
             end: leg(9),
             ports,
             generation,
-            source: SourceRule::Strict,
-            whereabouts: Whereabouts::default(),
-            remote: Some(MediaAddress { rtp: phone(9), rtcp: rtcp_of(phone(9)) }),
-            payload_types: PayloadTypes::ALL,
-            telephone_event: None,
-            direction: Direction::SendRecv,
-            silence: None,
+            terms: Terms {
+                source: SourceRule::Strict,
+                whereabouts: Whereabouts::default(),
+                remote: Some(MediaAddress { rtp: phone(9), rtcp: rtcp_of(phone(9)) }),
+                payload_types: PayloadTypes::ALL,
+                telephone_event: None,
+                direction: Direction::SendRecv,
+                silence: None.into(),
+            },
         };
         bench.table.apply(open(next), bench.now);
         assert_eq!(bench.speak(0, phone(0), 0, 1), Verdict::Dropped);

@@ -4,7 +4,7 @@
 use forward::{Output, SocketId, Table, Verdict};
 use media::command::{
     Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, Sound, SourceRule,
-    Whereabouts,
+    Terms, Whereabouts,
 };
 use media::sdp::Direction;
 use media::srtp::{Inbound, MasterKey, Outbound, Suite, TRAILER_BYTES};
@@ -52,13 +52,15 @@ fn open(
         end: leg(n),
         ports,
         generation: Generation(1),
-        source,
-        whereabouts: Whereabouts::default(),
-        remote,
-        payload_types: PayloadTypes::NONE.with(0).with(101),
-        telephone_event: Some(101),
-        direction,
-        silence: Some(Duration::from_secs(1)),
+        terms: Terms {
+            source,
+            whereabouts: Whereabouts::default(),
+            remote,
+            payload_types: PayloadTypes::NONE.with(0).with(101),
+            telephone_event: Some(101),
+            direction,
+            silence: Some(Duration::from_secs(1)).into(),
+        },
     }
 }
 
@@ -245,13 +247,15 @@ impl Work {
         let command = MediaCommand::Latch {
             end: leg(end),
             generation,
-            source: rule,
-            whereabouts: Whereabouts::default(),
-            remote: remote.map(media),
-            payload_types: PayloadTypes::NONE.with(0).with(101),
-            telephone_event: Some(101),
-            direction,
-            silence: Some(Duration::from_secs(1)),
+            terms: Terms {
+                source: rule,
+                whereabouts: Whereabouts::default(),
+                remote: remote.map(media),
+                payload_types: PayloadTypes::NONE.with(0).with(101),
+                telephone_event: Some(101),
+                direction,
+                silence: Some(Duration::from_secs(1)).into(),
+            },
         };
         self.table.apply(command, self.now);
         if let Some(end) = self.ends.get_mut(&end).filter(|_| generation.0 > 0) {

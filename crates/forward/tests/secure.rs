@@ -4,7 +4,7 @@
 use forward::{OLD_KEY, Output, SocketId, Table, Verdict};
 use media::command::{
     EndCounters, Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule,
-    Whereabouts,
+    Terms, Whereabouts,
 };
 use media::rtp::RtpHeader;
 use media::sdp::Direction;
@@ -70,13 +70,15 @@ impl Bench {
                 end: leg(n),
                 ports: Self::ports(n),
                 generation: bench.generation.step(),
-                source,
-                whereabouts: Whereabouts::default(),
-                remote: Some(MediaAddress { rtp: phone(n), rtcp: rtcp_of(phone(n)) }),
-                payload_types: PayloadTypes::NONE.with(0),
-                telephone_event: None,
-                direction: Direction::SendRecv,
-                silence: None,
+                terms: Terms {
+                    source,
+                    whereabouts: Whereabouts::default(),
+                    remote: Some(MediaAddress { rtp: phone(n), rtcp: rtcp_of(phone(n)) }),
+                    payload_types: PayloadTypes::NONE.with(0),
+                    telephone_event: None,
+                    direction: Direction::SendRecv,
+                    silence: None.into(),
+                },
             };
             bench.table.apply(command, bench.now);
         }

@@ -121,6 +121,56 @@ pub struct Whereabouts {
     pub early: bool,
 }
 
+/// What an end hears, and where it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// From where packets are taken.
+    pub source: SourceRule,
+    /// Whom to prefer where one may be learnt.
+    #[serde(default)]
+    pub whereabouts: Whereabouts,
+    /// Where its packets go; `None` while not known or on hold.
+    pub remote: Option<MediaAddress>,
+    /// What may come: the types that this end listed and those that were listed to it, for a sender uses the
+    /// receiver's numbers (RFC 3264 §5.1). Others are dropped and counted. [`PayloadTypes::NONE`] beside an address
+    /// in `remote`: no RTP, but datagrams of another kind (T.38 over UDPTL), which pass as they are.
+    pub payload_types: PayloadTypes,
+    /// The payload type of telephone events (RFC 4733): their ends are reported.
+    pub telephone_event: Option<u8>,
+    /// As our description to this end says it: whether we send to it, and whether we take from it.
+    pub direction: Direction,
+    /// Reports [`MediaReport::Silent`] after so long without a packet, counted from this command on; `None`: never.
+    pub silence: Silence,
+}
+
+/// After how long without a packet an end is told to be silent: a duration in less room, as each end of each call has one.
+/// Units: milliseconds, 49 days at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Option<Duration>", into = "Option<Duration>")]
+pub struct Silence {
+    /// 0: never.
+    ms: u32,
+}
+
+impl Silence {
+    /// Whether it is ever told.
+    pub const fn counts(self) -> bool {
+        self.ms != 0
+    }
+}
+
+impl From<Option<Duration>> for Silence {
+    fn from(after: Option<Duration>) -> Self {
+        Silence { ms: after.map_or(0, |after| u32::try_from(after.as_millis()).unwrap_or(u32::MAX).max(1)) }
+    }
+}
+
+impl From<Silence> for Option<Duration> {
+    fn from(silence: Silence) -> Self {
+        (silence.ms != 0).then(|| Duration::from_millis(silence.ms.into()))
+    }
+}
+
 /// A set of RTP payload types (RFC 3550 §5.1): a bit for each of the 128.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PayloadTypes(u128);
@@ -249,22 +299,8 @@ pub enum MediaCommand {
         ports: PortPair,
         /// How young this command is.
         generation: Generation,
-        /// From where packets are taken.
-        source: SourceRule,
-        /// Whom to prefer where one may be learnt.
-        whereabouts: Whereabouts,
-        /// Where its packets go; `None` while not known or on hold.
-        remote: Option<MediaAddress>,
-        /// What may come: the types that this end listed and those that were listed to it, for a sender uses the
-        /// receiver's numbers (RFC 3264 §5.1). Others are dropped and counted. [`PayloadTypes::NONE`] beside an address
-        /// in `remote`: no RTP, but datagrams of another kind (T.38 over UDPTL), which pass as they are.
-        payload_types: PayloadTypes,
-        /// The payload type of telephone events (RFC 4733): their ends are reported.
-        telephone_event: Option<u8>,
-        /// As our description to this end says it: whether we send to it, and whether we take from it.
-        direction: Direction,
-        /// Reports [`MediaReport::Silent`] after so long without a packet, counted from this command on; `None`: never.
-        silence: Option<Duration>,
+        /// What it hears and where it sends.
+        terms: Terms,
     },
     /// Changes an open end after a new description: address, hold, types. What was learnt is forgotten if the remote
     /// address differs from the one before.
@@ -273,20 +309,8 @@ pub enum MediaCommand {
         end: LegId,
         /// How young this command is.
         generation: Generation,
-        /// From where packets are taken.
-        source: SourceRule,
-        /// Whom to prefer where one may be learnt.
-        whereabouts: Whereabouts,
-        /// Where its packets go; `None` while not known or on hold.
-        remote: Option<MediaAddress>,
-        /// What may come.
-        payload_types: PayloadTypes,
-        /// The payload type of telephone events.
-        telephone_event: Option<u8>,
-        /// As our description to this end says it.
-        direction: Direction,
-        /// After which silence it is reported, counted from this command on.
-        silence: Option<Duration>,
+        /// What it hears and where it sends from now on.
+        terms: Terms,
     },
     /// Gives an end its keys, or takes them away. With keys nothing passes that is not encrypted and genuine, and
     /// nothing is learnt from anything else. For an end that is not open yet the keys are kept for its

@@ -203,11 +203,11 @@ impl Urgency {
     fn of(command: &MediaCommand) -> Self {
         match command {
             MediaCommand::Play { .. } | MediaCommand::Stock { .. } => Urgency::Now,
-            MediaCommand::Open { silence: Some(_), .. } | MediaCommand::Latch { silence: Some(_), .. } => {
+            MediaCommand::Open { terms, .. } | MediaCommand::Latch { terms, .. } if terms.silence.counts() => {
                 Urgency::BeforeSleep
             }
-            MediaCommand::Open { silence: None, .. }
-            | MediaCommand::Latch { silence: None, .. }
+            MediaCommand::Open { .. }
+            | MediaCommand::Latch { .. }
             | MediaCommand::Rekey { .. }
             | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }

@@ -162,8 +162,8 @@ impl Relay {
                 let each = MediaCommand::Stock { pairs, family };
                 return self.workers.iter_mut().try_for_each(|worker| worker.orders.push(each.clone()));
             }
-            MediaCommand::Open { end, ports, whereabouts, .. } => {
-                if let Some(why) = whereabouts.own {
+            MediaCommand::Open { end, ports, terms, .. } => {
+                if let Some(why) = terms.whereabouts.own {
                     tracing::info!(%end, port = ports.rtp_port, %why, "a leg has media ports of its own");
                 }
                 if self.workers.len() > 1 {

@@ -1,11 +1,7 @@
 //! The relay's double: it has no packets, knows where they would go, and holds each command to the protocol.
 
-use media::command::{
-    EndCounters, Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PortPair, Sound, SourceRule,
-    Whereabouts,
-};
+use media::command::{EndCounters, Family, Generation, Keys, MediaCommand, MediaReport, PortPair, Sound, Terms};
 use media::monitor::{Counted, Monitor, WINDOW};
-use media::sdp::Direction;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,17 +28,13 @@ pub struct Relay {
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     pub(crate) ports: PortPair,
-    pub(crate) source: SourceRule,
-    pub(crate) whereabouts: Whereabouts,
-    pub(crate) remote: Option<MediaAddress>,
-    pub(crate) direction: Direction,
+    pub(crate) terms: Terms,
     pub(crate) linked: Option<LegId>,
     pub(crate) sound: Option<Sound>,
-    pub(crate) silence: Option<Duration>,
     pub(crate) keys: Option<Box<Keys>>,
     opened: Time,
     generation: Generation,
-    /// The command that set `silence`.
+    /// The command that set `terms`.
     watched: Generation,
     /// Nothing came when it was looked at last: who has just changed something may speak again in a moment.
     quiet: bool,
@@ -88,7 +80,7 @@ impl Relay {
     pub(crate) fn obey(&mut self, command: MediaCommand, now: Time) {
         match command {
             MediaCommand::Stock { pairs, family } => self.stock(pairs, family, now),
-            MediaCommand::Open { end, ports, generation, source, whereabouts, remote, direction, silence, .. } => {
+            MediaCommand::Open { end, ports, generation, terms } => {
                 let free = self.free.get_mut(&ports).unwrap_or_else(|| panic!("{ports:?} was never bound"));
                 let since = free.take().unwrap_or_else(|| panic!("{ports:?} is in use"));
                 let rested = since == Time::ZERO || now.since(since) >= REST;
@@ -99,29 +91,13 @@ impl Relay {
                 let keys = self.keys.remove(&end).flatten();
                 let quiet = false;
                 let opened = now;
-                let new = End {
-                    ports,
-                    source,
-                    whereabouts,
-                    remote,
-                    direction,
-                    linked,
-                    sound,
-                    silence,
-                    keys,
-                    opened,
-                    generation,
-                    watched,
-                    quiet,
-                };
+                let new = End { ports, terms, linked, sound, keys, opened, generation, watched, quiet };
                 self.ends.insert(end, new);
                 self.watch(end);
             }
-            MediaCommand::Latch { end, generation, source, whereabouts, remote, direction, silence, .. } => {
+            MediaCommand::Latch { end, generation, terms } => {
                 let found = self.touch(end, generation);
-                (found.source, found.remote, found.direction) = (source, remote, direction);
-                found.whereabouts = whereabouts;
-                (found.silence, found.watched) = (silence, generation);
+                (found.terms, found.watched) = (terms, generation);
                 self.watch(end);
             }
             MediaCommand::Rekey { end, ports, generation, keys } => match self.ends.get(&end) {
@@ -183,10 +159,10 @@ impl Relay {
         speaks: impl Fn(SocketAddr) -> bool,
     ) -> bool {
         let Some(found) = self.ends.get_mut(&end) else { return false };
-        if found.silence.is_none() || found.watched != generation {
+        if !found.terms.silence.counts() || found.watched != generation {
             return false;
         }
-        if found.remote.is_some_and(|remote| speaks(remote.rtp)) {
+        if found.terms.remote.is_some_and(|remote| speaks(remote.rtp)) {
             found.quiet = false;
             self.watch(end);
             return false;
@@ -196,7 +172,7 @@ impl Relay {
             return false;
         }
         // It is reported once.
-        found.silence = None;
+        found.terms.silence = None.into();
         true
     }
 
@@ -205,8 +181,9 @@ impl Relay {
     /// # Panics
     /// When more than one is known by that.
     pub(crate) fn at_port(&self, port: u16, phone: SocketAddr) -> Option<(LegId, &End)> {
-        let own = |end: &End| end.ports.rtp_port == port && !end.whereabouts.single_port;
-        let known = |end: &End| end.whereabouts.single_port && end.remote.is_some_and(|remote| remote.rtp == phone);
+        let own = |end: &End| end.ports.rtp_port == port && !end.terms.whereabouts.single_port;
+        let known =
+            |end: &End| end.terms.whereabouts.single_port && end.terms.remote.is_some_and(|remote| remote.rtp == phone);
         let mut found = self.ends.iter().filter(|(_, end)| own(end) || port == SINGLE_PORT && known(end));
         let first = found.next().map(|(name, end)| (*name, end));
         assert!(found.next().is_none(), "two ends cannot be told apart on port {port}");
@@ -252,7 +229,7 @@ impl Relay {
 
     fn watch(&mut self, end: LegId) {
         let found = self.end(end);
-        if let Some(silence) = found.silence {
+        if let Some(silence) = Option::<Duration>::from(found.terms.silence) {
             self.watches.push((silence, end, found.watched));
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{closed, phones, pin};
 use media::command::{
-    Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule, Whereabouts,
+    Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule, Terms, Whereabouts,
 };
 use media::sdp::Direction;
 use net::batch::process_cpu_nanos;
@@ -67,13 +67,15 @@ fn open(relay: &mut Relay, call: u16, ports: [PortPair; 2], single_port: bool) {
             end: leg(n),
             ports,
             generation: Generation(1),
-            source: SourceRule::Strict,
-            whereabouts: Whereabouts { single_port, ..Whereabouts::default() },
-            remote: Some(MediaAddress { rtp: phone, rtcp }),
-            payload_types: PayloadTypes::NONE.with(0).with(101),
-            telephone_event: Some(101),
-            direction: Direction::SendRecv,
-            silence: Some(Duration::from_mins(1)),
+            terms: Terms {
+                source: SourceRule::Strict,
+                whereabouts: Whereabouts { single_port, ..Whereabouts::default() },
+                remote: Some(MediaAddress { rtp: phone, rtcp }),
+                payload_types: PayloadTypes::NONE.with(0).with(101),
+                telephone_event: Some(101),
+                direction: Direction::SendRecv,
+                silence: Some(Duration::from_mins(1)).into(),
+            },
         };
         relay.apply(open).expect("opening is never refused");
     }

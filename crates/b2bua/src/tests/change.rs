@@ -13,11 +13,8 @@ fn end(w: &World, n: u16) -> (Direction, bool, Option<u16>) {
         .iter()
         .rev()
         .find_map(|command| match command {
-            MediaCommand::Open { end, direction, silence, remote, .. }
-            | MediaCommand::Latch { end, direction, silence, remote, .. }
-                if end.n == n =>
-            {
-                Some((*direction, silence.is_some(), remote.map(|remote| remote.rtp.port())))
+            MediaCommand::Open { end, terms, .. } | MediaCommand::Latch { end, terms, .. } if end.n == n => {
+                Some((terms.direction, terms.silence.counts(), terms.remote.map(|remote| remote.rtp.port())))
             }
             _ => None,
         })

@@ -9,11 +9,8 @@ use sip::{Dialog, HeaderName, Method};
 /// What the relay was told last about an end.
 fn end(w: &World, n: u16) -> (Direction, Vec<u8>) {
     let of = |command: &MediaCommand| match command {
-        MediaCommand::Open { end, direction, payload_types, .. }
-        | MediaCommand::Latch { end, direction, payload_types, .. }
-            if end.n == n =>
-        {
-            Some((*direction, payload_types.iter().collect()))
+        MediaCommand::Open { end, terms, .. } | MediaCommand::Latch { end, terms, .. } if end.n == n => {
+            Some((terms.direction, terms.payload_types.iter().collect()))
         }
         _ => None,
     };
@@ -222,11 +219,8 @@ fn fax(phone: usize, audio: bool) -> String {
 /// Whether the relay was told that an end has a fax: no payload types, and a place to send to.
 fn has_fax(w: &World, n: u16) -> bool {
     let of = |command: &MediaCommand| match command {
-        MediaCommand::Open { end, remote, payload_types, .. }
-        | MediaCommand::Latch { end, remote, payload_types, .. }
-            if end.n == n =>
-        {
-            Some(payload_types.is_empty() && remote.is_some())
+        MediaCommand::Open { end, terms, .. } | MediaCommand::Latch { end, terms, .. } if end.n == n => {
+            Some(terms.payload_types.is_empty() && terms.remote.is_some())
         }
         _ => None,
     };
@@ -245,10 +239,10 @@ fn a_fax_is_carried_between_two_that_speak_it() {
         }
         assert!(has_fax(&w, 0) && has_fax(&w, 1));
         let silence = w.media.iter().rev().find_map(|command| match command {
-            MediaCommand::Latch { silence, .. } => Some(*silence),
+            MediaCommand::Latch { terms, .. } => Some(terms.silence.counts()),
             _ => None,
         });
-        assert_eq!(silence, Some(None), "a page takes longer than silence may last");
+        assert_eq!(silence, Some(false), "a page takes longer than silence may last");
         change(&mut w, (A, &mut caller), B, &sdp(A), &sdp(B));
         assert!(!has_fax(&w, 0) && !has_fax(&w, 1));
         assert_eq!(end(&w, 0).1, [0, 8, 101]);

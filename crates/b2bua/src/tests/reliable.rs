@@ -36,10 +36,8 @@ fn reliable(answer: &Message) -> bool {
 /// Where the relay sends what goes to an end, and in which direction.
 fn end(w: &World, n: u16) -> (Direction, Option<u16>) {
     let of = |command: &MediaCommand| match command {
-        MediaCommand::Open { end, direction, remote, .. } | MediaCommand::Latch { end, direction, remote, .. }
-            if end.n == n =>
-        {
-            Some((*direction, remote.map(|remote| remote.rtp.port())))
+        MediaCommand::Open { end, terms, .. } | MediaCommand::Latch { end, terms, .. } if end.n == n => {
+            Some((terms.direction, terms.remote.map(|remote| remote.rtp.port())))
         }
         _ => None,
     };

@@ -68,7 +68,7 @@ fn media_goes_through_the_relay() {
         .media
         .iter()
         .filter_map(|command| match command {
-            MediaCommand::Open { end, ports, remote, .. } => Some((end.n, ports.worker, remote.unwrap().rtp)),
+            MediaCommand::Open { end, ports, terms, .. } => Some((end.n, ports.worker, terms.remote.unwrap().rtp)),
             _ => None,
         })
         .collect();
@@ -331,10 +331,8 @@ fn early_media_of_the_first_leg_is_heard_until_one_answers() {
     assert!(w.try_got(A, 183).is_none() && w.try_got(A, 180).is_none());
     let heard = |w: &World| {
         w.media.iter().rev().find_map(|command| match command {
-            MediaCommand::Open { end, remote, silence, .. } | MediaCommand::Latch { end, remote, silence, .. }
-                if end.n == 1 =>
-            {
-                Some((remote.unwrap().rtp.port(), silence.is_some()))
+            MediaCommand::Open { end, terms, .. } | MediaCommand::Latch { end, terms, .. } if end.n == 1 => {
+                Some((terms.remote.unwrap().rtp.port(), terms.silence.counts()))
             }
             _ => None,
         })
@@ -360,7 +358,7 @@ fn a_200_that_repeats_its_183_is_told_in_the_same_words() {
     assert_eq!(body(&ok), body(&early));
     let latched = w.media[commands..]
         .iter()
-        .filter(|command| matches!(command, MediaCommand::Latch { silence: Some(_), .. }))
+        .filter(|command| matches!(command, MediaCommand::Latch { terms, .. } if terms.silence.counts()))
         .count();
     assert_eq!(latched, 2, "silence counts from the answer");
 }

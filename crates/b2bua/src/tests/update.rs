@@ -13,8 +13,8 @@ const ALLOWS: (HeaderName, &str) = (HeaderName::Allow, "INVITE, ACK, BYE, UPDATE
 /// The direction that the relay was told last for an end.
 fn direction(w: &World, n: u16) -> Direction {
     let of = |command: &MediaCommand| match command {
-        MediaCommand::Open { end, direction, .. } | MediaCommand::Latch { end, direction, .. } if end.n == n => {
-            Some(*direction)
+        MediaCommand::Open { end, terms, .. } | MediaCommand::Latch { end, terms, .. } if end.n == n => {
+            Some(terms.direction)
         }
         _ => None,
     };

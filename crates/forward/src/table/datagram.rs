@@ -53,7 +53,9 @@ const UDPTL_BYTES_MIN: usize = 4;
 mod tests {
     use super::*;
     use crate::table::{Route, SocketId};
-    use media::command::{Family, Generation, MediaAddress, MediaCommand, PayloadTypes, SourceRule, Whereabouts};
+    use media::command::{
+        Family, Generation, MediaAddress, MediaCommand, PayloadTypes, SourceRule, Terms, Whereabouts,
+    };
     use media::sdp::Direction;
     use words::{CallId, LegId};
 
@@ -83,13 +85,15 @@ mod tests {
                     end: leg(n),
                     ports: media::command::PortPair { worker: 0, slot, rtp_port: 10_000 + 2 * n, family: Family::V4 },
                     generation: Generation(1),
-                    source,
-                    whereabouts: Whereabouts::default(),
-                    remote: Some(MediaAddress { rtp, rtcp: rtp }),
-                    payload_types,
-                    telephone_event: None,
-                    direction: Direction::SendRecv,
-                    silence: None,
+                    terms: Terms {
+                        source,
+                        whereabouts: Whereabouts::default(),
+                        remote: Some(MediaAddress { rtp, rtcp: rtp }),
+                        payload_types,
+                        telephone_event: None,
+                        direction: Direction::SendRecv,
+                        silence: None.into(),
+                    },
                 },
                 Time::ZERO,
             );

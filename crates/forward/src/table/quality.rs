@@ -87,7 +87,8 @@ const CNAME: &[u8] = b"exchange";
 mod tests {
     use super::*;
     use media::command::{
-        Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule, Whereabouts,
+        Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule, Terms,
+        Whereabouts,
     };
     use media::rtcp::{ReportBlock, SenderWords, print_receiver_report, print_sender_report};
     use media::rtp::RtpHeader;
@@ -113,13 +114,15 @@ mod tests {
                     end: leg(n),
                     ports: PortPair { worker: 0, slot, rtp_port: 10_000 + 2 * n, family: Family::V4 },
                     generation: Generation(1),
-                    source: SourceRule::Strict,
-                    whereabouts: Whereabouts::default(),
-                    remote: Some(MediaAddress { rtp: phone(n, 0), rtcp: phone(n, 1) }),
-                    payload_types: PayloadTypes::NONE.with(8),
-                    telephone_event: None,
-                    direction: Direction::SendRecv,
-                    silence: None,
+                    terms: Terms {
+                        source: SourceRule::Strict,
+                        whereabouts: Whereabouts::default(),
+                        remote: Some(MediaAddress { rtp: phone(n, 0), rtcp: phone(n, 1) }),
+                        payload_types: PayloadTypes::NONE.with(8),
+                        telephone_event: None,
+                        direction: Direction::SendRecv,
+                        silence: None.into(),
+                    },
                 },
                 Time::ZERO,
             );

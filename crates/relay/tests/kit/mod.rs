@@ -2,7 +2,7 @@
 
 use media::command::{
     EndCounters, Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule,
-    Whereabouts,
+    Terms, Whereabouts,
 };
 use media::dtmf::EventPackets;
 use media::rtp::{RtpHeader, RtpView};
@@ -184,13 +184,15 @@ impl Exchange {
             end: phone.name,
             ports,
             generation: phone.generation.step(),
-            source: phone.rule,
-            whereabouts: phone.whereabouts,
-            remote: Some(phone.described),
-            payload_types: PayloadTypes::NONE.with(0).with(101),
-            telephone_event: Some(101),
-            direction: Direction::SendRecv,
-            silence: phone.silence,
+            terms: Terms {
+                source: phone.rule,
+                whereabouts: phone.whereabouts,
+                remote: Some(phone.described),
+                payload_types: PayloadTypes::NONE.with(0).with(101),
+                telephone_event: Some(101),
+                direction: Direction::SendRecv,
+                silence: phone.silence.into(),
+            },
         };
         self.apply(command);
     }
@@ -199,13 +201,15 @@ impl Exchange {
         let command = MediaCommand::Latch {
             end: phone.name,
             generation: phone.generation.step(),
-            source: phone.rule,
-            whereabouts: phone.whereabouts,
-            remote,
-            payload_types: PayloadTypes::NONE.with(0).with(101),
-            telephone_event: Some(101),
-            direction,
-            silence: phone.silence,
+            terms: Terms {
+                source: phone.rule,
+                whereabouts: phone.whereabouts,
+                remote,
+                payload_types: PayloadTypes::NONE.with(0).with(101),
+                telephone_event: Some(101),
+                direction,
+                silence: phone.silence.into(),
+            },
         };
         self.apply(command);
     }
@@ -215,13 +219,15 @@ impl Exchange {
         let command = MediaCommand::Latch {
             end: phone.name,
             generation: phone.generation.step(),
-            source: phone.rule,
-            whereabouts: phone.whereabouts,
-            remote: Some(phone.described),
-            payload_types: PayloadTypes::NONE,
-            telephone_event: None,
-            direction: Direction::SendRecv,
-            silence: None,
+            terms: Terms {
+                source: phone.rule,
+                whereabouts: phone.whereabouts,
+                remote: Some(phone.described),
+                payload_types: PayloadTypes::NONE,
+                telephone_event: None,
+                direction: Direction::SendRecv,
+                silence: None.into(),
+            },
         };
         self.apply(command);
     }

@@ -47,15 +47,16 @@ impl World {
         let (Some((_, source)), Some((name, sink))) = (end_of(from), end_of(to)) else { return false };
         // A device behind NAT may be heard at another address than it named.
         let fits = |end: &End, session: &crate::sim::session::Session| {
-            end.source == SourceRule::LearnOnce || end.remote.is_some_and(|remote| remote.rtp == session.address)
+            end.terms.source == SourceRule::LearnOnce
+                || end.terms.remote.is_some_and(|remote| remote.rtp == session.address)
         };
         from.sends()
             && to.hears()
-            && source.direction.receives()
+            && source.terms.direction.receives()
             && source.linked == Some(name)
             && fits(source, from)
             && fits(sink, to)
-            && sink.direction.sends()
+            && sink.terms.direction.sends()
             && sink.sound.is_none()
             && source.keys.as_ref().map(|keys| &keys.inbound) == from.speaks_with()
             && sink.keys.as_ref().map(|keys| &keys.outbound) == to.hears_with()
@@ -69,13 +70,13 @@ impl World {
     /// Whether the relay was told that a phone has RTP and RTCP on one port.
     pub fn is_muxed(&self, phone: PhoneId) -> bool {
         let end = self.end_of(phone);
-        end.is_some_and(|(_, end)| end.remote.is_some_and(|remote| remote.is_muxed()))
+        end.is_some_and(|(_, end)| end.terms.remote.is_some_and(|remote| remote.is_muxed()))
     }
 
     /// Whether a phone is played a sound by the exchange.
     pub fn hears_sound(&self, phone: PhoneId) -> bool {
         let end = self.end_of(phone);
-        end.is_some_and(|(_, end)| end.sound.is_some() && end.direction.sends())
+        end.is_some_and(|(_, end)| end.sound.is_some() && end.terms.direction.sends())
     }
 
     /// What the newest lamp of a phone for that number shows.
