@@ -180,6 +180,47 @@ fn one_sends_the_other_to_a_third() {
 }
 
 #[test]
+fn a_call_shows_how_it_sounds_while_it_goes_on() {
+    let program = office();
+    let (mut one, mut other) = (phone(program.sip, "101", 440.0, None), phone(program.sip, "102", 700.0, None));
+    assert!(registered(&program, 2), "{}", program.log());
+    one.command("dial", &format!("sip:102@{}", program.sip));
+    soon("they talk", &program, || answered(&program, 1));
+    let call = program.json(&["calls"])[0]["call"].as_str().expect("an id").to_owned();
+    assert!(program.json(&["call", &call])["legs"][0]["sound"]["from"].is_null(), "it is too young to be judged");
+    // Looked at and reported every five seconds.
+    let mut shown = serde_json::Value::Null;
+    soon("both legs are judged in both directions", &program, || {
+        shown = program.json(&["call", &call]);
+        let legs = shown["legs"].as_array().expect("legs are a list");
+        legs.len() == 2
+            && legs.iter().all(|leg| leg["sound"]["from"]["mos"].is_f64() && leg["sound"]["to"]["mos"].is_f64())
+    });
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later than 1970");
+    for leg in shown["legs"].as_array().expect("legs are a list") {
+        for (way, packets) in [("from", 100), ("to", 100)] {
+            let stream = &leg["sound"][way];
+            let number = |name: &str| stream[name].as_f64().unwrap_or_else(|| panic!("{name}: {shown}"));
+            assert!((4.0..4.5).contains(&number("mos")) && number("mos_min") <= number("mos_mean"), "{shown}");
+            assert!(number("packets") > f64::from(packets) && number("lost") < 10.0, "{shown}");
+            assert!(number("loss_percent") < 5.0 && number("jitter_ms") < 50.0, "{shown}");
+            let age = now.as_millis() as f64 - number("at");
+            assert!((-1_000.0..15_000.0).contains(&age), "{age}: {shown}");
+        }
+    }
+    let mos = program.json(&["calls"])[0]["mos"].as_f64();
+    assert!(mos.is_some_and(|mos| (4.0..4.5).contains(&mos)), "{mos:?}");
+    assert!(program.read_in("C", &["calls"]).lines().next().is_some_and(|names| names.ends_with("MOS")));
+    for (locale, names) in [("C", ["sound:", "from it", "to it"]), ("ru_RU.UTF-8", ["звук:", "от него", "к нему"])]
+    {
+        let text = program.read_in(locale, &["call", &call]);
+        assert!(names.iter().all(|name| text.contains(name)) && text.contains(" UTC  4."), "{text}");
+    }
+    one.quit();
+    other.quit();
+}
+
+#[test]
 fn one_is_put_on_hold_and_taken_back() {
     let program = office();
     let mut holds = phone(program.sip, "101", 440.0, None);

@@ -145,6 +145,13 @@ impl Program {
         self.cli_with(arguments, "")
     }
 
+    /// What a person reads whose terminal speaks this language, as `LC_ALL` names it.
+    pub fn read_in(&self, locale: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--data").arg(&self.data).env("LC_ALL", locale).stdin(Stdio::null());
+        String::from_utf8(command.output().expect("the program runs").stdout).expect("it says words")
+    }
+
     /// The same with something on standard input.
     pub fn cli_with(&self, arguments: &[&str], input: &str) -> Output {
         let mut command = Command::new(binary());

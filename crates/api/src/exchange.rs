@@ -1,10 +1,11 @@
 //! The handle by which everything here reaches the running exchange.
 
 use controller::Store;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use switch::{Command, Reply};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
-use words::{Chance, Wall};
+use words::{Chance, LegId, LiveFigures, Wall};
 
 /// A command on its way to the loop, and where its reply goes.
 pub type Asked = (Command, oneshot::Sender<Reply>);
@@ -26,7 +27,12 @@ pub struct Exchange {
     pub wall: fn() -> Wall,
     /// How audio is forwarded on this host, and why so.
     pub media: Arc<str>,
+    /// How the audio of legs goes right now. It waits, so it is called where waiting disturbs nobody.
+    pub figures: Figures,
 }
+
+/// Looks how the audio of legs goes; those of which nothing is known are missing.
+pub type Figures = Arc<dyn Fn(&[LegId]) -> Vec<(LegId, LiveFigures)> + Send + Sync>;
 
 /// The most commands that wait for the loop.
 pub const COMMANDS_WAITING: usize = 256;
@@ -72,6 +78,16 @@ impl Exchange {
             work(&store)
         });
         done.await.map_err(|_| AskError::Stopping)?
+    }
+
+    /// How the audio of legs goes right now.
+    pub(crate) async fn figures_of(&self, legs: Vec<LegId>) -> BTreeMap<LegId, LiveFigures> {
+        if legs.is_empty() {
+            return BTreeMap::new();
+        }
+        let figures = Arc::clone(&self.figures);
+        let found = tokio::task::spawn_blocking(move || figures(&legs)).await;
+        found.unwrap_or_default().into_iter().collect()
     }
 
     /// A generator for one password, forked from the one that all share.

@@ -17,8 +17,9 @@ pub mod exchange;
 mod http;
 mod live;
 pub mod local;
+mod sound;
 
 pub use ask::{ASK_BYTES, Answer, Ask};
-pub use exchange::{Asked, Exchange};
+pub use exchange::{Asked, Exchange, Figures};
 pub use http::{Gauges, Histogram, Histograms, Numbers, serve_http};
 pub use local::{SOCKET, serve_local};

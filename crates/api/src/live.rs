@@ -67,7 +67,7 @@ async fn one_call(exchange: &Exchange, call: CallId) -> Result<Value, AskError> 
     if let Reply::Calls(calls) = exchange.command(Command::Call { call }).await?
         && let Some(call) = calls.first()
     {
-        return Ok(serde_json::to_value(call).unwrap_or_default());
+        return Ok(crate::sound::with_figures(exchange, call).await);
     }
     exchange.with_store(move |store| crate::admin::ended_call(store, call)).await
 }
@@ -77,11 +77,13 @@ async fn show(exchange: &Exchange, reply: Reply) -> Result<Value, AskError> {
         Reply::Done(done) => Ok(json!(if done { "done" } else { "nothing to do" })),
         Reply::Calls(calls) => {
             let names = account_names(exchange).await?;
+            let worst = crate::sound::worst(exchange, &calls).await;
             let rows = calls.iter().map(|call| {
                 let legs: Vec<&str> = call.legs.iter().map(|leg| leg.state).collect();
                 json!({
                     "call": call.call, "account": names.get(&call.account), "from": call.from.number, "to": call.to.number,
                     "state": call.state, "began": call.began.0, "answered": call.answered.map(|wall| wall.0), "legs": legs,
+                    "mos": worst.get(&call.call),
                 })
             });
             Ok(Value::Array(rows.collect()))

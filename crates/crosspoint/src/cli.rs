@@ -2,6 +2,7 @@
 
 mod ask;
 mod client;
+mod sound;
 mod table;
 
 pub(crate) use ask::{AccountVerb, PeerVerb, PhonesVerb, RouteVerb, UserVerb};
@@ -66,13 +67,13 @@ pub(crate) enum Verb {
         #[arg(long)]
         account: Option<String>,
     },
-    /// The calls that are up.
+    /// The calls that are up, with how the worse direction of the worst leg of each sounds.
     Calls {
         /// Of this account only.
         #[arg(long)]
         account: Option<String>,
     },
-    /// One call, up or ended; `call ID hangup` ends it.
+    /// One call, up or ended, and how it sounds; `call ID hangup` ends it.
     Call {
         /// Its id.
         call: CallId,

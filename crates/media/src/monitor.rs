@@ -8,7 +8,7 @@ use crate::emodel::{Codec, Way, mos_x100};
 use crate::rtcp::{Packets, ReportBlock, RtcpView};
 use crate::xr::VoipMetrics;
 use std::time::Duration;
-use words::{LegFigures, StreamFigures, Time};
+use words::{LegFigures, LiveFigures, LiveStream, StreamFigures, Time};
 
 /// How often what comes from a leg is judged.
 pub const WINDOW: Duration = Duration::from_secs(5);
@@ -40,6 +40,8 @@ pub struct Monitor {
     counted: Counted,
     from: Opinions,
     to: Opinions,
+    /// What the last look found; `None` before the first.
+    looked: Option<Moment>,
     /// What the end said last of what it hears.
     heard: Option<Heard>,
     /// The last sender reports that were passed to it: the middle of their NTP time, and when.
@@ -49,9 +51,21 @@ pub struct Monitor {
     far_delay_ms: u16,
 }
 
+/// A few seconds of a stream.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// When they ended.
+    at: Time,
+    /// 0 where too little came.
+    mos_x100: u16,
+    /// Units: hundredths of a percent.
+    loss_x10000: u16,
+}
+
 /// What an end says of what it hears.
 #[derive(Clone, Copy, Debug)]
 struct Heard {
+    moment: Moment,
     ssrc: u32,
     /// Packets of this stream that it misses.
     lost: u32,
@@ -88,6 +102,7 @@ impl Monitor {
             counted: Counted::default(),
             from: Opinions::default(),
             to: Opinions::default(),
+            looked: None,
             heard: None,
             passed: [(0, Time::ZERO); 2],
             round_trip_us: None,
@@ -107,6 +122,7 @@ impl Monitor {
         let packets = counted.packets.saturating_sub(before.packets);
         let lost = counted.lost.saturating_sub(before.lost);
         if packets < PACKETS_MIN {
+            self.looked = Some(Moment { at: now, mos_x100: 0, loss_x10000: 0 });
             return None;
         }
         let loss = lost as f64 / packets.saturating_add(lost) as f64;
@@ -117,6 +133,7 @@ impl Monitor {
         let way = Way { loss, burst_ratio, delay_ms: self.delay_ms(counted.jitter_us, 0) };
         let mos = mos_x100(Codec::of(counted.payload_type), &way);
         self.from.add(mos);
+        self.looked = Some(Moment { at: now, mos_x100: mos, loss_x10000: x10000(loss) });
         Some(mos)
     }
 
@@ -156,7 +173,6 @@ impl Monitor {
         });
         // More can come than was sent, which is told as a negative number.
         let lost = u32::try_from(block.lost).unwrap_or(0);
-        self.heard = Some(Heard { ssrc: block.ssrc, lost, lost_before, jitter_us });
         let mut loss = f64::from(block.fraction_lost) / 256.0;
         let mut burst_ratio = 1.0;
         let mut own_delay = 0;
@@ -168,7 +184,10 @@ impl Monitor {
             self.far_delay_ms = own_delay;
         }
         let way = Way { loss, burst_ratio, delay_ms: self.delay_ms(jitter_us, own_delay) };
-        mos_x100(Codec::of(codec), &way)
+        let mos = mos_x100(Codec::of(codec), &way);
+        let moment = Moment { at: now, mos_x100: mos, loss_x10000: x10000(loss) };
+        self.heard = Some(Heard { moment, ssrc: block.ssrc, lost, lost_before, jitter_us });
+        mos
     }
 
     /// Takes note that a compound packet goes to the end: a sender report in it comes back in what it reports.
@@ -180,27 +199,34 @@ impl Monitor {
 
     /// What is known in the end. `counted` is what came from the leg, `sent` how many packets went to it.
     pub fn figures(&self, counted: &Counted, sent: u64) -> LegFigures {
-        let (from, to) = (&self.from, &self.to);
-        LegFigures {
-            from: StreamFigures {
-                packets: counted.packets,
-                lost: counted.lost,
-                jitter_us: counted.jitter_us,
-                mos_x100: from.mean(),
-                mos_min_x100: from.worst,
-            },
-            to: self.heard.map(|heard| {
-                let lost = u64::from(heard.lost_before) + u64::from(heard.lost);
-                StreamFigures {
-                    packets: sent,
-                    lost,
-                    jitter_us: heard.jitter_us,
-                    mos_x100: to.mean(),
-                    mos_min_x100: to.worst,
-                }
-            }),
+        let to = self.heard.map(|heard| self.heard_figures(&heard, sent));
+        LegFigures { from: self.from_figures(counted), to, round_trip_us: self.round_trip_us }
+    }
+
+    /// What is known while it goes on: what came as the last look found it, and what the end reported last. `sent` is how
+    /// many packets went to it.
+    pub fn live(&self, sent: u64, now: Time) -> LiveFigures {
+        let live = |moment: Moment, whole| {
+            let Moment { at, mos_x100, loss_x10000 } = moment;
+            LiveStream { age: now.since(at), whole, mos_x100, loss_x10000 }
+        };
+        LiveFigures {
+            from: self.looked.map(|moment| live(moment, self.from_figures(&self.counted))),
+            to: self.heard.map(|heard| live(heard.moment, self.heard_figures(&heard, sent))),
             round_trip_us: self.round_trip_us,
         }
+    }
+
+    fn from_figures(&self, counted: &Counted) -> StreamFigures {
+        let (mos_x100, mos_min_x100) = (self.from.mean(), self.from.worst);
+        let Counted { packets, lost, jitter_us, .. } = *counted;
+        StreamFigures { packets, lost, jitter_us, mos_x100, mos_min_x100 }
+    }
+
+    fn heard_figures(&self, heard: &Heard, sent: u64) -> StreamFigures {
+        let lost = u64::from(heard.lost_before) + u64::from(heard.lost);
+        let (mos_x100, mos_min_x100) = (self.to.mean(), self.to.worst);
+        StreamFigures { packets: sent, lost, jitter_us: heard.jitter_us, mos_x100, mos_min_x100 }
     }
 
     fn round_trip(&self, block: &ReportBlock, now: Time) -> Option<Duration> {
@@ -216,6 +242,11 @@ impl Monitor {
         let waits = f64::from(jitter_us) / 1_000.0 * 2.0;
         way + PACKET_MS + waits.max(f64::from(own_delay.max(self.far_delay_ms)))
     }
+}
+
+/// A share in hundredths of a percent.
+fn x10000(share: f64) -> u16 {
+    (share.clamp(0.0, 1.0) * 10_000.0).round() as u16
 }
 
 /// Less than this is no opinion: half a second of speech.
@@ -259,6 +290,32 @@ mod tests {
         let figures = monitor.figures(&counted(480, 25), 0);
         assert_eq!((figures.from.mos_x100, figures.from.mos_min_x100), (389, 338), "the mean of both, and the worse");
         assert_eq!((figures.from.packets, figures.from.lost, figures.to), (480, 25, None));
+    }
+
+    #[test]
+    fn while_it_goes_on_the_last_look_is_told_with_its_age() {
+        let mut monitor = Monitor::new(Time::ZERO);
+        assert_eq!(monitor.live(0, secs(4)), LiveFigures::default());
+        monitor.look(&counted(250, 0), secs(5));
+        monitor.look(&counted(475, 25), secs(10));
+        let live = monitor.live(90, secs(13));
+        let from = live.from.unwrap();
+        assert_eq!((from.age, from.mos_x100, from.loss_x10000), (Duration::from_secs(3), 338, 1_000));
+        assert_eq!((from.whole.packets, from.whole.lost, from.whole.mos_x100), (475, 25, 389));
+        assert_eq!((live.to, live.mos_x100()), (None, Some(338)));
+        monitor.look(&counted(475, 25), secs(15));
+        let silent = monitor.live(90, secs(15));
+        assert_eq!(
+            (silent.from.map(|from| (from.age, from.mos_x100)), silent.mos_x100()),
+            (Some((Duration::ZERO, 0)), None)
+        );
+        let mut report = Vec::new();
+        let block = ReportBlock { ssrc: 1, fraction_lost: 64, lost: 9, jitter_ticks: 16, ..ReportBlock::default() };
+        print_receiver_report(&mut report, 2, &[block]);
+        let mos = monitor.read(&report, 8, secs(16)).unwrap();
+        let to = monitor.live(90, secs(18)).to.unwrap();
+        assert_eq!((to.age, to.mos_x100, to.loss_x10000), (Duration::from_secs(2), mos, 2_500));
+        assert_eq!((to.whole.packets, to.whole.lost, to.whole.jitter_us), (90, 9, 2_000));
     }
 
     #[test]

@@ -26,9 +26,10 @@
 //!
 //! Limits: [`ORDERS`] commands and [`REPORTS`] reports wait, a worker keeps [`KEPT`] more reports; datagrams of
 //! [`DATAGRAM_BYTES`]; in batch mode a socket gives a packet each millisecond while the worker keeps up; how many pairs
-//! fit is what [`Relay::capacity`] says. A pair takes less than 600 bytes here and two descriptors.
+//! fit is what [`Relay::capacity`] says. [`INQUIRIES`] of [`ENDS_PER_TURN`] ends wait for each worker, which answers one in a turn. A pair takes less than 600 bytes here and two descriptors.
 
 mod delay;
+mod inquiry;
 mod kernel;
 mod orders;
 mod pace;
@@ -41,6 +42,7 @@ mod worker;
 
 pub use delay::{DELAY_BOUNDS_US, Delays};
 pub use forward::{JITTER_BOUNDS_MS, Judged, MOS_BOUNDS_X100};
+pub use inquiry::{ENDS_PER_TURN, INQUIRIES, Inquirer};
 pub use orders::{Full, ORDERS};
 pub use ports::RECEIVE_BUFFER;
 pub use relay::{Config, Counters, Relay};

@@ -1,6 +1,7 @@
 //! The handle by which the switch commands the workers.
 
 use crate::delay::Delays;
+use crate::inquiry::{Desk, Inquirer};
 use crate::kernel::InKernel;
 use crate::orders::{Full, Sender, orders};
 use crate::ports::{Pair, Share, Stock};
@@ -106,6 +107,7 @@ pub struct Relay {
 
 struct Handle {
     orders: Sender,
+    desk: Arc<Desk>,
     published: Arc<Mutex<Published>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -236,6 +238,11 @@ impl Relay {
         sum
     }
 
+    /// What asks how well ends go that are open.
+    pub fn inquirer(&self) -> Inquirer {
+        Inquirer::new(self.workers.iter().map(|worker| Arc::clone(&worker.desk)))
+    }
+
     /// Waits until all ends are closed, at most for `patience`, and stops the workers. The last reports can still be
     /// received after it.
     pub fn drain(mut self, patience: Duration) {
@@ -258,6 +265,7 @@ impl Relay {
     ) -> io::Result<Handle> {
         let poller = Poller::new()?;
         let (sender, orders) = orders(poller.waker());
+        let desk = Arc::new(Desk::new(poller.waker()));
         let published = Arc::new(Mutex::new(Published::default()));
         let share = Share {
             port_min: config.port_min,
@@ -288,10 +296,11 @@ impl Relay {
             sounds: Sounds::new(chance),
             published: published.clone(),
             poller,
+            desk: Arc::clone(&desk),
             ticks: config.mode.is_batch(),
         };
         let thread = std::thread::Builder::new().name(format!("media-{number}")).stack_size(STACK_BYTES);
-        Ok(Handle { orders: sender, published, thread: Some(thread.spawn(move || worker.run())?) })
+        Ok(Handle { orders: sender, desk, published, thread: Some(thread.spawn(move || worker.run())?) })
     }
 
     fn owner(&self, end: LegId) -> Option<u16> {

@@ -6,6 +6,7 @@
 mod single;
 
 use crate::delay::{Delays, Sampler};
+use crate::inquiry::Desk;
 use crate::kernel::{self, InKernel};
 use crate::orders::Orders;
 use crate::pace::Pace;
@@ -59,6 +60,8 @@ pub(crate) struct Worker {
     pub(crate) sounds: Sounds,
     pub(crate) published: Arc<Mutex<Published>>,
     pub(crate) poller: Poller,
+    /// What people ask.
+    pub(crate) desk: Arc<Desk>,
     pub(crate) ticks: bool,
     /// In the tier `kernel`.
     pub(crate) kernel: Option<Box<InKernel>>,
@@ -135,6 +138,8 @@ impl Turn {
         self.forward(ready, now);
         self.pace.count(self.moved, nanos);
         self.emit_sounds(now);
+        let Worker { desk, table, .. } = &self.worker;
+        self.more_orders |= desk.answer_one(|end| table.live(end, now));
         if self.worker.stock.is_wanting() {
             self.bind_some();
         }

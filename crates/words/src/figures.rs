@@ -1,6 +1,7 @@
 //! How well the media of a leg went, in integers.
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// One direction of a leg's audio.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +38,49 @@ impl LegFigures {
     }
 }
 
+/// One direction of a leg's audio while its call goes on, as it was at the last look or in the last report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LiveStream {
+    /// How long ago that was.
+    pub age: Duration,
+    /// Since the beginning.
+    pub whole: StreamFigures,
+    /// How the few seconds before sounded: 100 to 450, or 0 where too little came. Units: hundredths.
+    pub mos_x100: u16,
+    /// The share that was lost of these. Units: hundredths of a percent.
+    pub loss_x10000: u16,
+}
+
+/// Both directions of a leg's audio while its call goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LiveFigures {
+    /// What came from the leg; `None`: too little came until now to look at it.
+    pub from: Option<LiveStream>,
+    /// What went to the leg, as it says that it received it; `None`: it said nothing.
+    pub to: Option<LiveStream>,
+    /// From us to the leg and back, the last that was measured. Units: microseconds.
+    pub round_trip_us: Option<u32>,
+}
+
+impl LiveFigures {
+    /// How the worse direction sounds, where any is known.
+    pub fn mos_x100(&self) -> Option<u16> {
+        let known = [self.from, self.to].into_iter().flatten().map(|stream| stream.mos_x100);
+        known.filter(|mos| *mos != 0).min()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_worse_direction_counts_while_a_call_goes_on_too() {
+        let stream = |mos_x100| Some(LiveStream { mos_x100, ..LiveStream::default() });
+        let live = |from, to| LiveFigures { from, to, round_trip_us: None }.mos_x100();
+        assert_eq!((live(stream(430), stream(310)), live(stream(0), stream(310))), (Some(310), Some(310)));
+        assert_eq!((live(stream(430), None), live(stream(0), None)), (Some(430), None));
+    }
 
     #[test]
     fn the_worse_direction_counts_and_what_is_not_known_does_not() {

@@ -33,7 +33,7 @@ mod timers;
 
 pub use chance::{Chance, Seed};
 pub use event::{EndCause, Event, Fact, Party, StoredBinding, StoredSubscription};
-pub use figures::{LegFigures, StreamFigures};
+pub use figures::{LegFigures, LiveFigures, LiveStream, StreamFigures};
 pub use flow::{ConnectionId, Flow, Transport};
 pub use hash::{OwnHasher, OwnMap};
 pub use id::{AccountId, CallId, LegId, PeerId, Seq, ShardId, UserId};

@@ -1,6 +1,6 @@
 //! Asks the running server over its local socket and prints what it says.
 
-use super::table;
+use super::{sound, table};
 use api::{Answer, Ask};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -38,10 +38,18 @@ pub(crate) fn ask_and_print(data: &Path, ask: &Ask, json: bool) -> ExitCode {
     code
 }
 
+/// As people read it.
+fn shown(mut value: serde_json::Value) -> String {
+    match sound::take(&mut value, sound::language()) {
+        Some(sound) => format!("{}\n{sound}", table::render(&value)),
+        None => table::render(&value),
+    }
+}
+
 fn print(line: &str, json: bool) -> ExitCode {
     match serde_json::from_str(line) {
         Ok(Answer::Ok(value)) => {
-            let text = if json { value.to_string() } else { table::render(&value) };
+            let text = if json { value.to_string() } else { shown(value) };
             // A reader that closed the pipe has seen enough.
             let _ = writeln!(std::io::stdout(), "{text}");
             ExitCode::SUCCESS

@@ -24,7 +24,8 @@ pub(crate) fn render(value: &Value) -> String {
     }
 }
 
-fn table(rows: &[Value]) -> String {
+/// Rows under a heading of their names.
+pub(crate) fn table(rows: &[Value]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for fields in rows.iter().filter_map(Value::as_object) {
         for name in fields.keys().map(String::as_str) {
@@ -39,7 +40,7 @@ fn table(rows: &[Value]) -> String {
     let body: Vec<Vec<String>> = rows.iter().map(|row| names.iter().map(|name| cell(&row[*name])).collect()).collect();
     let width = |column: usize| {
         let cells = body.iter().map(|row| row[column].chars().count());
-        cells.chain([names[column].len()]).max().unwrap_or(0)
+        cells.chain([names[column].chars().count()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..names.len()).map(width).collect();
     let line = |cells: &[String]| {
@@ -72,7 +73,7 @@ fn printable(text: &str) -> String {
     text.replace("\r\n", "\n").chars().map(shown).collect()
 }
 
-fn indent(text: &str) -> String {
+pub(crate) fn indent(text: &str) -> String {
     text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 

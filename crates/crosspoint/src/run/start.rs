@@ -61,6 +61,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     let (stop_in, stop) = mpsc::channel(1);
     let (trace, _) = broadcast::channel(TRACE_LINES);
     let interrupted = store.recovered().interrupted.len();
+    let inquirer = relay.inquirer();
     let exchange = Exchange {
         commands: commands_in,
         store: Arc::new(Mutex::new(store)),
@@ -69,6 +70,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
         trace: trace.clone(),
         wall: net::clock::wall,
         media: relay.tier().to_string().into(),
+        figures: Arc::new(move |legs| inquirer.ask(legs, FIGURES_PATIENCE)),
     };
     exchange.reload.notify_one();
     let capacity = Capacity {
@@ -262,6 +264,8 @@ fn families(setup: &Setup) -> Vec<Family> {
     both.into_iter().flatten().collect()
 }
 
+/// How long people wait for the figures of running calls; a worker answers within some milliseconds.
+const FIGURES_PATIENCE: Duration = Duration::from_secs(1);
 /// Answers of the directory that wait for the loop.
 const INPUTS: usize = 8_192;
 /// SIP messages that a slow trace may lag behind.

@@ -6,7 +6,7 @@ use crate::counters::Totals;
 use crate::row::End;
 use media::monitor::Monitor;
 use media::rtcp::{ANSWER_BYTES, Packets, RtcpView, write_report};
-use words::Time;
+use words::{LegId, LiveFigures, Time};
 
 /// Judges what came from an end, when that is due.
 pub(super) fn look(end: &mut End, totals: &mut Totals, now: Time) {
@@ -54,6 +54,12 @@ impl Table {
         end.and_then(|end| end.monitor.as_ref()).is_some_and(|known| known.is_due(now))
     }
 
+    /// How well an end goes at this moment; `None` when it is not open, or nothing of it came.
+    pub fn live(&self, name: LegId, now: Time) -> Option<LiveFigures> {
+        let end = self.rows.get(self.slot_of(name)? as usize)?.end.as_ref()?;
+        Some(end.monitor.as_ref()?.live(end.counters.packets_out, now))
+    }
+
     /// Who speaks with the exchange itself is answered by it: a sender report by a receiver report.
     pub(super) fn own_report(&mut self, socket: SocketId, packet: &[u8]) -> Verdict {
         let Some(RtcpView::SenderReport { .. }) = Packets::new(packet).next() else { return Verdict::Dropped };
@@ -94,7 +100,7 @@ mod tests {
     use media::rtp::RtpHeader;
     use media::sdp::Direction;
     use std::net::SocketAddr;
-    use words::{CallId, LegFigures, LegId};
+    use words::{CallId, LegFigures};
 
     fn leg(n: u16) -> LegId {
         LegId { call: CallId(1), n }
@@ -164,6 +170,12 @@ mod tests {
             }
         }
         let end = Time::from_millis(20_000);
+        let live = table.live(leg(0), end).and_then(|live| live.from).expect("it was looked at");
+        // The last look was at the bad five seconds.
+        assert!(live.age < media::monitor::WINDOW && (900..1_000).contains(&live.loss_x10000), "{live:?}");
+        assert!(live.mos_x100 < 350 && live.whole.mos_x100 > live.mos_x100, "{live:?}");
+        assert_eq!((live.whole.lost, live.whole.mos_min_x100), (25, live.mos_x100));
+        assert_eq!((table.live(leg(7), end), table.live(leg(0), end).and_then(|live| live.to)), (None, None));
         let (bad, good) = (closed(&mut table, 0, end), closed(&mut table, 1, end));
         assert_eq!((bad.from.packets, bad.from.lost), (975, 25));
         let mos = |figures: &LegFigures| (figures.from.mos_x100, figures.from.mos_min_x100);

@@ -8,6 +8,7 @@ use net::batch::monotonic_nanos;
 use relay::Mode;
 use std::net::Ipv4Addr;
 use std::time::Duration;
+use words::{LiveFigures, LiveStream};
 
 /// `a` says the numbers that are not lost, and `b` hears each.
 fn say(a: &mut Phone, b: &mut Phone, numbers: std::ops::Range<u16>, is_lost: impl Fn(u16) -> bool) {
@@ -83,6 +84,65 @@ fn a_report_tells_what_is_heard_and_how_long_the_way_is() {
     assert_eq!((to.packets, to.lost), (100, 7));
     assert!((290..345).contains(&to.mos_x100), "{to:?}");
     assert_eq!((of_a.round_trip_us, of_a.to), (None, None));
+}
+
+/// Asks until the five seconds of the first look are over.
+fn live(exchange: &Exchange, phone: &Phone) -> LiveStream {
+    let inquirer = exchange.relay.inquirer();
+    for _ in 0..100 {
+        let found = inquirer.ask(&[phone.name], Duration::from_secs(5));
+        if let [(name, LiveFigures { from: Some(from), .. })] = found[..] {
+            assert_eq!(name, phone.name);
+            return from;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("nothing is known of a call that goes on")
+}
+
+#[test]
+fn a_call_that_goes_on_tells_how_it_sounds_in_each_tier() {
+    let tier = |host: u8, mode: Option<Mode>| {
+        let started = match mode {
+            Some(mode) => Some(Exchange::start(host, mode)),
+            None => Exchange::start_in_kernel(Ipv4Addr::new(127, 0, 9, host).into()),
+        };
+        let Some(mut exchange) = started else { return };
+        let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+        exchange.call(&mut a, &mut b);
+        let inquirer = exchange.relay.inquirer();
+        assert!(inquirer.ask(&[a.name, b.name], Duration::from_secs(5)).is_empty(), "nobody spoke");
+        let begun = monotonic_nanos();
+        let n = match mode {
+            Some(_) => 0,
+            None => settle_in(&exchange, &mut a, &mut b, 0),
+        };
+        say(&mut a, &mut b, n..n + 400, |n| n % 10 == 3);
+        let spoken = monotonic_nanos();
+        let heard = report(&b, &a, ReportBlock { lost: 40, fraction_lost: 26, ..ReportBlock::default() });
+        b.send_report(&heard);
+        assert_eq!(a.hear_report_packet(), heard);
+        let from = live(&exchange, &a);
+        let (packets, now) = (u64::from(n) + 360, monotonic_nanos());
+        assert_eq!((from.whole.packets, from.whole.lost), (packets, 40));
+        assert_eq!(u64::from(from.loss_x10000), (40 * 10_000 + (packets + 40) / 2) / (packets + 40));
+        assert!(from.mos_x100 > 250 && from.mos_x100 == from.whole.mos_min_x100, "{from:?}");
+        assert!(from.age.as_nanos() < u128::from(now - begun) && now - spoken > 3_000_000_000, "{from:?}");
+        if mode.is_none() {
+            assert!(exchange.relay.counters().packets_carried >= 360);
+        }
+        let found = exchange.relay.inquirer().ask(&[b.name, exchange.phone(7).name], Duration::from_secs(5));
+        let [(_, LiveFigures { to: Some(to), .. })] = found[..] else { panic!("{found:?}") };
+        assert_eq!((to.whole.packets, to.whole.lost, to.loss_x10000), (packets, 40, 1_016));
+        assert!((290..345).contains(&to.mos_x100), "{to:?}");
+        exchange.close([&a, &b]);
+        assert!(exchange.relay.inquirer().ask(&[a.name], Duration::from_secs(5)).is_empty(), "it is over");
+    };
+    std::thread::scope(|scope| {
+        for (host, mode) in [(49, Some(Mode::Batch)), (50, Some(Mode::Basic)), (51, None)] {
+            scope.spawn(move || tier(host, mode));
+        }
+    });
 }
 
 #[test]
