@@ -18,6 +18,7 @@ mod loss;
 mod messages;
 mod model;
 mod peers;
+mod pickup;
 mod ports;
 mod quality;
 mod redirect;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sip::{Message, MessageBuilder, Method, Outgoing, ServerTxn};
 use std::convert::Infallible;
 use std::time::Duration;
-use words::{EndCause, Srtp, Time};
+use words::{EndCause, Time};
 
 /// What a move of the exchange works with.
 #[derive(Debug, Default)]
@@ -256,7 +256,9 @@ impl Call {
             && let Some(at) = self.place(asker)
         {
             self.perform(desk, at, effect, &Ending::new(EndCause::Normal, None));
-            self.turn_after_ack(desk, now);
+            if asker == self.caller {
+                self.turn_after_ack(desk, now);
+            }
         }
     }
 
@@ -439,32 +441,6 @@ impl Call {
         .ok()
     }
 
-    fn handle_owed_answer(&mut self, desk: &mut Desk, asker: u16, message: &Message, now: Time) {
-        let Some(exchange) = &self.exchange else { return };
-        let other = exchange.other;
-        let srtp = self.place(asker).map_or(Srtp::default(), |at| self.legs[at].srtp);
-        let answer = read_body(message, srtp).ok().flatten();
-        let fits = |answer: &Description| self.place(asker).is_none_or(|at| self.keys_fit(at, answer));
-        let Some(answer) = answer.filter(fits) else {
-            let carried = Carried { cause: Some(EndCause::MediaMismatch), ..Carried::default() };
-            return self.advance(desk, Move::BadAck, carried, now);
-        };
-        let Some(n) = other else {
-            let agreed = Some(Agreed::Here(Said::of(&answer), true));
-            return self.advance(desk, Move::Ack, Carried { agreed, ..Carried::default() }, now);
-        };
-        // Whoever left the call meanwhile is told that nothing of its offer is wanted.
-        let there = self.place(n).filter(|_| self.is_party(n));
-        let offer = self.exchange.as_mut().filter(|_| there.is_some()).and_then(|exchange| exchange.offer.take());
-        let (Some(offer), Some(at)) = (offer, there) else {
-            return self.advance(desk, Move::End, Carried::default(), now);
-        };
-        let for_other = self.answer_for(desk, at, &answer, &offer);
-        let (offered, answered) = agreement(&offer, &answer);
-        let agreed = Some(Agreed::Legs((n, offered), (asker, answered)));
-        self.advance(desk, Move::Ack, Carried { for_other, agreed, ..Carried::default() }, now);
-    }
-
     /// Our INVITE or UPDATE inside a leg's dialog.
     fn ask(&mut self, desk: &mut Desk, at: usize, exchange: &mut Exchange, body: Option<Bytes>, now: Time) {
         let txn = desk.client_txn(self.slot);
@@ -526,6 +502,10 @@ impl Call {
 
     /// The ACK that declines an offer: what cannot be answered must be answered all the same (RFC 3261 §13.2.2.4).
     pub(crate) fn decline(&mut self, desk: &mut Desk, at: usize, offer: Option<&Description>) {
+        if self.legs[at].ours.is_none() {
+            // It never was asked: what it offers it said in an answer.
+            return;
+        }
         let has_end = self.ends.get(self.legs[at].end).is_some();
         let body = offer.and_then(|offer| {
             if !has_end {

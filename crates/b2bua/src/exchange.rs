@@ -42,6 +42,8 @@ pub(crate) enum Move {
     Cancel,
     /// Its ACK came; with an answer where one was owed.
     Ack,
+    /// Its ACK answered an offer of ours, and that is the offer to the other leg, whose INVITE waits: it asks from here on.
+    AckWithOffer,
     /// Its ACK came without the answer it owed, or with one that is none.
     BadAck,
     /// It never came.
@@ -120,7 +122,7 @@ pub(crate) struct Exchange {
     #[serde(default)]
     pub(crate) shows: Option<u16>,
     /// The INVITE of the other leg, which has no final answer yet: what it offers was offered to the asking leg, whose ACK
-    /// brings its answer. One of both is a newcomer.
+    /// brings its answer; or an offer of ours was, where it offers nothing. One of both is a newcomer.
     #[serde(default)]
     pub(crate) newcomer: Option<Box<Message>>,
 }
@@ -173,6 +175,7 @@ const MOVES: &[(Move, Stage, Stage, &[Effect])] = &[
     (M::NoAck, S::Answered, S::Idle, &[F::EndCall]),
     (M::End, S::Answered, S::Idle, &[]),
     (M::Ack, S::AnswerOwed, S::Idle, &[F::Acknowledge, F::Connect]),
+    (M::AckWithOffer, S::AnswerOwed, S::AnswerOwed, &[F::Answer]),
     (M::BadAck, S::AnswerOwed, S::Idle, &[F::Decline, F::EndCall]),
     (M::NoAck, S::AnswerOwed, S::Idle, &[F::Decline, F::EndCall]),
     (M::End, S::AnswerOwed, S::Idle, &[F::Decline]),

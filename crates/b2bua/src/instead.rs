@@ -1,7 +1,7 @@
 //! An INVITE that comes in another's place (RFC 3891): of who talks, or of who is rung, which is a pickup (RFC 5359
 //! §2.16).
 
-use crate::bridge::{Agreed, Carried};
+use crate::bridge::{Agreed, CODECS, Carried};
 use crate::call::{Call, SDP, read_body};
 use crate::calls::Calls;
 use crate::desk::Desk;
@@ -16,7 +16,7 @@ use crate::transfer::TRANSFERS;
 use crate::view::CallState;
 use bytes::Bytes;
 use media::command::Family;
-use media::offer::carry;
+use media::offer::{carry, offer_audio};
 use media::renew::{common, meet};
 use media::sdp::Description;
 use sip::{Dialog, Outgoing, Replaces};
@@ -79,8 +79,7 @@ impl Call {
             (CallState::Ringing, _) => match (self.setup.as_ref().and_then(|setup| setup.offer.clone()), offer) {
                 (Some(asked), Some(offer)) => self.answer_elsewhere(desk, &invite, &asked, offer, now),
                 (None, Some(offer)) => self.offer_elsewhere(desk, invite, offer, now),
-                (Some(asked), None) => self.ask_elsewhere(desk, invite, asked, now),
-                (None, None) => Err(refusal(488, "Not Acceptable Here: one of both sides has to offer")),
+                (asked, None) => self.ask_elsewhere(desk, invite, asked, now),
             },
             (CallState::Answered | CallState::Ended, true) => {
                 let by = self.transfer.as_ref().map(|transfer| (transfer.wish.n, transfer.near));
@@ -130,7 +129,10 @@ impl Call {
         let (Some(caller), Some(at)) = (self.place(self.caller), self.place(n)) else { return Err(refusal(481)) };
         let for_newcomer =
             self.describe(desk, at, Saying::Answer(&offer), |local, _| meet(&offer, asked, local).ok_or(()));
-        let for_newcomer = for_newcomer.map_err(|()| refusal(488))?;
+        let Ok(for_newcomer) = for_newcomer else {
+            self.forget_newcomer(desk, at);
+            return Err(refusal(488));
+        };
         // What the caller agreed to before the answer holds until it is offered this.
         let for_caller = if self.caller_has_description() {
             None
@@ -179,31 +181,47 @@ impl Call {
         Ok(())
     }
 
-    /// Whoever comes left the offer to us: it gets the caller's, whose answer waits for its ACK (RFC 3261 §13.2.1).
-    fn ask_elsewhere(&mut self, desk: &mut Desk, invite: Invite, asked: Description, now: Time) -> Result<(), Refusal> {
+    /// Whoever comes left the offer to us: it gets the caller's, whose answer waits for its ACK (RFC 3261 §13.2.1). Where
+    /// the caller left it to us, too, it gets one of ours, and the caller then what it answers.
+    fn ask_elsewhere(
+        &mut self,
+        desk: &mut Desk,
+        invite: Invite,
+        asked: Option<Description>,
+        now: Time,
+    ) -> Result<(), Refusal> {
         let refusal = |status| Refusal { status, reason: "", header: None };
         if self.must_wait() {
             return Err(refusal(491));
-        }
-        if self.caller_has_description() {
-            // Its 2xx may not answer a second time (RFC 3261 §13.2.1), and a newcomer that offers can be carried over later.
-            return Err(Refusal { reason: "Not Acceptable Here: pick up with an offer", ..refusal(488) });
         }
         let family = Family::of(invite.flow.local.ip());
         let end = self.callee_end(desk, self.next_leg, family, Offering::plain(), now).ok_or(refusal(503))?;
         let n = self.newcomer(desk, &invite, end)?;
         let at = self.place(n).ok_or(refusal(481))?;
-        let Ok(body) = self.describe(desk, at, Saying::Offer, |local, _| carry(&asked, local)) else {
+        let made = self.describe(desk, at, Saying::Offer, |local, _| match &asked {
+            Some(asked) => carry(asked, local),
+            None => Ok(offer_audio(local, &CODECS)),
+        });
+        let Ok(body) = made else {
+            self.forget_newcomer(desk, at);
             return Err(refusal(488));
         };
         self.dismiss_ringing(desk, &elsewhere(), now);
         let Some((_, callers)) = self.setup.take().and_then(|setup| setup.asked) else { return Err(refusal(481)) };
         self.begin_talk(desk, Some(n), now);
-        let mut exchange = Exchange::new(n, Some(self.caller), Some(asked), Some(invite.message));
+        let mut exchange = Exchange::new(n, Some(self.caller), asked, Some(invite.message));
         exchange.newcomer = Some(Box::new(callers));
         self.exchange = Some(Box::new(exchange));
         self.advance(desk, Move::AnswerWithOffer, Carried { for_asker: Some(body), ..Carried::default() }, now);
         Ok(())
+    }
+
+    /// A newcomer that cannot be taken: it is refused by who brought it.
+    fn forget_newcomer(&mut self, desk: &mut Desk, at: usize) {
+        let n = self.legs[at].n;
+        self.say_leg_ended(desk, n, EndCause::MediaMismatch);
+        self.forget_theirs(desk, at);
+        let _ = self.legs[at].state.apply(LegEvent::Gone);
     }
 
     /// The caller answered what a newcomer offers, or a newcomer what the caller does: the one whose INVITE has no final

@@ -49,6 +49,7 @@ mod join;
 mod leg;
 mod more;
 mod mux;
+mod owed;
 mod prack;
 mod redirect;
 mod refer;

@@ -68,12 +68,16 @@ impl Call {
         agreed.is_some_and(|(with, agreed)| *with == n && agreed[..] == *words.as_str().as_bytes())
     }
 
-    /// Offers the caller what a leg says; nobody waits for the outcome.
+    /// Offers the caller what a leg says.
     fn offer_turn(&mut self, desk: &mut Desk, n: u16, answer: Description, now: Time) {
-        let caller = self.caller;
-        let Some(at) = self.place(caller) else { return };
-        let Some(carried) = self.question(desk, caller, Some(&answer)) else { return };
-        let mut exchange = Exchange::new(n, Some(caller), Some(answer), None);
+        self.offer_words(desk, n, self.caller, answer, now);
+    }
+
+    /// Offers a leg what another one says; nobody waits for the outcome.
+    pub(crate) fn offer_words(&mut self, desk: &mut Desk, n: u16, to: u16, words: Description, now: Time) {
+        let Some(at) = self.place(to) else { return };
+        let Some(carried) = self.question(desk, to, Some(&words)) else { return };
+        let mut exchange = Exchange::new(n, Some(to), Some(words), None);
         exchange.by_update = self.legs[at].takes.update;
         self.exchange = Some(Box::new(exchange));
         self.advance(desk, Move::Ask, carried, now);

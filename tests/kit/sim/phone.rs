@@ -343,6 +343,7 @@ impl Phone {
         let tag = format!("{:08x}", self.chance.u32());
         let mut session = Session::new(media, self.chance.u64());
         session.keying = self.habits.keying;
+        session.codecs = self.habits.codecs;
         session.rtcp_mux = self.habits.rtcp_mux;
         self.lines.push(Line::new(state, number, call_id, tag, session));
         self.lines.len() - 1

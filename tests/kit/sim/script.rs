@@ -1,6 +1,6 @@
 //! What phones do: when they are told, and by themselves.
 
-use crate::sim::session::Keying;
+use crate::sim::session::{CODECS, Keying};
 use sip::{HeaderName, Refresher};
 use std::time::Duration;
 
@@ -225,6 +225,8 @@ pub struct Habits {
     pub refuses_notifies: Option<u16>,
     /// How it asks for encrypted media.
     pub keying: Keying,
+    /// The payload types that it has, in its order, out of 8, 0 and 101.
+    pub codecs: &'static [u8],
     /// It has one port for RTP and RTCP where the other side does too (RFC 5761).
     pub rtcp_mux: bool,
     /// Calls as nobody: From is anonymous (RFC 3323 §4.1.1.3).
@@ -255,6 +257,7 @@ impl Default for Habits {
             accepts: None,
             refuses_notifies: None,
             keying: Keying::Never,
+            codecs: CODECS,
             rtcp_mux: false,
             anonymous: false,
             instance: None,

@@ -38,6 +38,10 @@ pub struct Session {
     pub keying: Keying,
     /// With another number it offers other keys.
     pub keys: u8,
+    /// The payload types that it has, in its order, out of 8, 0 and 101.
+    pub codecs: &'static [u8],
+    /// Those that the other side named last.
+    told: Vec<u8>,
     /// It offers one port for RTP and RTCP, and takes that up (RFC 5761).
     pub rtcp_mux: bool,
     /// Both sides said so.
@@ -66,6 +70,8 @@ impl Session {
             remote: None,
             keying: Keying::Never,
             keys: 0,
+            codecs: CODECS,
+            told: Vec::new(),
             rtcp_mux: false,
             muxed: false,
             agreed: None,
@@ -91,6 +97,11 @@ impl Session {
     /// Whether it hears, by what both said.
     pub fn hears(&self) -> bool {
         self.said.receives() && self.remote.is_some_and(|(_, theirs)| theirs.sends())
+    }
+
+    /// The payload types that both sides named last, in its order.
+    pub fn agreed(&self) -> Vec<u8> {
+        self.codecs.iter().copied().filter(|codec| self.told.contains(codec)).collect()
     }
 
     /// Whether one port has RTP and RTCP, by what both said.
@@ -126,10 +137,12 @@ impl Session {
         let port = self.address.port();
         let keys = self.lines().map(|line| format!("a=crypto:{}\r\n", line.print())).concat();
         let media = match self.keying {
-            Keying::Never | Keying::Careless => self.audio(port, "RTP/AVP", ""),
-            Keying::Optional => self.audio(port, "RTP/AVP", &keys),
-            Keying::Always => self.audio(port, "RTP/SAVP", &keys),
-            Keying::Both => self.audio(port, "RTP/AVP", "") + &self.audio(port, "RTP/SAVP", &keys),
+            Keying::Never | Keying::Careless => self.audio(port, "RTP/AVP", self.codecs, ""),
+            Keying::Optional => self.audio(port, "RTP/AVP", self.codecs, &keys),
+            Keying::Always => self.audio(port, "RTP/SAVP", self.codecs, &keys),
+            Keying::Both => {
+                self.audio(port, "RTP/AVP", self.codecs, "") + &self.audio(port, "RTP/SAVP", self.codecs, &keys)
+            }
         };
         self.print(&media)
     }
@@ -182,7 +195,10 @@ impl Session {
                 return format!("m={} 0 {} 99\r\n", line.kind, line.protocol);
             }
             let protocol = if plain { "RTP/AVP" } else { line.protocol };
-            self.audio(self.address.port(), protocol, &keys)
+            let offers = |codec: &u8| line.formats().any(|format| format == codec.to_string());
+            let codecs: Vec<u8> = self.codecs.iter().copied().filter(offers).collect();
+            assert!(!codecs.is_empty(), "nothing in common");
+            self.audio(self.address.port(), protocol, &codecs, &keys)
         });
         self.print(&media.collect::<String>())
     }
@@ -216,19 +232,18 @@ impl Session {
             (fax.remote(), fax.direction())
         } else {
             let audio = description.audio().expect("the exchange describes audio");
+            self.told = audio.media().formats().filter_map(|format| format.parse().ok()).collect();
             (audio.remote, audio.direction)
         };
         self.remote = at.map(|at| at.rtp).or(self.remote()).map(|address| (address, direction));
     }
 
-    fn audio(&self, port: u16, protocol: &str, keys: &str) -> String {
+    fn audio(&self, port: u16, protocol: &str, codecs: &[u8], keys: &str) -> String {
         // An offer says it for the phone, an answer for both.
         let mux = if self.rtcp_mux && (self.muxed || self.remote.is_none()) { "a=rtcp-mux\r\n" } else { "" };
-        format!(
-            "m=audio {port} {protocol} 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n\
-             a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na={}\r\n{mux}{keys}",
-            self.said.as_str(),
-        )
+        let formats: String = codecs.iter().map(|codec| format!(" {codec}")).collect();
+        let maps: String = codecs.iter().map(|codec| map(*codec)).collect();
+        format!("m=audio {port} {protocol}{formats}\r\n{maps}a={}\r\n{mux}{keys}", self.said.as_str())
     }
 
     fn print(&mut self, media: &str) -> Bytes {
@@ -261,6 +276,18 @@ impl Session {
             if self.fax { "" } else { &of_audio },
         );
         Bytes::from(text)
+    }
+}
+
+/// What a phone has that says nothing else.
+pub(crate) const CODECS: &[u8] = &[8, 0, 101];
+
+/// The lines about a payload type.
+const fn map(payload_type: u8) -> &'static str {
+    match payload_type {
+        8 => "a=rtpmap:8 PCMA/8000\r\n",
+        0 => "a=rtpmap:0 PCMU/8000\r\n",
+        _ => "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n",
     }
 }
 
