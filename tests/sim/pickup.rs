@@ -171,6 +171,106 @@ fn a_caller_with_early_media_is_picked_up_without_an_offer() {
     });
 }
 
+/// Ann's call rings at Bob, who is heard already; what is on its way to her, or from her, is not there. Carl picks it up.
+fn picked_up_meanwhile(world: &mut World, [ann, bob, carl]: [PhoneId; 3], late: bool, update: bool) {
+    for phone in [ann, bob] {
+        let habits = &mut world.phone_mut(phone).habits;
+        (habits.rel, habits.takes_update, habits.changes_by_update) = (Rel::Supports, update, update);
+    }
+    world.tell(ann, Do::Call { number: "102".into(), without_offer: late });
+    wait(world, 3, |world| world.rings(bob));
+    world.pass(millis(300));
+    if update {
+        world.tell(bob, Do::Early);
+        wait(world, 3, |world| world.hears(ann, bob));
+        world.pass(millis(300));
+        // The UPDATE is carried to Bob, who does not hear it.
+        world.unplug(bob);
+        world.tell(ann, Do::Move);
+    } else {
+        world.unplug(ann);
+        world.tell(bob, Do::Early);
+    }
+    world.pass(millis(200));
+    world.tell(carl, Do::Call { number: "**102".into(), without_offer: true });
+    world.pass(millis(200));
+    assert_eq!(world.line(carl).status(), None, "it waits");
+}
+
+/// 491 would be no use to a phone whose INVITE begins a dialog: it waits until the caller may be told.
+#[test]
+fn a_pickup_waits_for_a_prack_and_for_an_update() {
+    for_seeds(2 * SEEDS, |seed| {
+        for (late, update) in [(false, false), (true, false), (false, true)] {
+            let (mut world, phones @ [ann, bob, carl]) = office(seed);
+            picked_up_meanwhile(&mut world, phones, late, update);
+            world.plug(ann);
+            world.plug(bob);
+            wait(&mut world, 4, |world| world.talk(ann, carl) && world.is_over(bob));
+            picked_up(world, ann, bob, carl);
+        }
+    });
+}
+
+/// Somebody else answers meanwhile, another one comes for it, or who waits or who called gives up.
+#[test]
+fn a_pickup_may_wait_in_vain() {
+    for_seeds(SEEDS, |seed| {
+        for what in 0..4 {
+            let (mut world, [ann, bob, carl, dora]) = office(seed);
+            // Who owes an answer to his own offer cannot answer before it is there, and comes too late.
+            let late = what != 0 && seed % 2 == 0;
+            picked_up_meanwhile(&mut world, [ann, bob, carl], late, false);
+            match what {
+                0 => world.tell(bob, Do::Answer),
+                1 => {
+                    world.tell(dora, Do::call_without_offer("**102"));
+                    wait(&mut world, 3, |world| world.is_over(dora));
+                    assert_eq!(world.line(dora).status(), Some(486));
+                }
+                2 => {
+                    world.tell(carl, Do::HangUp);
+                    wait(&mut world, 3, |world| world.is_over(carl));
+                    assert_eq!(world.line(carl).status(), Some(487));
+                    world.tell(bob, Do::Answer);
+                }
+                _ => {}
+            }
+            world.plug(ann);
+            if what == 3 {
+                world.tell(ann, Do::HangUp);
+                wait(&mut world, 5, |world| [ann, bob, carl].iter().all(|&phone| world.is_over(phone)));
+            } else {
+                let winner = if what == 1 { carl } else { bob };
+                wait(&mut world, 5, |world| world.talk(ann, winner) && world.is_over(carl) == (what != 1));
+            }
+            assert!(what != 0 || world.line(carl).status() == Some(481));
+            assert_eq!(world.finish().len(), 1);
+        }
+    });
+}
+
+/// What it waits for ends by itself (RFC 3262 §3).
+#[test]
+fn a_pickup_waits_no_longer_than_the_caller_may() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob, carl]) = office(seed);
+        let habits = &mut world.phone_mut(ann).habits;
+        (habits.rel, habits.acknowledges) = (Rel::Supports, false);
+        world.ring_for(secs(60));
+        world.tell(ann, Do::call("102"));
+        wait(&mut world, 3, |world| world.rings(bob));
+        world.tell(bob, Do::Early);
+        world.pass(millis(500));
+        world.tell(carl, Do::call_without_offer("**102"));
+        world.pass(secs(30));
+        assert!(world.rings(bob) && !world.is_over(carl));
+        wait(&mut world, 5, |world| [ann, bob, carl].iter().all(|&phone| world.is_over(phone)));
+        assert_eq!((world.line(ann).status(), world.line(carl).status()), (Some(504), Some(481)));
+        assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::SignallingLost);
+    });
+}
+
 /// The caller says what it wants in its ACK, and does not, or has nothing in common with who picked up, or has gone.
 #[test]
 fn a_pickup_without_an_answer_of_the_caller_ends_for_both() {

@@ -11,6 +11,7 @@ use crate::fork::Fork;
 use crate::hold::{Side, settle};
 use crate::identity::contact_value;
 use crate::leg::{Acking, Leg, LegEffect, LegEvent, LegState};
+use crate::newcomer::NO_MORE;
 use crate::secure::{Saying, dress};
 use crate::setup::Held;
 use crate::step::Step;
@@ -204,6 +205,7 @@ impl Call {
         self.state = CallState::Ended;
         desk.live -= 1;
         self.clear_timers(desk);
+        self.turn_newcomer_away(desk, 481, NO_MORE);
         self.transfer = None;
         self.end_exchange(desk, now);
         for relayed in std::mem::take(&mut self.relayed) {
@@ -231,6 +233,7 @@ impl Call {
         for end in std::mem::take(&mut self.ends) {
             end.close(desk, self.account, now);
         }
+        self.take_newcomer(desk);
         self.abandon();
         self.sweep(desk);
         self.clear_timers(desk);

@@ -126,17 +126,14 @@ impl Calls {
                     return Some(Event::Cancelled { txn, message, flow });
                 };
                 self.join_held(slot, n, now);
-                self.at_leg(slot, n, |call, desk, at| {
-                    if call.is_waiting(at) {
-                        call.handle_cancelled(desk, Some(&message), now);
-                    } else {
-                        call.handle_cancelled_change(desk, n, now);
-                    }
-                });
+                self.with(slot, |call, desk| call.handle_cancel(desk, n, &message, now));
             }
             Event::NoAck { txn } | Event::ServerFailed { txn } => {
                 let Some((slot, n)) = self.desk.watched(txn) else { return Some(event) };
-                self.at_leg(slot, n, |call, desk, at| call.handle_no_ack(desk, at, now));
+                self.with(slot, |call, desk| match call.place(n) {
+                    Some(at) => call.handle_no_ack(desk, at, now),
+                    None => drop(call.take_newcomer(desk)),
+                });
             }
             Event::Response { txn, message, flow } => {
                 self.with(self.desk.slot_of(txn), |call, desk| call.handle_response(desk, txn, &message, flow, now));
@@ -202,6 +199,7 @@ impl Calls {
                 }
             });
         }
+        self.run_errands(now);
     }
 
     /// Lets timers fire.
@@ -233,6 +231,7 @@ impl Calls {
     fn run_errands(&mut self, now: Time) {
         while let Some(slot) = self.desk.errands.pop() {
             self.claim(slot, now);
+            self.with(slot, |call, desk| call.let_in(desk, now));
         }
     }
 
@@ -308,6 +307,7 @@ impl Calls {
             sums.live += usize::from(call.state != CallState::Ended);
             sums.timers += call.timers.iter().flatten().count();
             sums.watched += call.legs.iter().filter(|leg| leg.theirs.is_some()).count();
+            sums.watched += usize::from(call.has_newcomer());
             sums.moved += call.legs.iter().filter(|leg| leg.is_moved()).count();
             sums.ends += call.ends.len();
         }

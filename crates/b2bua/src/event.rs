@@ -3,13 +3,14 @@
 use crate::servers::Trouble;
 use crate::step::Trust;
 use media::command::MediaCommand;
+use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, Message, Outgoing, ServerTxn, Target};
 use std::borrow::Cow;
 use std::time::Duration;
 use words::{AccountId, CallId, Fact, Flow, LegId, Party, Srtp, Time};
 
 /// An INVITE outside dialogs, from somebody who is known and may call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Invite {
     /// Its transaction.
     pub txn: ServerTxn,

@@ -9,6 +9,7 @@ use crate::end::Said;
 use crate::event::{Invite, Output, Refusal};
 use crate::exchange::{Exchange, Move};
 use crate::leg::{Leg, LegEvent};
+use crate::newcomer::NO_MORE;
 use crate::ring::elsewhere;
 use crate::secure::Saying;
 use crate::single::Offering;
@@ -39,7 +40,7 @@ impl Calls {
     /// # Errors
     /// [`Refusal`]: 481 when it rings no more.
     pub fn pick_up(&mut self, invite: Invite, ringing: LegId, now: Time) -> Result<CallId, Refusal> {
-        let gone = Refusal { status: 481, reason: "It rings no more", header: None };
+        let gone = Refusal { status: 481, reason: NO_MORE, header: None };
         let &slot = self.by_id.get(&ringing.call).ok_or(gone.clone())?;
         self.enter(slot, ringing.n, invite, now)
     }
@@ -63,7 +64,7 @@ impl Calls {
 
 impl Call {
     /// Somebody comes in the place of a leg.
-    fn enter(&mut self, desk: &mut Desk, n: u16, invite: Invite, now: Time) -> Result<(), Refusal> {
+    pub(crate) fn enter(&mut self, desk: &mut Desk, n: u16, invite: Invite, now: Time) -> Result<(), Refusal> {
         let refusal = |status, reason| Refusal { status, reason, header: None };
         let at = self.place(n).ok_or(refusal(481, ""))?;
         let rings = self.legs[at].state.is_inviting();
@@ -77,7 +78,9 @@ impl Call {
         let offer = read_body(&invite.message, invite.srtp)?;
         match (self.state, rings) {
             (CallState::Ringing, _) => match (self.setup.as_ref().and_then(|setup| setup.offer.clone()), offer) {
+                // Both described what they want, and only the caller's answer waits.
                 (Some(asked), Some(offer)) => self.answer_elsewhere(desk, &invite, &asked, offer, now),
+                (_, _) if self.must_wait() => self.let_wait(desk, n, invite),
                 (None, Some(offer)) => self.offer_elsewhere(desk, invite, offer, now),
                 (asked, None) => self.ask_elsewhere(desk, invite, asked, now),
             },
@@ -163,10 +166,6 @@ impl Call {
         now: Time,
     ) -> Result<(), Refusal> {
         let refusal = |status| Refusal { status, reason: "", header: None };
-        if self.must_wait() {
-            // The caller has the offer of somebody who rings, and answers it in a moment.
-            return Err(refusal(491));
-        }
         let family = Family::of(invite.flow.local.ip());
         let end = self.callee_end(desk, self.next_leg, family, Offering::plain(), now).ok_or(refusal(503))?;
         let caller = self.place(self.caller).ok_or(refusal(481))?;
@@ -191,9 +190,6 @@ impl Call {
         now: Time,
     ) -> Result<(), Refusal> {
         let refusal = |status| Refusal { status, reason: "", header: None };
-        if self.must_wait() {
-            return Err(refusal(491));
-        }
         let family = Family::of(invite.flow.local.ip());
         let end = self.callee_end(desk, self.next_leg, family, Offering::plain(), now).ok_or(refusal(503))?;
         let n = self.newcomer(desk, &invite, end)?;

@@ -24,7 +24,7 @@
 //! ```
 //!
 //! Limits: [`Config::calls`]; [`MAX_TARGETS`] targets of a ring list, [`words::limit::FORK_WIDTH`] at a time;
-//! [`MAX_WAITING`] steps that wait; 4 INFO requests under way; one change of media at a time (others get 491); a call's
+//! [`MAX_WAITING`] steps that wait; 4 INFO requests under way; one change of media at a time (others get 491), and one that waits to pick up; a call's
 //! length ([`Config::call_limit`]); 16 transfers of one call. Ringing others after the exchange itself has answered is
 //! not here.
 
@@ -49,6 +49,7 @@ mod join;
 mod leg;
 mod more;
 mod mux;
+mod newcomer;
 mod owed;
 mod prack;
 mod redirect;

@@ -6,6 +6,7 @@ use crate::cause::Failure;
 use crate::desk::{Desk, Due};
 use crate::end::Said;
 use crate::event::Output;
+use crate::newcomer::Newcomer;
 use crate::setup::Held;
 use crate::view::CallState;
 use bytes::Bytes;
@@ -36,6 +37,9 @@ pub(crate) struct Told {
     pub(crate) agreed_with: Option<(u16, Bytes)>,
     /// The description that it must be offered once it has its 2xx.
     pub(crate) turn: Option<(u16, Description)>,
+    /// Somebody picks the call up, and waits until it may be told.
+    #[serde(default)]
+    pub(crate) newcomer: Option<Box<Newcomer>>,
 }
 
 /// A provisional answer whose PRACK is missing.
@@ -79,6 +83,7 @@ impl Told {
             offer: None,
             agreed_with: None,
             turn: None,
+            newcomer: None,
         })
     }
 
@@ -246,6 +251,9 @@ impl Call {
         if let Some(held) = self.setup.as_mut().and_then(|setup| setup.held.take()) {
             let Held { other, body, agreed, owed } = *held;
             self.accept(desk, other, body, agreed, owed, now);
+        } else if self.has_newcomer() {
+            // Who is in the middle of something goes on with that first.
+            desk.errands.push(self.slot);
         }
     }
 

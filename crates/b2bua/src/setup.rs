@@ -10,6 +10,7 @@ use crate::exchange::{Exchange, Move};
 use crate::identity;
 use crate::leg::Leg;
 use crate::more::More;
+use crate::newcomer::NO_MORE;
 use crate::reliable::Told;
 use crate::session;
 use crate::step::{MAX_WAITING, Step, StepError};
@@ -344,6 +345,7 @@ impl Call {
     /// A leg answered, or the exchange itself did: the call is up.
     pub(crate) fn begin_talk(&mut self, desk: &mut Desk, other: Option<u16>, now: Time) {
         self.state = CallState::Answered;
+        self.turn_newcomer_away(desk, 481, NO_MORE);
         self.ends.iter_mut().for_each(End::trim);
         self.times.answered = Some(now);
         self.talks_with = other;
@@ -365,6 +367,13 @@ impl Call {
                 end.set(media::command::Terms { whereabouts, silence, ..setting }, desk);
             }
         }
+    }
+}
+
+impl Setup {
+    /// Whether somebody has answered, and only the caller does not know yet.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.is_some()
     }
 }
 
