@@ -115,6 +115,12 @@ impl Switch {
             // RFC 3891 §3.
             return Err(self.plain(incoming, 400, "Bad Request: Replaces is for INVITE"));
         }
+        if matches!(method, Method::Subscribe | Method::Notify | Method::Publish)
+            && incoming.message.headers(HeaderName::Event).nth(1).is_some()
+        {
+            // RFC 6665 §8.2.1.
+            return Err(self.plain(incoming, 400, "Bad Request: more than one Event"));
+        }
         // A To tag without a dialog is 481 before any routing.
         if incoming.message.to_tag().is_some() {
             return self.take_in_dialog(incoming, now);
@@ -232,6 +238,11 @@ mod tests {
 
     /// What a stranger hears who requires these.
     fn heard(method: &str, requires: &str) -> Message {
+        told(method, "", &format!("Require: {requires}\r\n"))
+    }
+
+    /// What a stranger hears who sends these lines; `to` follows the URI in To.
+    fn told(method: &str, to: &str, lines: &str) -> Message {
         let (seed, secrets) = (Seed::from_number(1), Seed::from_number(2));
         let mut switch = Switch::new(Config::default(), seed, secrets, Clock::default(), Time::ZERO);
         let flow = Flow {
@@ -243,8 +254,8 @@ mod tests {
         };
         let text = format!(
             "{method} sip:b@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK1\r\n\
-             From: <sip:a@h>;tag=a\r\nTo: <sip:b@h>\r\nCall-ID: c\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n\
-             Contact: <sip:a@192.0.2.9>\r\nRequire: {requires}\r\n\r\n"
+             From: <sip:a@h>;tag=a\r\nTo: <sip:b@h>{to}\r\nCall-ID: c\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n\
+             Contact: <sip:a@192.0.2.9>\r\n{lines}\r\n"
         );
         switch.handle(Input::Message { flow, bytes: text.into() }, Time::ZERO);
         loop {
@@ -262,6 +273,20 @@ mod tests {
             let answer = heard(method, "replaces\r\nReplaces: c;to-tag=a;from-tag=b");
             assert_eq!((answer.status(), answer.reason()), (400, "Bad Request: Replaces is for INVITE"), "{method}");
         }
+    }
+
+    /// RFC 6665 §8.2.1, in dialogs and outside; a method that has no events has none to count.
+    #[test]
+    fn a_request_is_about_one_event() {
+        let two = "Event: dialog\r\no: reg\r\n";
+        for method in ["SUBSCRIBE", "NOTIFY", "PUBLISH"] {
+            for to in ["", ";tag=b"] {
+                let answer = told(method, to, two);
+                assert_eq!((answer.status(), answer.reason()), (400, "Bad Request: more than one Event"), "{method}");
+            }
+            assert_eq!(told(method, ";tag=b", "Event: dialog\r\n").status(), 481, "{method}");
+        }
+        assert_eq!(told("OPTIONS", "", two).status(), 200);
     }
 
     #[test]

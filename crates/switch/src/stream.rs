@@ -9,7 +9,8 @@ use words::{AccountId, Clock, ConnectionId, Event, Fact, Seq, ShardId, Time, Use
 
 /// Numbers facts and keeps back answers. A 200 to REGISTER or BYE leaves when its facts are stored.
 ///
-/// Limits: [`UNSTORED`] events that are not stored yet; past that the exchange takes nothing new.
+/// Limits: [`UNSTORED`] events that are not stored yet; past that the exchange takes nothing new. [`GONE`] connections
+/// that closed while answers waited; past that all count as closed.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Stream {
     shard: ShardId,
@@ -21,6 +22,22 @@ pub(crate) struct Stream {
     /// Connections that closed while answers waited, each with the last fact said before.
     #[serde(default)]
     gone: VecDeque<(Seq, ConnectionId)>,
+    /// The last fact said before the last one closed that is not among them.
+    #[serde(default)]
+    more_gone: Option<Seq>,
+}
+
+/// Connections that are gone.
+pub(crate) struct Gone {
+    known: BTreeSet<ConnectionId>,
+    all: bool,
+}
+
+impl Gone {
+    /// Whether this one is. What came without a connection cannot lose it.
+    pub(crate) fn has(&self, connection: ConnectionId) -> bool {
+        connection != ConnectionId::NONE && (self.all || self.known.contains(&connection))
+    }
 }
 
 /// An answer that waits.
@@ -60,6 +77,7 @@ impl Stream {
             held: VecDeque::new(),
             unsent: VecDeque::new(),
             gone: VecDeque::new(),
+            more_gone: None,
         }
     }
 
@@ -105,14 +123,20 @@ impl Stream {
 
     /// A connection is gone: what is taken back later does not come back over it.
     pub(crate) fn flow_closed(&mut self, connection: ConnectionId) {
-        if !self.held.is_empty() {
+        if self.held.is_empty() {
+            return;
+        }
+        if self.gone.len() < GONE {
             self.gone.push_back((self.last, connection));
+        } else {
+            self.more_gone = Some(self.last);
         }
     }
 
     /// The connections that are gone since the oldest answer that waits was made.
-    pub(crate) fn take_gone(&mut self) -> BTreeSet<ConnectionId> {
-        self.gone.drain(..).map(|(_, connection)| connection).collect()
+    pub(crate) fn take_gone(&mut self) -> Gone {
+        let known = self.gone.drain(..).map(|(_, connection)| connection).collect();
+        Gone { known, all: self.more_gone.take().is_some() }
     }
 
     /// Nothing of before comes back to a user who was revoked.
@@ -130,6 +154,7 @@ impl Stream {
         while self.gone.front().is_some_and(|(seq, _)| *seq <= self.stored) {
             self.gone.pop_front();
         }
+        self.more_gone.take_if(|seq| *seq <= self.stored);
     }
 
     /// The next answer whose facts were dealt with.
@@ -180,3 +205,66 @@ impl Stream {
 const UNSTORED: u64 = 20_000;
 /// The longest that a 200 to BYE waits for the store.
 const BYE_HELD: Duration = Duration::from_secs(2);
+/// The most connections that are remembered to have closed while answers waited. When more did, whatever is taken back
+/// counts as gone: a phone that is still connected is called again once it registers anew, and nobody is called over a
+/// connection that is another one's by then.
+const GONE: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sip::MessageBuilder;
+    use words::CallId;
+
+    /// A stream whose answer waits for one fact.
+    fn waiting() -> Stream {
+        let mut stream = Stream::new(ShardId(0));
+        let fact = Fact::CallEnded { call: CallId(1), cause: words::EndCause::Normal, by: None };
+        stream.say(AccountId(1), fact, &Clock::default(), Time::ZERO);
+        // Transactions are named by endpoints alone: it is read as out of a snapshot.
+        let named = rmp_serde::to_vec(&(0_u32, 1_u32)).unwrap();
+        let txn: ServerTxn = rmp_serde::from_slice(&named).unwrap();
+        let response = Outgoing::new(MessageBuilder::request("OPTIONS", "sip:h"));
+        assert!(stream.hold(txn, response, Promise::Ending, Time::ZERO).is_none());
+        stream
+    }
+
+    fn connection(slot: u32) -> ConnectionId {
+        ConnectionId { slot, generation: 1 }
+    }
+
+    fn closed(stream: &mut Stream, connections: usize) {
+        for n in 0..connections {
+            stream.flow_closed(connection(n as u32 + 1));
+        }
+    }
+
+    #[test]
+    fn what_closes_while_answers_wait_is_known_until_they_left() {
+        let mut stream = waiting();
+        closed(&mut stream, 3);
+        let gone = stream.take_gone();
+        assert!(gone.has(connection(3)) && !gone.has(connection(4)) && !gone.has(ConnectionId::NONE));
+        closed(&mut stream, 3);
+        stream.stored(Seq(1));
+        assert!(!stream.take_gone().has(connection(3)));
+        assert!(stream.release().is_some());
+        closed(&mut stream, 3);
+        assert!(!stream.take_gone().has(connection(3)), "no answer waits");
+    }
+
+    #[test]
+    fn where_too_many_closed_all_did() {
+        let mut stream = waiting();
+        closed(&mut stream, GONE);
+        assert_eq!((stream.gone.len(), stream.more_gone), (GONE, None));
+        closed(&mut stream, 2 * GONE);
+        assert_eq!(stream.gone.len(), GONE);
+        let other = connection(u32::MAX);
+        let gone = stream.take_gone();
+        assert!(gone.has(other) && !gone.has(ConnectionId::NONE));
+        closed(&mut stream, 2 * GONE);
+        stream.stored(Seq(1));
+        assert!(!stream.take_gone().has(other));
+    }
+}

@@ -451,7 +451,7 @@ impl Switch {
                 Promise::Registration(promised) => {
                     let Registration { request, account, undo } = *promised;
                     let user = undo.user();
-                    let facts = self.registrar.undo(undo, |connection| gone.contains(&connection), &self.clock, now);
+                    let facts = self.registrar.undo(undo, |connection| gone.has(connection), &self.clock, now);
                     for fact in facts {
                         self.say(account, fact, now);
                     }
