@@ -193,14 +193,11 @@ const MANY: u64 = 500;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kit::{leg, media_at, packet, phone, ports, terms};
     use crate::table::{Output, SocketId, Verdict};
-    use media::command::{
-        Family, Generation, MediaAddress, MediaCommand, MediaReport, PortPair, Sound, SourceRule, Terms, Whereabouts,
-    };
-    use media::rtp::RtpHeader;
+    use media::command::{Family, Generation, MediaCommand, MediaReport, Sound, SourceRule, Terms, Whereabouts};
     use media::sdp::Direction;
     use std::time::Duration;
-    use words::CallId;
 
     /// Two phones behind NAT, linked both ways.
     struct Call {
@@ -214,24 +211,10 @@ mod tests {
         fn new(table: Table) -> Self {
             let mut call = Call { table, generation: Generation::default(), now: Time::from_millis(1_000), spoken: 0 };
             for n in 0..2 {
-                let rtp_port = 10_000 + 2 * n;
-                let slot = call.table.add(0, rtp_port, Family::V4);
-                let ports = PortPair { worker: 0, slot, rtp_port, family: Family::V4 };
-                let (source, remote) = (SourceRule::LearnOnce, described(n));
-                let open = MediaCommand::Open {
-                    end: leg(n),
-                    ports,
-                    generation: call.generation.step(),
-                    terms: Terms {
-                        source,
-                        whereabouts: Whereabouts::default(),
-                        remote: Some(remote),
-                        payload_types: PayloadTypes::NONE.with(0).with(72).with(101),
-                        telephone_event: Some(101),
-                        direction: Direction::SendRecv,
-                        silence: Some(Duration::from_secs(10)).into(),
-                    },
-                };
+                let (end, ports, generation) = (leg(n), ports(n), call.generation.step());
+                call.table.add(0, ports.rtp_port, Family::V4);
+                let terms = hidden(n, PayloadTypes::NONE.with(0).with(72).with(101), Some(101));
+                let open = MediaCommand::Open { end, ports, generation, terms };
                 call.table.apply(open, call.now);
             }
             for (from, to) in [(0, 1), (1, 0)] {
@@ -245,19 +228,8 @@ mod tests {
         }
 
         fn latch(&mut self, n: u16, direction: Direction) {
-            self.command(|generation| MediaCommand::Latch {
-                end: leg(n),
-                generation,
-                terms: Terms {
-                    source: SourceRule::LearnOnce,
-                    whereabouts: Whereabouts::default(),
-                    remote: Some(described(n)),
-                    payload_types: PayloadTypes::NONE.with(0),
-                    telephone_event: None,
-                    direction,
-                    silence: Some(Duration::from_secs(10)).into(),
-                },
-            });
+            let terms = Terms { direction, ..hidden(n, PayloadTypes::NONE.with(0), None) };
+            self.command(|generation| MediaCommand::Latch { end: leg(n), generation, terms });
         }
 
         /// So many packets of a phone; gives after how many of them the kernel was asked to carry on.
@@ -280,23 +252,14 @@ mod tests {
         }
     }
 
-    fn leg(n: u16) -> LegId {
-        LegId { call: CallId(1), n }
-    }
-
-    fn described(n: u16) -> MediaAddress {
-        let at = |port| SocketAddr::from(([192, 0, 2, 1], port + n * 2));
-        MediaAddress { rtp: at(4_000), rtcp: at(4_001) }
+    /// What was agreed with a phone behind NAT.
+    fn hidden(n: u16, payload_types: PayloadTypes, telephone_event: Option<u8>) -> Terms {
+        let (source, silence) = (SourceRule::LearnOnce, Some(Duration::from_secs(10)).into());
+        Terms { source, silence, telephone_event, ..terms(phone(n), payload_types) }
     }
 
     fn heard(n: u16) -> SocketAddr {
         SocketAddr::from(([198, 51, 100, 1], 9_000 + n * 2))
-    }
-
-    fn packet(payload_type: u8, sequence: u16) -> Vec<u8> {
-        let timestamp = u32::from(sequence) * 160;
-        let header = RtpHeader { marker: false, payload_type, sequence, timestamp, ssrc: 5 };
-        [&header.print()[..], &[0xd5; 160]].concat()
     }
 
     fn call() -> Call {
@@ -337,7 +300,7 @@ mod tests {
                 terms: Terms {
                     source: SourceRule::LearnOnce,
                     whereabouts: Whereabouts::default(),
-                    remote: Some(described(1)),
+                    remote: Some(media_at(phone(1))),
                     payload_types,
                     telephone_event: None,
                     direction: Direction::SendRecv,
@@ -414,7 +377,7 @@ mod tests {
         call.speak(0, 5);
         let speaker = |from, payload_type| call.table.speaker(0, from, &packet(payload_type, 9));
         assert_eq!((speaker(Some(heard(0)), 0), speaker(None, 101)), (Speaker::Known, Speaker::Known));
-        assert_eq!(speaker(Some(described(0).rtp), 0), Speaker::Better);
+        assert_eq!(speaker(Some(media_at(phone(0)).rtp), 0), Speaker::Better);
         assert_eq!((speaker(Some(heard(1)), 0), speaker(Some(heard(0)), 8)), (Speaker::Nobody, Speaker::Nobody));
         assert_eq!(call.table.slot_of(leg(1)), Some(1));
     }

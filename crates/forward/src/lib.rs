@@ -52,6 +52,8 @@
 
 mod carry;
 mod counters;
+#[cfg(test)]
+mod kit;
 mod latch;
 mod mux;
 mod row;

@@ -120,25 +120,16 @@ fn ssrc(packet: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kit::{REPORT, above, leg, nat, phone, ports, rtp, stranger, terms};
     use crate::table::{Output, Route, Verdict};
-    use media::command::{
-        Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, Terms, Whereabouts,
-    };
-    use media::rtp::RtpHeader;
-    use media::sdp::Direction;
+    use media::command::{Family, Generation, MediaCommand, MediaReport, PayloadTypes, Terms, Whereabouts};
     use media::srtp::TRAILER_BYTES;
-    use words::{CallId, Time};
+    use words::Time;
 
-    fn leg(n: u16) -> LegId {
-        LegId { call: CallId(1), n }
-    }
-
-    fn phone(n: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], 4_000 + n * 2))
-    }
-
-    fn above(address: SocketAddr) -> SocketAddr {
-        SocketAddr::new(address.ip(), address.port() + 1)
+    /// What was agreed with a phone there that shares the port.
+    fn shared(at: SocketAddr, source: SourceRule, ssrc: Option<u32>) -> Terms {
+        let whereabouts = Whereabouts { single_port: true, ssrc, ..Whereabouts::default() };
+        Terms { source, whereabouts, ..terms(at, PayloadTypes::NONE.with(0)) }
     }
 
     /// Ends of which each two hear each other.
@@ -155,21 +146,8 @@ mod tests {
         }
 
         fn open(&mut self, n: u16, at: SocketAddr, source: SourceRule, ssrc: Option<u32>) {
-            let ports = PortPair { worker: 0, slot: n.into(), rtp_port: 10_000 + 2 * n, family: Family::V4 };
-            let open = MediaCommand::Open {
-                end: leg(n),
-                ports,
-                generation: self.generation.step(),
-                terms: Terms {
-                    source,
-                    whereabouts: Whereabouts { single_port: true, ssrc, ..Whereabouts::default() },
-                    remote: Some(MediaAddress { rtp: at, rtcp: above(at) }),
-                    payload_types: PayloadTypes::NONE.with(0),
-                    telephone_event: None,
-                    direction: Direction::SendRecv,
-                    silence: None.into(),
-                },
-            };
+            let (generation, terms) = (self.generation.step(), shared(at, source, ssrc));
+            let open = MediaCommand::Open { end: leg(n), ports: ports(n), generation, terms };
             self.table.apply(open, Time::ZERO);
         }
 
@@ -179,27 +157,15 @@ mod tests {
         }
 
         fn latch(&mut self, n: u16, at: Option<SocketAddr>) {
-            let latch = MediaCommand::Latch {
-                end: leg(n),
-                generation: self.generation.step(),
-                terms: Terms {
-                    source: SourceRule::Strict,
-                    whereabouts: Whereabouts { single_port: true, ..Whereabouts::default() },
-                    remote: at.map(|at| MediaAddress { rtp: at, rtcp: above(at) }),
-                    payload_types: PayloadTypes::NONE.with(0),
-                    telephone_event: None,
-                    direction: Direction::SendRecv,
-                    silence: None.into(),
-                },
-            };
+            let terms = shared(at.unwrap_or(phone(n)), SourceRule::Strict, None);
+            let terms = Terms { remote: terms.remote.filter(|_| at.is_some()), ..terms };
+            let latch = MediaCommand::Latch { end: leg(n), generation: self.generation.step(), terms };
             self.table.apply(latch, Time::ZERO);
         }
 
         /// To whom a packet goes that came to the port, and by which socket.
         fn speak(&mut self, from: SocketAddr, ssrc: u32, sequence: u16) -> Option<(SocketAddr, SocketId)> {
-            let timestamp = u32::from(sequence) * 160;
-            let header = RtpHeader { marker: false, payload_type: 0, sequence, timestamp, ssrc };
-            let mut buffer = [&header.print()[..], &[0xd5; 160 + TRAILER_BYTES]].concat();
+            let mut buffer = [&rtp(0, sequence, ssrc)[..], &[0; TRAILER_BYTES]].concat();
             let socket = self.table.find(false, from, &buffer[..172])?;
             let now = Time::from_millis(u64::from(sequence) * 20);
             match self.table.relay(socket, Some(from), &mut buffer, 172, now).0 {
@@ -235,9 +201,8 @@ mod tests {
         );
         assert_eq!((bench.table.carriage(0), bench.table.totals().dropped_source), (None, 600));
         // RTCP has the port above, and is told apart by its own addresses.
-        let report = [0x80, 201, 0, 1, 0, 0, 0, 9];
-        assert_eq!(bench.table.find(true, above(phone(7)), &report), Some(SocketId::rtcp(7)));
-        assert_eq!(bench.table.find(true, phone(7), &report), None);
+        assert_eq!(bench.table.find(true, above(phone(7)), &REPORT), Some(SocketId::rtcp(7)));
+        assert_eq!(bench.table.find(true, phone(7), &REPORT), None);
         assert_eq!(bench.table.leaves_by(SocketId::rtcp(7)), SocketId::single(Family::V4, true));
     }
 
@@ -266,8 +231,7 @@ mod tests {
 
     #[test]
     fn behind_nat_an_end_is_known_by_its_ssrc_and_then_by_what_was_learnt() {
-        let (nat, stranger): (SocketAddr, SocketAddr) =
-            ("198.51.100.7:61000".parse().unwrap(), "203.0.113.66:5555".parse().unwrap());
+        let (nat, stranger) = (nat(), stranger());
         let mut bench = Bench::new(3);
         bench.open(0, phone(0), SourceRule::LearnOnce, Some(0x77));
         bench.open(1, phone(1), SourceRule::Strict, None);

@@ -591,36 +591,18 @@ const REFUSED_MAX: usize = 1_024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use media::command::{EndCounters, MediaAddress, PayloadTypes, SourceRule, Terms, Whereabouts};
-    use media::rtp::RtpHeader;
-    use words::CallId;
-
-    const STRANGER: &str = "203.0.113.66:5555";
+    use crate::kit::{REPORT, above, leg, media_at, packet, phone, ports, stranger, terms};
+    use media::command::{EndCounters, PayloadTypes, Terms};
 
     fn at(address: &str) -> SocketAddr {
         address.parse().unwrap()
     }
 
-    fn leg(n: u16) -> LegId {
-        LegId { call: CallId(1), n }
+    /// What is agreed with a phone here: events too, and its silence counts.
+    fn agreed(at: SocketAddr) -> Terms {
+        let silence = Some(Duration::from_secs(30)).into();
+        Terms { silence, telephone_event: Some(101), ..terms(at, PayloadTypes::NONE.with(0).with(101)) }
     }
-
-    /// The phone of leg `n`.
-    fn phone(n: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], 4_000 + n * 2))
-    }
-
-    fn rtcp_of(rtp: SocketAddr) -> SocketAddr {
-        SocketAddr::new(rtp.ip(), rtp.port() + 1)
-    }
-
-    fn packet(payload_type: u8, sequence: u16) -> Vec<u8> {
-        let timestamp = u32::from(sequence) * 160;
-        let header = RtpHeader { marker: false, payload_type, sequence, timestamp, ssrc: 5 };
-        [&header.print()[..], &[0xd5; 160]].concat()
-    }
-
-    const REPORT: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 9];
 
     /// A table with legs 0 and 1 in its slots of the same numbers, and a generation that rises.
     struct Bench {
@@ -636,43 +618,16 @@ mod tests {
             Bench { table, generation: Generation::default(), now: Time::from_millis(1_000) }
         }
 
-        fn ports(slot: u32) -> PortPair {
-            PortPair { worker: 0, slot, rtp_port: 10_000 + slot as u16 * 2, family: Family::V4 }
-        }
-
         fn open(&mut self, n: u16) -> &mut Self {
-            let command = MediaCommand::Open {
-                end: leg(n),
-                ports: Self::ports(u32::from(n)),
-                generation: self.generation.step(),
-                terms: Terms {
-                    source: SourceRule::Strict,
-                    whereabouts: Whereabouts::default(),
-                    remote: Some(MediaAddress { rtp: phone(n), rtcp: rtcp_of(phone(n)) }),
-                    payload_types: PayloadTypes::NONE.with(0).with(101),
-                    telephone_event: Some(101),
-                    direction: Direction::SendRecv,
-                    silence: Some(Duration::from_secs(30)).into(),
-                },
-            };
+            let (generation, terms) = (self.generation.step(), agreed(phone(n)));
+            let command = MediaCommand::Open { end: leg(n), ports: ports(n), generation, terms };
             self.table.apply(command, self.now);
             self
         }
 
         fn latch(&mut self, n: u16, rtp: Option<SocketAddr>, direction: Direction) -> &mut Self {
-            let command = MediaCommand::Latch {
-                end: leg(n),
-                generation: self.generation.step(),
-                terms: Terms {
-                    source: SourceRule::Strict,
-                    whereabouts: Whereabouts::default(),
-                    remote: rtp.map(|rtp| MediaAddress { rtp, rtcp: rtcp_of(rtp) }),
-                    payload_types: PayloadTypes::NONE.with(0).with(101),
-                    telephone_event: Some(101),
-                    direction,
-                    silence: Some(Duration::from_secs(30)).into(),
-                },
-            };
+            let terms = Terms { remote: rtp.map(media_at), direction, ..agreed(phone(n)) };
+            let command = MediaCommand::Latch { end: leg(n), generation: self.generation.step(), terms };
             self.table.apply(command, self.now);
             self
         }
@@ -732,11 +687,11 @@ mod tests {
     fn strangers_and_foreign_payloads_pass_at_no_time() {
         let mut bench = Bench::new();
         bench.open(0).open(1).link(0, 1);
-        assert_eq!(bench.speak(0, at(STRANGER), 0, 1), Verdict::Refused);
+        assert_eq!(bench.speak(0, stranger(), 0, 1), Verdict::Refused);
         assert_eq!(bench.speak(0, phone(0), 8, 2), Verdict::Refused);
         assert_eq!(bench.speak(0, phone(0), 0, 3), sent(1, Some(phone(1))));
         // Connected, but the stranger's packet had been waiting in the queue.
-        assert_eq!(bench.speak(0, at(STRANGER), 0, 4), Verdict::Refused);
+        assert_eq!(bench.speak(0, stranger(), 0, 4), Verdict::Refused);
         assert_eq!(bench.speak(0, phone(0), 8, 5), Verdict::Dropped);
         assert_eq!(bench.table.forward(SocketId::rtp(0), Some(phone(0)), b"\0\x01", bench.now), Verdict::Dropped);
         assert_eq!(bench.speak(2, phone(0), 0, 6), Verdict::Refused);
@@ -749,13 +704,13 @@ mod tests {
         let mut bench = Bench::new();
         bench.open(0).open(1).link(0, 1);
         let socket = SocketId::rtcp(0);
-        let out = Verdict::Send(Route { socket: SocketId::rtcp(1), to: Some(rtcp_of(phone(1))) });
-        assert_eq!(bench.table.forward(socket, Some(rtcp_of(phone(0))), &REPORT, bench.now), out);
+        let out = Verdict::Send(Route { socket: SocketId::rtcp(1), to: Some(above(phone(1))) });
+        assert_eq!(bench.table.forward(socket, Some(above(phone(0))), &REPORT, bench.now), out);
         assert_eq!(bench.table.forward(socket, Some(phone(0)), &REPORT, bench.now), Verdict::Refused);
         let rtp = packet(0, 1);
-        assert_eq!(bench.table.forward(socket, Some(rtcp_of(phone(0))), &rtp, bench.now), Verdict::Dropped);
+        assert_eq!(bench.table.forward(socket, Some(above(phone(0))), &rtp, bench.now), Verdict::Dropped);
         bench.latch(0, Some(phone(0)), Direction::Inactive);
-        assert_eq!(bench.table.forward(socket, Some(rtcp_of(phone(0))), &REPORT, bench.now), out);
+        assert_eq!(bench.table.forward(socket, Some(above(phone(0))), &REPORT, bench.now), out);
         assert_eq!(bench.close(0).rtcp_in, 2);
     }
 
@@ -811,22 +766,10 @@ mod tests {
         let mut bench = Bench::new();
         bench.open(0).open(1).link(0, 1);
         bench.close(1);
-        let mut next = Bench::ports(1);
+        let mut next = ports(1);
         let generation = bench.generation.step();
-        let open = |ports| MediaCommand::Open {
-            end: leg(9),
-            ports,
-            generation,
-            terms: Terms {
-                source: SourceRule::Strict,
-                whereabouts: Whereabouts::default(),
-                remote: Some(MediaAddress { rtp: phone(9), rtcp: rtcp_of(phone(9)) }),
-                payload_types: PayloadTypes::ALL,
-                telephone_event: None,
-                direction: Direction::SendRecv,
-                silence: None.into(),
-            },
-        };
+        let terms = terms(phone(9), PayloadTypes::ALL);
+        let open = |ports| MediaCommand::Open { end: leg(9), ports, generation, terms };
         bench.table.apply(open(next), bench.now);
         assert_eq!(bench.speak(0, phone(0), 0, 1), Verdict::Dropped);
         // Ports that are not there are refused, and yet given back by a close.

@@ -52,20 +52,9 @@ const UDPTL_BYTES_MIN: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kit::{nat, pair, phone, stranger, terms};
     use crate::table::{Route, SocketId};
-    use media::command::{
-        Family, Generation, MediaAddress, MediaCommand, PayloadTypes, SourceRule, Terms, Whereabouts,
-    };
-    use media::sdp::Direction;
-    use words::{CallId, LegId};
-
-    fn leg(n: u16) -> LegId {
-        LegId { call: CallId(1), n }
-    }
-
-    fn phone(n: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], 4_000 + n * 2))
-    }
+    use media::command::{MediaAddress, PayloadTypes, SourceRule, Terms};
 
     /// UDPTL: number, then a primary packet of two bytes and nothing repeated.
     fn udptl(sequence: u16) -> [u8; 6] {
@@ -75,33 +64,10 @@ mod tests {
 
     /// Two ends that carry a fax, linked with each other.
     fn table(source: SourceRule, payload_types: PayloadTypes) -> Table {
-        let mut table = Table::new(false);
-        for n in 0..2 {
-            let slot = table.add(0, 10_000 + 2 * n, Family::V4);
-            assert_eq!(slot, u32::from(n));
-            let rtp = phone(n);
-            table.apply(
-                MediaCommand::Open {
-                    end: leg(n),
-                    ports: media::command::PortPair { worker: 0, slot, rtp_port: 10_000 + 2 * n, family: Family::V4 },
-                    generation: Generation(1),
-                    terms: Terms {
-                        source,
-                        whereabouts: Whereabouts::default(),
-                        remote: Some(MediaAddress { rtp, rtcp: rtp }),
-                        payload_types,
-                        telephone_event: None,
-                        direction: Direction::SendRecv,
-                        silence: None.into(),
-                    },
-                },
-                Time::ZERO,
-            );
-        }
-        for (from, to) in [(0, 1), (1, 0)] {
-            table.apply(MediaCommand::Link { from: leg(from), to: leg(to), generation: Generation(2) }, Time::ZERO);
-        }
-        table
+        pair(Table::new(false), [1, 0], |n| {
+            let remote = MediaAddress { rtp: phone(n), rtcp: phone(n) };
+            Terms { source, remote: Some(remote), ..terms(phone(n), payload_types) }
+        })
     }
 
     fn to(n: u16) -> Verdict {
@@ -123,17 +89,16 @@ mod tests {
 
     #[test]
     fn strangers_do_not_speak_into_a_fax() {
-        let stranger: SocketAddr = "203.0.113.66:5555".parse().unwrap();
         let mut table = table(SourceRule::Strict, PayloadTypes::NONE);
         for n in 0..50 {
             let now = Time::from_millis(u64::from(n) * 30);
-            assert_eq!(table.forward(SocketId::rtp(0), Some(stranger), &udptl(n), now), Verdict::Refused);
+            assert_eq!(table.forward(SocketId::rtp(0), Some(stranger()), &udptl(n), now), Verdict::Refused);
         }
     }
 
     #[test]
     fn a_fax_behind_nat_is_learnt_once() {
-        let (nat, stranger) = ("198.51.100.7:61000".parse().unwrap(), "203.0.113.66:5555".parse().unwrap());
+        let (nat, stranger) = (nat(), stranger());
         let mut table = table(SourceRule::LearnOnce, PayloadTypes::NONE);
         let mut taken = 0;
         for n in 0..10u16 {

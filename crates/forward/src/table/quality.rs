@@ -92,67 +92,23 @@ const CNAME: &[u8] = b"exchange";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use media::command::{
-        Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule, Terms,
-        Whereabouts,
-    };
+    use crate::kit::{self, above, leg, pair, phone, rtp, terms};
+    use media::command::PayloadTypes;
     use media::rtcp::{ReportBlock, SenderWords, print_receiver_report, print_sender_report};
-    use media::rtp::RtpHeader;
-    use media::sdp::Direction;
-    use std::net::SocketAddr;
-    use words::{CallId, LegFigures};
-
-    fn leg(n: u16) -> LegId {
-        LegId { call: CallId(1), n }
-    }
-
-    fn phone(n: u16, port: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], 4_000 + n * 2 + port))
-    }
+    use words::LegFigures;
 
     /// Ends 0 and 1; what comes from each goes to `links`.
     fn table(links: [u16; 2]) -> Table {
-        let mut table = Table::new(false);
-        for n in 0..2 {
-            let slot = table.add(0, 10_000 + 2 * n, Family::V4);
-            table.apply(
-                MediaCommand::Open {
-                    end: leg(n),
-                    ports: PortPair { worker: 0, slot, rtp_port: 10_000 + 2 * n, family: Family::V4 },
-                    generation: Generation(1),
-                    terms: Terms {
-                        source: SourceRule::Strict,
-                        whereabouts: Whereabouts::default(),
-                        remote: Some(MediaAddress { rtp: phone(n, 0), rtcp: phone(n, 1) }),
-                        payload_types: PayloadTypes::NONE.with(8),
-                        telephone_event: None,
-                        direction: Direction::SendRecv,
-                        silence: None.into(),
-                    },
-                },
-                Time::ZERO,
-            );
-        }
-        for (from, to) in (0..).zip(links) {
-            table.apply(MediaCommand::Link { from: leg(from), to: leg(to), generation: Generation(2) }, Time::ZERO);
-        }
-        table
+        pair(Table::new(false), links, |n| terms(phone(n), PayloadTypes::NONE.with(8)))
     }
 
     fn speak(table: &mut Table, n: u16, sequence: u16, now: Time) {
-        let timestamp = u32::from(sequence) * 160;
-        let header = RtpHeader { marker: false, payload_type: 8, sequence, timestamp, ssrc: u32::from(n) + 1 };
-        let packet = [&header.print()[..], &[0xd5; 160]].concat();
-        table.forward(SocketId::rtp(n.into()), Some(phone(n, 0)), &packet, now);
+        let packet = rtp(8, sequence, u32::from(n) + 1);
+        table.forward(SocketId::rtp(n.into()), Some(phone(n)), &packet, now);
     }
 
     fn closed(table: &mut Table, n: u16, now: Time) -> LegFigures {
-        table.apply(MediaCommand::Close { end: leg(n), generation: Generation(9) }, now);
-        let report = std::iter::from_fn(|| table.poll()).find_map(|output| match output {
-            crate::Output::Report(MediaReport::Closed { figures, .. }) => figures,
-            _ => None,
-        });
-        *report.expect("an end that closes says so")
+        *kit::closed(table, n, now).1.expect("somebody spoke there")
     }
 
     #[test]
@@ -193,14 +149,14 @@ mod tests {
         let (mut sent, mut heard) = (Vec::new(), Vec::new());
         let sender = SenderWords { ntp: 5 << 32, packets: 100, ..SenderWords::default() };
         print_sender_report(&mut sent, 2, &sender, &[]);
-        let went = table.forward(SocketId::rtcp(1), Some(phone(1, 1)), &sent, Time::from_millis(2_000));
-        assert_eq!(went, Verdict::Send(Route { socket: SocketId::rtcp(0), to: Some(phone(0, 1)) }));
+        let went = table.forward(SocketId::rtcp(1), Some(above(phone(1))), &sent, Time::from_millis(2_000));
+        assert_eq!(went, Verdict::Send(Route { socket: SocketId::rtcp(0), to: Some(above(phone(0))) }));
         let (last_sr, delay_since_last_sr) = (5 << 16, 65_536 / 10);
         let block =
             ReportBlock { ssrc: 2, lost: 4, fraction_lost: 10, last_sr, delay_since_last_sr, ..ReportBlock::default() };
         print_receiver_report(&mut heard, 1, &[block]);
-        let went = table.forward(SocketId::rtcp(0), Some(phone(0, 1)), &heard, Time::from_millis(2_180));
-        assert_eq!(went, Verdict::Send(Route { socket: SocketId::rtcp(1), to: Some(phone(1, 1)) }));
+        let went = table.forward(SocketId::rtcp(0), Some(above(phone(0))), &heard, Time::from_millis(2_180));
+        assert_eq!(went, Verdict::Send(Route { socket: SocketId::rtcp(1), to: Some(above(phone(1))) }));
         let figures = closed(&mut table, 0, Time::from_millis(2_200));
         assert!(figures.round_trip_us.is_some_and(|us| us.abs_diff(80_000) < 20), "{figures:?}");
         let to = figures.to.unwrap();
@@ -216,8 +172,8 @@ mod tests {
         print_sender_report(&mut sent, 1, &SenderWords { ntp: 7 << 32, ..SenderWords::default() }, &[]);
         buffer[..sent.len()].copy_from_slice(&sent);
         let (verdict, length) =
-            table.relay(SocketId::rtcp(0), Some(phone(0, 1)), &mut buffer, sent.len(), Time::from_millis(2_000));
-        assert_eq!(verdict, Verdict::Send(Route { socket: SocketId::rtcp(0), to: Some(phone(0, 1)) }));
+            table.relay(SocketId::rtcp(0), Some(above(phone(0))), &mut buffer, sent.len(), Time::from_millis(2_000));
+        assert_eq!(verdict, Verdict::Send(Route { socket: SocketId::rtcp(0), to: Some(above(phone(0))) }));
         assert!(Packets::new(&buffer[..length]).is_compound());
         let Some(RtcpView::ReceiverReport { ssrc, reports }) = Packets::new(&buffer[..length]).next() else { panic!() };
         let block = reports.iter().next().unwrap();
@@ -226,7 +182,7 @@ mod tests {
         let mut heard = Vec::new();
         print_receiver_report(&mut heard, 1, &[]);
         assert_eq!(
-            table.forward(SocketId::rtcp(0), Some(phone(0, 1)), &heard, Time::from_millis(3_000)),
+            table.forward(SocketId::rtcp(0), Some(above(phone(0))), &heard, Time::from_millis(3_000)),
             Verdict::Dropped
         );
     }
