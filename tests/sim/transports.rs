@@ -118,6 +118,36 @@ fn a_phone_of_ipv6_talks_to_one_of_ipv4() {
     });
 }
 
+/// A phone that registers by IPv6 and has its audio on IPv4, as some do behind dual-stack lines: the exchange has an address
+/// of IPv4. One of IPv4 with audio on IPv6 is told that nobody here can reach it.
+#[test]
+fn audio_may_have_another_family_than_signalling_where_the_exchange_has_it() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = both_families(seed);
+        let (ann, bob) = (world.add(Site::new("101").ipv6()), world.phone("102"));
+        world.register(&[ann, bob]);
+        world.phone_mut(ann).habits.media_ip = Some("198.51.100.77".parse().expect("an address"));
+        connect(&mut world, ann, bob, "102");
+        let families = [ann, bob].map(|phone| world.line(phone).session.remote().map(|remote| remote.is_ipv6()));
+        assert_eq!(families, [Some(false), Some(false)]);
+        world.tell(ann, Do::Move);
+        wait(&mut world, 3, |world| world.line(ann).changes.len() == 1 && world.talk(ann, bob));
+        world.tell(bob, Do::HangUp);
+        wait(&mut world, 3, |world| world.is_over(ann) && world.is_over(bob));
+        // Called, it is offered what its signalling speaks, and cannot use it.
+        world.tell(bob, Do::call("101"));
+        wait(&mut world, 3, |world| world.rings(ann));
+        world.tell(ann, Do::Answer);
+        wait(&mut world, 3, |world| world.is_over(ann) && world.is_over(bob));
+        assert_eq!(world.line(bob).status(), Some(488));
+        world.phone_mut(bob).habits.media_ip = Some("2001:db8::77".parse().expect("an address"));
+        world.tell(bob, Do::call("101"));
+        wait(&mut world, 3, |world| world.is_over(bob));
+        assert_eq!(world.line(bob).status(), Some(488));
+        world.finish();
+    });
+}
+
 /// Who comes may have another family than who left.
 #[test]
 fn a_call_changes_its_family_with_a_transfer() {

@@ -62,8 +62,7 @@ impl Call {
         if !self.is_party(n) || self.is_asking() || open.is_some() || !free(n) || !other.is_none_or(free) {
             return self.refuse_request(desk, n, txn, &message, 491, "");
         }
-        let offer =
-            session::check(&message, desk.config.session).and_then(|()| read_body(&message, self.legs[at].srtp));
+        let offer = session::check(&message, desk.config.session).and_then(|()| self.read_request(at, &message));
         let offer = match offer {
             Ok(offer) => offer,
             Err(refusal) => return self.refuse_with(desk, at, txn, &message, &refusal),
@@ -136,8 +135,10 @@ impl Call {
         };
         let n = self.legs[at].n;
         let is_offer = offer.is_none();
-        let body =
-            read_body(response, self.legs[at].srtp).ok().flatten().filter(|said| is_offer || self.keys_fit(at, said));
+        let body = read_body(response, self.legs[at].srtp)
+            .ok()
+            .flatten()
+            .filter(|said| self.family_fits(at, said) && (is_offer || self.keys_fit(at, said)));
         match (offer, body) {
             (Some(offer), Some(answer)) => {
                 let for_asker = if waits { self.answer_for(desk, asker_at, &answer, &offer) } else { None };

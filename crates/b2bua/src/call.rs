@@ -399,7 +399,7 @@ impl Call {
         let leg = &mut self.legs[at];
         let end = &mut self.ends[leg.end];
         let port = [end.single.told(desk.config.single_port, end.ports)];
-        let local = end.ours.local(desk.address(&leg.flow), &port);
+        let local = end.ours.local(desk.media_address(&leg.flow, end.ports.family), &port);
         let made = make(&local, end.ours.last())?;
         let made = dress(end, leg, made, saying, &mut desk.chance);
         let made = end.share_port(made, saying, desk.config.rtcp_mux);

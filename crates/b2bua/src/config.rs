@@ -36,6 +36,8 @@ pub struct Config {
     pub ports: PoolConfig,
     /// The families that ports are asked for at once; others when first needed.
     pub families: Vec<Family>,
+    /// Our own addresses: one of each family is told to callers whose media are of another family than their signalling.
+    pub addresses: Vec<IpAddr>,
 }
 
 impl Default for Config {
@@ -54,6 +56,7 @@ impl Default for Config {
             single_port: None,
             ports: PoolConfig::default(),
             families: vec![Family::V4],
+            addresses: Vec::new(),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::desk::Desk;
 use crate::end::Said;
 use crate::event::{Invite, Output, Refusal};
 use crate::exchange::{Exchange, Move};
+use crate::family;
 use crate::leg::{Leg, LegEvent};
 use crate::newcomer::NO_MORE;
 use crate::ring::elsewhere;
@@ -76,6 +77,7 @@ impl Call {
             return Err(refusal(482, "Loop Detected: the call was transferred too often"));
         }
         let offer = read_body(&invite.message, invite.srtp)?;
+        family::check(&invite.flow, offer.as_ref())?;
         match (self.state, rings) {
             (CallState::Ringing, _) => match (self.setup.as_ref().and_then(|setup| setup.offer.clone()), offer) {
                 // Both described what they want, and only the caller's answer waits.

@@ -41,6 +41,7 @@ mod early;
 mod end;
 mod event;
 mod exchange;
+mod family;
 mod fork;
 mod hold;
 mod identity;

@@ -79,7 +79,7 @@ impl Call {
         // What cannot be read is not heard; that it rings is still true.
         let at = self.place(n)?;
         let answer = read_body(response, self.legs[at].srtp).ok()??;
-        if !self.keys_fit(at, &answer) {
+        if !self.answer_fits(at, &answer) {
             return None;
         }
         if self.caller_has_description() {
@@ -364,7 +364,7 @@ impl Call {
         let ports = if let Some(caller) = self.ends.first() {
             desk.pool.take(family, Some(caller.ports.worker), now)
         } else {
-            let callers = Family::of(self.legs[0].flow.local.ip());
+            let callers = self.callers_family(desk);
             let pairs = desk.pool.take_call(callers, family, now);
             desk.stock(callers, now);
             pairs.map(|(caller, callee)| {
@@ -399,7 +399,7 @@ impl Call {
         };
         // A leg that was offered nothing offers in its 2xx, and wants an answer.
         let late = settled.is_none() && self.legs[at].ours.as_ref().is_some_and(|ours| !ours.offers);
-        if !late && said.as_ref().is_some_and(|said| !self.keys_fit(at, said)) {
+        if said.as_ref().is_some_and(|said| !self.family_fits(at, said) || !late && !self.keys_fit(at, said)) {
             return None;
         }
         if let Some(told) = self.told().filter(|told| told.has_description()) {

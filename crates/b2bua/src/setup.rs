@@ -16,7 +16,7 @@ use crate::session;
 use crate::step::{MAX_WAITING, Step, StepError};
 use crate::view::CallState;
 use bytes::Bytes;
-use media::command::{Family, Sound, Whereabouts};
+use media::command::{Sound, Whereabouts};
 use media::sdp::{Description, Direction};
 use serde::{Deserialize, Serialize};
 use sip::{Dialog, Outgoing};
@@ -35,6 +35,7 @@ impl Call {
         if offer.as_ref().is_some_and(|offer| !offer.is_carried()) {
             return Err(refusal(488, ""));
         }
+        desk.family_of_caller(&flow, offer.as_ref())?;
         desk.codes_of(account, typed_transfer);
         let tag = desk.tag(slot, 0);
         let dialog =
@@ -300,7 +301,7 @@ impl Call {
         if !self.ends.is_empty() {
             return Ok(());
         }
-        let family = Family::of(self.legs[0].flow.local.ip());
+        let family = self.callers_family(desk);
         let ports = desk.pool.take(family, None, now);
         desk.stock(family, now);
         let Some(ports) = ports else { return Err(self.no_port(desk, now)) };

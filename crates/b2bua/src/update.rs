@@ -1,7 +1,7 @@
 //! UPDATE (RFC 3311): a refresh is answered here, an offer is carried to the other leg as an UPDATE of ours, or as an
 //! INVITE where the other side does not take UPDATE.
 
-use crate::call::{Call, SDP, read_body};
+use crate::call::{Call, SDP};
 use crate::desk::Desk;
 use crate::event::Output;
 use crate::exchange::{Exchange, Move};
@@ -17,8 +17,7 @@ use words::Time;
 impl Call {
     /// UPDATE inside the dialog of a leg.
     pub(crate) fn handle_update(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: Message, now: Time) {
-        let offer =
-            session::check(&message, desk.config.session).and_then(|()| read_body(&message, self.legs[at].srtp));
+        let offer = session::check(&message, desk.config.session).and_then(|()| self.read_request(at, &message));
         let offer = match offer {
             Ok(offer) => offer,
             Err(refusal) => return self.refuse_with(desk, at, txn, &message, &refusal),

@@ -146,8 +146,15 @@ impl Config {
             single_port: self.single_port,
             ports: self.ports,
             families: self.families.clone(),
+            addresses: self.addresses(),
             ..b2bua::Config::default()
         }
+    }
+
+    /// Those that can be told to others.
+    fn addresses(&self) -> Vec<IpAddr> {
+        let all = self.ways.iter().map(|way| way.local.ip().to_canonical());
+        all.filter(|address| !address.is_unspecified()).collect()
     }
 
     pub(crate) fn means(&self) -> Means {

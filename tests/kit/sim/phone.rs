@@ -339,7 +339,7 @@ impl Phone {
 
     fn new_line(&mut self, state: LineState, number: String, call_id: String) -> usize {
         self.next_media_port += 2;
-        let media = SocketAddr::new(self.address.ip(), self.next_media_port);
+        let media = SocketAddr::new(self.habits.media_ip.unwrap_or(self.address.ip()), self.next_media_port);
         let tag = format!("{:08x}", self.chance.u32());
         let mut session = Session::new(media, self.chance.u64());
         session.keying = self.habits.keying;

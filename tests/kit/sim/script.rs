@@ -2,6 +2,7 @@
 
 use crate::sim::session::{CODECS, Keying};
 use sip::{HeaderName, Refresher};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Something for a phone to do.
@@ -229,6 +230,8 @@ pub struct Habits {
     pub codecs: &'static [u8],
     /// It has one port for RTP and RTCP where the other side does too (RFC 5761).
     pub rtcp_mux: bool,
+    /// The address of its media, where that is another than its own.
+    pub media_ip: Option<IpAddr>,
     /// Calls as nobody: From is anonymous (RFC 3323 §4.1.1.3).
     pub anonymous: bool,
     /// The instance that it registers as, and which of its flows; then it knows GRUUs and outbound.
@@ -259,6 +262,7 @@ impl Default for Habits {
             keying: Keying::Never,
             codecs: CODECS,
             rtcp_mux: false,
+            media_ip: None,
             anonymous: false,
             instance: None,
             says: Vec::new(),

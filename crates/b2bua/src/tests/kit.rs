@@ -40,7 +40,8 @@ pub(crate) struct World {
     endpoint: Endpoint,
     phones: Vec<Phone>,
     last_txn: u64,
-    next_pair: u32,
+    /// How many pairs there are of each family.
+    next_pair: [u32; 2],
 }
 
 pub(crate) struct Phone {
@@ -79,7 +80,7 @@ impl World {
             endpoint,
             phones,
             last_txn: 0,
-            next_pair: 0,
+            next_pair: [0; 2],
         };
         world.run();
         world.media.clear();
@@ -200,7 +201,10 @@ impl World {
             let clock = Clock { mono: self.now, wall: Wall(1_700_000_000_000) };
             if let Err(refusal) = self.calls.open(invite, &clock, self.now) {
                 self.refusal = Some((refusal.status, refusal.reason.to_owned()));
-                let builder = MessageBuilder::response(message, refusal.status, refusal.reason, Some("refused"));
+                let mut builder = MessageBuilder::response(message, refusal.status, refusal.reason, Some("refused"));
+                if let Some((name, value)) = &refusal.header {
+                    builder.push_header(*name, value);
+                }
                 self.endpoint.respond(*txn, builder.into(), self.now);
             }
         } else if let Some(stray) = self.calls.handle(event, self.now) {
@@ -253,8 +257,8 @@ impl World {
         self.media.push(command.clone());
         match *command {
             MediaCommand::Stock { pairs, family } => {
-                let ports = (self.next_pair..pairs).map(|slot| pair(slot, family)).collect();
-                self.next_pair = pairs;
+                let next = std::mem::replace(&mut self.next_pair[family as usize], pairs);
+                let ports = (next..pairs).map(|slot| pair(slot, family)).collect();
                 self.calls.handle_media(MediaReport::Ready { ports }, self.now);
             }
             MediaCommand::Close { end, .. } => {
@@ -581,7 +585,8 @@ fn outgoing(builder: MessageBuilder, body: Option<&str>) -> Outgoing {
 
 const SDP: &str = "application/sdp";
 
-fn pair(slot: u32, family: Family) -> PortPair {
+fn pair(n: u32, family: Family) -> PortPair {
+    let slot = n + family as u32 * 5_000;
     PortPair { worker: (slot / 2 % 2) as u16, slot, rtp_port: 10_000 + 2 * slot as u16, family }
 }
 

@@ -2,6 +2,7 @@
 
 mod change;
 mod chaos;
+mod family;
 mod kit;
 mod laws;
 mod lost;

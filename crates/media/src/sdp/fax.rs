@@ -2,7 +2,7 @@
 
 use super::audio::remote;
 use super::{Description, MediaView};
-use crate::command::MediaAddress;
+use crate::command::{Family, MediaAddress};
 
 impl MediaView<'_> {
     /// Whether this is a fax over UDPTL, wanted somewhere.
@@ -34,6 +34,14 @@ impl Description {
     /// Whether there is anything that the exchange carries.
     pub fn is_carried(&self) -> bool {
         self.media().any(|media| media.is_relayable() || media.is_fax())
+    }
+
+    /// The family of addresses that what is carried is wanted at; `None` where nothing is said about it: on hold by an
+    /// unspecified address, or wanted at a name.
+    pub fn family(&self) -> Option<Family> {
+        let carried = self.media().find(|media| media.is_relayable() || media.is_fax())?;
+        let address = carried.connection()?.ip()?.to_canonical();
+        (!address.is_unspecified()).then(|| Family::of(address))
     }
 
     /// A number that differs, as good as surely, where the text does.
@@ -73,6 +81,23 @@ mod tests {
         let both = sdp("m=audio 4000 RTP/AVP 8\r\nm=image 5004 udptl t38\r\n");
         assert!(both.fax().is_none() && both.is_carried());
         assert!(sdp("m=image 5004 udptl t38\r\nc=IN IP4 0.0.0.0\r\n").fax().unwrap().remote().is_none());
+    }
+
+    #[test]
+    fn the_family_is_that_of_what_is_carried() {
+        let (v4, v6) = (Some(Family::V4), Some(Family::V6));
+        for (media, family) in [
+            ("m=audio 4000 RTP/AVP 8\r\n", v4),
+            ("m=audio 4000 RTP/AVP 8\r\nc=IN IP6 2001:db8::1\r\n", v6),
+            ("m=audio 4000 RTP/AVP 8\r\nc=IN IP6 ::ffff:192.0.2.7\r\n", v4),
+            ("m=video 4002 RTP/AVP 96\r\nm=audio 4000 RTP/AVP 8\r\nc=IN IP6 2001:db8::1\r\n", v6),
+            ("m=image 5004 udptl t38\r\nc=IN IP6 2001:db8::1\r\n", v6),
+            ("m=audio 4000 RTP/AVP 8\r\nc=IN IP6 ::\r\n", None),
+            ("m=audio 4000 RTP/AVP 8\r\nc=IN IP4 phone.example\r\n", None),
+            ("m=audio 0 RTP/AVP 8\r\n", None),
+        ] {
+            assert_eq!(sdp(media).family(), family, "{media}");
+        }
     }
 
     #[test]

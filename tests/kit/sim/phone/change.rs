@@ -28,7 +28,8 @@ impl Phone {
             Do::Fax => found.session.fax = true,
             Do::Move => {
                 self.next_media_port += 2;
-                found.session.address = SocketAddr::new(self.address.ip(), self.next_media_port);
+                let ip = self.habits.media_ip.unwrap_or(self.address.ip());
+                found.session.address = SocketAddr::new(ip, self.next_media_port);
             }
             _ => {}
         }
