@@ -389,7 +389,7 @@ impl Phone {
 
     /// Sends bytes to where reports go.
     pub(crate) fn send_report(&mut self, packet: &[u8]) {
-        let _ = self.rtcp.send_to(packet, self.to.expect("it knows the exchange").1);
+        let _ = self.reporter().send_to(packet, self.to.expect("it knows the exchange").1);
     }
 
     /// Sends bytes to any port of the exchange.

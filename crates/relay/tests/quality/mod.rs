@@ -145,6 +145,62 @@ fn a_call_that_goes_on_tells_how_it_sounds_in_each_tier() {
     });
 }
 
+/// Reports on the port of RTP (RFC 5761) tell as much as on their own, and are no packets of the stream beside them.
+#[test]
+fn one_port_for_both_tells_as_much_in_each_tier() {
+    for (host, mode) in [(52, Some(Mode::Batch)), (53, Some(Mode::Basic)), (54, None)] {
+        let started = match mode {
+            Some(mode) => Some(Exchange::start(host, mode)),
+            None => Exchange::start_in_kernel(Ipv4Addr::new(127, 0, 9, host).into()),
+        };
+        let Some(mut exchange) = started else { continue };
+        // One port on both sides, and on one of them only.
+        for both in [true, false] {
+            let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+            a.share_port();
+            if both {
+                b.share_port();
+            }
+            exchange.call(&mut a, &mut b);
+            let carried = exchange.relay.counters().packets_carried;
+            let n = match mode {
+                Some(_) => 0,
+                None => settle_in(&exchange, &mut a, &mut b, 0),
+            };
+            let mut sent = Vec::new();
+            let sender = SenderWords { ntp: 0x0102_0304_0506_0708, packets: 100, ..SenderWords::default() };
+            print_sender_report(&mut sent, a.ssrc(), &sender, &[]);
+            print_cname(&mut sent, a.ssrc(), b"phone");
+            let begun = monotonic_nanos();
+            // Reports stand between the packets of the stream.
+            for part in 0..4 {
+                say(&mut a, &mut b, n + part * 50..n + part * 50 + 50, |n| n % 10 == 3);
+                a.send_report(&sent);
+                assert_eq!(b.hear_report_packet(), sent);
+            }
+            let block = ReportBlock { lost: 7, fraction_lost: 26, last_sr: 0x0304_0506, ..ReportBlock::default() };
+            let heard = report(&b, &a, block);
+            b.send_report(&heard);
+            assert_eq!(a.hear_report_packet(), heard);
+            let most = Duration::from_nanos(monotonic_nanos() - begun);
+            let [(of_a, a), (of_b, b)] = exchange.close_measured([&a, &b]);
+            let spoken = u64::from(n);
+            assert_eq!((a.from.packets, a.from.lost, b.from.packets, b.from.lost), (spoken + 180, 20, spoken, 0));
+            assert_eq!((of_a.rtcp_in, of_a.rtcp_out, of_b.rtcp_in, of_b.rtcp_out), (4, 1, 1, 4));
+            assert_eq!((of_a.dropped_type, of_a.dropped_source, of_b.dropped_type, of_b.dropped_source), (0, 0, 0, 0));
+            let to = b.to.expect("it said what it hears");
+            assert_eq!((to.packets, to.lost), (spoken + 180, 7));
+            assert!((290..345).contains(&to.mos_x100) && a.to.is_none(), "{to:?}");
+            let round_trip = b.round_trip_us.map(|us| Duration::from_micros(us.into())).expect("it was measured");
+            assert!(round_trip < most, "{round_trip:?} {most:?}");
+            if mode.is_none() {
+                let counters = exchange.counters_when(|counters| counters.carried == 0);
+                assert!(counters.packets_carried >= carried + 180, "{counters:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn reports_after_the_end_are_nobodys_and_not_those_of_who_comes_next() {
     let mut exchange = Exchange::start(43, Mode::Batch);
