@@ -1,7 +1,7 @@
 //! Calls that ring elsewhere are picked up (RFC 3891, RFC 5359 §2.16).
 
 use crate::flows::{SEEDS, millis, office, secs, wait};
-use tests::sim::{Do, PhoneId, Rel, World, for_seeds};
+use tests::sim::{Do, PhoneId, Rel, Site, World, for_seeds};
 use words::EndCause;
 
 /// RFC 5359 §2.16, by the dialog that a lamp told of; seen from either side.
@@ -247,6 +247,26 @@ fn a_pickup_may_wait_in_vain() {
             assert!(what != 0 || world.line(carl).status() == Some(481));
             assert_eq!(world.finish().len(), 1);
         }
+    });
+}
+
+/// Who waits over a connection that ends is not given the call.
+#[test]
+fn a_pickup_whose_connection_ends_waits_no_longer() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        let carl = world.add(Site::new("103").tcp());
+        world.register(&[carl]);
+        picked_up_meanwhile(&mut world, [ann, bob, carl], false, false);
+        world.cut(carl);
+        world.pass(millis(200));
+        world.plug(ann);
+        world.pass(secs(3));
+        assert!(world.rings(bob));
+        world.tell(bob, Do::Answer);
+        wait(&mut world, 3, |world| world.talk(ann, bob));
+        let record = world.finish().remove(0);
+        assert_eq!(record.answered.map(|answer| answer.who.number.as_str().to_owned()).as_deref(), Some("102"));
     });
 }
 

@@ -190,6 +190,7 @@ impl Calls {
     pub fn handle_flow_closed(&mut self, connection: ConnectionId, now: Time) {
         for slot in self.desk.on_connection(connection) {
             self.with(slot, |call, desk| {
+                call.lose_newcomer(desk, connection);
                 let on_it: Vec<u16> =
                     call.legs.iter().filter(|leg| leg.flow.connection == connection).map(|leg| leg.n).collect();
                 for n in on_it {

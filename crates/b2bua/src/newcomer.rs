@@ -12,7 +12,7 @@ use crate::refresh::NOBODY;
 use crate::view::CallState;
 use serde::{Deserialize, Serialize};
 use sip::{HeaderName, Message, MessageBuilder, Outgoing, ServerTxn};
-use words::Time;
+use words::{ConnectionId, Time};
 
 /// Whoever comes, and the leg in whose place.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,12 +27,13 @@ impl Call {
     /// # Errors
     /// [`Refusal`]: somebody waits already.
     pub(crate) fn let_wait(&mut self, desk: &mut Desk, instead_of: u16, invite: Invite) -> Result<(), Refusal> {
-        let (slot, txn) = (self.slot, invite.txn);
+        let (slot, txn, connection) = (self.slot, invite.txn, invite.flow.connection);
         let Some(told) = self.told_mut().filter(|told| told.newcomer.is_none()) else {
             return Err(Refusal { status: 486, reason: "Busy Here: somebody else picks it up", header: None });
         };
         told.newcomer = Some(Box::new(Newcomer { instead_of, invite }));
         desk.watch(txn, slot, NOBODY);
+        desk.enter(connection, slot);
         Ok(())
     }
 
@@ -62,6 +63,14 @@ impl Call {
         }
     }
 
+    /// A connection closed: whoever came over it could not be told that it has the call.
+    pub(crate) fn lose_newcomer(&mut self, desk: &mut Desk, connection: ConnectionId) {
+        let newcomer = self.told().and_then(|told| told.newcomer.as_ref());
+        if newcomer.is_some_and(|newcomer| newcomer.invite.flow.connection == connection) {
+            self.turn_newcomer_away(desk, 480, "");
+        }
+    }
+
     /// CANCEL of an INVITE that has no final answer.
     pub(crate) fn handle_cancel(&mut self, desk: &mut Desk, n: u16, message: &Message, now: Time) {
         match self.place(n) {
@@ -75,6 +84,7 @@ impl Call {
     pub(crate) fn take_newcomer(&mut self, desk: &mut Desk) -> Option<Box<Newcomer>> {
         let newcomer = self.told_mut()?.newcomer.take()?;
         desk.unwatch(newcomer.invite.txn);
+        desk.leave(newcomer.invite.flow.connection, self.slot);
         Some(newcomer)
     }
 }
