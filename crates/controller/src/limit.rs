@@ -17,8 +17,8 @@ pub const COMMIT_BYTES: usize = 1 << 20;
 pub const GATHER: Duration = Duration::from_millis(10);
 
 /// The same where a power cut must be survived: a commit with its sync costs 100 to 200 µs of CPU, and nobody hears that a
-/// 200 to BYE or REGISTER comes 30 ms later.
-pub const GATHER_SYNCED: Duration = Duration::from_millis(30);
+/// 200 to BYE or REGISTER comes 50 ms later: a tenth of the time after which the request would be repeated (T1).
+pub const GATHER_SYNCED: Duration = Duration::from_millis(50);
 
 /// How long a failing store rests before it is tried again.
 pub const RETRY: Duration = Duration::from_millis(500);
@@ -31,7 +31,7 @@ pub const JOURNAL_BYTES: u64 = SEGMENTS * SEGMENT_BYTES;
 pub const UNWRITTEN_BYTES: usize = 16 << 20;
 
 /// How long records gather before they go from the journal to the database, unless somebody asks for them.
-pub const FOLD: Duration = Duration::from_millis(250);
+pub const FOLD: Duration = Duration::from_millis(500);
 
 /// How long a question waits for the newest records before it is answered without them.
 pub const FOLD_ASKED: Duration = Duration::from_secs(2);
