@@ -2,7 +2,7 @@
 
 use crate::flows::{SEEDS, millis, office, secs, wait};
 use media::sdp::Direction;
-use tests::sim::{Do, PhoneId, Rel, Weather, World, for_seeds};
+use tests::sim::{Do, PhoneId, Rel, Site, Weather, World, for_seeds};
 use words::EndCause;
 
 /// Two phones with these habits, the second of which is early heard before it answers; they talk.
@@ -145,5 +145,29 @@ fn a_caller_that_gives_up_and_a_callee_that_declines() {
             assert_eq!(world.line(phones[0]).status(), Some(status));
             world.finish();
         }
+    });
+}
+
+/// Who answers before the caller may be told, and whose connection ends then, is not waited for without an end.
+#[test]
+fn who_answered_and_is_lost_before_the_caller_knows_ends_the_call() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann]) = office(seed);
+        let bob = world.add(Site::new("102").tcp());
+        world.register(&[bob]);
+        world.phone_mut(ann).habits.rel = Rel::Supports;
+        world.tell(ann, Do::call("102"));
+        wait(&mut world, 3, |world| world.rings(bob));
+        world.pass(millis(300));
+        world.unplug(ann);
+        world.tell(bob, Do::Early);
+        world.pass(millis(200));
+        world.tell(bob, Do::Answer);
+        world.pass(millis(100));
+        world.cut(bob);
+        world.plug(ann);
+        wait(&mut world, 5, |world| world.line(ann).talks());
+        wait(&mut world, 40, |world| world.is_over(ann));
+        assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::SignallingLost);
     });
 }

@@ -14,6 +14,7 @@ use crate::newcomer::NO_MORE;
 use crate::reliable::Told;
 use crate::session;
 use crate::step::{MAX_WAITING, Step, StepError};
+use crate::talk::GRACE;
 use crate::view::CallState;
 use bytes::Bytes;
 use media::command::{Sound, Whereabouts};
@@ -352,6 +353,10 @@ impl Call {
         self.talks_with = other;
         self.clear_timers(desk);
         self.set_timer(desk, Due::Limit, now + desk.config.call_limit);
+        if self.legs.iter().any(|leg| leg.lost && leg.state.is_live()) {
+            // It answered before the caller may be told, and its connection closed meanwhile.
+            self.set_timer(desk, Due::Lost, now + GRACE);
+        }
         let winner = other.and_then(|n| self.place(n)).map(|at| self.legs[at].party.clone());
         let who = winner.unwrap_or_else(|| self.who.to.clone());
         let by = other.map(|n| self.leg_id(n));

@@ -411,7 +411,7 @@ const ACCEPT_INFO: &str =
 const RELAYED: usize = 4;
 
 /// How long a phone whose connection closed may take to come back: 64*T1, as long as a transaction would have tried.
-const GRACE: std::time::Duration = std::time::Duration::from_secs(32);
+pub(crate) const GRACE: std::time::Duration = std::time::Duration::from_secs(32);
 
 /// How long the goodbye of a leg may take that says that its dialog is over: sent again three times, as UDP loses it.
 const GOODBYE: std::time::Duration = std::time::Duration::from_secs(4);
