@@ -1,7 +1,7 @@
 //! Calls that ring elsewhere are picked up (RFC 3891, RFC 5359 §2.16).
 
 use crate::flows::{SEEDS, millis, office, secs, wait};
-use tests::sim::{Do, PhoneId, Rel, Site, World, for_seeds};
+use tests::sim::{Do, PhoneId, Rel, Site, Timers, World, for_seeds};
 use words::EndCause;
 
 /// RFC 5359 §2.16, by the dialog that a lamp told of; seen from either side.
@@ -36,6 +36,26 @@ fn call_pickup_by_code() {
             wait(&mut world, 3, |world| world.rings(bob));
             world.pass(millis(300));
             world.tell(carl, Do::Call { number: "**102".into(), without_offer: silent });
+            picked_up(world, ann, bob, carl);
+        }
+    });
+}
+
+/// Its session may be no shorter than that of any other call (RFC 4028 §9).
+#[test]
+fn a_pickup_with_too_short_a_session_is_told_so() {
+    for_seeds(SEEDS, |seed| {
+        for by_code in [true, false] {
+            let (mut world, [ann, bob, carl]) = office(seed);
+            world.phone_mut(carl).habits.timers = Some(Timers::of(60));
+            world.tell(ann, Do::call("102"));
+            wait(&mut world, 3, |world| world.rings(bob));
+            world.pass(millis(300));
+            let replaces = world.at_phone(bob).replaces(0).unwrap();
+            let instead = Do::CallInstead { number: "102".into(), replaces };
+            world.tell(carl, if by_code { Do::call("**102") } else { instead });
+            wait(&mut world, 3, |world| world.talk(ann, carl) && world.is_over(bob));
+            assert!(world.line(carl).statuses.contains(&422), "{:?}", world.line(carl).statuses);
             picked_up(world, ann, bob, carl);
         }
     });

@@ -79,7 +79,7 @@ fn a_silent_server_holds_nothing_of_a_call_that_is_over() {
         let record = world.store.cdrs().next().cloned().unwrap();
         assert_eq!(record.ended.map(|ended| ended.cause), Some(EndCause::Cancelled));
         assert!(world.calls().is_empty());
-        // Ports rest for two seconds after each use.
+        // Ports rest for a while after each use.
         world.pass(secs(3));
         assert_eq!((world.status().calls, world.ports_taken()), (0, 0));
         assert!(world.status().transactions > 0);

@@ -13,6 +13,7 @@ use crate::leg::{Leg, LegEvent};
 use crate::newcomer::NO_MORE;
 use crate::ring::elsewhere;
 use crate::secure::Saying;
+use crate::session;
 use crate::single::Offering;
 use crate::transfer::TRANSFERS;
 use crate::view::CallState;
@@ -76,6 +77,7 @@ impl Call {
         if self.transfers >= TRANSFERS {
             return Err(refusal(482, "Loop Detected: the call was transferred too often"));
         }
+        session::check(&invite.message, desk.config.session)?;
         let offer = read_body(&invite.message, invite.srtp)?;
         family::check(&invite.flow, offer.as_ref())?;
         match (self.state, rings) {

@@ -62,7 +62,7 @@ fn measured(opened: Time, loss: u32, now: Time) -> LegFigures {
 /// How long a closed end's ports take to come back.
 const CLOSED_AFTER: Duration = Duration::from_millis(60);
 /// How long ports rest between two ends, so that late packets of one call never reach the next.
-const REST: Duration = Duration::from_secs(2);
+const REST: Duration = Duration::from_secs(1);
 /// How long new ports take to be bound.
 const BOUND_AFTER: Duration = Duration::from_millis(2);
 
