@@ -16,7 +16,7 @@ flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverag
 (cd tests/fuzz && CARGO_TARGET_DIR=$target_dir RUSTFLAGS=$flags "$CARGO" build --release --target "$host")
 fuzz=$target_dir/$host/release/fuzz
 
-if [ $# -gt 0 ]; then targets=("$@"); else mapfile -t targets < <(FUZZ_TARGET=list "$fuzz" -runs=0 2>/dev/null); fi
+if [ $# -gt 0 ]; then targets=("$@"); else mapfile -t targets < <(FUZZ_TARGET=list "$fuzz" -runs=0 -artifact_prefix="$target_dir/" 2>/dev/null); fi
 mkdir -p "$target_dir/found"
 failed=()
 for target in "${targets[@]}"; do
