@@ -26,12 +26,13 @@ pub(crate) fn run(config: Option<&Path>, as_json: bool) -> ExitCode {
     let language = Language::from(config.language);
     let granted =
         net::udp::Udp::bind(&[(0, SocketAddr::from(([127, 0, 0, 1], 0)))]).map_or(0, |udp| udp.receive_buffer_bytes());
-    let findings = [
+    let always = [
         addresses(&config, language),
         capacity(&config, granted, language),
         buffer(granted, language),
         tier(&config, language),
     ];
+    let findings: Vec<Finding> = always.into_iter().chain(single_port(&config, language)).collect();
     if as_json {
         let rows = findings.iter().map(|finding| {
             let id = finding.diagnosis.map(Diagnosis::id);
@@ -125,6 +126,24 @@ fn buffer(granted: usize, language: Language) -> Finding {
     Finding { what: "receive-buffer", is_good, found, diagnosis: (!is_good).then_some(Diagnosis::ReceiveBufferSmall) }
 }
 
+/// On which port audio comes, when it is to be one for all (`media.single_port`).
+pub(crate) fn tell_single_port(port: u16, language: Language) -> String {
+    let next = port.saturating_add(1);
+    match language {
+        Language::En => format!(
+            "Audio of all calls comes to UDP ports {port} and {next}; phones that cannot be told apart there get ports of their own, and the log says why"
+        ),
+        Language::Ru => format!(
+            "Звук всех звонков приходит на порты UDP {port} и {next}; телефоны, которых там не отличить друг от друга, получают свои порты, причина — в журнале"
+        ),
+    }
+}
+
+fn single_port(config: &Config, language: Language) -> Option<Finding> {
+    let found = tell_single_port(config.media.single_port?, language);
+    Some(Finding { what: "single-port", is_good: true, found, diagnosis: None })
+}
+
 /// Whether the kernel forwards audio, tried on loopback.
 fn tier(config: &Config, language: Language) -> Finding {
     let wanted = match config.media.tier {
@@ -199,5 +218,16 @@ mod tests {
         let mut config = Config::default();
         config.media.tier = Tier::Batch;
         assert!(tier(&config, Language::Ru).is_good);
+    }
+
+    #[test]
+    fn one_port_for_all_is_told_with_the_port_for_rtcp() {
+        let mut config = Config::default();
+        assert!(single_port(&config, Language::En).is_none());
+        config.media.single_port = Some(9_000);
+        for language in [Language::En, Language::Ru] {
+            let told = single_port(&config, language).unwrap();
+            assert!(told.is_good && told.found.contains("9000") && told.found.contains("9001"), "{}", told.found);
+        }
     }
 }

@@ -39,6 +39,9 @@ pub(crate) fn print(
         println!("{line}");
     }
     println!("{}", doctor::tell_tier(tier, language));
+    if let Some(port) = setup.config.media.single_port {
+        println!("{}", doctor::tell_single_port(port, language));
+    }
     if setup.profile == Some(Profile::Demo) {
         let address = best_address(udp).map_or_else(|| "127.0.0.1:5060".to_owned(), |address| address.to_string());
         println!("SIP {} {address}", if russian { "адрес" } else { "address" });
