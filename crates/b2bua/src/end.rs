@@ -5,6 +5,7 @@ use crate::secure::Sdes;
 use crate::single::Port;
 use media::command::{Generation, Keys, MediaAddress, MediaCommand, PayloadTypes, PortPair, Sound, Terms};
 use media::offer::OurSide;
+use media::own::Extended;
 use media::sdes::Crypto;
 use media::sdp::{AudioView, Description, Direction, MediaView};
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,9 @@ pub(crate) struct Said {
     /// The SSRC of what it sends, if it says so.
     #[serde(default)]
     pub(crate) ssrc: Option<u32>,
+    /// Which extended reports it wants of us, where we answer it ourselves.
+    #[serde(default)]
+    pub(crate) extended: Extended,
     /// It has one port for RTP and RTCP, if we said so too (RFC 5761).
     #[serde(default)]
     pub(crate) rtcp_mux: bool,
@@ -63,6 +67,11 @@ impl Said {
         Said::of_media(description, description.fax().map(|fax| fax.index), description.audio())
     }
 
+    /// The same of an offer that the exchange itself answers.
+    pub(crate) fn of_asker(offer: &Description) -> Said {
+        Said { extended: offer.extended(), ..Said::of(offer) }
+    }
+
     /// The same of an answer: the lines that its offer's stand for.
     pub(crate) fn of_answer(answer: &Description, offer: &Description) -> Said {
         let audio = offer.audio_index().and_then(|index| answer.audio_at(index));
@@ -77,6 +86,7 @@ impl Said {
             direction: Direction::Inactive,
             fax: false,
             ssrc: None,
+            extended: Extended::default(),
             rtcp_mux: false,
             words: description.fingerprint(),
             crypto: None,

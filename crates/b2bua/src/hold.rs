@@ -71,6 +71,7 @@ pub(crate) fn settle(offer: &Side, answer: &Side, silence: Option<Duration>) -> 
         // A sender uses the receiver's numbers.
         telephone_event: other.said.telephone_event.or(side.said.telephone_event),
         direction,
+        extended: side.said.extended,
         silence: silence.into(),
     };
     // We are to each leg what the other leg is: our words to the offering side are the answer's.
@@ -90,6 +91,7 @@ mod tests {
             direction,
             fax: false,
             ssrc: None,
+            extended: media::own::Extended::default(),
             rtcp_mux: false,
             words: 0,
             crypto: None,

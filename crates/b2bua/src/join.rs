@@ -177,6 +177,7 @@ impl Call {
             direction: setting.direction.reversed(),
             fax: false,
             ssrc: None,
+            extended: media::own::Extended::default(),
             rtcp_mux: false,
             words: 0,
             crypto: None,

@@ -6,6 +6,7 @@
 use crate::row::{Kernel, is_paced};
 use crate::table::Table;
 use media::command::PayloadTypes;
+use media::own::own_ssrc;
 use media::rewrite::Rewrite;
 use media::rtp::RtpView;
 use media::stats::Reception;
@@ -66,7 +67,9 @@ impl Table {
         let seen = |payload_type: u8| end.telephone_event == Some(payload_type) || RTCP_TYPES.contains(&payload_type);
         let payload_types: PayloadTypes = end.payload_types.iter().filter(|&of| !seen(of)).collect();
         let paced = payload_types.iter().filter(|&of| is_paced(of)).collect();
-        let rewrite = Rewrite::default();
+        // An echo is heard as ours.
+        let ssrc = (link.slot == slot).then(|| own_ssrc(end.name));
+        let rewrite = Rewrite { ssrc, ..Rewrite::default() };
         Some(Carriage { slot, to_slot: link.slot, from, to, payload_types, paced, rewrite })
     }
 
@@ -196,6 +199,7 @@ mod tests {
     use crate::kit::{leg, media_at, packet, phone, ports, terms};
     use crate::table::{Output, SocketId, Verdict};
     use media::command::{Family, Generation, MediaCommand, MediaReport, Sound, SourceRule, Terms, Whereabouts};
+    use media::own::Extended;
     use media::sdp::Direction;
     use std::time::Duration;
 
@@ -304,6 +308,7 @@ mod tests {
                     payload_types,
                     telephone_event: None,
                     direction: Direction::SendRecv,
+                    extended: Extended::default(),
                     silence: None.into(),
                 },
             }

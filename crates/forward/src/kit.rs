@@ -5,6 +5,7 @@ use media::command::{
     EndCounters, Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule,
     Terms, Whereabouts,
 };
+use media::own::Extended;
 use media::rtp::RtpHeader;
 use media::sdp::Direction;
 use std::net::SocketAddr;
@@ -56,6 +57,7 @@ pub(crate) fn terms(at: SocketAddr, payload_types: PayloadTypes) -> Terms {
         payload_types,
         telephone_event: None,
         direction: Direction::SendRecv,
+        extended: Extended::default(),
         silence: None.into(),
     }
 }

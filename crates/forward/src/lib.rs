@@ -31,6 +31,7 @@
 //!         payload_types: PayloadTypes::NONE.with(0),
 //!         telephone_event: None,
 //!         direction: Direction::SendRecv,
+//!         extended: Default::default(),
 //!         silence: None.into(),
 //!         },
 //!     },

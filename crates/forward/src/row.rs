@@ -7,6 +7,7 @@ use media::codec::static_codec;
 use media::command::{EndCounters, Generation, MediaReport, PayloadTypes, PortPair, Terms};
 use media::dtmf::Detector;
 use media::monitor::{CLOCK_UNKNOWN, Counted, Monitor};
+use media::own::Extended;
 use media::rtp::RtpView;
 use media::sdp::Direction;
 use media::stats::ReceiveStats;
@@ -37,6 +38,8 @@ pub(crate) struct End {
     pub(crate) plays: bool,
     /// It shares a port with others.
     pub(crate) single: bool,
+    /// Which extended reports it wants of us.
+    pub(crate) extended: Extended,
     /// Its first packet was told.
     pub(crate) told_first: bool,
     /// The payload type of the last packet whose clock is known, or [`CLOCK_UNKNOWN`].
@@ -114,6 +117,7 @@ impl End {
             direction: terms.direction,
             plays: false,
             single: false,
+            extended: terms.extended,
             told_first: false,
             speaks: CLOCK_UNKNOWN,
             telephone_event: terms.telephone_event,
@@ -142,7 +146,7 @@ impl End {
         self.heard = self.latch.heard();
         self.payload_types = terms.payload_types;
         self.telephone_event = terms.telephone_event;
-        self.direction = terms.direction;
+        (self.direction, self.extended) = (terms.direction, terms.extended);
         (self.silence, self.last) = (terms.silence.into(), now);
         disconnect
     }
@@ -161,6 +165,11 @@ impl End {
         self.reception.packet(rtp.ssrc(), rtp.sequence(), paced, now);
     }
 
+    /// Whether it hears the exchange itself: a sound, or its own echo. `slot` is its own.
+    pub(crate) fn speaks_with_us(&self, slot: u32) -> bool {
+        self.plays || self.link.is_some_and(|link| link.slot == slot)
+    }
+
     /// Whether it has been silent for too long; says so once.
     pub(crate) fn falls_silent(&mut self, now: Time) -> bool {
         self.direction.receives() && self.silence.take_if(|limit| now.since(self.last) >= *limit).is_some()
@@ -176,6 +185,7 @@ impl End {
             direction: _,
             plays: _,
             single,
+            extended: _,
             told_first: _,
             speaks: _,
             telephone_event: _,
@@ -220,7 +230,9 @@ impl End {
     pub(crate) fn closed(&self, ports: PortPair) -> MediaReport {
         let (lost, jitter_us) = (self.reception.lost(), self.reception.jitter_us());
         let (counted, sent) = (self.counted(), self.counters.packets_out);
-        let figures = self.monitor.as_ref().map(|known| Box::new(known.figures(&counted, sent)));
+        // Who only heard a sound and never said anything has no figures.
+        let spoke = self.counters.packets_in > 0 || self.counters.rtcp_in > 0;
+        let figures = self.monitor.as_ref().filter(|_| spoke).map(|known| Box::new(known.figures(&counted, sent)));
         let counters = EndCounters { lost, jitter_us, ..self.counters };
         MediaReport::Closed { end: self.name, ports, counters, figures }
     }

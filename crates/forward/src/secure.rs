@@ -80,8 +80,7 @@ impl Table {
         match verdict {
             Verdict::Send(route) => {
                 // What the exchange itself answers stands in the place of what asked.
-                let own = socket.is_rtcp() && route.socket == socket;
-                let own = own.then(|| self.write_own_report(socket.slot(), buffer, length)).flatten();
+                let own = if route.socket == socket { self.own_words(socket, buffer, now) } else { None };
                 match self.seal(route.socket, buffer, own.unwrap_or(length)) {
                     Some(sealed) => (verdict, sealed),
                     None => (Verdict::Dropped, length),

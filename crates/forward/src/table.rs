@@ -128,6 +128,11 @@ pub enum Output {
         /// Whose packets.
         slot: u32,
     },
+    /// Send a report of our own: [`Table::own_report`] writes it.
+    Inform {
+        /// To whom.
+        slot: u32,
+    },
     /// Tell the switch.
     Report(MediaReport),
 }
@@ -285,8 +290,9 @@ impl Table {
         end.is_some_and(|end| end.kernel == Kernel::Draining || end.trial.is_due())
     }
 
-    /// The way out for `bytes` of a sound that the end hears.
-    pub fn emit(&mut self, slot: u32, bytes: usize) -> Option<Route> {
+    /// The way out for a packet of a sound that the end hears.
+    pub fn emit(&mut self, slot: u32, packet: &[u8], now: Time) -> Option<Route> {
+        let bytes = packet.len();
         let end = self.end_at(slot)?;
         if !end.plays || !end.direction.sends() {
             return None;
@@ -294,6 +300,7 @@ impl Table {
         let to = if end.kernel.knows_peer() { None } else { Some(end.latch.rtp_target()?) };
         end.counters.packets_out += 1;
         end.counters.bytes_out += bytes as u64;
+        quality::sounds(end, packet, now);
         self.totals.packets += 1;
         self.totals.bytes += bytes as u64;
         Some(Route { socket: SocketId::rtp(slot), to })
@@ -323,7 +330,9 @@ impl Table {
             if let Some(secure) = &mut end.secure {
                 secure.age(now);
             }
-            quality::look(end, &mut self.totals, now);
+            if quality::look(end, &mut self.totals, now) && quality::is_to_be_told(end, slot as u32, now) {
+                self.outputs.push_back(Output::Inform { slot: slot as u32 });
+            }
             if end.falls_silent(now) {
                 self.outputs.push_back(Output::Report(MediaReport::Silent { end: end.name }));
             }
@@ -559,12 +568,12 @@ impl Table {
         end.last = now;
         end.counters.rtcp_in += 1;
         let link = end.link;
-        let with_us = end.plays || link.is_some_and(|link| link.slot == socket.slot());
+        let with_us = end.speaks_with_us(socket.slot());
         if let Some(mos) = quality::read(end, packet, now) {
             self.totals.judged.opinion(mos);
         }
         if with_us {
-            return self.own_report(socket, packet);
+            return self.answer_report(socket, packet, now);
         }
         let Some(link) = link else { return Verdict::Dropped };
         let row = self.rows.get_mut(link.slot as usize).filter(|row| row.epoch == link.epoch);
@@ -812,13 +821,16 @@ mod tests {
         let sound = Sound::Tone { hz: 440, level_dbm0: -10 };
         bench.table.apply(MediaCommand::Play { end, generation, sound, payload_type: 0 }, bench.now);
         assert_eq!(bench.speak(1, phone(1), 0, 1), Verdict::Dropped);
-        assert_eq!(bench.table.emit(0, 172), Some(Route { socket: SocketId::rtp(0), to: Some(phone(0)) }));
-        assert_eq!(bench.table.emit(1, 172), None);
+        assert_eq!(
+            bench.table.emit(0, &packet(0, 1), bench.now),
+            Some(Route { socket: SocketId::rtp(0), to: Some(phone(0)) })
+        );
+        assert_eq!(bench.table.emit(1, &packet(0, 1), bench.now), None);
         let generation = bench.generation.step();
         bench.table.apply(MediaCommand::Stop { end, generation }, bench.now);
         assert!(bench.outputs().contains(&Output::Quiet { slot: 0 }));
         assert!(matches!(bench.speak(1, phone(1), 0, 2), Verdict::Send(_)));
-        assert_eq!(bench.table.emit(0, 172), None);
+        assert_eq!(bench.table.emit(0, &packet(0, 2), bench.now), None);
         bench.table.unsent(SocketId::rtp(0), 172);
         let counters = bench.close(0);
         assert_eq!((counters.packets_out, counters.dropped_send), (1, 1));

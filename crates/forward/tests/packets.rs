@@ -6,6 +6,7 @@ use media::command::{
     Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, Sound, SourceRule,
     Terms, Whereabouts,
 };
+use media::own::Extended;
 use media::sdp::Direction;
 use media::srtp::{Inbound, MasterKey, Outbound, Suite, TRAILER_BYTES};
 use std::collections::BTreeMap;
@@ -59,6 +60,7 @@ fn open(
             payload_types: PayloadTypes::NONE.with(0).with(101),
             telephone_event: Some(101),
             direction,
+            extended: Extended::default(),
             silence: Some(Duration::from_secs(1)).into(),
         },
     }
@@ -70,7 +72,7 @@ fn packets_allocate_nothing_and_random_work_breaks_nothing() {
     let _profiler = dhat::Profiler::builder().testing().build();
     // The counters belong to the process, and the thread that waits for this one allocates at moments of its own. What
     // a packet allocated would be there each time.
-    for blocks in [blocks_of_packets, blocks_of_encrypted_packets] {
+    for blocks in [blocks_of_packets, blocks_of_encrypted_packets, blocks_of_an_echo] {
         assert!((0..5).any(|_| blocks() == 0), "packets allocate");
     }
     for seed in 0..20 {
@@ -104,6 +106,37 @@ fn blocks_of_packets() -> u64 {
     }
     let blocks = dhat::HeapStats::get().total_blocks - before;
     assert_eq!(sent, 10_000);
+    blocks
+}
+
+/// An echo, and what the exchange reports of it.
+fn blocks_of_an_echo() -> u64 {
+    let (mut table, pairs) = table();
+    table.apply(open(0, pairs[0], Some(media(0)), SourceRule::Strict, Direction::SendRecv), Time::ZERO);
+    table.apply(MediaCommand::Link { from: leg(0), to: leg(0), generation: Generation(2) }, Time::ZERO);
+    let (mut before, mut reports, mut buffer) = (0, 0, [0x80; 512]);
+    for n in 0..2_000u16 {
+        // The first report makes what remembers it.
+        if n == 300 {
+            before = dhat::HeapStats::get().total_blocks;
+        }
+        buffer[..172].fill(0x80);
+        buffer[1] = 0;
+        buffer[2..4].copy_from_slice(&n.to_be_bytes());
+        let now = Time::from_millis(u64::from(n) * 20);
+        let from = (!table.is_connected(0)).then(|| address(0));
+        let (verdict, length) = table.relay(SocketId::rtp(0), from, &mut buffer, 172, now);
+        assert!(matches!(verdict, Verdict::Send(_)) && length == 172 && buffer[8..12] != [0x80; 4]);
+        table.handle_timeout(now);
+        while let Some(output) = table.poll() {
+            if output == (Output::Inform { slot: 0 }) {
+                reports += u32::from(table.own_report(0, &mut buffer, now).is_some());
+            }
+        }
+        table.drained(0);
+    }
+    let blocks = dhat::HeapStats::get().total_blocks - before;
+    assert_eq!(reports, 7);
     blocks
 }
 
@@ -254,6 +287,7 @@ impl Work {
                 payload_types: PayloadTypes::NONE.with(0).with(101),
                 telephone_event: Some(101),
                 direction,
+                extended: Extended::default(),
                 silence: Some(Duration::from_secs(1)).into(),
             },
         };

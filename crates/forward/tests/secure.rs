@@ -6,6 +6,7 @@ use media::command::{
     EndCounters, Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule,
     Terms, Whereabouts,
 };
+use media::own::Extended;
 use media::rtp::RtpHeader;
 use media::sdp::Direction;
 use media::srtp::{Inbound, MasterKey, Outbound, Suite, TRAILER_BYTES};
@@ -77,6 +78,7 @@ impl Bench {
                     payload_types: PayloadTypes::NONE.with(0),
                     telephone_event: None,
                     direction: Direction::SendRecv,
+                    extended: Extended::default(),
                     silence: None.into(),
                 },
             };

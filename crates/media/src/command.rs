@@ -4,6 +4,7 @@
 //! one it applied for that end, so repeating a command does no harm. [`MediaCommand::Open`],
 //! [`MediaCommand::Rekey`] and [`MediaCommand::Close`] are never refused.
 
+use crate::own::Extended;
 use crate::sdp::Direction;
 use crate::srtp::MasterKey;
 use serde::{Deserialize, Serialize};
@@ -139,6 +140,10 @@ pub struct Terms {
     pub telephone_event: Option<u8>,
     /// As our description to this end says it: whether we send to it, and whether we take from it.
     pub direction: Direction,
+    /// What it is told beside plain reports while it speaks with the exchange itself; between two ends their own reports
+    /// pass.
+    #[serde(default)]
+    pub extended: Extended,
     /// Reports [`MediaReport::Silent`] after so long without a packet, counted from this command on; `None`: never.
     pub silence: Silence,
 }

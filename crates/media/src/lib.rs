@@ -34,6 +34,7 @@ pub mod dtmf;
 pub mod emodel;
 pub mod monitor;
 pub mod offer;
+pub mod own;
 pub mod ports;
 pub mod renew;
 pub mod rewrite;

@@ -4,9 +4,10 @@
 //! nothing. Reports may pass between two ends that speak with each other through us: the round trip to an end is then
 //! that of a sender report which was passed to it and came back in a report of its own (RFC 3550 §6.4.1).
 
-use crate::emodel::{Codec, Way, mos_x100};
+use crate::emodel::{Codec, Way, mos_x100, rating};
+use crate::own::Own;
 use crate::rtcp::{Packets, ReportBlock, RtcpView};
-use crate::xr::VoipMetrics;
+use crate::xr::{self, Blocks, UNKNOWN, VoipMetrics};
 use std::time::Duration;
 use words::{LegFigures, LiveFigures, LiveStream, StreamFigures, Time};
 
@@ -34,7 +35,7 @@ pub struct Counted {
 }
 
 /// Figures of one end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Monitor {
     next: Time,
     counted: Counted,
@@ -49,6 +50,8 @@ pub struct Monitor {
     round_trip_us: Option<u32>,
     /// Units: milliseconds.
     far_delay_ms: u16,
+    /// What we say to it ourselves; `None` where others speak with it.
+    own: Option<Box<Own>>,
 }
 
 /// A few seconds of a stream.
@@ -107,6 +110,7 @@ impl Monitor {
             passed: [(0, Time::ZERO); 2],
             round_trip_us: None,
             far_delay_ms: 0,
+            own: None,
         }
     }
 
@@ -148,8 +152,11 @@ impl Monitor {
                     // Who hears one stream has one block.
                     blocks = blocks.or_else(|| reports.iter().next());
                 }
-                RtcpView::Other { packet_type: crate::xr::PACKET_TYPE, body } => {
+                RtcpView::Other { packet_type: xr::PACKET_TYPE, body } => {
                     metrics = metrics.or_else(|| VoipMetrics::find(body));
+                    for (_, middle, ago) in Blocks::new(body).delays() {
+                        self.learn_round_trip(middle, ago, now);
+                    }
                 }
                 RtcpView::SourceDescription(_) | RtcpView::Bye(_) | RtcpView::Other { .. } => {}
             }
@@ -162,9 +169,7 @@ impl Monitor {
     }
 
     fn take_block(&mut self, block: &ReportBlock, metrics: Option<&VoipMetrics>, codec: u8, now: Time) -> u16 {
-        if let Some(round_trip) = self.round_trip(block, now) {
-            self.round_trip_us = u32::try_from(round_trip.as_micros()).ok();
-        }
+        self.learn_round_trip(block.last_sr, block.delay_since_last_sr, now);
         let jitter_us = u64::from(block.jitter_ticks) * 1_000_000 / CLOCK_HZ;
         // Ticks of a clock that is not known say nothing.
         let jitter_us = if codec == CLOCK_UNKNOWN { 0 } else { u32::try_from(jitter_us).unwrap_or(u32::MAX) };
@@ -190,10 +195,45 @@ impl Monitor {
         mos
     }
 
-    /// Takes note that a compound packet goes to the end: a sender report in it comes back in what it reports.
+    /// Takes note that a compound packet goes to the end: a sender report in it, or the time of who sends nothing (RFC 3611
+    /// §4.4), comes back in what it reports.
     pub fn passes(&mut self, packet: &[u8], now: Time) {
-        if let Some(RtcpView::SenderReport { sender, .. }) = Packets::new(packet).next() {
-            self.passed = [((sender.ntp >> 16) as u32, now), self.passed[0]];
+        let ntp = Packets::new(packet).take(PACKETS_PER_DATAGRAM).find_map(|packet| match packet {
+            RtcpView::SenderReport { sender, .. } => Some(sender.ntp),
+            RtcpView::Other { packet_type: xr::PACKET_TYPE, body } => Blocks::new(body).reference_time(),
+            RtcpView::ReceiverReport { .. }
+            | RtcpView::SourceDescription(_)
+            | RtcpView::Bye(_)
+            | RtcpView::Other { .. } => None,
+        });
+        if let Some(ntp) = ntp {
+            self.passed = [((ntp >> 16) as u32, now), self.passed[0]];
+        }
+    }
+
+    /// What we say to it ourselves.
+    pub fn own(&mut self) -> &mut Own {
+        self.own.get_or_insert_default()
+    }
+
+    /// How we hear it, as extended reports tell it (RFC 3611 §4.7). Loss is told as if it came by chance, for runs of it
+    /// are known by their mean only; what it does to the ear is reckoned with them.
+    pub fn metrics(&self, counted: &Counted) -> VoipMetrics {
+        let all = counted.packets + counted.lost;
+        let loss = if all == 0 { 0.0 } else { counted.lost as f64 / all as f64 };
+        let runs = if counted.gaps == 0 { 1.0 } else { f64::from(counted.gap_packets) / f64::from(counted.gaps) };
+        let way = Way { loss, burst_ratio: runs * (1.0 - loss), delay_ms: self.delay_ms(counted.jitter_us, 0) };
+        let codec = Codec::of(counted.payload_type);
+        let x10 = |way: &Way| u8::try_from(mos_x100(codec, way) / 10).unwrap_or(UNKNOWN);
+        let share = (loss * 256.0).min(255.0) as u8;
+        VoipMetrics {
+            loss: share,
+            gap_density: share,
+            round_trip_ms: u16::try_from(self.round_trip_us.unwrap_or(0) / 1_000).unwrap_or(u16::MAX),
+            rating: rating(codec, &way).round() as u8,
+            mos_lq_x10: x10(&Way { delay_ms: 0.0, ..way }),
+            mos_cq_x10: x10(&way),
+            ..VoipMetrics::default()
         }
     }
 
@@ -229,9 +269,16 @@ impl Monitor {
         StreamFigures { packets: sent, lost, jitter_us: heard.jitter_us, mos_x100, mos_min_x100 }
     }
 
-    fn round_trip(&self, block: &ReportBlock, now: Time) -> Option<Duration> {
-        let (_, at) = self.passed.iter().find(|(ntp, at)| *ntp == block.last_sr && *ntp != 0 && *at != Time::ZERO)?;
-        let held = Duration::from_nanos(u64::from(block.delay_since_last_sr) * 1_000_000_000 / 65_536);
+    /// A time that was passed to the end comes back, which it held for so long. Units: 1/65,536 s.
+    fn learn_round_trip(&mut self, middle: u32, held: u32, now: Time) {
+        if let Some(round_trip) = self.round_trip(middle, held, now) {
+            self.round_trip_us = u32::try_from(round_trip.as_micros()).ok();
+        }
+    }
+
+    fn round_trip(&self, middle: u32, held: u32, now: Time) -> Option<Duration> {
+        let (_, at) = self.passed.iter().find(|(ntp, at)| *ntp == middle && *ntp != 0 && *at != Time::ZERO)?;
+        let held = Duration::from_nanos(u64::from(held) * 1_000_000_000 / 65_536);
         let round_trip = now.since(*at).checked_sub(held)?;
         (round_trip <= ROUND_TRIP_MAX).then_some(round_trip)
     }

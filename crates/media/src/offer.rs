@@ -3,6 +3,7 @@
 //! its place by port 0.
 
 use crate::codec::Codec;
+use crate::sdp::extended::{REPORTS, taken_up};
 use crate::sdp::{AudioView, Description, Direction, MediaView, cut};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -137,8 +138,8 @@ pub fn answer_audio(offer: &Description, ours: &Local<'_>, supported: &[Codec]) 
             codecs.push((Codec::TelephoneEvent, event));
         }
         audio_lines(&mut made, port, media.protocol, &codecs, audio.direction.reversed());
-        if asks_for_metrics(offer, &media) {
-            made.line(b'a', &[REPORTS, ":", VOIP_METRICS]);
+        if let Some(reports) = taken_up(offer.extended_of(&media)) {
+            made.line(b'a', &[REPORTS, ":", reports]);
         }
     }
     Ok(made)
@@ -214,14 +215,6 @@ fn begin_without(description: &Description, ours: &Local<'_>, without: &str) -> 
         }
     }
     made
-}
-
-/// Whether whoever offers wants to be told VoIP metrics (RFC 3611 §5.1), for one media or for all: then it sends them to
-/// who asks for them in turn.
-fn asks_for_metrics(offer: &Description, media: &MediaView<'_>) -> bool {
-    let of_session = || offer.attributes().find(|(name, _)| *name == REPORTS).map(|(_, value)| value);
-    let formats = media.attribute(REPORTS).or_else(of_session).unwrap_or_default();
-    formats.split_ascii_whitespace().any(|format| format == VOIP_METRICS)
 }
 
 fn decline(made: &mut Description, media: &MediaView<'_>) {
@@ -302,10 +295,6 @@ fn goes_through(value: &str) -> bool {
         }
     }
 }
-
-/// What extended reports are wanted (RFC 3611 §5.1), and those of them that are read here.
-const REPORTS: &str = "rtcp-xr";
-const VOIP_METRICS: &str = "voip-metrics";
 
 /// Attributes that belong to one leg only: ways for packets, what was reserved for them (RFC 3312), keys, feedback,
 /// grouping, and who wrote it.

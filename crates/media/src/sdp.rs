@@ -3,6 +3,7 @@
 //! Lines that nobody knows are kept, in their place. Printing gives the text back with CRLF line ends.
 
 mod audio;
+pub(crate) mod extended;
 mod fax;
 mod mux;
 mod parse;

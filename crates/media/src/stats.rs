@@ -86,6 +86,11 @@ impl ReceiveStats {
         u64::from(self.known.jitter_x16) * 1_000_000 / 16 / u64::from(self.clock_hz)
     }
 
+    /// The timestamp that its sender gives to what it says at this moment, as far as the last packet tells.
+    pub fn timestamp_at(&self, now: Time) -> Option<u32> {
+        self.known.has_transit.then(|| self.ticks_at(now).wrapping_sub(self.known.transit))
+    }
+
     /// What it knows at this moment.
     pub fn reception(&self) -> Reception {
         self.known
@@ -158,10 +163,13 @@ impl ReceiveStats {
         self.known.received = self.known.received.saturating_add(1);
     }
 
-    fn time(&mut self, timestamp: u32, now: Time) {
+    fn ticks_at(&self, now: Time) -> u32 {
         let micros = now.as_nanos() / 1_000;
-        let arrival = (micros.wrapping_mul(u64::from(self.clock_hz)) / 1_000_000) as u32;
-        let transit = arrival.wrapping_sub(timestamp);
+        (micros.wrapping_mul(u64::from(self.clock_hz)) / 1_000_000) as u32
+    }
+
+    fn time(&mut self, timestamp: u32, now: Time) {
+        let transit = self.ticks_at(now).wrapping_sub(timestamp);
         let difference = transit.wrapping_sub(self.known.transit).cast_signed().unsigned_abs();
         self.known.transit = transit;
         // The first packet has nothing to differ from; a jump of more than a second is a new time base, not jitter.

@@ -1,7 +1,58 @@
-//! Extended reports (RTCP XR, RFC 3611): the VoIP metrics that phones send beside their receiver reports.
+//! Extended reports (RTCP XR, RFC 3611): VoIP metrics that are sent beside reports, and times by which the round trip is
+//! known of who sends nothing.
 
 /// The packet type (§2).
 pub const PACKET_TYPE: u8 = 207;
+
+/// The blocks of a packet, given without its header.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks<'a>(&'a [u8]);
+
+impl<'a> Blocks<'a> {
+    /// Looks at a packet.
+    pub const fn new(body: &'a [u8]) -> Self {
+        Blocks(body)
+    }
+
+    /// Who sends it.
+    pub fn ssrc(self) -> Option<u32> {
+        self.0.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+    }
+
+    /// The time of who sends it (§4.4), as NTP writes it.
+    pub fn reference_time(self) -> Option<u64> {
+        self.find(REFERENCE_TIME)?.get(4..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+    }
+
+    /// Whose times came to who sends it: whose, the middle of the last, and how long ago (§4.5). Units: 1/65,536 s.
+    pub fn delays(self) -> impl Iterator<Item = (u32, u32, u32)> + use<'a> {
+        let block = self.find(DELAY).and_then(|block| block.get(4..)).unwrap_or_default();
+        block.as_chunks::<12>().0.iter().take(DELAYS).map(|of| {
+            let word = |at: usize| u32::from_be_bytes([of[at], of[at + 1], of[at + 2], of[at + 3]]);
+            (word(0), word(4), word(8))
+        })
+    }
+
+    /// How well a stream is heard (§4.7).
+    pub fn metrics(self) -> Option<VoipMetrics> {
+        VoipMetrics::find(self.0)
+    }
+
+    /// The first block of a type, with its header.
+    fn find(self, kind: u8) -> Option<&'a [u8]> {
+        let mut rest = self.0.get(4..)?;
+        for _ in 0..BLOCKS {
+            let (&[found, _, high, low], _) = rest.split_first_chunk::<4>()?;
+            let length = (usize::from(u16::from_be_bytes([high, low])) + 1) * 4;
+            let block = rest.get(..length)?;
+            if found == kind {
+                return Some(block);
+            }
+            rest = &rest[length..];
+        }
+        None
+    }
+}
 
 /// The VoIP metrics block (§4.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,33 +69,73 @@ pub struct VoipMetrics {
     pub burst_ms: u16,
     /// The mean time between them. Units: milliseconds.
     pub gap_ms: u16,
+    /// Between the two interfaces of RTP and back; 0: not known. Units: milliseconds.
+    pub round_trip_ms: u16,
     /// From packet to ear, and from mouth to packet. Units: milliseconds.
     pub end_system_delay_ms: u16,
+    /// The rating of the E-model, 0 to 100; [`UNKNOWN`]: none.
+    pub rating: u8,
+    /// The opinion of who listens only; [`UNKNOWN`]: none. Units: tenths.
+    pub mos_lq_x10: u8,
+    /// The same of who talks, too. Units: tenths.
+    pub mos_cq_x10: u8,
+}
+
+impl Default for VoipMetrics {
+    /// Nothing was lost, and nothing else is known.
+    fn default() -> Self {
+        VoipMetrics {
+            loss: 0,
+            discarded: 0,
+            burst_density: 0,
+            gap_density: 0,
+            burst_ms: 0,
+            gap_ms: 0,
+            round_trip_ms: 0,
+            end_system_delay_ms: 0,
+            rating: UNKNOWN,
+            mos_lq_x10: UNKNOWN,
+            mos_cq_x10: UNKNOWN,
+        }
+    }
 }
 
 impl VoipMetrics {
     /// The first such block of a packet, given without its header.
     pub fn find(body: &[u8]) -> Option<VoipMetrics> {
-        let mut rest = body.get(4..)?;
-        for _ in 0..BLOCKS {
-            let (&[kind, _, high, low], _) = rest.split_first_chunk::<4>()?;
-            let length = (usize::from(u16::from_be_bytes([high, low])) + 1) * 4;
-            let block = rest.get(..length)?;
-            if kind == VOIP_METRICS && length >= VOIP_METRICS_BYTES {
-                let word = |at: usize| u16::from_be_bytes([block[at], block[at + 1]]);
-                return Some(VoipMetrics {
-                    loss: block[8],
-                    discarded: block[9],
-                    burst_density: block[10],
-                    gap_density: block[11],
-                    burst_ms: word(12),
-                    gap_ms: word(14),
-                    end_system_delay_ms: word(18),
-                });
-            }
-            rest = &rest[length..];
-        }
-        None
+        let block = Blocks::new(body).find(VOIP_METRICS).filter(|block| block.len() >= VOIP_METRICS_BYTES)?;
+        let word = |at: usize| u16::from_be_bytes([block[at], block[at + 1]]);
+        Some(VoipMetrics {
+            loss: block[8],
+            discarded: block[9],
+            burst_density: block[10],
+            gap_density: block[11],
+            burst_ms: word(12),
+            gap_ms: word(14),
+            round_trip_ms: word(16),
+            end_system_delay_ms: word(18),
+            rating: block[24],
+            mos_lq_x10: block[26],
+            mos_cq_x10: block[27],
+        })
+    }
+
+    /// The block about the stream of `ssrc`. Levels of sound are not measured, and nothing is held back to play it in
+    /// step, as a phone would.
+    pub fn words(&self, ssrc: u32) -> [u32; 9] {
+        let bytes = |a: u8, b: u8, c: u8, d: u8| u32::from_be_bytes([a, b, c, d]);
+        let halves = |a: u16, b: u16| u32::from(a) << 16 | u32::from(b);
+        [
+            bytes(VOIP_METRICS, 0, 0, 8),
+            ssrc,
+            bytes(self.loss, self.discarded, self.burst_density, self.gap_density),
+            halves(self.burst_ms, self.gap_ms),
+            halves(self.round_trip_ms, self.end_system_delay_ms),
+            bytes(UNKNOWN, UNKNOWN, UNKNOWN, GMIN),
+            bytes(self.rating, UNKNOWN, self.mos_lq_x10, self.mos_cq_x10),
+            0,
+            0,
+        ]
     }
 
     /// How long its bursts are beside runs of loss by chance (ITU-T G.107 §3.5): the ends of a run come as often as a packet
@@ -56,10 +147,20 @@ impl VoipMetrics {
     }
 }
 
+/// What is not known of a rating, an opinion or a level.
+pub const UNKNOWN: u8 = 127;
+/// The block of a receiver's time (§4.4).
+pub const REFERENCE_TIME: u8 = 4;
+/// The block that gives such times back (§4.5).
+pub const DELAY: u8 = 5;
 const VOIP_METRICS: u8 = 7;
 const VOIP_METRICS_BYTES: usize = 36;
+/// How many packets come in a row before a burst is over: what §4.7.2 recommends.
+const GMIN: u8 = 16;
 /// How many blocks of a packet are looked at.
 const BLOCKS: usize = 16;
+/// How many of whom times are given back to.
+const DELAYS: usize = 4;
 
 #[cfg(test)]
 mod tests {

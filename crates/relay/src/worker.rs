@@ -288,7 +288,7 @@ impl Turn {
     }
 
     fn do_output(&mut self, output: Output, now: Time) {
-        let Worker { table, sounds, reports, kernel, .. } = &mut self.worker;
+        let Worker { table, sounds, reports, kernel, single, .. } = &mut self.worker;
         match output {
             Output::Carry { slot } => {
                 if let Some(kernel) = kernel {
@@ -315,6 +315,13 @@ impl Turn {
             }
             Output::Play { slot, sound, payload_type } => sounds.play(slot, sound, payload_type, now),
             Output::Quiet { slot } => sounds.quiet(slot),
+            Output::Inform { slot } => {
+                if let Some((route, length)) = table.own_report(slot, &mut self.buffer, now)
+                    && let Some(length) = table.seal(route.socket, &mut self.buffer, length)
+                {
+                    send(&self.pairs, single, table, route, &self.buffer[..length]);
+                }
+            }
             Output::Report(report) => reports.push(report),
         }
     }
@@ -324,7 +331,7 @@ impl Turn {
         let pairs = &self.pairs;
         let mut buffer = [0; PACKET_BYTES + TRAILER_BYTES];
         sounds.packets(now, |slot, packet| {
-            if let Some(route) = table.emit(slot, PACKET_BYTES) {
+            if let Some(route) = table.emit(slot, packet, now) {
                 buffer[..PACKET_BYTES].copy_from_slice(packet);
                 if let Some(length) = table.seal(route.socket, &mut buffer, PACKET_BYTES) {
                     send(pairs, single, table, route, &buffer[..length]);

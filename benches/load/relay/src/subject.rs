@@ -74,6 +74,7 @@ fn open(relay: &mut Relay, call: u16, ports: [PortPair; 2], single_port: bool) {
                 payload_types: PayloadTypes::NONE.with(0).with(101),
                 telephone_event: Some(101),
                 direction: Direction::SendRecv,
+                extended: media::own::Extended::default(),
                 silence: Some(Duration::from_mins(1)).into(),
             },
         };

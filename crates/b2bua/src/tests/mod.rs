@@ -2,6 +2,7 @@
 
 mod change;
 mod chaos;
+mod extended;
 mod family;
 mod kit;
 mod laws;

@@ -5,17 +5,40 @@ use super::{Route, SocketId, Table, Verdict};
 use crate::counters::Totals;
 use crate::row::End;
 use media::monitor::Monitor;
-use media::rtcp::{ANSWER_BYTES, Packets, RtcpView, write_report};
+use media::own::{OWN_REPORT_BYTES, own_ssrc};
+use media::rewrite::Rewrite;
+use media::rtcp::{Packets, RtcpView, SenderWords};
+use media::rtp::{HEADER_BYTES, RtpView};
 use words::{LegId, LiveFigures, Time};
 
-/// Judges what came from an end, when that is due.
-pub(super) fn look(end: &mut End, totals: &mut Totals, now: Time) {
+/// Judges what came from an end, when that is due; says whether it was.
+pub(super) fn look(end: &mut End, totals: &mut Totals, now: Time) -> bool {
     match &end.monitor {
         // What speaks no RTP has nothing to be judged by.
-        None if end.counters.packets_in == 0 || end.payload_types.is_empty() => {}
+        None if end.counters.packets_in == 0 || end.payload_types.is_empty() => return false,
         None => end.monitor = Some(Box::new(Monitor::new(now))),
-        Some(known) if !known.is_due(now) => {}
-        Some(_) => judge(end, totals, now),
+        Some(known) if !known.is_due(now) => return false,
+        Some(_) => {
+            judge(end, totals, now);
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether an end that was just looked at is to be told what we hear and what we send.
+pub(super) fn is_to_be_told(end: &mut End, slot: u32, now: Time) -> bool {
+    end.speaks_with_us(slot)
+        && !end.payload_types.is_empty()
+        && end.latch.rtcp_target().is_some()
+        && end.monitor.as_mut().is_some_and(|known| known.own().is_due(now))
+}
+
+/// A packet of a sound goes to an end.
+pub(super) fn sounds(end: &mut End, packet: &[u8], now: Time) {
+    if let Some(rtp) = RtpView::parse(packet) {
+        let monitor = end.monitor.get_or_insert_with(|| Box::new(Monitor::new(now)));
+        monitor.own().sends(rtp.ssrc(), rtp.timestamp(), rtp.payload().len(), now);
     }
 }
 
@@ -60,41 +83,75 @@ impl Table {
         Some(end.monitor.as_ref()?.live(end.counters.packets_out, now))
     }
 
-    /// Who speaks with the exchange itself is answered by it: a sender report by a receiver report.
-    pub(super) fn own_report(&mut self, socket: SocketId, packet: &[u8]) -> Verdict {
-        let Some(RtcpView::SenderReport { .. }) = Packets::new(packet).next() else { return Verdict::Dropped };
+    /// Who speaks with the exchange itself is answered by it: a sender report by a report of ours.
+    pub(super) fn answer_report(&mut self, socket: SocketId, packet: &[u8], now: Time) -> Verdict {
         let Some(end) = self.end_at(socket.slot()) else { return Verdict::Dropped };
+        if let Some(known) = &mut end.monitor {
+            known.own().read(packet, now);
+        }
+        let Some(RtcpView::SenderReport { .. }) = Packets::new(packet).next() else { return Verdict::Dropped };
         let Some(to) = end.latch.rtcp_target() else { return Verdict::Dropped };
         end.counters.rtcp_out += 1;
         self.totals.rtcp += 1;
         Verdict::Send(Route { socket, to: Some(to) })
     }
 
-    /// Puts the answer to the sender report in `buffer` in its place, and gives its length.
-    pub(crate) fn write_own_report(&mut self, slot: u32, buffer: &mut [u8], length: usize) -> Option<usize> {
-        let Some(RtcpView::SenderReport { ssrc, sender, .. }) = Packets::new(buffer.get(..length)?).next() else {
+    /// Puts what the exchange itself says to an end in the place of what came from it: of a report the answer, and an echo
+    /// under our name, as nobody may hear his own (RFC 3550 §8.2). Gives the length of an answer.
+    pub(crate) fn own_words(&mut self, socket: SocketId, buffer: &mut [u8], now: Time) -> Option<usize> {
+        let end = self.end_at(socket.slot())?;
+        if end.payload_types.is_empty() {
             return None;
-        };
+        }
+        if !socket.is_rtcp() {
+            Rewrite { ssrc: Some(own_ssrc(end.name)), ..Rewrite::default() }.apply(buffer);
+            return None;
+        }
+        write(end, socket.slot(), buffer, now)
+    }
+
+    /// Writes a report of our own to an end into `buffer`; gives its way and its length.
+    pub fn own_report(&mut self, slot: u32, buffer: &mut [u8], now: Time) -> Option<(Route, usize)> {
         let end = self.end_at(slot)?;
-        let mut block = end.reception.report();
-        (block.ssrc, block.last_sr) = (ssrc, (sender.ntp >> 16) as u32);
-        let mut answer = [0; ANSWER_BYTES];
-        // A number of our own, which cannot be the one of who asks.
-        let length = write_report(&mut answer, !ssrc, &block, CNAME);
-        buffer.get_mut(..length)?.copy_from_slice(&answer[..length]);
-        Some(length)
+        let to = end.latch.rtcp_target()?;
+        let length = write(end, slot, buffer, now)?;
+        end.counters.rtcp_out += 1;
+        self.totals.rtcp += 1;
+        Some((Route { socket: SocketId::rtcp(slot), to: Some(to) }, length))
     }
 }
 
-/// Who answers; no name of a host, which is nobody's business.
-const CNAME: &[u8] = b"exchange";
+fn write(end: &mut End, slot: u32, buffer: &mut [u8], now: Time) -> Option<usize> {
+    let (counters, extended) = (end.counters, end.extended);
+    let counted = end.counted();
+    let echoes = !end.plays && end.link.is_some_and(|link| link.slot == slot);
+    let echo = echoes.then(|| SenderWords {
+        ntp: 0,
+        rtp_timestamp: end.reception.timestamp_at(now).unwrap_or(0),
+        packets: counters.packets_out as u32,
+        bytes: counters.bytes_out.saturating_sub(counters.packets_out * HEADER_BYTES as u64) as u32,
+    });
+    let heard = (counted.packets > 0).then(|| end.reception.report());
+    let monitor = end.monitor.get_or_insert_with(|| Box::new(Monitor::new(now)));
+    let mut report = monitor.own().report(end.name, counters.packets_out, echo, extended, now);
+    report.heard = heard.map(|mut block| {
+        monitor.own().give_back(&mut block, now);
+        block
+    });
+    report.metrics = extended.metrics.then(|| monitor.metrics(&counted));
+    let mut written = [0; OWN_REPORT_BYTES];
+    let length = report.write(&mut written);
+    buffer.get_mut(..length)?.copy_from_slice(&written[..length]);
+    monitor.passes(&written[..length], now);
+    Some(length)
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kit::{self, above, leg, pair, phone, rtp, terms};
     use media::command::PayloadTypes;
-    use media::rtcp::{ReportBlock, SenderWords, print_receiver_report, print_sender_report};
+    use media::rtcp::{ReportBlock, print_receiver_report, print_sender_report};
     use words::LegFigures;
 
     /// Ends 0 and 1; what comes from each goes to `links`.
@@ -163,27 +220,161 @@ mod tests {
         assert!((to.packets, to.lost) == (100, 4) && (350..430).contains(&to.mos_x100), "{to:?}");
     }
 
+    /// A packet that comes, as the worker passes it on: what goes out.
+    fn relayed(table: &mut Table, socket: SocketId, packet: &[u8], now: Time) -> (Verdict, Vec<u8>) {
+        let mut buffer = [0; 512];
+        buffer[..packet.len()].copy_from_slice(packet);
+        let from = if socket.is_rtcp() { above(phone(0)) } else { phone(0) };
+        let (verdict, length) = table.relay(socket, Some(from), &mut buffer, packet.len(), now);
+        (verdict, buffer[..length].to_vec())
+    }
+
+    /// What the exchange says by itself to leg 0, if it says anything.
+    fn told(table: &mut Table, now: Time) -> Option<Vec<u8>> {
+        table.handle_timeout(now);
+        let wanted = std::iter::from_fn(|| table.poll()).any(|output| output == crate::Output::Inform { slot: 0 });
+        let mut buffer = [0; 512];
+        let (route, length) = wanted.then(|| table.own_report(0, &mut buffer, now)).flatten()?;
+        assert_eq!(route, Route { socket: SocketId::rtcp(0), to: Some(above(phone(0))) });
+        assert!(Packets::new(&buffer[..length]).is_compound());
+        Some(buffer[..length].to_vec())
+    }
+
+    fn sender_of(packet: &[u8]) -> (u32, SenderWords, Option<ReportBlock>) {
+        match Packets::new(packet).next() {
+            Some(RtcpView::SenderReport { ssrc, sender, reports }) => (ssrc, sender, reports.iter().next()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The blocks of the extended report in a packet.
+    fn extended_of(packet: &[u8]) -> Option<media::xr::Blocks<'_>> {
+        Packets::new(packet).find_map(|packet| match packet {
+            RtcpView::Other { packet_type: media::xr::PACKET_TYPE, body } => Some(media::xr::Blocks::new(body)),
+            _ => None,
+        })
+    }
+
     #[test]
     fn who_speaks_with_the_exchange_is_answered_by_it() {
         let mut table = table([0, 0]);
-        (0..100).filter(|n| n % 4 != 2).for_each(|n| speak(&mut table, 0, n, Time::from_millis(u64::from(n) * 20)));
-        let mut buffer = [0; 256];
+        let ours = own_ssrc(leg(0));
+        for n in (0..100).filter(|n| n % 4 != 2) {
+            let now = Time::from_millis(u64::from(n) * 20);
+            let (verdict, heard) = relayed(&mut table, SocketId::rtp(0), &rtp(8, n, 1), now);
+            assert_eq!(verdict, Verdict::Send(Route { socket: SocketId::rtp(0), to: Some(phone(0)) }));
+            assert_eq!(heard, rtp(8, n, ours), "an echo is the same under our name");
+        }
         let mut sent = Vec::new();
         print_sender_report(&mut sent, 1, &SenderWords { ntp: 7 << 32, ..SenderWords::default() }, &[]);
-        buffer[..sent.len()].copy_from_slice(&sent);
-        let (verdict, length) =
-            table.relay(SocketId::rtcp(0), Some(above(phone(0))), &mut buffer, sent.len(), Time::from_millis(2_000));
+        let (verdict, answer) = relayed(&mut table, SocketId::rtcp(0), &sent, Time::from_millis(2_000));
         assert_eq!(verdict, Verdict::Send(Route { socket: SocketId::rtcp(0), to: Some(above(phone(0))) }));
-        assert!(Packets::new(&buffer[..length]).is_compound());
-        let Some(RtcpView::ReceiverReport { ssrc, reports }) = Packets::new(&buffer[..length]).next() else { panic!() };
-        let block = reports.iter().next().unwrap();
-        assert_eq!((ssrc, block.ssrc, block.lost, block.last_sr), (!1, 1, 25, 7 << 16));
-        // What is no sender report wants no answer.
+        assert!(Packets::new(&answer).is_compound());
+        let (ssrc, sender, block) = sender_of(&answer);
+        let block = block.unwrap();
+        assert_eq!((ssrc, block.ssrc, block.lost, block.last_sr), (ours, 1, 25, 7 << 16));
+        // Packet 99 had the timestamp 15,840 at 1.980 s; 20 ms later it is 160 more.
+        assert_eq!((sender.packets, sender.bytes, sender.rtp_timestamp), (75, 75 * 160, 16_000));
+        assert_eq!((sender.ntp, extended_of(&answer).is_some()), (2 << 32, false));
+        // What is no sender report wants no answer. It says how long ours took.
+        let (last_sr, delay_since_last_sr) = (2 << 16, 65_536 / 2);
+        let block = ReportBlock { ssrc: ours, last_sr, delay_since_last_sr, ..ReportBlock::default() };
         let mut heard = Vec::new();
-        print_receiver_report(&mut heard, 1, &[]);
-        assert_eq!(
-            table.forward(SocketId::rtcp(0), Some(above(phone(0))), &heard, Time::from_millis(3_000)),
-            Verdict::Dropped
-        );
+        print_receiver_report(&mut heard, 1, &[block]);
+        let (verdict, _) = relayed(&mut table, SocketId::rtcp(0), &heard, Time::from_millis(2_580));
+        assert_eq!(verdict, Verdict::Dropped);
+        assert_eq!(closed(&mut table, 0, Time::from_millis(2_600)).round_trip_us, Some(80_000));
+    }
+
+    #[test]
+    fn who_hears_its_echo_is_told_every_few_seconds_and_two_who_speak_with_each_other_are_not() {
+        for links in [[0, 0], [1, 0]] {
+            let mut table = table(links);
+            let mut reports = Vec::new();
+            for n in 0..1_200_u16 {
+                let now = Time::from_millis(u64::from(n) * 20);
+                // After 20 s it falls silent.
+                if n < 1_000 {
+                    relayed(&mut table, SocketId::rtp(0), &rtp(8, n, 1), now);
+                }
+                if n % 12 == 0 {
+                    reports.extend(told(&mut table, now));
+                }
+            }
+            if links == [1, 0] {
+                assert_eq!(reports, Vec::<Vec<u8>>::new());
+                continue;
+            }
+            assert_eq!(reports.len(), 4);
+            let packets: Vec<u32> = reports.iter().take(3).map(|report| sender_of(report).1.packets).collect();
+            assert!(packets.is_sorted() && packets[0] > 200 && packets[2] < 1_000, "{packets:?}");
+            let times: Vec<u64> = reports.iter().map(|report| sender_of(report).1.ntp >> 32).collect();
+            assert_eq!(times, [5, 10, 15, 20]);
+        }
+    }
+
+    #[test]
+    fn a_sound_is_told_to_who_never_said_anything() {
+        let mut table = pair(Table::new(false), [1, 0], |n| terms(phone(n), PayloadTypes::NONE.with(8)));
+        let generation = media::command::Generation(3);
+        let (sound, payload_type) = (media::command::Sound::Ringback, 8);
+        let play = media::command::MediaCommand::Play { end: leg(0), generation, sound, payload_type };
+        table.apply(play, Time::ZERO);
+        let mut reports = Vec::new();
+        for n in 0..300_u16 {
+            let now = Time::from_millis(u64::from(n) * 20);
+            assert!(table.emit(0, &rtp(8, n, 77), now).is_some());
+            reports.extend(told(&mut table, now));
+        }
+        let [report] = &reports[..] else { panic!("{reports:?}") };
+        let (ssrc, sender, block) = sender_of(report);
+        assert_eq!((ssrc, block), (77, None));
+        let packets = sender.packets;
+        assert!((249..=252).contains(&packets) && sender.bytes == packets * 160, "{packets}");
+        assert_eq!(sender.rtp_timestamp, (packets - 1) * 160);
+        assert!(kit::closed(&mut table, 0, Time::from_millis(6_000)).1.is_none(), "who said nothing has no figures");
+    }
+
+    #[test]
+    fn extended_reports_are_for_who_asked_for_them_and_measure_the_way_without_sender_reports() {
+        for (metrics, round_trip) in [(true, true), (true, false), (false, true), (false, false)] {
+            let wanted = media::own::Extended { metrics, round_trip };
+            let with = |n| media::command::Terms { extended: wanted, ..terms(phone(n), PayloadTypes::NONE.with(8)) };
+            let mut table = pair(Table::new(false), [0, 0], with);
+            for n in (0..240_u16).filter(|n| n % 10 != 3) {
+                relayed(&mut table, SocketId::rtp(0), &rtp(8, n, 1), Time::from_millis(u64::from(n) * 20));
+                told(&mut table, Time::from_millis(u64::from(n) * 20)).into_iter().for_each(|_| panic!("too soon"));
+            }
+            // The end's own time comes a second before our report.
+            let mut theirs = [0; OWN_REPORT_BYTES];
+            let time = media::own::OwnReport { ssrc: 1, reference: Some(9 << 32), ..Default::default() };
+            let length = time.write(&mut theirs);
+            relayed(&mut table, SocketId::rtcp(0), &theirs[..length], Time::from_millis(5_400));
+            let report = told(&mut table, Time::from_millis(6_400)).expect("it is time");
+            let blocks = extended_of(&report);
+            assert_eq!(blocks.is_some(), metrics || round_trip);
+            let Some(blocks) = blocks else { continue };
+            let found = media::own::Extended {
+                metrics: blocks.metrics().is_some(),
+                round_trip: blocks.reference_time().is_some(),
+            };
+            assert_eq!((found, blocks.ssrc()), (wanted, Some(own_ssrc(leg(0)))));
+            if let Some(metrics) = blocks.metrics() {
+                // A tenth of 256, and what that costs by chance: 3.4 as in the tests of the monitor.
+                assert_eq!((metrics.loss, metrics.mos_cq_x10, metrics.rating), (25, 33, 65), "{metrics:?}");
+            }
+            if round_trip {
+                assert_eq!(blocks.delays().collect::<Vec<_>>(), [(1, 9 << 16, 65_536)]);
+                let middle = (blocks.reference_time().unwrap() >> 16) as u32;
+                let back = media::own::OwnReport {
+                    ssrc: 1,
+                    delay: Some((own_ssrc(leg(0)), middle, 32_768)),
+                    ..Default::default()
+                };
+                let length = back.write(&mut theirs);
+                relayed(&mut table, SocketId::rtcp(0), &theirs[..length], Time::from_millis(6_940));
+                assert_eq!(closed(&mut table, 0, Time::from_millis(7_000)).round_trip_us, Some(40_000));
+            }
+        }
     }
 }

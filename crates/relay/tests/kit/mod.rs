@@ -5,6 +5,7 @@ use media::command::{
     Terms, Whereabouts,
 };
 use media::dtmf::EventPackets;
+use media::own::Extended;
 use media::rtp::{RtpHeader, RtpView};
 use media::sdp::Direction;
 use media::srtp::{Inbound, MasterKey, Outbound, Suite, TRAILER_BYTES};
@@ -147,6 +148,7 @@ impl Exchange {
             whereabouts: Whereabouts::default(),
             silence: None,
             muxes: false,
+            extended: Extended::default(),
             keys: None,
         }
     }
@@ -191,6 +193,7 @@ impl Exchange {
                 payload_types: PayloadTypes::NONE.with(0).with(101),
                 telephone_event: Some(101),
                 direction: Direction::SendRecv,
+                extended: phone.extended,
                 silence: phone.silence.into(),
             },
         };
@@ -208,6 +211,7 @@ impl Exchange {
                 payload_types: PayloadTypes::NONE.with(0).with(101),
                 telephone_event: Some(101),
                 direction,
+                extended: phone.extended,
                 silence: phone.silence.into(),
             },
         };
@@ -226,6 +230,7 @@ impl Exchange {
                 payload_types: PayloadTypes::NONE,
                 telephone_event: None,
                 direction: Direction::SendRecv,
+                extended: Extended::default(),
                 silence: None.into(),
             },
         };
@@ -331,6 +336,7 @@ pub(crate) struct Phone {
     pub(crate) silence: Option<Duration>,
     /// Its reports use the port of RTP.
     muxes: bool,
+    pub(crate) extended: Extended,
     /// What it encrypts and decrypts with.
     keys: Option<(Box<Keys>, Outbound, Inbound)>,
     rtp: UdpSocket,
@@ -389,7 +395,13 @@ impl Phone {
 
     /// Sends bytes to where reports go.
     pub(crate) fn send_report(&mut self, packet: &[u8]) {
-        let _ = self.reporter().send_to(packet, self.to.expect("it knows the exchange").1);
+        let mut sealed = vec![0; packet.len() + TRAILER_BYTES];
+        sealed[..packet.len()].copy_from_slice(packet);
+        let length = match &mut self.keys {
+            Some((_, sender, _)) => sender.protect_rtcp(&mut sealed, packet.len()).unwrap(),
+            None => packet.len(),
+        };
+        let _ = self.reporter().send_to(&sealed[..length], self.to.expect("it knows the exchange").1);
     }
 
     /// Sends bytes to any port of the exchange.

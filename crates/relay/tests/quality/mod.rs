@@ -2,13 +2,19 @@
 
 use crate::kernel::settle_in;
 use crate::kit::{Exchange, Phone};
-use media::command::MediaCommand;
-use media::rtcp::{ReportBlock, SenderWords, print_cname, print_receiver_report, print_sender_report};
+use media::command::{MediaCommand, Sound};
+use media::own::{Extended, OWN_REPORT_BYTES, OwnReport, own_ssrc};
+use media::rtcp::{
+    Packets, ReportBlock, RtcpView, SenderWords, print_cname, print_receiver_report, print_sender_report,
+};
+use media::rtp::RtpView;
+use media::srtp::Suite;
+use media::xr;
 use net::batch::monotonic_nanos;
 use relay::Mode;
 use std::net::Ipv4Addr;
 use std::time::Duration;
-use words::{LiveFigures, LiveStream};
+use words::{LegFigures, LiveFigures, LiveStream};
 
 /// `a` says the numbers that are not lost, and `b` hears each.
 fn say(a: &mut Phone, b: &mut Phone, numbers: std::ops::Range<u16>, is_lost: impl Fn(u16) -> bool) {
@@ -303,9 +309,87 @@ fn who_speaks_with_the_exchange_gets_a_report_for_a_report() {
     print_sender_report(&mut sent, a.ssrc(), &SenderWords { ntp: 9 << 32, ..SenderWords::default() }, &[]);
     a.send_report(&sent);
     let answer = a.hear_report_packet();
-    let mut packets = media::rtcp::Packets::new(&answer);
-    let Some(media::rtcp::RtcpView::ReceiverReport { reports, .. }) = packets.next() else { panic!("{answer:?}") };
-    let block = reports.iter().next().expect("it heard a stream");
+    let (ssrc, sender, block) = sender_of(&answer);
+    let block = block.expect("it heard a stream");
     assert_eq!((block.ssrc, block.lost, block.last_sr), (a.ssrc(), 25, 9 << 16));
+    assert_eq!((ssrc, sender.packets, sender.bytes), (own_ssrc(a.name), 75, 75 * 160));
     exchange.close([&a, &a]);
+}
+
+fn sender_of(packet: &[u8]) -> (u32, SenderWords, Option<ReportBlock>) {
+    match Packets::new(packet).next() {
+        Some(RtcpView::SenderReport { ssrc, sender, reports }) => (ssrc, sender, reports.iter().next()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What comes without being asked for, within some seconds, to who hears its echo or a sound, and what it tells back.
+#[test]
+fn who_hears_the_exchange_is_told_what_it_sends_in_each_tier() {
+    let tier = |host: u8, mode: Option<Mode>, shares: bool, keys: Option<Suite>| {
+        let started = match mode {
+            Some(mode) => Some(Exchange::start(host, mode)),
+            None => Exchange::start_in_kernel(Ipv4Addr::new(127, 0, 9, host).into()),
+        };
+        let Some(mut exchange) = started else { return };
+        let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+        if shares {
+            a.share_port();
+        }
+        if let Some(suite) = keys {
+            a.encrypt(suite);
+        }
+        a.extended = Extended { metrics: true, round_trip: true };
+        exchange.open(&mut a);
+        let generation = a.generation.step();
+        exchange.apply(MediaCommand::Link { from: a.name, to: a.name, generation });
+        exchange.open(&mut b);
+        let (sound, generation) = (Sound::Tone { hz: 440, level_dbm0: -10 }, b.generation.step());
+        exchange.apply(MediaCommand::Play { end: b.name, generation, sound, payload_type: 0 });
+        for n in 0..200 {
+            a.speak(n);
+            assert_eq!(a.hear_of(own_ssrc(a.name)), n);
+            // So that the kernel takes over.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let told = a.hear_report_packet();
+        let (ssrc, sender, block) = sender_of(&told);
+        assert_eq!((ssrc, sender.packets, sender.bytes), (own_ssrc(a.name), 200, 200 * 160));
+        assert_eq!(block.map(|block| (block.ssrc, block.lost)), Some((a.ssrc(), 0)));
+        let extended = Packets::new(&told).find_map(|packet| match packet {
+            RtcpView::Other { packet_type: xr::PACKET_TYPE, body } => Some(xr::Blocks::new(body)),
+            _ => None,
+        });
+        let blocks = extended.expect("it asked for that");
+        assert_eq!(blocks.metrics().map(|metrics| metrics.loss), Some(0));
+        assert_eq!(blocks.reference_time(), Some(sender.ntp));
+        // It knows no sender reports, and says how long the time lay with it.
+        let mut back = [0; OWN_REPORT_BYTES];
+        let delay = Some((ssrc, (sender.ntp >> 16) as u32, 0));
+        let length = OwnReport { ssrc: a.ssrc(), delay, ..OwnReport::default() }.write(&mut back);
+        a.send_report(&back[..length]);
+        let heard = b.hear_report_packet();
+        let (of_tone, sender, block) = sender_of(&heard);
+        assert_eq!((RtpView::parse(&b.hear_packet()).map(|rtp| rtp.ssrc()), block), (Some(of_tone), None));
+        assert!((100..260).contains(&sender.packets) && sender.bytes == sender.packets * 160, "{sender:?}");
+        assert!(Packets::new(&heard).all(|packet| !matches!(packet, RtcpView::Other { .. })), "it asked for nothing");
+        if mode.is_none() && keys.is_none() {
+            assert!(exchange.relay.counters().packets_carried > 0);
+        }
+        exchange.settle(&a);
+        let [(_, of_a), (_, of_b)] = exchange.close_measured([&a, &b]);
+        assert!(of_a.round_trip_us.is_some_and(|us| us < 5_000_000), "{of_a:?}");
+        assert_eq!(of_b, LegFigures::default());
+    };
+    std::thread::scope(|scope| {
+        let keys = Some(Suite::AesCm128HmacSha1Tag80);
+        for (host, mode, shares, keys) in [
+            (55, Some(Mode::Batch), false, None),
+            (56, Some(Mode::Batch), true, keys),
+            (57, Some(Mode::Basic), false, None),
+            (58, None, true, None),
+        ] {
+            scope.spawn(move || tier(host, mode, shares, keys));
+        }
+    });
 }
