@@ -240,7 +240,7 @@ impl Monitor {
     /// What is known in the end. `counted` is what came from the leg, `sent` how many packets went to it.
     pub fn figures(&self, counted: &Counted, sent: u64) -> LegFigures {
         let to = self.heard.map(|heard| self.heard_figures(&heard, sent));
-        LegFigures { from: self.from_figures(counted), to, round_trip_us: self.round_trip_us }
+        LegFigures { from: self.counted_figures(counted), to, round_trip_us: self.round_trip_us }
     }
 
     /// What is known while it goes on: what came as the last look found it, and what the end reported last. `sent` is how
@@ -251,13 +251,13 @@ impl Monitor {
             LiveStream { age: now.since(at), whole, mos_x100, loss_x10000 }
         };
         LiveFigures {
-            from: self.looked.map(|moment| live(moment, self.from_figures(&self.counted))),
+            from: self.looked.map(|moment| live(moment, self.counted_figures(&self.counted))),
             to: self.heard.map(|heard| live(heard.moment, self.heard_figures(&heard, sent))),
             round_trip_us: self.round_trip_us,
         }
     }
 
-    fn from_figures(&self, counted: &Counted) -> StreamFigures {
+    fn counted_figures(&self, counted: &Counted) -> StreamFigures {
         let (mos_x100, mos_min_x100) = (self.from.mean(), self.from.worst);
         let Counted { packets, lost, jitter_us, .. } = *counted;
         StreamFigures { packets, lost, jitter_us, mos_x100, mos_min_x100 }

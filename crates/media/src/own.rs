@@ -38,17 +38,14 @@ impl OwnReport {
     pub fn write(&self, out: &mut [u8; OWN_REPORT_BYTES]) -> usize {
         let mut words = Words { out, at: 0 };
         let (count, length) = if self.heard.is_some() { (1, 6) } else { (0, 0) };
-        match &self.sender {
-            Some(sender) => {
-                words.header(count, SENDER_REPORT, 6 + length);
-                words.put(self.ssrc);
-                words.wide(sender.ntp);
-                words.all(&[sender.rtp_timestamp, sender.packets, sender.bytes]);
-            }
-            None => {
-                words.header(count, RECEIVER_REPORT, 1 + length);
-                words.put(self.ssrc);
-            }
+        if let Some(sender) = &self.sender {
+            words.header(count, SENDER_REPORT, 6 + length);
+            words.put(self.ssrc);
+            words.wide(sender.ntp);
+            words.all(&[sender.rtp_timestamp, sender.packets, sender.bytes]);
+        } else {
+            words.header(count, RECEIVER_REPORT, 1 + length);
+            words.put(self.ssrc);
         }
         if let Some(block) = &self.heard {
             words.all(&block.words());
@@ -56,13 +53,17 @@ impl OwnReport {
         // A list of one item, CNAME (§6.5.1), which ends with a zero and fills whole words.
         words.header(1, SOURCE_DESCRIPTION, 1 + (CNAME.len() / 4) as u32);
         words.put(self.ssrc);
-        CNAME.as_chunks::<4>().0.iter().for_each(|chunk| words.put(u32::from_be_bytes(*chunk)));
+        for chunk in CNAME.as_chunks::<4>().0 {
+            words.put(u32::from_be_bytes(*chunk));
+        }
         self.write_extended(&mut words);
         words.at
     }
 
     fn write_extended(&self, words: &mut Words<'_>) {
-        let length = self.reference.map_or(0, |_| 3) + self.delay.map_or(0, |_| 4) + self.metrics.map_or(0, |_| 9);
+        // The metrics name whom they are of.
+        let metrics = self.metrics.as_ref().zip(self.heard.as_ref());
+        let length = self.reference.map_or(0, |_| 3) + self.delay.map_or(0, |_| 4) + metrics.map_or(0, |_| 9);
         if length == 0 {
             return;
         }
@@ -76,7 +77,7 @@ impl OwnReport {
             words.put(u32::from(xr::DELAY) << 24 | 3);
             words.all(&[of, middle, ago]);
         }
-        if let (Some(metrics), Some(block)) = (&self.metrics, &self.heard) {
+        if let Some((metrics, block)) = metrics {
             words.all(&metrics.words(block.ssrc));
         }
     }
@@ -98,7 +99,9 @@ impl Words<'_> {
     }
 
     fn all(&mut self, words: &[u32]) {
-        words.iter().for_each(|word| self.put(*word));
+        for word in words {
+            self.put(*word);
+        }
     }
 
     fn wide(&mut self, word: u64) {

@@ -3,12 +3,12 @@
 //! They do not come by the way of commands, which belongs to the switch alone, and cost a worker nothing while nobody
 //! asks but a look at a flag in each of its turns.
 
-use net::batch::Waker;
+use net::batch::{Waker, monotonic_nanos};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use words::{LegId, LiveFigures};
 
 /// How many ends are looked up in a worker's turn, so that packets do not wait.
@@ -50,10 +50,10 @@ impl Inquirer {
         let (answer, answers) = sync_channel((parts.len() * self.desks.len()).max(1));
         let asked: usize = self.desks.iter().map(|desk| desk.put(&parts, &answer)).sum();
         drop(answer);
-        let until = Instant::now() + patience;
+        let until = monotonic_nanos() + patience.as_nanos() as u64;
         let mut found = Vec::new();
         for _ in 0..asked {
-            match answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match answers.recv_timeout(Duration::from_nanos(until.saturating_sub(monotonic_nanos()))) {
                 Ok(part) => found.extend(part),
                 // The worker is late, or gone: who is asked next may not be.
                 Err(_) => break,

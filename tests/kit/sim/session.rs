@@ -241,9 +241,10 @@ impl Session {
     fn audio(&self, port: u16, protocol: &str, codecs: &[u8], keys: &str) -> String {
         // An offer says it for the phone, an answer for both.
         let mux = if self.rtcp_mux && (self.muxed || self.remote.is_none()) { "a=rtcp-mux\r\n" } else { "" };
-        let formats: String = codecs.iter().map(|codec| format!(" {codec}")).collect();
+        let formats: Vec<String> = codecs.iter().map(ToString::to_string).collect();
+        let formats = formats.join(" ");
         let maps: String = codecs.iter().map(|codec| map(*codec)).collect();
-        format!("m=audio {port} {protocol}{formats}\r\n{maps}a={}\r\n{mux}{keys}", self.said.as_str())
+        format!("m=audio {port} {protocol} {formats}\r\n{maps}a={}\r\n{mux}{keys}", self.said.as_str())
     }
 
     fn print(&mut self, media: &str) -> Bytes {

@@ -131,7 +131,8 @@ fn a_call_that_goes_on_tells_how_it_sounds_in_each_tier() {
         let from = live(&exchange, &a);
         let (packets, now) = (u64::from(n) + 360, monotonic_nanos());
         assert_eq!((from.whole.packets, from.whole.lost), (packets, 40));
-        assert_eq!(u64::from(from.loss_x10000), (40 * 10_000 + (packets + 40) / 2) / (packets + 40));
+        let all = packets + 40;
+        assert_eq!(u64::from(from.loss_x10000), (40 * 10_000 + all / 2) / all);
         assert!(from.mos_x100 > 250 && from.mos_x100 == from.whole.mos_min_x100, "{from:?}");
         assert!(from.age.as_nanos() < u128::from(now - begun) && now - spoken > 3_000_000_000, "{from:?}");
         if mode.is_none() {
