@@ -4,15 +4,20 @@ use crate::flows::{SEEDS, millis, office, secs, wait};
 use tests::sim::{Do, PhoneId, Rel, Site, Timers, World, for_seeds};
 use words::EndCause;
 
+/// Ann calls Bob, with an offer unless she is `late` with hers, and it has rung for a moment.
+fn rings_a_while(world: &mut World, ann: PhoneId, bob: PhoneId, late: bool) {
+    world.tell(ann, Do::Call { number: "102".into(), without_offer: late });
+    wait(world, 3, |world| world.rings(bob));
+    world.pass(millis(300));
+}
+
 /// RFC 5359 §2.16, by the dialog that a lamp told of; seen from either side.
 #[test]
 fn call_pickup_by_replaces() {
     for_seeds(2 * SEEDS, |seed| {
         for (turned, late) in [(false, false), (true, false), (false, true)] {
             let (mut world, [ann, bob, carl]) = office(seed);
-            world.tell(ann, Do::Call { number: "102".into(), without_offer: late });
-            wait(&mut world, 3, |world| world.rings(bob));
-            world.pass(millis(300));
+            rings_a_while(&mut world, ann, bob, late);
             let mut replaces = world.at_phone(bob).replaces(0).unwrap();
             if turned {
                 replaces = replaces.replace("to-tag", "x").replace("from-tag", "to-tag").replace(";x", ";from-tag");
@@ -32,9 +37,7 @@ fn call_pickup_by_code() {
             world.tell(carl, Do::call("**102"));
             wait(&mut world, 3, |world| world.is_over(carl));
             assert_eq!(world.line(carl).status(), Some(404));
-            world.tell(ann, Do::Call { number: "102".into(), without_offer: late });
-            wait(&mut world, 3, |world| world.rings(bob));
-            world.pass(millis(300));
+            rings_a_while(&mut world, ann, bob, late);
             world.tell(carl, Do::Call { number: "**102".into(), without_offer: silent });
             picked_up(world, ann, bob, carl);
         }
@@ -48,9 +51,7 @@ fn a_pickup_with_too_short_a_session_is_told_so() {
         for by_code in [true, false] {
             let (mut world, [ann, bob, carl]) = office(seed);
             world.phone_mut(carl).habits.timers = Some(Timers::of(60));
-            world.tell(ann, Do::call("102"));
-            wait(&mut world, 3, |world| world.rings(bob));
-            world.pass(millis(300));
+            rings_a_while(&mut world, ann, bob, false);
             let replaces = world.at_phone(bob).replaces(0).unwrap();
             let instead = Do::CallInstead { number: "102".into(), replaces };
             world.tell(carl, if by_code { Do::call("**102") } else { instead });
@@ -67,9 +68,7 @@ fn a_pickup_without_an_offer_that_is_never_acknowledged_ends_for_both() {
     for_seeds(SEEDS, |seed| {
         for gives_up in [false, true] {
             let (mut world, [ann, bob, carl]) = office(seed);
-            world.tell(ann, Do::call("102"));
-            wait(&mut world, 3, |world| world.rings(bob));
-            world.pass(millis(300));
+            rings_a_while(&mut world, ann, bob, false);
             world.phone_mut(carl).habits.acknowledges = false;
             world.tell(carl, Do::call_without_offer("**102"));
             wait(&mut world, 3, |world| world.is_over(bob));
@@ -88,9 +87,7 @@ fn a_pickup_without_an_offer_that_is_never_acknowledged_ends_for_both() {
 
 /// Bob rings for Ann, who left the offer to whoever answers, and Carl picks up with such an INVITE.
 fn picked_up_without_offers(world: &mut World, [ann, bob, carl]: [PhoneId; 3]) {
-    world.tell(ann, Do::call_without_offer("102"));
-    wait(world, 3, |world| world.rings(bob));
-    world.pass(millis(300));
+    rings_a_while(world, ann, bob, true);
     world.tell(carl, Do::call_without_offer("**102"));
 }
 
@@ -197,9 +194,7 @@ fn picked_up_meanwhile(world: &mut World, [ann, bob, carl]: [PhoneId; 3], late: 
         let habits = &mut world.phone_mut(phone).habits;
         (habits.rel, habits.takes_update, habits.changes_by_update) = (Rel::Supports, update, update);
     }
-    world.tell(ann, Do::Call { number: "102".into(), without_offer: late });
-    wait(world, 3, |world| world.rings(bob));
-    world.pass(millis(300));
+    rings_a_while(world, ann, bob, late);
     if update {
         world.tell(bob, Do::Early);
         wait(world, 3, |world| world.hears(ann, bob));
@@ -317,9 +312,7 @@ fn a_pickup_without_an_answer_of_the_caller_ends_for_both() {
     for_seeds(SEEDS, |seed| {
         for silent in [false, true] {
             let (mut world, [ann, bob, carl]) = office(seed);
-            world.tell(ann, Do::call_without_offer("102"));
-            wait(&mut world, 3, |world| world.rings(bob));
-            world.pass(millis(300));
+            rings_a_while(&mut world, ann, bob, true);
             world.phone_mut(ann).habits.acknowledges = !silent;
             world.tell(carl, Do::call("**102"));
             if silent {

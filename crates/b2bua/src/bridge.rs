@@ -134,11 +134,8 @@ impl Call {
             return self.drop_exchange(desk, at, response);
         };
         let n = self.legs[at].n;
-        let is_offer = offer.is_none();
-        let body = read_body(response, self.legs[at].srtp)
-            .ok()
-            .flatten()
-            .filter(|said| self.family_fits(at, said) && (is_offer || self.keys_fit(at, said)));
+        let is_answer = offer.is_some();
+        let body = read_body(response, self.legs[at].srtp).ok().flatten().filter(|said| self.fits(at, said, is_answer));
         match (offer, body) {
             (Some(offer), Some(answer)) => {
                 let for_asker = if waits { self.answer_for(desk, asker_at, &answer, &offer) } else { None };

@@ -362,11 +362,7 @@ impl Call {
 
     /// A failure as whoever found the fault says it.
     pub(crate) fn refuse_with(&self, desk: &mut Desk, at: usize, txn: ServerTxn, request: &Message, refusal: &Refusal) {
-        let mut builder = self.response(desk, at, request, refusal.status, refusal.reason);
-        if let Some((name, value)) = &refusal.header {
-            builder.push_header(*name, value);
-        }
-        desk.respond(txn, builder);
+        desk.refuse(self.legs[at].tag.text().as_str(), txn, request, refusal);
     }
 
     /// A plain failure.

@@ -1,14 +1,14 @@
 //! What all calls share: chance, timers, ports, the names of transactions, and what is to leave.
 
 use crate::config::Config;
-use crate::event::Output;
+use crate::event::{Output, Refusal};
 use crate::leg::Leg;
 use crate::single::Sources;
 use crate::tag::Tag;
 use media::command::{Family, MediaCommand, PortPair};
 use media::ports::PortPool;
 use serde::{Deserialize, Serialize};
-use sip::{ClientTxn, MessageBuilder, Outgoing, ServerTxn};
+use sip::{ClientTxn, HeaderName, Message, MessageBuilder, Outgoing, ServerTxn};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use words::{AccountId, Chance, ConnectionId, Fact, Flow, LegId, OwnMap, Time, TimerQueue, TimerToken};
@@ -174,6 +174,16 @@ impl Desk {
 
     pub(crate) fn media(&mut self, command: MediaCommand) {
         self.push(Output::Media(command));
+    }
+
+    /// A failure as whoever found the fault says it, in a dialog's tag of ours.
+    pub(crate) fn refuse(&mut self, tag: &str, txn: ServerTxn, request: &Message, refusal: &Refusal) {
+        let mut builder = MessageBuilder::response(request, refusal.status, refusal.reason, Some(tag));
+        builder.push_header(HeaderName::Server, &self.config.server);
+        if let Some((name, value)) = &refusal.header {
+            builder.push_header(*name, value);
+        }
+        self.respond(txn, builder);
     }
 
     pub(crate) fn respond(&mut self, txn: ServerTxn, builder: MessageBuilder) {

@@ -39,14 +39,14 @@ impl Call {
     }
 
     /// Whether a leg's ports are of the family that its description is about.
-    pub(crate) fn family_fits(&self, at: usize, said: &Description) -> bool {
+    fn family_fits(&self, at: usize, said: &Description) -> bool {
         let Some(end) = self.ends.get(self.legs[at].end) else { return true };
         said.family().is_none_or(|family| family == end.ports.family)
     }
 
-    /// Whether a leg's answer can be taken: its keys answer ours, and its addresses can be reached.
-    pub(crate) fn answer_fits(&self, at: usize, answer: &Description) -> bool {
-        self.family_fits(at, answer) && self.keys_fit(at, answer)
+    /// Whether what a leg says can be taken: its addresses can be reached, and the keys of an answer answer ours.
+    pub(crate) fn fits(&self, at: usize, said: &Description, is_answer: bool) -> bool {
+        self.family_fits(at, said) && (!is_answer || self.keys_fit(at, said))
     }
 
     /// The description in a request inside a leg's dialog.

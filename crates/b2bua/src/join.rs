@@ -103,7 +103,7 @@ impl Call {
         }
         self.acknowledge(desk, at, None);
         let Some(answer) =
-            read_body(response, self.legs[at].srtp).ok().flatten().filter(|said| self.answer_fits(at, said))
+            read_body(response, self.legs[at].srtp).ok().flatten().filter(|said| self.fits(at, said, true))
         else {
             return self.move_transfer(desk, Move::Refused, now);
         };

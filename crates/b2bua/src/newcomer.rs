@@ -7,11 +7,11 @@
 
 use crate::call::{Call, Setup};
 use crate::desk::Desk;
-use crate::event::{Invite, Output, Refusal};
+use crate::event::{Invite, Refusal};
 use crate::refresh::NOBODY;
 use crate::view::CallState;
 use serde::{Deserialize, Serialize};
-use sip::{HeaderName, Message, MessageBuilder, Outgoing, ServerTxn};
+use sip::{Message, ServerTxn};
 use words::{ConnectionId, Time};
 
 /// Whoever comes, and the leg in whose place.
@@ -92,12 +92,7 @@ impl Call {
 fn refuse_newcomer(desk: &mut Desk, txn: ServerTxn, invite: &Message, refusal: &Refusal) {
     // It has no dialog of the call that its tag could be from.
     let tag = format!("{:016x}", desk.chance.u64());
-    let mut builder = MessageBuilder::response(invite, refusal.status, refusal.reason, Some(&tag));
-    builder.push_header(HeaderName::Server, &desk.config.server);
-    if let Some((name, value)) = &refusal.header {
-        builder.push_header(*name, value);
-    }
-    desk.push(Output::Respond { txn, response: Outgoing { builder, body: None }, after_facts: false });
+    desk.refuse(&tag, txn, invite, refusal);
 }
 
 /// What somebody hears who comes too late.

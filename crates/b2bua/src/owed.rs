@@ -19,7 +19,7 @@ impl Call {
         let (other, is_ours) = (exchange.other, exchange.offer.is_none());
         let srtp = self.place(asker).map_or(Srtp::default(), |at| self.legs[at].srtp);
         let answer = read_body(message, srtp).ok().flatten();
-        let fits = |answer: &Description| self.place(asker).is_none_or(|at| self.answer_fits(at, answer));
+        let fits = |answer: &Description| self.place(asker).is_none_or(|at| self.fits(at, answer, true));
         let Some(answer) = answer.filter(fits) else { return self.miss_answer(desk, now) };
         match other {
             None => {

@@ -79,7 +79,7 @@ impl Call {
         // What cannot be read is not heard; that it rings is still true.
         let at = self.place(n)?;
         let answer = read_body(response, self.legs[at].srtp).ok()??;
-        if !self.answer_fits(at, &answer) {
+        if !self.fits(at, &answer, true) {
             return None;
         }
         if self.caller_has_description() {
@@ -399,7 +399,7 @@ impl Call {
         };
         // A leg that was offered nothing offers in its 2xx, and wants an answer.
         let late = settled.is_none() && self.legs[at].ours.as_ref().is_some_and(|ours| !ours.offers);
-        if said.as_ref().is_some_and(|said| !self.family_fits(at, said) || !late && !self.keys_fit(at, said)) {
+        if said.as_ref().is_some_and(|said| !self.fits(at, said, !late)) {
             return None;
         }
         if let Some(told) = self.told().filter(|told| told.has_description()) {

@@ -160,10 +160,7 @@ impl Call {
             // It answered to what somebody else had said: it is asked anew.
             _ if self.legs[at].is_moved() => self.setup.as_mut().and_then(|setup| setup.offer.take()),
             Some(settled) => Description::parse(&settled).ok(),
-            None => read_body(response, srtp)
-                .ok()
-                .flatten()
-                .filter(|said| self.family_fits(at, said) && (late || self.keys_fit(at, said))),
+            None => read_body(response, srtp).ok().flatten().filter(|said| self.fits(at, said, !late)),
         };
         let Some(words) = words.filter(|words| words.media().any(|media| media.is_relayable())) else {
             self.acknowledge_unwanted(desk, at, response);

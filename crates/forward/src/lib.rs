@@ -25,14 +25,14 @@
 //!         ports,
 //!         generation: Generation(1),
 //!         terms: Terms {
-//!         source: SourceRule::Strict,
-//!         whereabouts: Whereabouts::default(),
-//!         remote: Some(MediaAddress { rtp: phone, rtcp: "192.0.2.1:4001".parse()? }),
-//!         payload_types: PayloadTypes::NONE.with(0),
-//!         telephone_event: None,
-//!         direction: Direction::SendRecv,
-//!         extended: Default::default(),
-//!         silence: None.into(),
+//!              source: SourceRule::Strict,
+//!              whereabouts: Whereabouts::default(),
+//!              remote: Some(MediaAddress { rtp: phone, rtcp: "192.0.2.1:4001".parse()? }),
+//!              payload_types: PayloadTypes::NONE.with(0),
+//!              telephone_event: None,
+//!              direction: Direction::SendRecv,
+//!              extended: Default::default(),
+//!              silence: None.into(),
 //!         },
 //!     },
 //!     now,
@@ -48,7 +48,7 @@
 //! # Ok::<(), std::net::AddrParseError>(())
 //! ```
 //!
-//! Limits: a row takes 576 bytes at most, and there are as many as the worker has bound pairs. Each packet gives at
+//! Limits: a row takes 592 bytes at most, and there are as many as the worker has bound pairs. Each packet gives at
 //! most two outputs, each command at most four.
 
 mod carry;

@@ -6,7 +6,7 @@
 
 use crate::emodel::{Codec, Way, mos_x100, rating};
 use crate::own::Own;
-use crate::rtcp::{Packets, ReportBlock, RtcpView};
+use crate::rtcp::{PACKETS_PER_DATAGRAM, Packets, ReportBlock, RtcpView};
 use crate::xr::{self, Blocks, UNKNOWN, VoipMetrics};
 use std::time::Duration;
 use words::{LegFigures, LiveFigures, LiveStream, StreamFigures, Time};
@@ -298,8 +298,6 @@ fn x10000(share: f64) -> u16 {
 
 /// Less than this is no opinion: half a second of speech.
 const PACKETS_MIN: u64 = 25;
-/// A compound packet has two or three.
-const PACKETS_PER_DATAGRAM: usize = 8;
 /// The clock of G.711, G.722 and G.729. Units: Hz.
 const CLOCK_HZ: u64 = 8_000;
 /// How long most packets are. Units: milliseconds.

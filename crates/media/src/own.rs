@@ -1,7 +1,10 @@
 //! Reports of our own (RFC 3550 §6.4) and extended ones (RFC 3611) to who speaks with the exchange itself, which hears an
 //! echo or a sound. Written where packets pass, so without allocation.
 
-use crate::rtcp::{Packets, ReportBlock, RtcpView, SenderWords};
+use crate::rtcp::{
+    PACKETS_PER_DATAGRAM, Packets, RECEIVER_REPORT, ReportBlock, RtcpView, SENDER_REPORT, SOURCE_DESCRIPTION,
+    SenderWords,
+};
 use crate::xr::{self, Blocks, VoipMetrics};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -240,11 +243,6 @@ fn since_x65536(at: Time, now: Time) -> u32 {
 pub const OWN_REPORT_BYTES: usize = 192;
 /// The item and the name of who reports, no name of a host, which is nobody's business: `exchange`, and what fills it up.
 const CNAME: &[u8; 12] = b"\x01\x08exchange\0\0";
-const SENDER_REPORT: u8 = 200;
-const RECEIVER_REPORT: u8 = 201;
-const SOURCE_DESCRIPTION: u8 = 202;
-/// A compound packet has two to four.
-const PACKETS_PER_DATAGRAM: usize = 8;
 /// Half of the least interval (RFC 3550 §6.2).
 const REST: Duration = Duration::from_millis(2_500);
 /// Of 8,000 Hz, which all have that the exchange sends.

@@ -251,9 +251,11 @@ fn print_blocks(out: &mut Vec<u8>, blocks: &[ReportBlock]) {
     }
 }
 
-const SENDER_REPORT: u8 = 200;
-const RECEIVER_REPORT: u8 = 201;
-const SOURCE_DESCRIPTION: u8 = 202;
+/// A compound packet has two to four.
+pub(crate) const PACKETS_PER_DATAGRAM: usize = 8;
+pub(crate) const SENDER_REPORT: u8 = 200;
+pub(crate) const RECEIVER_REPORT: u8 = 201;
+pub(crate) const SOURCE_DESCRIPTION: u8 = 202;
 const BYE: u8 = 203;
 const BLOCK_BYTES: usize = 24;
 

@@ -33,8 +33,7 @@ pub struct LegFigures {
 impl LegFigures {
     /// The mean of the worse direction, where any is known.
     pub fn mos_x100(&self) -> Option<u16> {
-        let to = self.to.map(|to| to.mos_x100);
-        [Some(self.from.mos_x100), to].into_iter().flatten().filter(|mos| *mos != 0).min()
+        worse(Some(self.from.mos_x100), self.to.map(|to| to.mos_x100))
     }
 }
 
@@ -65,9 +64,13 @@ pub struct LiveFigures {
 impl LiveFigures {
     /// How the worse direction sounds, where any is known.
     pub fn mos_x100(&self) -> Option<u16> {
-        let known = [self.from, self.to].into_iter().flatten().map(|stream| stream.mos_x100);
-        known.filter(|mos| *mos != 0).min()
+        worse(self.from.map(|from| from.mos_x100), self.to.map(|to| to.mos_x100))
     }
+}
+
+/// The lower of two opinions, where any is known; 0 is none.
+fn worse(from: Option<u16>, to: Option<u16>) -> Option<u16> {
+    [from, to].into_iter().flatten().filter(|mos| *mos != 0).min()
 }
 
 #[cfg(test)]
