@@ -4,11 +4,11 @@
 //! kernel left to the worker, later each time, so that an end whose packets often need eyes stays where they are.
 
 use crate::row::{Kernel, is_paced};
-use crate::table::Table;
+use crate::table::{Table, quality};
 use media::command::PayloadTypes;
 use media::own::own_ssrc;
 use media::rewrite::Rewrite;
-use media::rtp::RtpView;
+use media::rtp::{HEADER_BYTES, RtpView};
 use media::stats::Reception;
 use std::net::SocketAddr;
 use words::{LegId, Time};
@@ -106,6 +106,10 @@ impl Table {
             end.counters.packets_in += packets;
             end.counters.bytes_in += bytes;
             end.last = end.last.max(last);
+            if slot == to_slot {
+                let payload = bytes.saturating_sub(packets * HEADER_BYTES as u64);
+                quality::echoes(end, packets, payload, last);
+            }
         }
         if let Some(out) = self.end_at(to_slot) {
             out.counters.packets_out += packets;

@@ -53,6 +53,11 @@ impl Secure {
         }
     }
 
+    /// By how much a packet grows that is encrypted. Units: bytes.
+    pub(crate) fn tag_bytes(&self) -> usize {
+        self.keys.outbound.suite().rtp_tag_bytes()
+    }
+
     pub(crate) fn seal(&mut self, buffer: &mut [u8], length: usize, is_rtcp: bool) -> Result<usize, SrtpError> {
         if is_rtcp { self.outbound.protect_rtcp(buffer, length) } else { self.outbound.protect_rtp(buffer, length) }
     }
@@ -80,7 +85,7 @@ impl Table {
         match verdict {
             Verdict::Send(route) => {
                 // What the exchange itself answers stands in the place of what asked.
-                let own = if route.socket == socket { self.own_words(socket, buffer, now) } else { None };
+                let own = if route.socket == socket { self.own_words(socket, buffer, length, now) } else { None };
                 match self.seal(route.socket, buffer, own.unwrap_or(length)) {
                     Some(sealed) => (verdict, sealed),
                     None => (Verdict::Dropped, length),
@@ -99,7 +104,7 @@ impl Table {
             Some(secure) => {
                 let sealed = secure.seal(buffer, length, socket.is_rtcp()).ok();
                 if sealed.is_none() {
-                    self.unsent(socket, length);
+                    self.take_back(socket, length);
                 }
                 sealed
             }

@@ -145,6 +145,17 @@ fn one_leg_is_encrypted_and_the_other_is_not_rtcp_too() {
 }
 
 #[test]
+fn an_encrypted_packet_that_did_not_go_out_counts_for_nothing() {
+    let mut bench = Bench::new(SourceRule::Strict);
+    let heard = bench.relay(SocketId::rtp(1), phone(1), &plain(1)).unwrap();
+    assert!(heard.len() > plain(1).len());
+    bench.table.unsent(SocketId::rtp(0), heard.len());
+    let (totals, counters) = (bench.table.totals(), bench.close());
+    assert_eq!((counters.packets_out, counters.bytes_out, counters.dropped_send), (0, 0, 1));
+    assert_eq!((totals.packets, totals.bytes, totals.dropped_send), (0, 0, 1));
+}
+
+#[test]
 fn forged_and_replayed_packets_are_never_learnt_from() {
     let mut bench = Bench::new(SourceRule::LearnOnce);
     let mut sender = Outbound::new(&key(1));

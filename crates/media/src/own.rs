@@ -122,21 +122,36 @@ impl Words<'_> {
 pub struct Own {
     /// The sound that it hears.
     sound: Option<Sound>,
+    /// What it heard of its own voice.
+    echoed: Sent,
     /// The middle of the time in its last sender report, and when that came.
     their_report: Option<(u32, Time)>,
     /// The same of the time in its extended report, and whose it was.
     their_time: Option<(u32, u32, Time)>,
     reported: Option<Time>,
-    /// How many packets were sent to it when it was last told.
-    told: u64,
+    /// Of which stream it was last told, and how many packets that had.
+    told: Option<(u32, u32)>,
+}
+
+/// What went out under one SSRC of ours.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    packets: u32,
+    /// Of payload.
+    bytes: u32,
+}
+
+impl Sent {
+    fn add(&mut self, packets: u32, bytes: u32) {
+        (self.packets, self.bytes) = (self.packets.wrapping_add(packets), self.bytes.wrapping_add(bytes));
+    }
 }
 
 /// A stream that we make ourselves.
 #[derive(Clone, Copy, Debug)]
 struct Sound {
     ssrc: u32,
-    packets: u32,
-    bytes: u32,
+    sent: Sent,
     /// Of the last packet, and when it went.
     timestamp: u32,
     at: Time,
@@ -145,10 +160,23 @@ struct Sound {
 impl Own {
     /// A packet of a sound goes to the end; `bytes` of payload.
     pub fn sends(&mut self, ssrc: u32, timestamp: u32, bytes: usize, now: Time) {
-        let sound = self.sound.filter(|sound| sound.ssrc == ssrc);
-        let (packets, before) = sound.map_or((0, 0), |sound| (sound.packets, sound.bytes));
-        let (packets, bytes) = (packets.wrapping_add(1), before.wrapping_add(bytes as u32));
-        self.sound = Some(Sound { ssrc, packets, bytes, timestamp, at: now });
+        // Another SSRC counts from none again (RFC 3550 §6.4.1).
+        let mut sent = self.sound.filter(|sound| sound.ssrc == ssrc).map_or(Sent::default(), |sound| sound.sent);
+        sent.add(1, bytes as u32);
+        self.sound = Some(Sound { ssrc, sent, timestamp, at: now });
+    }
+
+    /// Packets of the end's own voice go back to it under our SSRC; `bytes` of payload. What others send to it is theirs.
+    pub fn echoes(&mut self, packets: u64, bytes: u64) {
+        self.echoed.add(packets as u32, bytes as u32);
+    }
+
+    /// The last packet of a sound, or else of an echo, did not go out; `bytes` of payload.
+    pub fn takes_back(&mut self, of_sound: bool, bytes: usize) {
+        let sent = if of_sound { self.sound.as_mut().map(|sound| &mut sound.sent) } else { Some(&mut self.echoed) };
+        if let Some(sent) = sent {
+            *sent = Sent { packets: sent.packets.saturating_sub(1), bytes: sent.bytes.saturating_sub(bytes as u32) };
+        }
     }
 
     /// The end reports: its times are to be given back (RFC 3550 §6.4.1, RFC 3611 §4.5).
@@ -175,34 +203,24 @@ impl Own {
         self.reported.is_none_or(|at| now.since(at) >= REST)
     }
 
-    /// Begins a report: who we are, what we sent, and what belongs to the times of the end. `echo` is what we send where
-    /// that is the end's own voice: its packets, their payload and the timestamp of this moment.
-    pub fn report(
-        &mut self,
-        name: LegId,
-        sent: u64,
-        echo: Option<SenderWords>,
-        extended: Extended,
-        now: Time,
-    ) -> OwnReport {
+    /// Begins a report: who we are, what we sent, and what belongs to the times of the end. `echo` is the timestamp of this
+    /// moment where what we send is the end's own voice.
+    pub fn report(&mut self, name: LegId, echo: Option<u32>, extended: Extended, now: Time) -> OwnReport {
         let ntp = ntp(now);
-        let sound = self.sound.map(|sound| {
-            let ticks = (now.since(sound.at).as_micros() / MICROS_PER_TICK) as u32;
-            let words = SenderWords {
-                ntp,
-                rtp_timestamp: sound.timestamp.wrapping_add(ticks),
-                packets: sound.packets,
-                bytes: sound.bytes,
-            };
-            (sound.ssrc, words)
-        });
-        let (ssrc, words) = match (echo, sound) {
-            (Some(echo), _) => (own_ssrc(name), Some(SenderWords { ntp, ..echo })),
-            (None, Some((ssrc, words))) => (ssrc, Some(words)),
-            (None, None) => (own_ssrc(name), None),
+        let words =
+            |rtp_timestamp, sent: Sent| SenderWords { ntp, rtp_timestamp, packets: sent.packets, bytes: sent.bytes };
+        let (ssrc, words) = match (echo, self.sound) {
+            (Some(timestamp), _) => (own_ssrc(name), words(timestamp, self.echoed)),
+            (None, Some(sound)) => {
+                let ticks = (now.since(sound.at).as_micros() / MICROS_PER_TICK) as u32;
+                (sound.ssrc, words(sound.timestamp.wrapping_add(ticks), sound.sent))
+            }
+            (None, None) => (own_ssrc(name), words(0, Sent::default())),
         };
-        let sender = words.filter(|_| sent != self.told);
-        (self.told, self.reported) = (sent, Some(now));
+        // Who sent nothing since it reported last is a receiver (§6.4).
+        let told = Some((ssrc, words.packets));
+        let sender = Some(words).filter(|words| words.packets > 0 && self.told != told);
+        (self.told, self.reported) = (told, Some(now));
         let delay = self.their_time.filter(|_| extended.round_trip);
         OwnReport {
             ssrc,
@@ -320,7 +338,7 @@ mod tests {
         for n in 0..10 {
             own.sends(3, 1_000 + n * 160, 160, Time::from_millis(u64::from(n) * 20));
         }
-        let report = own.report(NAME, 10, None, Extended::default(), Time::from_millis(190));
+        let report = own.report(NAME, None, Extended::default(), Time::from_millis(190));
         let sender = report.sender.unwrap();
         // 10 ms after the last packet are 80 ticks more.
         assert_eq!(
@@ -330,8 +348,31 @@ mod tests {
         // 190 ms: 0.19 * 2^32 = 816,043,786.24.
         assert_eq!((sender.ntp, report.reference, report.delay), (816_043_786, None, None));
         assert!(!own.is_due(Time::from_millis(2_600)) && own.is_due(Time::from_millis(2_690)));
-        let silent = own.report(NAME, 10, None, Extended::default(), Time::from_millis(5_000));
+        let silent = own.report(NAME, None, Extended::default(), Time::from_millis(5_000));
         assert_eq!((silent.ssrc, silent.sender), (3, None));
+    }
+
+    #[test]
+    fn each_stream_of_ours_is_counted_by_itself() {
+        let mut own = Own::default();
+        let sent = |own: &mut Own, echo| {
+            let report = own.report(NAME, echo, Extended::default(), Time::ZERO);
+            report.sender.map(|sender| (report.ssrc, sender.rtp_timestamp, sender.packets, sender.bytes))
+        };
+        let ours = own_ssrc(NAME);
+        assert_eq!(sent(&mut own, Some(1)), None, "nothing was sent");
+        own.echoes(3, 480);
+        assert_eq!((sent(&mut own, Some(1)), sent(&mut own, Some(2))), (Some((ours, 1, 3, 480)), None));
+        own.sends(5, 700, 160, Time::ZERO);
+        own.sends(5, 860, 160, Time::ZERO);
+        own.takes_back(true, 160);
+        assert_eq!(sent(&mut own, None), Some((5, 860, 1, 160)));
+        // Another sound has another SSRC, and the echo goes on where it was.
+        own.sends(6, 40, 160, Time::ZERO);
+        assert_eq!(sent(&mut own, None), Some((6, 40, 1, 160)));
+        own.echoes(2, 320);
+        own.takes_back(false, 160);
+        assert_eq!(sent(&mut own, Some(9)), Some((ours, 9, 4, 640)));
     }
 
     #[test]
@@ -347,10 +388,10 @@ mod tests {
         let mut block = block();
         own.give_back(&mut block, Time::from_millis(2_500));
         assert_eq!((block.last_sr, block.delay_since_last_sr), (0x0304_0506, 98_304));
-        let echo = SenderWords { packets: 7, ..SenderWords::default() };
-        let report = own.report(NAME, 7, Some(echo), ALL, Time::from_millis(2_500));
+        own.echoes(7, 1_120);
+        let report = own.report(NAME, Some(5), ALL, Time::from_millis(2_500));
         assert_eq!((report.ssrc, report.delay), (own_ssrc(NAME), Some((2, 0x3344_5566, 32_768))));
         assert_eq!(report.sender.map(|sender| (sender.packets, Some(sender.ntp))), Some((7, report.reference)));
-        assert_eq!(own.report(NAME, 8, Some(echo), Extended::default(), Time::from_millis(9_000)).delay, None);
+        assert_eq!(own.report(NAME, Some(5), Extended::default(), Time::from_millis(9_000)).delay, None);
     }
 }

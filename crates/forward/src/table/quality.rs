@@ -7,7 +7,7 @@ use crate::row::End;
 use media::monitor::Monitor;
 use media::own::{OWN_REPORT_BYTES, own_ssrc};
 use media::rewrite::Rewrite;
-use media::rtcp::{Packets, RtcpView, SenderWords};
+use media::rtcp::{Packets, RtcpView};
 use media::rtp::{HEADER_BYTES, RtpView};
 use words::{LegId, LiveFigures, Time};
 
@@ -39,6 +39,19 @@ pub(super) fn sounds(end: &mut End, packet: &[u8], now: Time) {
     if let Some(rtp) = RtpView::parse(packet) {
         let monitor = end.monitor.get_or_insert_with(|| Box::new(Monitor::new(now)));
         monitor.own().sends(rtp.ssrc(), rtp.timestamp(), rtp.payload().len(), now);
+    }
+}
+
+/// Packets of an end go back to it; `bytes` of payload.
+pub(crate) fn echoes(end: &mut End, packets: u64, bytes: u64, now: Time) {
+    end.monitor.get_or_insert_with(|| Box::new(Monitor::new(now))).own().echoes(packets, bytes);
+}
+
+/// A packet of ours did not go out: `bytes` of it.
+pub(super) fn unsent(end: &mut End, slot: u32, bytes: usize) {
+    let (speaks, plays) = (end.speaks_with_us(slot), end.plays);
+    if let Some(known) = end.monitor.as_mut().filter(|_| speaks) {
+        known.own().takes_back(plays, bytes.saturating_sub(HEADER_BYTES));
     }
 }
 
@@ -98,13 +111,15 @@ impl Table {
 
     /// Puts what the exchange itself says to an end in the place of what came from it: of a report the answer, and an echo
     /// under our name, as nobody may hear his own (RFC 3550 §8.2). Gives the length of an answer.
-    pub(crate) fn own_words(&mut self, socket: SocketId, buffer: &mut [u8], now: Time) -> Option<usize> {
+    pub(crate) fn own_words(&mut self, socket: SocketId, buffer: &mut [u8], length: usize, now: Time) -> Option<usize> {
         let end = self.end_at(socket.slot())?;
         if end.payload_types.is_empty() {
             return None;
         }
         if !socket.is_rtcp() {
             Rewrite { ssrc: Some(own_ssrc(end.name)), ..Rewrite::default() }.apply(buffer);
+            let bytes = buffer.get(..length).and_then(RtpView::parse).map_or(0, |rtp| rtp.payload().len());
+            echoes(end, 1, bytes as u64, now);
             return None;
         }
         write(end, socket.slot(), buffer, now)
@@ -122,18 +137,13 @@ impl Table {
 }
 
 fn write(end: &mut End, slot: u32, buffer: &mut [u8], now: Time) -> Option<usize> {
-    let (counters, extended) = (end.counters, end.extended);
+    let extended = end.extended;
     let counted = end.counted();
     let echoes = !end.plays && end.link.is_some_and(|link| link.slot == slot);
-    let echo = echoes.then(|| SenderWords {
-        ntp: 0,
-        rtp_timestamp: end.reception.timestamp_at(now).unwrap_or(0),
-        packets: counters.packets_out as u32,
-        bytes: counters.bytes_out.saturating_sub(counters.packets_out * HEADER_BYTES as u64) as u32,
-    });
+    let echo = echoes.then(|| end.reception.timestamp_at(now).unwrap_or(0));
     let heard = (counted.packets > 0).then(|| end.reception.report());
     let monitor = end.monitor.get_or_insert_with(|| Box::new(Monitor::new(now)));
-    let mut report = monitor.own().report(end.name, counters.packets_out, echo, extended, now);
+    let mut report = monitor.own().report(end.name, echo, extended, now);
     report.heard = heard.map(|mut block| {
         monitor.own().give_back(&mut block, now);
         block
@@ -151,7 +161,7 @@ mod tests {
     use super::*;
     use crate::kit::{self, above, leg, pair, phone, rtp, terms};
     use media::command::PayloadTypes;
-    use media::rtcp::{ReportBlock, print_receiver_report, print_sender_report};
+    use media::rtcp::{ReportBlock, SenderWords, print_receiver_report, print_sender_report};
     use words::LegFigures;
 
     /// Ends 0 and 1; what comes from each goes to `links`.
@@ -311,6 +321,54 @@ mod tests {
             let times: Vec<u64> = reports.iter().map(|report| sender_of(report).1.ntp >> 32).collect();
             assert_eq!(times, [5, 10, 15, 20]);
         }
+    }
+
+    /// What goes from each end goes there from now on.
+    fn relink(table: &mut Table, links: [u16; 2], generation: u32) {
+        for (from, to) in (0..).zip(links) {
+            let generation = media::command::Generation(generation);
+            let link = media::command::MediaCommand::Link { from: leg(from), to: leg(to), generation };
+            table.apply(link, Time::ZERO);
+        }
+    }
+
+    #[test]
+    fn what_others_sent_to_an_end_before_is_not_told_as_ours() {
+        let mut table = table([1, 0]);
+        let mut now = Time::ZERO;
+        let mut say = |table: &mut Table, n: u16, count: u16| {
+            for sequence in 0..count {
+                now += std::time::Duration::from_millis(20);
+                match n {
+                    0 => _ = relayed(table, SocketId::rtp(0), &rtp(8, sequence, 1), now),
+                    _ => speak(table, n, sequence, now),
+                }
+            }
+            now
+        };
+        say(&mut table, 1, 300);
+        relink(&mut table, [0, 0], 3);
+        say(&mut table, 0, 100);
+        // Whoever still sends to it is heard by nobody else's name.
+        let now = say(&mut table, 1, 10);
+        let mut buffer = [0; 512];
+        let mut ours = |table: &mut Table, now| {
+            let (_, length) = table.own_report(0, &mut buffer, now).expect("it is known where its reports go");
+            let (ssrc, sender, _) = sender_of(&buffer[..length]);
+            (ssrc, sender.packets, sender.bytes)
+        };
+        assert_eq!(ours(&mut table, now), (own_ssrc(leg(0)), 100, 100 * 160));
+        relink(&mut table, [1, 0], 4);
+        say(&mut table, 1, 300);
+        relink(&mut table, [0, 1], 5);
+        // What the kernel carried of it counts, what it carried to it from others does not.
+        table.carried(0, 0, 50, 50 * 172, now);
+        table.carried(1, 0, 20, 20 * 172, now);
+        let now = say(&mut table, 0, 50);
+        table.unsent(SocketId::rtp(0), 172);
+        assert_eq!(ours(&mut table, now), (own_ssrc(leg(0)), 199, 199 * 160));
+        let (counters, _) = kit::closed(&mut table, 0, now);
+        assert_eq!(counters.packets_out, 300 + 100 + 10 + 300 + 50 + 20 + 50 - 1);
     }
 
     #[test]
