@@ -321,6 +321,11 @@ mod tests {
         assert_eq!((call.table.carriage(0), call.table.carriage(1)), (None, None), "one side sends a fax");
         call.command(latch(PayloadTypes::NONE.with(0)));
         assert!(call.table.carriage(0).is_some());
+        let extended = Extended { metrics: true, round_trip: false };
+        let terms = Terms { extended, ..hidden(1, PayloadTypes::NONE.with(0), None) };
+        call.command(|generation| MediaCommand::Latch { end: leg(1), generation, terms });
+        assert_eq!(call.table.carriage(1), None, "each packet counts of who wants metrics");
+        call.command(latch(PayloadTypes::NONE.with(0)));
         call.command(|generation| MediaCommand::Unlink { from: leg(0), generation });
         assert_eq!(call.table.carriage(0), None);
     }

@@ -10,7 +10,7 @@ use media::monitor::{CLOCK_UNKNOWN, Counted, Monitor};
 use media::own::Extended;
 use media::rtp::RtpView;
 use media::sdp::Direction;
-use media::stats::ReceiveStats;
+use media::stats::{Place, ReceiveStats};
 use std::net::SocketAddr;
 use std::time::Duration;
 use words::{LegId, Time};
@@ -162,7 +162,16 @@ impl End {
         if paced.is_some() {
             self.speaks = rtp.payload_type();
         }
-        self.reception.packet(rtp.ssrc(), rtp.sequence(), paced, now);
+        let place = self.reception.packet(rtp.ssrc(), rtp.sequence(), paced, now);
+        if self.extended.metrics {
+            self.watch(place, paced, now);
+        }
+    }
+
+    /// Looks for bursts of loss, of whose lengths it wants to know.
+    #[cold]
+    fn watch(&mut self, place: Place, timestamp: Option<u32>, now: Time) {
+        self.monitor.get_or_insert_with(|| Box::new(Monitor::new(now))).own().hears(place, timestamp);
     }
 
     /// Whether it hears the exchange itself: a sound, or its own echo. `slot` is its own.
@@ -185,7 +194,7 @@ impl End {
             direction: _,
             plays: _,
             single,
-            extended: _,
+            extended,
             told_first: _,
             speaks: _,
             telephone_event: _,
@@ -203,7 +212,8 @@ impl End {
             secure,
         } = self;
         // What speaks no RTP is not looked at there, and what is encrypted cannot be; many of one port are not told apart.
-        !payload_types.is_empty() && secure.is_none() && !single
+        // Of who wants metrics each packet is looked at, and late ones are told from missing ones.
+        !payload_types.is_empty() && secure.is_none() && !single && !extended.metrics
     }
 
     /// Whether anything ever came, so that more may wait in the sockets.

@@ -216,8 +216,8 @@ impl Monitor {
         self.own.get_or_insert_default()
     }
 
-    /// How we hear it, as extended reports tell it (RFC 3611 §4.7). Loss is told as if it came by chance, for runs of it
-    /// are known by their mean only; what it does to the ear is reckoned with them.
+    /// How we hear it, as extended reports tell it (RFC 3611 §4.7). What loss does to the ear is reckoned with the mean of
+    /// its runs, as the E-model has it.
     pub fn metrics(&self, counted: &Counted) -> VoipMetrics {
         let all = counted.packets + counted.lost;
         let loss = if all == 0 { 0.0 } else { counted.lost as f64 / all as f64 };
@@ -225,10 +225,13 @@ impl Monitor {
         let way = Way { loss, burst_ratio: runs * (1.0 - loss), delay_ms: self.delay_ms(counted.jitter_us, 0) };
         let codec = Codec::of(counted.payload_type);
         let x10 = |way: &Way| u8::try_from(mos_x100(codec, way) / 10).unwrap_or(UNKNOWN);
-        let share = (loss * 256.0).min(255.0) as u8;
+        let bursts = self.own.as_ref().map(|own| own.bursts()).unwrap_or_default();
         VoipMetrics {
-            loss: share,
-            gap_density: share,
+            loss: (loss * 256.0).min(255.0) as u8,
+            burst_density: bursts.burst_density,
+            gap_density: bursts.gap_density,
+            burst_ms: bursts.burst_ms,
+            gap_ms: bursts.gap_ms,
             round_trip_ms: u16::try_from(self.round_trip_us.unwrap_or(0) / 1_000).unwrap_or(u16::MAX),
             rating: rating(codec, &way).round() as u8,
             mos_lq_x10: x10(&Way { delay_ms: 0.0, ..way }),

@@ -1,10 +1,12 @@
 //! Reports of our own (RFC 3550 §6.4) and extended ones (RFC 3611) to who speaks with the exchange itself, which hears an
 //! echo or a sound. Written where packets pass, so without allocation.
 
+use crate::bursts::{Bursts, Told};
 use crate::rtcp::{
     PACKETS_PER_DATAGRAM, Packets, RECEIVER_REPORT, ReportBlock, RtcpView, SENDER_REPORT, SOURCE_DESCRIPTION,
     SenderWords,
 };
+use crate::stats::Place;
 use crate::xr::{self, Blocks, VoipMetrics};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -131,6 +133,8 @@ pub struct Own {
     reported: Option<Time>,
     /// Of which stream it was last told, and how many packets that had.
     told: Option<(u32, u32)>,
+    /// What it wants to hear of bursts.
+    bursts: Bursts,
 }
 
 /// What went out under one SSRC of ours.
@@ -164,6 +168,16 @@ impl Own {
         let mut sent = self.sound.filter(|sound| sound.ssrc == ssrc).map_or(Sent::default(), |sound| sound.sent);
         sent.add(1, bytes as u32);
         self.sound = Some(Sound { ssrc, sent, timestamp, at: now });
+    }
+
+    /// A packet came from an end that wants metrics, and stands there in its stream; see [`Bursts::packet`].
+    pub fn hears(&mut self, place: Place, timestamp: Option<u32>) {
+        self.bursts.packet(place, timestamp);
+    }
+
+    /// What is known of its bursts, since it wants metrics.
+    pub fn bursts(&self) -> Told {
+        self.bursts.told()
     }
 
     /// Packets of the end's own voice go back to it under our SSRC; `bytes` of payload. What others send to it is theirs.

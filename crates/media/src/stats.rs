@@ -33,6 +33,19 @@ pub struct Reception {
     pub gap_packets: u32,
 }
 
+/// Where a packet stands in its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It is the first one.
+    Begins,
+    /// So many numbers after the highest one; 0: it came twice.
+    Ahead(u16),
+    /// So many before: it is late, or came twice.
+    Behind(u16),
+    /// It was not expected.
+    Nowhere,
+}
+
 /// Figures of one direction.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiveStats {
@@ -59,16 +72,19 @@ impl ReceiveStats {
         (self.known.gaps, self.known.gap_packets)
     }
 
-    /// Counts a packet. The timestamp of telephone events stands still while they last: pass `None` for theirs.
-    pub fn packet(&mut self, ssrc: u32, sequence: u16, timestamp: Option<u32>, now: Time) {
-        if self.known.received == 0 || ssrc != self.known.ssrc {
+    /// Counts a packet, and says where it stands. The timestamp of telephone events stands still while they last: pass `None`
+    /// for theirs.
+    pub fn packet(&mut self, ssrc: u32, sequence: u16, timestamp: Option<u32>, now: Time) -> Place {
+        let place = if self.known.received == 0 || ssrc != self.known.ssrc {
             self.restart(ssrc, sequence);
+            Place::Begins
         } else {
-            self.count(sequence);
-        }
+            self.count(sequence)
+        };
         if let Some(timestamp) = timestamp {
             self.time(timestamp, now);
         }
+        place
     }
 
     /// Packets that the sequence numbers miss. Those that came twice make up for lost ones, as in RFC 3550 A.3.
@@ -140,27 +156,31 @@ impl ReceiveStats {
         (self.reported_expected, self.reported_received) = (0, 0);
     }
 
-    fn count(&mut self, sequence: u16) {
+    fn count(&mut self, sequence: u16) -> Place {
         let ahead = sequence.wrapping_sub(self.known.highest as u16);
-        if ahead < DROPOUT_MAX {
+        let place = if ahead < DROPOUT_MAX {
             self.known.highest = self.known.highest.wrapping_add(u32::from(ahead));
             if ahead > 1 {
                 self.known.gaps = self.known.gaps.wrapping_add(1);
                 self.known.gap_packets = self.known.gap_packets.wrapping_add(u32::from(ahead) - 1);
             }
+            Place::Ahead(ahead)
         } else if ahead <= u16::MAX - MISORDER_MAX {
             // Too far to be loss or disorder: two in a row are a sender that began anew (RFC 3550 A.1).
             if u32::from(sequence) == self.known.expected_after_jump {
                 self.restart(self.known.ssrc, sequence);
-                return;
+                return Place::Begins;
             }
             self.known.expected_after_jump = u32::from(sequence.wrapping_add(1));
-            return;
+            return Place::Nowhere;
         } else if u32::from(u16::MAX - ahead) >= self.known.highest.wrapping_sub(self.known.base) {
             // From before the first that was heard: it was not expected, so it is not received either.
-            return;
-        }
+            return Place::Nowhere;
+        } else {
+            Place::Behind(ahead.wrapping_neg())
+        };
         self.known.received = self.known.received.saturating_add(1);
+        place
     }
 
     fn ticks_at(&self, now: Time) -> u32 {

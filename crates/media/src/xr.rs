@@ -1,6 +1,8 @@
 //! Extended reports (RTCP XR, RFC 3611): VoIP metrics that are sent beside reports, and times by which the round trip is
 //! known of who sends nothing.
 
+use crate::bursts::GMIN;
+
 /// The packet type (§2).
 pub const PACKET_TYPE: u8 = 207;
 
@@ -155,8 +157,6 @@ pub const REFERENCE_TIME: u8 = 4;
 pub const DELAY: u8 = 5;
 const VOIP_METRICS: u8 = 7;
 const VOIP_METRICS_BYTES: usize = 36;
-/// How many packets come in a row before a burst is over: what §4.7.2 recommends.
-const GMIN: u8 = 16;
 /// How many blocks of a packet are looked at.
 const BLOCKS: usize = 16;
 /// How many of whom times are given back to.

@@ -420,6 +420,10 @@ mod tests {
             if let Some(metrics) = blocks.metrics() {
                 // A tenth of 256, and what that costs by chance: 3.4 as in the tests of the monitor.
                 assert_eq!((metrics.loss, metrics.mos_cq_x10, metrics.rating), (25, 33, 65), "{metrics:?}");
+                // Nine come between two that do not, so all is one burst from number 3 to 233, of 24 * 256 / 231. Around it
+                // are three and six packets.
+                assert_eq!((metrics.burst_density, metrics.gap_density), (26, 0), "{metrics:?}");
+                assert_eq!((metrics.burst_ms, metrics.gap_ms), (231 * 20, 9 * 20 / 2), "{metrics:?}");
             }
             if round_trip {
                 assert_eq!(blocks.delays().collect::<Vec<_>>(), [(1, 9 << 16, 65_536)]);
