@@ -129,6 +129,32 @@ fn a_hold_before_the_answer_holds_after_it() {
 }
 
 #[test]
+fn an_offer_in_a_prack_moves_the_callers_audio_unless_nobody_here_can_reach_it() {
+    for_seeds(SEEDS, |seed| {
+        for (ip, status) in [("198.51.100.77", 200), ("2001:db8::77", 488)] {
+            let (mut world, [ann, bob]) = office(seed);
+            for phone in [ann, bob] {
+                let habits = &mut world.phone_mut(phone).habits;
+                (habits.rel, habits.takes_update) = (Rel::Supports, true);
+            }
+            world.phone_mut(ann).habits.moves_by_prack = Some(ip.parse().expect("an address"));
+            world.tell(ann, Do::call("102"));
+            wait(&mut world, 3, |world| world.rings(bob));
+            world.tell_in(millis(300), bob, Do::Early);
+            wait(&mut world, 3, |world| world.line(ann).pracks == [status]);
+            let warns = |warning: &String| warning.starts_with("301 ") && warning.contains("IPv6");
+            assert_eq!(world.line(ann).warning.as_ref().is_some_and(warns), status == 488);
+            assert_eq!(world.line(ann).session.address.ip().to_string() == ip, status == 200);
+            world.tell(bob, Do::Answer);
+            wait(&mut world, 3, |world| world.talk(ann, bob));
+            world.pass(secs(40));
+            assert!(world.talk(ann, bob));
+            assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Normal);
+        }
+    });
+}
+
+#[test]
 fn a_caller_that_gives_up_and_a_callee_that_declines() {
     for_seeds(SEEDS, |seed| {
         for (who, status) in [(0, 487), (1, 486)] {

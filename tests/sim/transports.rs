@@ -139,11 +139,17 @@ fn audio_may_have_another_family_than_signalling_where_the_exchange_has_it() {
         wait(&mut world, 3, |world| world.rings(ann));
         world.tell(ann, Do::Answer);
         wait(&mut world, 3, |world| world.is_over(ann) && world.is_over(bob));
-        assert_eq!(world.line(bob).status(), Some(488));
+        let warns = |world: &World, family: &str| {
+            let line = world.line(bob);
+            assert_eq!(line.status(), Some(488));
+            let warning = line.warning.as_deref().unwrap_or_default();
+            assert!(warning.starts_with("301 ") && warning.contains(family), "{warning}");
+        };
+        warns(&world, "IPv4");
         world.phone_mut(bob).habits.media_ip = Some("2001:db8::77".parse().expect("an address"));
         world.tell(bob, Do::call("101"));
         wait(&mut world, 3, |world| world.is_over(bob));
-        assert_eq!(world.line(bob).status(), Some(488));
+        warns(&world, "IPv6");
         world.finish();
     });
 }

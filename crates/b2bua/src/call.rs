@@ -7,6 +7,7 @@ use crate::early::Ear;
 use crate::end::{End, Said};
 use crate::event::{Output, Refusal};
 use crate::exchange::{Exchange, Move};
+use crate::family::warning;
 use crate::fork::Fork;
 use crate::hold::{Side, settle};
 use crate::identity::contact_value;
@@ -282,6 +283,9 @@ impl Call {
         let mut builder = self.response(desk, 0, &invite, failure.status, &failure.phrase);
         if let Some(reason) = &failure.reason {
             builder.push_header(HeaderName::Reason, reason);
+        }
+        if let Some(family) = failure.misfit {
+            builder.push_header(HeaderName::Warning, warning(family));
         }
         if failure.status == 503 && self.who.from.peer.is_none() {
             // A trunk would park itself for that long (RFC 3261 §21.5.4); a phone tries again.

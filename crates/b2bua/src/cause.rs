@@ -1,5 +1,6 @@
 //! What a failure of one leg means: to the caller, to the records, and in a `Reason` header (RFC 3326).
 
+use media::command::Family;
 use serde::{Deserialize, Serialize};
 use words::EndCause;
 
@@ -14,12 +15,15 @@ pub(crate) struct Failure {
     pub(crate) cause: EndCause,
     /// The value of a `Reason` header, where the status alone does not tell.
     pub(crate) reason: Option<String>,
+    /// The addresses that could not be reached, as a `Warning` tells.
+    #[serde(default)]
+    pub(crate) misfit: Option<Family>,
 }
 
 impl Failure {
     /// A failure of our own making.
     pub(crate) fn own(status: u16, cause: EndCause) -> Self {
-        Failure { status, phrase: String::new(), cause, reason: None }
+        Failure { status, phrase: String::new(), cause, reason: None, misfit: None }
     }
 
     /// What a callee's final answer means to the caller.
@@ -51,22 +55,18 @@ impl Failure {
             _ => 500,
         };
         let reason = (shown != status).then(|| sip_reason(status));
-        Failure { status: shown, phrase: String::new(), cause: cause_of(status), reason }
+        Failure { reason, ..Failure::own(shown, cause_of(status)) }
     }
 
     /// Nobody answered in the time given.
     pub(crate) fn no_answer() -> Self {
-        Failure {
-            status: 480,
-            phrase: String::new(),
-            cause: EndCause::NoAnswer,
-            reason: Some("Q.850;cause=19;text=\"No answer\"".to_owned()),
-        }
+        let reason = Some("Q.850;cause=19;text=\"No answer\"".to_owned());
+        Failure { reason, ..Failure::own(480, EndCause::NoAnswer) }
     }
 
     /// The callee's transport or transaction failed (RFC 3261 §8.1.3.1: 408 and 503).
     pub(crate) fn unreachable(status: u16) -> Self {
-        Failure { status: 480, phrase: String::new(), cause: EndCause::Unavailable, reason: Some(sip_reason(status)) }
+        Failure { reason: Some(sip_reason(status)), ..Failure::own(480, EndCause::Unavailable) }
     }
 
     /// The place in the order of RFC 3261 §16.7 (6): the lowest is told to the caller when all failed.

@@ -3,6 +3,7 @@
 //! ports are of the other family already, the description is refused as what cannot be reached (RFC 3261 §20.43).
 
 use crate::call::{Call, read_body};
+use crate::cause::Failure;
 use crate::desk::Desk;
 use crate::event::Refusal;
 use media::command::Family;
@@ -52,10 +53,32 @@ impl Call {
     /// The description in a request inside a leg's dialog.
     pub(crate) fn read_request(&self, at: usize, request: &Message) -> Result<Option<Description>, Refusal> {
         let said = read_body(request, self.legs[at].srtp)?;
-        match &said {
-            Some(offer) if !self.family_fits(at, offer) => Err(misfit(offer)),
-            Some(_) | None => Ok(said),
+        match said.as_ref().and_then(|offer| self.refusal_of_family(at, offer)) {
+            Some(refusal) => Err(refusal),
+            None => Ok(said),
         }
+    }
+
+    /// Why a leg's description cannot be taken, if its family is why.
+    pub(crate) fn refusal_of_family(&self, at: usize, said: &Description) -> Option<Refusal> {
+        (!self.family_fits(at, said)).then(|| misfit(said))
+    }
+
+    /// Why an answer that a request of a leg brings cannot be taken, if it cannot.
+    pub(crate) fn refusal_of_answer(&self, at: usize, said: &Description) -> Option<Refusal> {
+        let keys = || (!self.keys_fit(at, said)).then_some(Refusal { status: 488, reason: "", header: None });
+        self.refusal_of_family(at, said).or_else(keys)
+    }
+
+    /// What the caller is told of a leg whose 2xx says nothing that can be taken.
+    pub(crate) fn mismatch(&self, at: usize, response: &Message) -> Failure {
+        let leg = &self.legs[at];
+        let said = match leg.settled() {
+            Some(words) => Description::parse(words).ok(),
+            None => read_body(response, leg.srtp).ok().flatten(),
+        };
+        let misfit = said.filter(|said| !self.family_fits(at, said)).and_then(|said| said.family());
+        Failure { misfit, ..Failure::of_answer(488) }
     }
 }
 
@@ -73,10 +96,14 @@ fn misfit(offer: &Description) -> Refusal {
 
 /// 488 that says which addresses cannot be reached.
 fn incompatible(family: Family) -> Refusal {
+    Refusal { status: 488, reason: "", header: Some((HeaderName::Warning, warning(family).into())) }
+}
+
+/// A `Warning` that says which addresses cannot be reached.
+pub(crate) fn warning(family: Family) -> &'static str {
     // 301: "Incompatible network address formats" (RFC 3261 §20.43). Who warns is told by a pseudonym.
-    let warning = match family {
+    match family {
         Family::V4 => r#"301 exchange "Incompatible network address formats: no IPv4 for the media of this call""#,
         Family::V6 => r#"301 exchange "Incompatible network address formats: no IPv6 for the media of this call""#,
-    };
-    Refusal { status: 488, reason: "", header: Some((HeaderName::Warning, warning.into())) }
+    }
 }

@@ -190,27 +190,39 @@ impl Call {
     /// PRACK (RFC 3262 §3). It may bring the answer to our offer, or an offer of its own (§5).
     pub(crate) fn handle_prack(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: Message, now: Time) {
         let n = self.legs[at].n;
-        let (rack, srtp) = (message.rack(), self.legs[at].srtp);
-        let told = self.legs[at].more.as_mut().and_then(|more| more.told.as_deref_mut());
-        let told = match (told, rack) {
+        let told = self.legs[at].more.as_ref().and_then(|more| more.told.as_deref());
+        let says = match (told, message.rack()) {
             (Some(_), Err(error)) => return self.refuse_request(desk, n, txn, &message, 400, error.reason()),
-            (Some(told), Ok(rack)) if told.awaits(rack) => told,
+            (Some(told), Ok(rack)) if told.awaits(rack) => {
+                told.waits.as_ref().map_or(Says::Nothing, |waits| waits.says)
+            }
             (Some(_) | None, _) => return self.refuse_request(desk, n, txn, &message, 481, ""),
         };
-        let body = match read_body(&message, srtp) {
+        let owes = says == Says::Offer;
+        let body = match read_body(&message, self.legs[at].srtp) {
             Ok(body) => body,
             Err(refusal) => return self.refuse_with(desk, at, txn, &message, &refusal),
         };
-        let says = told.waits.as_ref().map_or(Says::Nothing, |waits| waits.says);
-        if says == Says::Offer && body.is_none() {
-            return self.refuse_request(desk, n, txn, &message, 400, "No Answer To The Offer");
+        let refusal = match &body {
+            None if owes => return self.refuse_request(desk, n, txn, &message, 400, "No Answer To The Offer"),
+            Some(answer) if owes => self.refusal_of_answer(at, answer),
+            Some(offer) => self.refusal_of_family(at, offer),
+            None => None,
+        };
+        if let Some(refusal) = refusal.as_ref().filter(|_| owes) {
+            // Our offer waits on: the next PRACK may have an answer to it.
+            return self.refuse_with(desk, at, txn, &message, refusal);
         }
-        told.waits = None;
-        told.settled |= says != Says::Nothing;
+        if let Some(told) = self.legs[at].more.as_mut().and_then(|more| more.told.as_deref_mut()) {
+            told.waits = None;
+            told.settled |= says != Says::Nothing;
+        }
         self.clear_timer(desk, Due::Reliable);
-        match body {
-            Some(offer) if says != Says::Offer => self.change_early(desk, at, txn, message, offer, now),
-            answer => {
+        match (body, refusal) {
+            // What it acknowledges it has heard all the same: what was agreed stays.
+            (Some(_), Some(refusal)) => self.refuse_with(desk, at, txn, &message, &refusal),
+            (Some(offer), None) if !owes => self.change_early(desk, at, txn, message, offer, now),
+            (answer, _) => {
                 self.refuse_request(desk, n, txn, &message, 200, "");
                 if let Some(answer) = answer {
                     self.take_early_answer(desk, answer);

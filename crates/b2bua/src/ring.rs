@@ -124,9 +124,10 @@ impl Call {
             self.learn_session(desk, at, response, min_s, now);
             return self.win(desk, at, winning, now);
         }
+        let failure = self.mismatch(at, response);
         self.acknowledge_unwanted(desk, at, response);
         self.rid(desk, at, &Ending::new(EndCause::MediaMismatch, None));
-        self.lose(desk, at, Failure::of_answer(488), now);
+        self.lose(desk, at, failure, now);
     }
 
     /// A leg refused, or cannot be reached.

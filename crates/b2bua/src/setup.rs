@@ -130,7 +130,7 @@ impl Call {
             Step::Reject { status, reason, cause } => {
                 self.free_setup(true)?;
                 let status = if (300..700).contains(&status) { status } else { 500 };
-                let failure = Some(Failure { status, phrase: reason, cause, reason: None });
+                let failure = Some(Failure { phrase: reason, ..Failure::own(status, cause) });
                 self.nobody(desk, &Ending { failure, ..Ending::new(cause, None) }, now);
                 Ok(())
             }

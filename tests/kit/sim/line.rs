@@ -62,6 +62,10 @@ pub struct Line {
     pub statuses: Vec<u16>,
     /// The reason phrase of the last final answer to its INVITE.
     pub phrase: String,
+    /// The Warning of the last final answer that refused something.
+    pub warning: Option<String>,
+    /// The final answers to its PRACKs that had offers.
+    pub pracks: Vec<u16>,
     /// The final answers to its changes of media.
     pub changes: Vec<u16>,
     /// How often the other side changed the media.
@@ -176,6 +180,8 @@ impl Line {
             number,
             statuses: Vec::new(),
             phrase: String::new(),
+            warning: None,
+            pracks: Vec::new(),
             changes: Vec::new(),
             asked: 0,
             refreshes: 0,

@@ -94,7 +94,7 @@ pub(crate) enum Asked {
     Change { line: usize, tries: u8 },
     Bye { line: usize, tries: u8 },
     Update { line: usize, tries: u8 },
-    Prack,
+    Prack { line: usize, offers: bool },
     Info,
     Refer { line: usize, tries: u8 },
     Message { tries: u8 },
@@ -256,7 +256,8 @@ impl Phone {
             Asked::Update { line, tries } => self.update_answered(line, tries, message, now),
             Asked::Subscribe { watch, expires, tries } => self.subscribed(watch, expires, tries, message, now),
             Asked::Publish { tries } => self.published(tries, message, now),
-            Asked::Info | Asked::Prack => {}
+            Asked::Prack { line, offers: true } => self.prack_answered(line, message),
+            Asked::Info | Asked::Prack { .. } => {}
             Asked::Refer { line, tries } => self.refer_answered(line, tries, message, now),
             Asked::Message { tries } => self.message_answered(tries, message, now),
         }
@@ -277,7 +278,7 @@ impl Phone {
             }
             Asked::Bye { line, .. } => self.lines[line].end(crate::sim::line::Ending::Own),
             Asked::Info
-            | Asked::Prack
+            | Asked::Prack { .. }
             | Asked::Message { .. }
             | Asked::Refer { .. }
             | Asked::Subscribe { .. }

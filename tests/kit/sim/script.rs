@@ -232,6 +232,8 @@ pub struct Habits {
     pub rtcp_mux: bool,
     /// The address of its media, where that is another than its own.
     pub media_ip: Option<IpAddr>,
+    /// Once the first provisional answer told it where to send, its PRACK offers to hear at this address.
+    pub moves_by_prack: Option<IpAddr>,
     /// Calls as nobody: From is anonymous (RFC 3323 §4.1.1.3).
     pub anonymous: bool,
     /// The instance that it registers as, and which of its flows; then it knows GRUUs and outbound.
@@ -263,6 +265,7 @@ impl Default for Habits {
             codecs: CODECS,
             rtcp_mux: false,
             media_ip: None,
+            moves_by_prack: None,
             anonymous: false,
             instance: None,
             says: Vec::new(),

@@ -3,13 +3,23 @@
 use super::kit::*;
 use crate::Config;
 use media::command::{Family, MediaCommand};
-use sip::{HeaderName, Message, Method};
+use sip::{Dialog, HeaderName, Message, Method};
+use std::time::Duration;
 
 const OURS: &str = "2001:db8::10";
 
 /// What a phone says whose media are at an IPv6 address.
 fn sdp6(phone: usize) -> String {
     sdp(phone).replace(&format!("IP4 {}", phone_address(phone).ip()), &format!("IP6 2001:db8::{phone}:1"))
+}
+
+/// A provisional answer that wants a PRACK, of somebody who takes UPDATE.
+const RELIABLE: [(HeaderName, &str); 3] =
+    [(HeaderName::Require, "100rel"), (HeaderName::RSeq, "1"), (HeaderName::Allow, "INVITE, ACK, BYE, PRACK, UPDATE")];
+
+/// The caller's early dialog, or its dialog.
+fn early(answer: &Message) -> Dialog {
+    Dialog::uac(answer.header(HeaderName::From).unwrap(), answer.call_id().unwrap(), 1, answer).unwrap()
 }
 
 fn warns(answer: &Message) -> bool {
@@ -69,12 +79,71 @@ fn a_call_goes_on_as_it_was_when_somebody_moves_to_the_other_family() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_reached_is_none() {
+fn an_answer_that_cannot_be_reached_is_none_and_the_caller_is_told_why() {
+    for early in [false, true] {
+        let mut w = World::new().rings(&[B]);
+        let builder = w.invite_builder(A, "1001").header(HeaderName::Supported, "100rel");
+        w.request(A, builder, Some(&sdp(A)));
+        let asked = w.asked(B, Method::Invite);
+        if early {
+            // What it says reliably before is its word, whatever its 200 says.
+            w.answer_with(B, &asked, 183, &RELIABLE, Some(&sdp6(B)));
+            let prack = w.asked(B, Method::Prack);
+            w.answer(B, &prack, 200, None);
+            assert!(w.got(A, 183).body().is_empty());
+        }
+        w.answer(B, &asked, 200, (!early).then(|| sdp6(B)).as_deref());
+        w.acked(B);
+        assert!(warns(&w.got(A, 488)), "{early}");
+        w.asked(B, Method::Bye);
+    }
+    // Who refuses by itself warns of nothing.
     let mut w = World::new().rings(&[B]);
     w.invite(A, "1001", Some(&sdp(A)));
     let asked = w.asked(B, Method::Invite);
-    w.answer(B, &asked, 200, Some(&sdp6(B)));
-    w.acked(B);
-    w.got(A, 488);
+    w.answer(B, &asked, 488, None);
+    assert_eq!(w.got(A, 488).header(HeaderName::Warning), None);
+}
+
+#[test]
+fn what_an_offer_in_a_prack_cannot_have_it_is_told_and_all_stays_as_it_was() {
+    let mut w = World::new().rings(&[B]);
+    let builder = w.invite_builder(A, "1001").header(HeaderName::Supported, "100rel");
+    w.request(A, builder, Some(&sdp(A)));
+    let asked = w.asked(B, Method::Invite);
+    w.answer_with(B, &asked, 183, &RELIABLE, Some(&sdp(B)));
+    let prack = w.asked(B, Method::Prack);
+    w.answer(B, &prack, 200, None);
+    let progress = w.got(A, 183);
+    let mut caller = early(&progress);
+    let before = w.media.len();
+    w.prack(A, &mut caller, &progress, Some(&sdp6(A)));
+    assert!(warns(&w.got(A, 488)));
+    assert!(w.try_asked(B, Method::Update).is_none() && w.media.len() == before);
+    // It was heard all the same, so nothing waits for another PRACK.
+    w.pass(Duration::from_secs(2));
+    assert!(w.try_got(A, 183).is_none());
+    w.answer(B, &asked, 200, None);
+    let ok = w.got(A, 200);
+    w.ack(A, &early(&ok), None);
+    w.send(A, &mut caller, Method::Bye, None);
     w.asked(B, Method::Bye);
+    w.is_clean();
+}
+
+#[test]
+fn what_answers_an_offer_in_a_prack_must_be_reached_too() {
+    let mut w = World::new().rings(&[B]);
+    let builder = w.invite_builder(A, "1001").header(HeaderName::Supported, "100rel");
+    w.request(A, builder, None);
+    let asked = w.asked(B, Method::Invite);
+    w.answer_with(B, &asked, 183, &RELIABLE, Some(&sdp(B)));
+    let progress = w.got(A, 183);
+    let mut caller = early(&progress);
+    w.prack(A, &mut caller, &progress, Some(&sdp6(A)));
+    assert!(warns(&w.got(A, 488)));
+    assert!(w.try_asked(B, Method::Prack).is_none());
+    w.prack(A, &mut caller, &progress, Some(&sdp(A)));
+    w.got(A, 200);
+    w.asked(B, Method::Prack);
 }

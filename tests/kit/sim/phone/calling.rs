@@ -80,6 +80,7 @@ impl Phone {
         let found = &mut self.lines[line];
         let reason = message.header(HeaderName::Reason).map(str::to_owned);
         message.reason().clone_into(&mut found.phrase);
+        found.warning = message.header(HeaderName::Warning).map(str::to_owned);
         found.end(if found.cancelled { Ending::Own } else { Ending::Refused { status, reason } });
     }
 

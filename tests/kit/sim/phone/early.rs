@@ -43,27 +43,45 @@ impl Phone {
             let dialog = Dialog::uac(&own, &found.sip.call_id, cseq, message).expect("it makes an early dialog");
             found.sip.dialog = Some(Box::new(dialog));
         }
-        let answer = match has_description {
-            true if found.without_offer => Some(found.session.answer(message.body())),
+        let (body, offers) = match has_description {
+            true if found.without_offer => (Some(found.session.answer(message.body())), false),
             true => {
                 found.session.take(message.body());
-                None
+                let to = self.habits.moves_by_prack;
+                let offer = to.map(|ip| {
+                    found.session.save();
+                    found.session.address.set_ip(ip);
+                    found.session.offer()
+                });
+                (offer, to.is_some())
             }
-            false => None,
+            false => (None, false),
         };
         if self.habits.acknowledges {
-            self.prack(line, rseq, cseq, answer, now);
+            self.prack(line, (rseq, cseq), body, offers, now);
         }
         true
     }
 
-    fn prack(&mut self, line: usize, rseq: u32, cseq: u32, answer: Option<Bytes>, now: Time) {
+    /// The final answer to its PRACK that had an offer.
+    pub(super) fn prack_answered(&mut self, line: usize, message: &Message) {
+        let found = &mut self.lines[line];
+        found.pracks.push(message.status());
+        if message.status() < 300 {
+            found.session.take(message.body());
+        } else {
+            found.warning = message.header(HeaderName::Warning).map(str::to_owned);
+            found.session.restore();
+        }
+    }
+
+    fn prack(&mut self, line: usize, (rseq, cseq): (u32, u32), body: Option<Bytes>, offers: bool, now: Time) {
         let Some(dialog) = &mut self.lines[line].sip.dialog else { return };
         let uri = dialog.remote_target.clone();
         let builder = dialog.request(Method::Prack);
         let builder = builder.header_fmt(HeaderName::RAck, format_args!("{rseq} {cseq} INVITE"));
-        let request = Outgoing { builder, body: answer.map(|answer| (SDP, answer)) };
-        self.send(Asked::Prack, Method::Prack, &uri, request, false, now);
+        let request = Outgoing { builder, body: body.map(|body| (SDP, body)) };
+        self.send(Asked::Prack { line, offers }, Method::Prack, &uri, request, false, now);
     }
 
     /// 180, or 183 with a description, to a call.
