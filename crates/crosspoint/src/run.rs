@@ -84,6 +84,12 @@ impl From<net::BindError> for StartError {
     }
 }
 
+impl From<controller::AdminError> for StartError {
+    fn from(error: controller::AdminError) -> Self {
+        StartError::new(error.to_string())
+    }
+}
+
 impl From<controller::StoreError> for StartError {
     fn from(error: controller::StoreError) -> Self {
         StartError::new(error.to_string())

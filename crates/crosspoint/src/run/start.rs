@@ -105,13 +105,13 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
 
 /// Hands back who was registered and who watched when the exchange ended.
 fn restore(switch: &mut Switch, gate: &StreamGate, store: &Store, clocks: Clocks) -> Result<(), StartError> {
-    for live in store.live_bindings(net::clock::wall()).map_err(|e| StartError::new(e.to_string()))? {
+    for live in store.live_bindings(net::clock::wall())? {
         if live.binding.transport.is_reliable() {
             gate.prove(live.binding.source.ip(), clocks.now());
         }
         switch.restore_binding(live.account, live.user, live.binding, clocks.now());
     }
-    for live in store.live_subscriptions(net::clock::wall()).map_err(|e| StartError::new(e.to_string()))? {
+    for live in store.live_subscriptions(net::clock::wall())? {
         switch.restore_subscription(live.account, live.user, live.subscription, clocks.now());
     }
     Ok(())
@@ -137,7 +137,7 @@ fn seed_profile(
     let now = net::clock::wall();
     match setup.profile {
         Some(Profile::Bench) => {
-            let made = store.seed_bench(setup.uas, now).map_err(|e| StartError::new(e.to_string()))?;
+            let made = store.seed_bench(setup.uas, now)?;
             Ok((Some(made.account), None))
         }
         Some(Profile::Demo) => {
