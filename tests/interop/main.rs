@@ -11,4 +11,5 @@ mod phones;
 mod pjsua2;
 mod sipp;
 mod streams;
+mod verbs;
 mod watch;
