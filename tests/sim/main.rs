@@ -12,6 +12,7 @@ mod early;
 mod fax;
 mod flows;
 mod hostile;
+mod ice;
 mod identity;
 mod lamps;
 mod loss;

@@ -163,6 +163,7 @@ impl Call {
             let ours = other.ends.get(other.legs[at].end).map(|end| end.ours.clone());
             let short = !other.legs[at].flow.transport.is_reliable();
             self.ends[end].offer_as(other.ends.get(other.legs[at].end), short, &mut desk.chance);
+            self.ends[end].offer_ice_as(other.ends.get(other.legs[at].end), &mut desk.chance);
             let leg = other.give_leg(desk, at);
             came = Some((self.take_leg(desk, leg, end, ours), self.legs.last().map(|leg| leg.party.clone())));
         }

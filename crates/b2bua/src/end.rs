@@ -1,13 +1,15 @@
 //! A media end of a call in the relay: its ports, what we said about it, and what the relay was told.
 
 use crate::desk::Desk;
+use crate::ice::Ice;
 use crate::secure::Sdes;
 use crate::single::Port;
 use media::command::{Generation, Keys, MediaAddress, MediaCommand, PayloadTypes, PortPair, Sound, Terms};
+use media::ice::{Checks, Credentials};
 use media::offer::OurSide;
 use media::own::Extended;
 use media::sdes::Crypto;
-use media::sdp::{AudioView, Description, Direction, MediaView};
+use media::sdp::{AudioView, Description, Direction, IceAsked, MediaView};
 use serde::{Deserialize, Serialize};
 use words::{AccountId, LegId};
 
@@ -28,6 +30,9 @@ pub(crate) struct End {
     /// Its keys, where it speaks SRTP or may.
     #[serde(default)]
     pub(crate) sdes: Option<Box<Sdes>>,
+    /// Its ICE, where a leg of it has that.
+    #[serde(default)]
+    pub(crate) ice: Option<Box<Ice>>,
     generation: Generation,
     setting: Option<Terms>,
     linked: Option<LegId>,
@@ -59,6 +64,9 @@ pub(crate) struct Said {
     /// The key of what it sends, if that is encrypted.
     #[serde(default)]
     pub(crate) crypto: Option<Box<Crypto>>,
+    /// How it is named in its checks, if it does ICE.
+    #[serde(default)]
+    pub(crate) ice: Option<Box<Credentials>>,
 }
 
 impl Said {
@@ -90,6 +98,7 @@ impl Said {
             rtcp_mux: false,
             words: description.fingerprint(),
             crypto: None,
+            ice: None,
         };
         if let Some(at) = fax {
             let Some(fax) = description.media_at(at).filter(MediaView::is_fax) else { return nothing };
@@ -104,6 +113,10 @@ impl Said {
                 ssrc: audio.ssrc,
                 rtcp_mux: audio.rtcp_mux,
                 crypto: audio.crypto().map(Box::new),
+                ice: match audio.ice() {
+                    Some(IceAsked::Checks(theirs)) => Some(Box::new(theirs)),
+                    Some(IceAsked::Mismatch) | None => None,
+                },
                 ..nothing
             },
             _ => nothing,
@@ -120,6 +133,7 @@ impl End {
             muxes: false,
             single: Port::default(),
             sdes: None,
+            ice: None,
             generation: Generation::default(),
             setting: None,
             linked: None,
@@ -149,6 +163,12 @@ impl End {
     pub(crate) fn tell_keys(&mut self, keys: Option<Box<Keys>>, desk: &mut Desk) {
         let (end, ports, generation) = (self.name, self.ports, self.generation.step());
         desk.media(MediaCommand::Rekey { end, ports, generation, keys });
+    }
+
+    /// Tells the relay by what its checks are known.
+    pub(crate) fn tell_checks(&mut self, checks: Option<Box<Checks>>, desk: &mut Desk) {
+        let (end, ports, generation) = (self.name, self.ports, self.generation.step());
+        desk.media(MediaCommand::Ice { end, ports, generation, checks });
     }
 
     /// Gives back what room our descriptions were made in: a copy has no more than it needs, and it is kept for hours.

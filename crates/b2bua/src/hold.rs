@@ -95,6 +95,7 @@ mod tests {
             rtcp_mux: false,
             words: 0,
             crypto: None,
+            ice: None,
         };
         Side { said, source: SourceRule::Strict, whereabouts: Whereabouts::default() }
     }

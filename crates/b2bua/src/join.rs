@@ -4,7 +4,7 @@ use crate::bridge::PATIENCE;
 use crate::bridge::{CODECS, agreement};
 use crate::call::{Call, Ending, SDP, read_body};
 use crate::desk::{Desk, Due};
-use crate::end::Said;
+use crate::end::{End, Said};
 use crate::event::Output;
 use crate::leg::Leg;
 use crate::secure::Saying;
@@ -163,7 +163,8 @@ impl Call {
     /// The near leg keeps what it had, and hears the far one all the same.
     fn connect_as_before(&mut self, desk: &mut Desk, now: Time) {
         let Some(transfer) = self.transfer.take() else { return };
-        let setting = self.place(transfer.near).and_then(|at| self.ends[self.legs[at].end].setting());
+        let near_end = self.place(transfer.near).map(|at| &self.ends[self.legs[at].end]);
+        let (setting, ice) = (near_end.and_then(End::setting), near_end.and_then(End::heard_ice));
         let (Some(setting), Some(words), Some(far)) = (setting, transfer.words, transfer.far) else {
             if transfer.far.is_some() {
                 self.end(desk, &Ending::new(EndCause::MediaMismatch, None), now);
@@ -181,6 +182,7 @@ impl Call {
             rtcp_mux: false,
             words: 0,
             crypto: None,
+            ice,
         };
         self.connect(desk, (far, Said::of(&words)), (transfer.near, near));
         self.tidy_ends(desk, now);

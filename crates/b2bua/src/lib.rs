@@ -44,6 +44,7 @@ mod exchange;
 mod family;
 mod fork;
 mod hold;
+mod ice;
 mod identity;
 mod instead;
 mod join;

@@ -156,9 +156,14 @@ impl Call {
     /// An end that nobody is at any more is told of anew: who was there before knows its keys.
     pub(crate) fn forget_offered(&mut self, at: usize) {
         let end = &self.ends[at];
-        if (end.sdes.is_some() || end.muxes) && !self.legs.iter().any(|leg| leg.end == at && self.has_media(leg)) {
+        if (end.sdes.is_some() || end.ice.is_some() || end.muxes)
+            && !self.legs.iter().any(|leg| leg.end == at && self.has_media(leg))
+        {
             let end = &mut self.ends[at];
             end.muxes = false;
+            if let Some(ice) = &mut end.ice {
+                ice.forget();
+            }
             if let Some(sdes) = &mut end.sdes {
                 sdes.lines.clear();
             }
@@ -183,6 +188,9 @@ impl Call {
     /// What the relay needs to speak with a leg as both said.
     pub(crate) fn keys_of(&mut self, desk: &mut Desk, at: usize, said: &Said) -> Option<Keys> {
         let answered = self.state == CallState::Answered;
+        if let Some(end) = self.ends.get_mut(self.legs[at].end) {
+            end.hear_ice(said);
+        }
         let sdes = self.ends.get_mut(self.legs[at].end)?.sdes.as_deref_mut()?;
         if said.fax {
             // It is not encrypted, and when talk goes on after it, packets are counted anew: not with the same key.
@@ -203,6 +211,7 @@ impl Call {
     /// Makes keys and their loss known to the relay in the order that lets nothing pass between.
     pub(crate) fn agree(&mut self, desk: &mut Desk, at: usize, setting: media::command::Terms, keys: Option<Keys>) {
         let Some(end) = self.ends.get_mut(self.legs[at].end) else { return };
+        end.begin_checks(desk);
         if keys.is_some() {
             end.rekey(keys, desk);
             end.set(setting, desk);
@@ -214,5 +223,6 @@ impl Call {
                 end.rekey(None, desk);
             }
         }
+        end.end_checks(desk);
     }
 }

@@ -141,6 +141,9 @@ fn in_advance(who: &Party, nat: bool, flow: &Flow) -> Port {
 /// Whether a leg that describes itself so can be told from all others; `None` when it does not say where it is.
 fn tell(desk: &Desk, leg: &Leg, end: LegId, said: &Said) -> Option<Port> {
     let remote = said.remote?;
+    if said.ice.is_some() {
+        return Some(Port::Shared);
+    }
     let free = |known: Option<&LegId>| known.is_none_or(|known| *known == end);
     Some(match leg.source(said) {
         SourceRule::HearOnce => Port::OwnAsIs(OwnPorts::Trunk),

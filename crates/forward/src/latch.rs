@@ -17,9 +17,13 @@
 //! A packet that was encrypted with the end's own keys speaks for itself. A trunk is heard sooner: what was learnt of it
 //! is never sent to.
 //!
+//! An end with ICE (`ice.rs`) learns from nothing but checks: until one was genuine it hears the address of the description
+//! alone, then only where genuine ones came from, whatever the description says.
+//!
 //! RTCP follows: it is taken from the address that the description names for it, or, once RTP was learnt, from one port
 //! of the same host; where one port has both, from where RTP comes from.
 
+use crate::ice::Checked;
 use media::command::{MediaAddress, SourceRule, Whereabouts};
 use media::rtp::RtpView;
 use std::net::{IpAddr, SocketAddr};
@@ -63,6 +67,8 @@ pub struct Latch {
     candidate: Option<Candidate>,
     /// Where RTCP comes from once RTP was learnt.
     rtcp: Option<SocketAddr>,
+    /// What checks told; `None`: it has no ICE.
+    pub(crate) checked: Option<Box<Checked>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,14 +94,15 @@ impl Latch {
     pub fn new(rule: SourceRule, whereabouts: Whereabouts, remote: Option<MediaAddress>) -> Self {
         let remote = remote.map(|r| MediaAddress { rtp: canonical(r.rtp), rtcp: canonical(r.rtcp) });
         let whereabouts = Whereabouts { host: whereabouts.host.map(|host| host.to_canonical()), ..whereabouts };
-        Latch { rule, whereabouts, remote, heard: Heard::Nobody, candidate: None, rtcp: None }
+        Latch { rule, whereabouts, remote, heard: Heard::Nobody, candidate: None, rtcp: None, checked: None }
     }
 
     /// Takes a new description. What was learnt is forgotten when its address differs; true says so.
     pub fn renew(&mut self, rule: SourceRule, whereabouts: Whereabouts, remote: Option<MediaAddress>) -> bool {
-        let next = Latch::new(rule, whereabouts, remote);
+        let mut next = Latch::new(rule, whereabouts, remote);
         let differs = next.remote != self.remote;
         if differs {
+            next.checked = self.checked.take();
             *self = next;
         } else {
             (self.rule, self.whereabouts) = (rule, next.whereabouts);
@@ -151,6 +158,9 @@ impl Latch {
     fn judge(&mut self, from: SocketAddr, ssrc: u32, sequence: u16, genuine: bool, now: Time) -> Judgement {
         // A fresh relay port with no description yet has nobody to hear.
         let Some(remote) = self.remote else { return Judgement::Refused };
+        if let Some(knows) = self.checked.as_mut().and_then(|checked| checked.hear(from)) {
+            return if knows { Judgement::Taken } else { Judgement::Refused };
+        }
         if same(from, remote.rtp) {
             (self.heard, self.candidate, self.rtcp) = (Heard::Spoken, None, None);
             return Judgement::Taken;
@@ -196,14 +206,15 @@ impl Latch {
             Heard::Learnt(_) => self.outranks(from),
             Heard::Spoken => false,
         };
-        free && match self.rule {
-            SourceRule::Strict => false,
-            SourceRule::LearnOnce => {
-                let Whereabouts { host, early, .. } = self.whereabouts;
-                genuine || !early || host.is_none() || self.is_preferred(from.ip())
+        free && self.checked.is_none()
+            && match self.rule {
+                SourceRule::Strict => false,
+                SourceRule::LearnOnce => {
+                    let Whereabouts { host, early, .. } = self.whereabouts;
+                    genuine || !early || host.is_none() || self.is_preferred(from.ip())
+                }
+                SourceRule::HearOnce => true,
             }
-            SourceRule::HearOnce => true,
-        }
     }
 
     /// How long a source must speak before it is learnt.
@@ -219,6 +230,9 @@ impl Latch {
     /// Judges a valid RTCP packet.
     pub fn judge_rtcp(&mut self, from: SocketAddr) -> Judgement {
         let Some(remote) = self.remote else { return Judgement::Refused };
+        if let Some(knows) = self.checked.as_ref().and_then(|checked| checked.knows(!remote.is_muxed(), from)) {
+            return if knows { Judgement::Taken } else { Judgement::Refused };
+        }
         let known = match (self.heard, self.rtcp) {
             (Heard::Learnt(rtp), _) if remote.is_muxed() => same(from, rtp),
             (Heard::Learnt(_), Some(rtcp)) => same(from, rtcp),
@@ -235,6 +249,9 @@ impl Latch {
     /// Whether RTP from there could be taken at all, now or once it is learnt, if it is genuine.
     pub fn may_speak(&self, from: SocketAddr) -> bool {
         let Some(remote) = self.remote else { return false };
+        if let Some(knows) = self.proven(from) {
+            return knows;
+        }
         same(from, remote.rtp)
             || matches!(self.heard, Heard::Learnt(learnt) if same(from, learnt))
             || self.may_learn(from, true)
@@ -242,6 +259,9 @@ impl Latch {
 
     /// The one source that is heard at this moment; a packet from there needs no judgement.
     pub fn heard(&self) -> Option<SocketAddr> {
+        if let Some(checked) = self.checked.as_ref().filter(|checked| checked.target(false).is_some()) {
+            return checked.heard();
+        }
         match self.heard {
             Heard::Nobody => None,
             Heard::Learnt(from) => Some(from),
@@ -251,15 +271,29 @@ impl Latch {
 
     /// Whether RTP from there takes the place of whom was learnt, or may do so.
     pub(crate) fn outranks(&self, from: SocketAddr) -> bool {
+        if let Some(knows) = self.proven(from) {
+            return knows;
+        }
         let described = self.remote.is_some_and(|remote| same(from, remote.rtp));
         described
             || matches!(self.heard, Heard::Learnt(learnt)
                 if self.is_preferred(from.ip()) && !self.is_preferred(learnt.ip()))
     }
 
-    /// Whether the address of the description spoke: then RTP is heard from there and sent there, for good.
+    /// Whether the address of the description spoke: then RTP is heard from there and sent there, for good. Of an end with
+    /// ICE that is never so.
     pub fn has_spoken(&self) -> bool {
-        matches!(self.heard, Heard::Spoken)
+        matches!(self.heard, Heard::Spoken) && self.checked.is_none()
+    }
+
+    /// Whether checks have proven that the end is there; `None`: none was genuine so far.
+    fn proven(&self, from: SocketAddr) -> Option<bool> {
+        self.checked.as_ref()?.knows(false, from)
+    }
+
+    /// Where checks say that its packets go, of RTP or of RTCP.
+    fn selected(&self, is_rtcp: bool) -> Option<SocketAddr> {
+        self.checked.as_ref()?.target(is_rtcp).filter(|_| self.has_remote())
     }
 
     /// Whether RTCP uses the port of RTP.
@@ -269,6 +303,9 @@ impl Latch {
 
     /// Where RTP goes.
     pub fn rtp_target(&self) -> Option<SocketAddr> {
+        if let Some(selected) = self.selected(false) {
+            return Some(selected);
+        }
         match (self.heard, self.rule) {
             (Heard::Learnt(from), SourceRule::LearnOnce) => Some(from),
             _ => self.remote.map(|r| r.rtp),
@@ -277,6 +314,9 @@ impl Latch {
 
     /// Where RTCP goes: nowhere as long as a learnt end has not sent any.
     pub fn rtcp_target(&self) -> Option<SocketAddr> {
+        if let Some(selected) = self.selected(!self.is_muxed()) {
+            return Some(selected);
+        }
         match (self.heard, self.rule) {
             (Heard::Learnt(from), SourceRule::LearnOnce) => {
                 if self.is_muxed() {
@@ -291,7 +331,7 @@ impl Latch {
 }
 
 /// Whether two addresses are one: flow labels and scopes of IPv6 do not count.
-fn same(a: SocketAddr, b: SocketAddr) -> bool {
+pub(crate) fn same(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.ip() == b.ip()
 }
 

@@ -4,7 +4,8 @@
 //! packets, and asked once for each packet: one look at the row of the socket it came from, one at the row it goes to.
 //! This crate refuses to touch a socket or a clock: a worker does what [`Table::poll`] says.
 //!
-//! RFC 3550 (RTP and RTCP), RFC 4733 (telephone events), RFC 7983 and 5761 (what is no RTP).
+//! RFC 3550 (RTP and RTCP), RFC 4733 (telephone events), RFC 7983 and 5761 (what is no RTP), RFC 8445
+//! (checks of ICE, as its lite side).
 //!
 //! ```
 //! use forward::{Output, SocketId, Table, Verdict};
@@ -49,10 +50,12 @@
 //! ```
 //!
 //! Limits: a row takes 592 bytes at most, and there are as many as the worker has bound pairs. Each packet gives at
-//! most two outputs, each command at most four.
+//! most two outputs, each command at most four. An end with ICE knows [`VALID_MAX`] sources of each component, remembers
+//! [`SEEN_MAX`] checks, and answers [`ERRORS_MAX`] wrong ones a second.
 
 mod carry;
 mod counters;
+mod ice;
 #[cfg(test)]
 mod kit;
 mod latch;
@@ -64,6 +67,7 @@ mod table;
 
 pub use carry::{CARRY_AFTER, Carriage, Speaker, TRIAL_PACKETS_MAX};
 pub use counters::{JITTER_BOUNDS_MS, Judged, MOS_BOUNDS_X100, Totals};
+pub use ice::{ERRORS_MAX, SEEN_MAX, VALID_FOR, VALID_MAX};
 pub use latch::{CANDIDATE_PATIENCE, ELSEWHERE_PATIENCE, Judgement, LEARN_PACKETS, LEARN_SPAN, Latch};
 pub use secure::OLD_KEY;
 pub use table::{Output, Route, SocketId, Table, UNPROVEN_PATIENCE, Verdict};

@@ -4,7 +4,7 @@ use crate::carry::Trial;
 use crate::latch::Latch;
 use crate::secure::Secure;
 use media::codec::static_codec;
-use media::command::{EndCounters, Generation, MediaReport, PayloadTypes, PortPair, Terms};
+use media::command::{EndCounters, Generation, MediaReport, PayloadTypes, PortPair, Silence, Terms};
 use media::dtmf::Detector;
 use media::monitor::{CLOCK_UNKNOWN, Counted, Monitor};
 use media::own::Extended;
@@ -59,7 +59,7 @@ pub(crate) struct End {
     pub(crate) name: LegId,
     pub(crate) generation: Generation,
     /// Taken when it was told.
-    silence: Option<Duration>,
+    silence: Silence,
     pub(crate) latch: Latch,
     pub(crate) events: Detector,
     /// How well it goes; `None` until something was heard for a while, or reported.
@@ -129,7 +129,7 @@ impl End {
             secure: None,
             name,
             generation,
-            silence: terms.silence.into(),
+            silence: terms.silence,
             latch: Latch::new(terms.source, terms.whereabouts, terms.remote),
             events: Detector::default(),
             monitor: None,
@@ -147,7 +147,7 @@ impl End {
         self.payload_types = terms.payload_types;
         self.telephone_event = terms.telephone_event;
         (self.direction, self.extended) = (terms.direction, terms.extended);
-        (self.silence, self.last) = (terms.silence.into(), now);
+        (self.silence, self.last) = (terms.silence, now);
         disconnect
     }
 
@@ -181,7 +181,12 @@ impl End {
 
     /// Whether it has been silent for too long; says so once.
     pub(crate) fn falls_silent(&mut self, now: Time) -> bool {
-        self.direction.receives() && self.silence.take_if(|limit| now.since(self.last) >= *limit).is_some()
+        let limit = Option::<Duration>::from(self.silence).filter(|_| self.direction.receives());
+        let falls = limit.is_some_and(|limit| now.since(self.last) >= limit);
+        if falls {
+            self.silence = None.into();
+        }
+        falls
     }
 
     /// Whether the kernel, which forwards RTP as it is, may have packets from this end or to it.

@@ -76,6 +76,13 @@ impl Table {
         length: usize,
         now: Time,
     ) -> (Verdict, usize) {
+        // A first byte of STUN, which is none of RTP, RTCP or DTLS (RFC 7983 §7).
+        if matches!(buffer.first(), Some(0..=3))
+            && let Some(from) = from
+            && let Some(answered) = self.check(socket, from, buffer, length, now)
+        {
+            return answered;
+        }
         let (socket, from) = self.demultiplex(socket, from, buffer.get(..length).unwrap_or_default());
         let length = match self.open_packet(socket, from, buffer, length) {
             Ok(length) => length,
@@ -91,7 +98,7 @@ impl Table {
                     None => (Verdict::Dropped, length),
                 }
             }
-            Verdict::Refused | Verdict::Dropped => (verdict, length),
+            Verdict::Refused | Verdict::Dropped | Verdict::Answer(_) => (verdict, length),
         }
     }
 

@@ -3,11 +3,15 @@
 //! An address stands for one end: the first that has it. An end behind NAT is not known by the address of its description,
 //! which many sites have alike, but by its SSRC until its source is learnt, and by that from then on. Whoever is neither
 //! known by address nor by SSRC is heard by nobody.
+//!
+//! An end with ICE is known by the name in its checks, and by where genuine ones came from: that is proven, and goes before
+//! what descriptions say. There is one name for each end, and [`crate::VALID_MAX`] sources of each component.
 
 use crate::latch::{Latch, canonical};
 use crate::table::{SocketId, Table};
 use media::command::{Refusal, SourceRule};
 use media::demux::{Protocol, protocol};
+use media::ice::{UFRAG_BYTES, named};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use words::LegId;
@@ -18,6 +22,10 @@ pub(crate) struct Single {
     rtp: HashMap<SocketAddr, u32>,
     rtcp: HashMap<SocketAddr, u32>,
     ssrcs: HashMap<u32, u32>,
+    /// By the names in checks.
+    ufrags: HashMap<[u8; UFRAG_BYTES], u32>,
+    /// By where genuine checks came from, of RTP and of RTCP.
+    checked: [HashMap<SocketAddr, u32>; 2],
 }
 
 impl Table {
@@ -25,8 +33,14 @@ impl Table {
     #[inline]
     pub fn find(&mut self, is_rtcp: bool, from: SocketAddr, packet: &[u8]) -> Option<SocketId> {
         let from = canonical(from);
-        let known = if is_rtcp { &self.single.rtcp } else { &self.single.rtp };
-        let slot = known.get(&from).or_else(|| self.single.ssrcs.get(&ssrc(packet)?)).copied();
+        let single = &self.single;
+        let known = if is_rtcp { &single.rtcp } else { &single.rtp };
+        let slot = single
+            .by_name(packet)
+            .or_else(|| single.checked[usize::from(is_rtcp)].get(&from))
+            .or_else(|| known.get(&from))
+            .or_else(|| single.ssrcs.get(&ssrc(packet)?))
+            .copied();
         if slot.is_none() {
             self.totals.dropped_source += 1;
         }
@@ -68,13 +82,42 @@ impl Table {
 }
 
 impl Single {
+    /// The end that a check names.
+    #[inline]
+    fn by_name(&self, packet: &[u8]) -> Option<&u32> {
+        if self.ufrags.is_empty() || protocol(packet) != Protocol::Stun {
+            return None;
+        }
+        self.ufrags.get(&named(packet)?)
+    }
+
+    /// A genuine check of an end came from there.
+    pub(crate) fn enter_checked(&mut self, is_rtcp: bool, from: SocketAddr, slot: u32) {
+        self.checked[usize::from(is_rtcp)].entry(from).or_insert(slot);
+    }
+
+    /// It may not speak from there any more.
+    pub(crate) fn forget_checked(&mut self, is_rtcp: bool, from: SocketAddr, slot: u32) {
+        let checked = &mut self.checked[usize::from(is_rtcp)];
+        if checked.get(&from) == Some(&slot) {
+            checked.remove(&from);
+        }
+    }
+
     /// Whether it can be told from others.
     fn enter(&mut self, slot: u32, latch: &Latch) -> bool {
-        let Some(remote) = latch.remote() else { return false };
         let mut told = false;
+        if let Some(checked) = &latch.checked {
+            told = checked.name().is_some_and(|name| *self.ufrags.entry(name).or_insert(slot) == slot);
+            for is_rtcp in [false, true] {
+                checked.sources(is_rtcp).for_each(|from| self.enter_checked(is_rtcp, from, slot));
+            }
+        }
+        let Some(remote) = latch.remote() else { return told };
         if latch.rule() != SourceRule::LearnOnce {
-            told = *self.rtp.entry(remote.rtp).or_insert(slot) == slot;
-            if told {
+            let described = *self.rtp.entry(remote.rtp).or_insert(slot) == slot;
+            told |= described;
+            if described {
                 self.rtcp.entry(remote.rtcp).or_insert(slot);
             }
         }
@@ -88,6 +131,14 @@ impl Single {
     }
 
     fn leave(&mut self, slot: u32, latch: &Latch) {
+        if let Some(checked) = &latch.checked {
+            if let Some(name) = checked.name().filter(|name| self.ufrags.get(name) == Some(&slot)) {
+                self.ufrags.remove(&name);
+            }
+            for is_rtcp in [false, true] {
+                checked.sources(is_rtcp).for_each(|from| self.forget_checked(is_rtcp, from, slot));
+            }
+        }
         let remote = latch.remote();
         for from in [remote.map(|remote| remote.rtp), latch.heard().map(canonical)].into_iter().flatten() {
             if self.rtp.get(&from) == Some(&slot) {
@@ -170,7 +221,7 @@ mod tests {
             let now = Time::from_millis(u64::from(sequence) * 20);
             match self.table.relay(socket, Some(from), &mut buffer, 172, now).0 {
                 Verdict::Send(Route { socket, to }) => Some((to.unwrap(), self.table.leaves_by(socket))),
-                Verdict::Refused | Verdict::Dropped => None,
+                Verdict::Refused | Verdict::Dropped | Verdict::Answer(_) => None,
             }
         }
 

@@ -8,12 +8,14 @@ pub use socket::SocketId;
 
 use crate::carry::Trial;
 use crate::counters::Totals;
+use crate::ice::Checked;
 use crate::latch::Judgement;
 use crate::row::{End, Kernel, Link, Row};
 use crate::secure::Secure;
 use crate::single::Single;
 use media::command::{Family, Generation, Keys, MediaCommand, MediaReport, PortPair, Refusal, Sound, Terms};
 use media::demux::{Protocol, protocol};
+use media::ice::Checks;
 use media::rtp::RtpView;
 use media::sdp::Direction;
 use std::collections::{HashMap, VecDeque};
@@ -34,6 +36,8 @@ pub enum Verdict {
     Dropped,
     /// It goes out.
     Send(Route),
+    /// It is answered, and counts as nobody's; others that wait behind it deserve a look.
+    Answer(Route),
 }
 
 /// The way out.
@@ -85,6 +89,11 @@ pub enum Output {
         /// Whose packets.
         slot: u32,
     },
+    /// Packets to the end go elsewhere from now on: what the kernel carries from it or to it is taken back.
+    Moved {
+        /// Whose.
+        slot: u32,
+    },
     /// Send a report of our own: [`Table::own_report`] writes it.
     Inform {
         /// To whom.
@@ -104,6 +113,8 @@ pub struct Table {
     refused: HashMap<LegId, PortPair>,
     /// Keys of ends that will be opened.
     keys: HashMap<LegId, Box<Keys>>,
+    /// By what checks are known that come to ends which will be opened.
+    checks: HashMap<LegId, Box<Checks>>,
     outputs: VecDeque<Output>,
     pub(crate) totals: Totals,
     /// Ends that share a port.
@@ -118,9 +129,10 @@ impl Table {
     /// An empty table. With `connects`, [`Output::Connect`] is said for ends whose source is settled.
     pub fn new(connects: bool) -> Self {
         let outputs = VecDeque::with_capacity(64);
-        let (slots, refused, keys) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let (slots, refused) = (HashMap::new(), HashMap::new());
+        let (keys, checks) = (HashMap::new(), HashMap::new());
         let (totals, single) = (Totals::default(), Single::default());
-        Table { rows: Vec::new(), slots, refused, keys, outputs, totals, single, connects, carries: false }
+        Table { rows: Vec::new(), slots, refused, keys, checks, outputs, totals, single, connects, carries: false }
     }
 
     /// The same table, whose links the kernel may carry: [`Output::Carry`] is said for ends that are settled.
@@ -154,6 +166,11 @@ impl Table {
                 self.enter(end);
             }
             MediaCommand::Rekey { end, generation, keys, .. } => self.rekey(end, generation, keys, now),
+            MediaCommand::Ice { end, generation, checks, .. } => {
+                self.leave(end);
+                self.set_checks(end, generation, checks);
+                self.enter(end);
+            }
             MediaCommand::Link { from, to, generation } => self.link(from, to, generation),
             MediaCommand::Unlink { from, generation } => {
                 if let Some((_, end)) = self.younger(from, generation, false) {
@@ -294,6 +311,9 @@ impl Table {
     pub fn handle_timeout(&mut self, now: Time) {
         for (slot, row) in self.rows.iter_mut().enumerate() {
             let Some(end) = &mut row.end else { continue };
+            if let Some(checked) = &mut end.latch.checked {
+                checked.age(now, |is_rtcp, from| self.single.forget_checked(is_rtcp, from, slot as u32));
+            }
             if let Some(secure) = &mut end.secure {
                 secure.age(now);
             }
@@ -349,6 +369,7 @@ impl Table {
             Some(row) if row.pair == ports && row.end.is_none() => {
                 let mut end = End::new(name, generation, terms, now);
                 end.secure = self.keys.remove(&name).map(|keys| Box::new(Secure::new(*keys)));
+                end.latch.checked = self.checks.remove(&name).map(|checks| Box::new(Checked::new(*checks)));
                 if self.carries {
                     end.trial = Trial::new();
                 }
@@ -357,6 +378,7 @@ impl Table {
             }
             _ => {
                 self.keys.remove(&name);
+                self.checks.remove(&name);
                 if self.refused.len() < REFUSED_MAX {
                     self.refused.insert(name, ports);
                 }
@@ -380,6 +402,15 @@ impl Table {
             (Some(keys), Some(secure)) => secure.rekey(*keys, now),
             (Some(keys), secure @ None) => *secure = Some(Box::new(Secure::new(*keys))),
             (None, secure) => *secure = None,
+        }
+    }
+
+    /// Keeps what an end is to be opened with: it must never be open without.
+    pub(crate) fn keep_checks(&mut self, name: LegId, checks: Option<Box<Checks>>) {
+        if let Some(checks) = checks
+            && self.checks.len() < REFUSED_MAX
+        {
+            self.checks.insert(name, checks);
         }
     }
 
@@ -420,7 +451,7 @@ impl Table {
     }
 
     /// The end, when the command is younger than all before it. An end that is not open is told if it is `needed`.
-    fn younger(&mut self, name: LegId, generation: Generation, needed: bool) -> Option<(u32, &mut End)> {
+    pub(crate) fn younger(&mut self, name: LegId, generation: Generation, needed: bool) -> Option<(u32, &mut End)> {
         let Some(&slot) = self.slots.get(&name) else {
             if needed {
                 self.refuse(name, Refusal::NotOpen);
@@ -434,6 +465,10 @@ impl Table {
         end.generation = generation;
         end.trial.soon(end.counters.packets_in);
         Some((slot, end))
+    }
+
+    pub(crate) fn say(&mut self, output: Output) {
+        self.outputs.push_back(output);
     }
 
     pub(crate) fn refuse(&mut self, end: LegId, why: Refusal) {

@@ -2,8 +2,9 @@
 //!
 //! Commands of one end carry rising [`Generation`]s. A worker ignores a command whose generation is not above the last
 //! one it applied for that end, so repeating a command does no harm. [`MediaCommand::Open`],
-//! [`MediaCommand::Rekey`] and [`MediaCommand::Close`] are never refused.
+//! [`MediaCommand::Rekey`], [`MediaCommand::Ice`] and [`MediaCommand::Close`] are never refused.
 
+use crate::ice::Checks;
 use crate::own::Extended;
 use crate::sdp::Direction;
 use crate::srtp::MasterKey;
@@ -87,8 +88,8 @@ pub enum SourceRule {
 /// Why an end cannot share a port with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum OwnPorts {
-    /// It is behind NAT, and its description names no SSRC.
-    #[error("it is behind NAT and names no SSRC")]
+    /// It is behind NAT, and its description has no ICE and names no SSRC.
+    #[error("it is behind NAT, and neither has ICE nor names an SSRC")]
     BehindNat,
     /// It is to be called, and where it will speak from is not known before it answers.
     #[error("where it speaks from is not known before it answers")]
@@ -108,7 +109,7 @@ pub struct Whereabouts {
     /// nobody is preferred to others.
     pub host: Option<IpAddr>,
     /// We told it the one port that many ends share: its packets come there, and are told from others' by the address of its
-    /// description, or by `ssrc`. Its own pair stays in reserve.
+    /// description, by `ssrc`, or by what its checks say ([`MediaCommand::Ice`]). Its own pair stays in reserve.
     #[serde(default)]
     pub single_port: bool,
     /// Why it was told its own pair, where there is a port to share.
@@ -330,6 +331,20 @@ pub enum MediaCommand {
         /// They; `None`: it speaks plain RTP.
         keys: Option<Box<Keys>>,
     },
+    /// Gives an end ICE, or takes it away. With it the end answers checks, and nothing is learnt but from them: once one was
+    /// genuine, the end hears and sends where such came from, and nowhere else. For an end that is not open yet it is kept
+    /// for its [`MediaCommand::Open`]. Other credentials than before are a restart (RFC 8445 §9): what was proven holds until
+    /// there is something new.
+    Ice {
+        /// The end.
+        end: LegId,
+        /// Its ports.
+        ports: PortPair,
+        /// How young this command is.
+        generation: Generation,
+        /// By what checks are known; `None`: it has no ICE.
+        checks: Option<Box<Checks>>,
+    },
     /// What comes from one end goes to another, in this one direction. An end linked to itself is an echo. An end has
     /// one link at most: a new one replaces it.
     Link {
@@ -394,6 +409,7 @@ impl MediaCommand {
             | MediaCommand::Play { end, .. }
             | MediaCommand::Stop { end, .. }
             | MediaCommand::Rekey { end, .. }
+            | MediaCommand::Ice { end, .. }
             | MediaCommand::Close { end, .. } => Some(end),
             MediaCommand::Stock { .. } => None,
         }

@@ -4,7 +4,7 @@
 //! This crate refuses to move a packet or to read a clock, and knows nothing of calls.
 //!
 //! RFC 8866 (SDP), RFC 3264 (offer/answer), RFC 3550 and 3551 (RTP), RFC 4733 (telephone events), RFC 7983
-//! (demultiplexing), RFC 8489 (STUN), RFC 3605 (`a=rtcp`), RFC 5761 (`a=rtcp-mux`).
+//! (demultiplexing), RFC 8489 (STUN), RFC 8445 and 8839 (ICE, its lite side), RFC 3605 (`a=rtcp`), RFC 5761 (`a=rtcp-mux`).
 //!
 //! An offer is carried from one leg to the other with the exchange's own address in it:
 //!
@@ -33,6 +33,7 @@ pub mod command;
 pub mod demux;
 pub mod dtmf;
 pub mod emodel;
+pub mod ice;
 pub mod monitor;
 pub mod offer;
 pub mod own;

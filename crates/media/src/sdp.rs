@@ -5,12 +5,14 @@
 mod audio;
 pub(crate) mod extended;
 mod fax;
+mod ice;
 mod mux;
 mod parse;
 mod print;
 
 pub(crate) use audio::rtpmap;
 pub use audio::{AudioView, CodecView};
+pub use ice::IceAsked;
 pub(crate) use parse::cut;
 pub use parse::{DESCRIPTION_BYTES, FORMATS, LINE_BYTES, LINES, MEDIA, SdpError, SdpFault};
 

@@ -1,8 +1,11 @@
 //! STUN binding messages (RFC 8489): what keeps NAT open on SIP ports (RFC 5626 §4.4.2) and tells a client its address.
 //!
-//! Integrity is not checked here: a binding request outside ICE needs none (RFC 8489 §9).
+//! A binding request outside ICE needs no integrity (RFC 8489 §9); [`crate::ice`] asks for it.
 
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use subtle::ConstantTimeEq;
 
 /// The header. Units: bytes.
 pub const HEADER_BYTES: usize = 20;
@@ -118,6 +121,30 @@ impl<'a> StunView<'a> {
         Some(is_last && said == value && said == fingerprint(&self.bytes[..before]).to_be_bytes())
     }
 
+    /// Whether its MESSAGE-INTEGRITY was made with this key (§14.5): the password itself, where that is of short term (§9.1.1).
+    /// `None` when it has none.
+    pub fn integrity_is_right(&self, key: &[u8]) -> Option<bool> {
+        let (before, said) = self.integrity()?;
+        Some(bool::from(integrity(&self.bytes[..before], key).as_slice().ct_eq(said)))
+    }
+
+    /// The attributes that its integrity covers: others behind it but the fingerprint mean nothing (§14.5).
+    pub fn covered(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
+        self.attributes().take_while(|(number, _)| *number != MESSAGE_INTEGRITY)
+    }
+
+    /// Where its MESSAGE-INTEGRITY stands, and what it is.
+    fn integrity(&self) -> Option<(usize, &'a [u8])> {
+        let mut attributes = self.attributes();
+        loop {
+            let at = self.bytes.len() - attributes.rest.len();
+            let (number, value) = attributes.next()?;
+            if number == MESSAGE_INTEGRITY {
+                return (value.len() == INTEGRITY_BYTES - 4).then_some((at, value));
+            }
+        }
+    }
+
     fn mask(&self) -> [u8; 16] {
         let mut mask = [0; 16];
         mask.copy_from_slice(&self.bytes[4..HEADER_BYTES]);
@@ -193,7 +220,7 @@ pub fn binding_request(transaction_id: TransactionId) -> Vec<u8> {
     out
 }
 
-fn begin(class: Class, transaction_id: TransactionId) -> Vec<u8> {
+pub(crate) fn begin(class: Class, transaction_id: TransactionId) -> Vec<u8> {
     let message_type = match class {
         Class::Request => BINDING,
         Class::Indication => BINDING | 0x010,
@@ -209,7 +236,7 @@ fn begin(class: Class, transaction_id: TransactionId) -> Vec<u8> {
 }
 
 /// Appends an attribute, filled up to whole words, and sets the length.
-fn push(out: &mut Vec<u8>, attribute_type: u16, value: &[u8]) {
+pub(crate) fn push(out: &mut Vec<u8>, attribute_type: u16, value: &[u8]) {
     out.extend(attribute_type.to_be_bytes());
     out.extend((value.len() as u16).to_be_bytes());
     out.extend(value);
@@ -218,7 +245,7 @@ fn push(out: &mut Vec<u8>, attribute_type: u16, value: &[u8]) {
     out[2..4].copy_from_slice(&length);
 }
 
-fn push_xor_mapped_address(out: &mut Vec<u8>, address: SocketAddr) {
+pub(crate) fn push_xor_mapped_address(out: &mut Vec<u8>, address: SocketAddr) {
     let mut mask = [0; 16];
     mask.copy_from_slice(&out[4..HEADER_BYTES]);
     let port = (address.port() ^ (COOKIE >> 16) as u16).to_be_bytes();
@@ -239,7 +266,23 @@ fn push_xor_mapped_address(out: &mut Vec<u8>, address: SocketAddr) {
     push(out, XOR_MAPPED_ADDRESS, &value[..length]);
 }
 
-fn push_fingerprint(out: &mut Vec<u8>) {
+/// Appends MESSAGE-INTEGRITY by this key over all before it (§14.5).
+pub(crate) fn push_integrity(out: &mut Vec<u8>, key: &[u8]) {
+    let value = integrity(out, key);
+    push(out, MESSAGE_INTEGRITY, &value);
+}
+
+/// HMAC-SHA1 over a message up to its integrity, whose length counts that already (§14.5).
+fn integrity(before: &[u8], key: &[u8]) -> [u8; INTEGRITY_BYTES - 4] {
+    let length = (before.len() + INTEGRITY_BYTES - HEADER_BYTES) as u16;
+    let mut mac = <Hmac<Sha1> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of every length");
+    mac.update(&before[..2]);
+    mac.update(&length.to_be_bytes());
+    mac.update(&before[4..]);
+    mac.finalize().into_bytes().into()
+}
+
+pub(crate) fn push_fingerprint(out: &mut Vec<u8>) {
     // The length in the header counts the fingerprint already (§14.7).
     let length = ((out.len() + FINGERPRINT_BYTES - HEADER_BYTES) as u16).to_be_bytes();
     out[2..4].copy_from_slice(&length);
@@ -266,16 +309,18 @@ fn fingerprint(bytes: &[u8]) -> u32 {
 }
 
 const COOKIE: u32 = 0x2112_a442;
-const BINDING: u16 = 1;
-const ERROR_CODE: u16 = 0x0009;
-const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
+pub(crate) const BINDING: u16 = 1;
+pub(crate) const ERROR_CODE: u16 = 0x0009;
+pub(crate) const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
+const MESSAGE_INTEGRITY: u16 = 0x0008;
+const INTEGRITY_BYTES: usize = 24;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const FINGERPRINT: u16 = 0x8028;
 const FINGERPRINT_BYTES: usize = 8;
 /// Attribute types from here on may be passed over (§14).
-const OPTIONAL: u16 = 0x8000;
+pub(crate) const OPTIONAL: u16 = 0x8000;
 /// USERNAME and MESSAGE-INTEGRITY of both kinds: a server without credentials reads past them.
-const KNOWN: [u16; 3] = [0x0006, 0x0008, 0x001c];
+const KNOWN: [u16; 3] = [0x0006, MESSAGE_INTEGRITY, 0x001c];
 const FAMILY_V4: u8 = 1;
 const FAMILY_V6: u8 = 2;
 
@@ -323,6 +368,24 @@ mod tests {
         assert_eq!(view.attribute(0x8022), Some(&b"test vector"[..]));
         assert_eq!(view.xor_mapped_address(), Some("192.0.2.1:32853".parse().unwrap()));
         assert_eq!(view.fingerprint_is_right(), Some(true));
+    }
+
+    /// RFC 5769 §2.1 to §2.3, all with one password.
+    #[test]
+    fn the_samples_of_rfc_5769_have_their_integrity() {
+        let key = b"VOkJxbRl1RmTxUk/WvJxBt";
+        for sample in crate::ice::samples::ALL {
+            let view = StunView::parse(sample).unwrap();
+            assert_eq!((view.integrity_is_right(key), view.fingerprint_is_right()), (Some(true), Some(true)));
+            assert_eq!(view.integrity_is_right(b"VOkJxbRl1RmTxUk/WvJxBu"), Some(false));
+            let integrity = sample.len() - FINGERPRINT_BYTES - INTEGRITY_BYTES;
+            let (mut whole, length) = (sample[..integrity].to_vec(), sample[2..4].to_vec());
+            push_integrity(&mut whole, key);
+            push_fingerprint(&mut whole);
+            assert_eq!((&whole[..], &whole[2..4]), (sample, &length[..]));
+            assert!(view.covered().all(|(number, _)| number != FINGERPRINT && number != MESSAGE_INTEGRITY));
+        }
+        assert_eq!(StunView::parse(&binding_request(ID)).unwrap().integrity_is_right(key), None);
     }
 
     /// CVE-2021-37706: others read past the end of them.

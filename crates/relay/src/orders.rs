@@ -181,7 +181,10 @@ impl Orders {
 /// Whether a command is never refused: ports would be lost, or an end would speak without the keys it needs.
 fn is_needed(command: &MediaCommand) -> bool {
     match command {
-        MediaCommand::Open { .. } | MediaCommand::Rekey { .. } | MediaCommand::Close { .. } => true,
+        MediaCommand::Open { .. }
+        | MediaCommand::Rekey { .. }
+        | MediaCommand::Ice { .. }
+        | MediaCommand::Close { .. } => true,
         MediaCommand::Latch { .. }
         | MediaCommand::Link { .. }
         | MediaCommand::Unlink { .. }
@@ -209,6 +212,7 @@ impl Urgency {
             MediaCommand::Open { .. }
             | MediaCommand::Latch { .. }
             | MediaCommand::Rekey { .. }
+            | MediaCommand::Ice { .. }
             | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }
             | MediaCommand::Stop { .. }

@@ -194,6 +194,7 @@ impl Turn {
             MediaCommand::Open { .. }
             | MediaCommand::Latch { .. }
             | MediaCommand::Rekey { .. }
+            | MediaCommand::Ice { .. }
             | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }
             | MediaCommand::Play { .. }
@@ -253,17 +254,11 @@ impl Turn {
                         kernel.before_packet(slot, from, &self.buffer[..length], &mut self.worker.table, now);
                     }
                     let (verdict, length) = self.worker.table.relay(socket, from, &mut self.buffer, length, now);
-                    if let Verdict::Send(route) = verdict {
-                        let Worker { table, single, .. } = &mut self.worker;
-                        send(&self.pairs, single, table, route, &self.buffer[..length]);
-                        if self.sampler.is_due() {
-                            self.sampler.sent(monotonic_nanos());
-                        }
-                    }
+                    let settled = self.obey(verdict, length);
                     self.moved += 1;
                     self.do_outputs(now);
                     let empties = !socket.is_rtcp() && self.worker.table.is_draining(slot);
-                    if verdict != Verdict::Refused && !empties {
+                    if settled && !empties {
                         return;
                     }
                 }
@@ -280,6 +275,27 @@ impl Turn {
         }
     }
 
+    /// Sends what lies in the buffer, if it is to be sent; whether what waits behind it has time.
+    #[inline]
+    fn obey(&mut self, verdict: Verdict, length: usize) -> bool {
+        let Worker { table, single, .. } = &mut self.worker;
+        match verdict {
+            Verdict::Send(route) => {
+                send(&self.pairs, single, table, route, &self.buffer[..length]);
+                if self.sampler.is_due() {
+                    self.sampler.sent(monotonic_nanos());
+                }
+                true
+            }
+            Verdict::Answer(route) => {
+                answer(&self.pairs, single, table, route, &self.buffer[..length]);
+                false
+            }
+            Verdict::Dropped => true,
+            Verdict::Refused => false,
+        }
+    }
+
     #[inline]
     fn do_outputs(&mut self, now: Time) {
         while let Some(output) = self.worker.table.poll() {
@@ -293,6 +309,11 @@ impl Turn {
             Output::Carry { slot } => {
                 if let Some(kernel) = kernel {
                     kernel.carry(slot, table, &self.pairs, now);
+                }
+            }
+            Output::Moved { slot } => {
+                if let Some(kernel) = kernel {
+                    kernel.take_back_around(slot, table, now);
                 }
             }
             Output::Connect { slot, to } => {
@@ -424,6 +445,14 @@ fn send(pairs: &[Pair], single: &[Option<Pair>], table: &mut Table, route: Route
     });
     if !sent {
         table.unsent(route.socket, packet.len());
+    }
+}
+
+/// Sends back to where it came from: what is lost is asked for again.
+#[cold]
+fn answer(pairs: &[Pair], single: &[Option<Pair>], table: &Table, route: Route, packet: &[u8]) {
+    if let (Some(socket), Some(to)) = (socket_of(pairs, single, table.leaves_by(route.socket)), route.to) {
+        let _ = socket.send_to(packet, to);
     }
 }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod ice;
+#[cfg(test)]
 mod kernel;
 #[cfg(test)]
 mod kit;

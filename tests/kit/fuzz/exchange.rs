@@ -275,6 +275,7 @@ impl Play {
             }
             MediaCommand::Latch { .. }
             | MediaCommand::Rekey { .. }
+            | MediaCommand::Ice { .. }
             | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }
             | MediaCommand::Play { .. }

@@ -3,6 +3,7 @@
 use media::codec::Codec;
 use media::demux::protocol;
 use media::dtmf::{Detector, Event};
+use media::ice::{self, Check, Checks, Credentials, Outcome};
 use media::offer::{Local, OurSide, answer_audio, carry, carry_again, carry_answer, same_session};
 use media::renew::{can_talk, common, meet, renew};
 use media::rtcp::{Packets, RtcpView, print_receiver_report, print_sender_report};
@@ -36,6 +37,7 @@ fn view(description: &Description) {
         let _ = (media.payload_types().count(), format!("{media:?}"));
     }
     if let Some(audio) = description.audio() {
+        let _ = audio.ice();
         assert_eq!(audio.remote.is_some() || !audio.is_accepted, audio.remote.is_some() == audio.is_accepted);
         assert!(audio.codecs().count() <= media::sdp::FORMATS);
         let _ = audio.is_held();
@@ -88,6 +90,7 @@ fn follows(made: &Description, offer: &Description, ours: &Local<'_>) {
 pub(super) fn stun(input: &[u8]) {
     let source: SocketAddr = "[2001:db8::7]:40123".parse().expect("an address");
     let answered = answer(input, source);
+    check(input, source);
     let Some(view) = StunView::parse(input) else { return assert_eq!(answered, None) };
     assert_eq!(message_bytes(input), Some(input.len()));
     assert!(view.attributes().map(|(_, value)| value.len()).sum::<usize>() <= input.len());
@@ -99,6 +102,31 @@ pub(super) fn stun(input: &[u8]) {
     assert!(read.error_code().is_some() || read.xor_mapped_address() == Some(source));
     assert_ne!(read.fingerprint_is_right(), Some(false));
     assert_eq!(answer(&answered, source), None, "an answer is not answered");
+}
+
+/// The same as it comes to an end with ICE: nobody makes a check without the password, and one that was made is one.
+fn check(input: &[u8], source: SocketAddr) {
+    let ours = Credentials::parse("evtj", "VOkJxbRl1RmTxUk/WvJxBt").expect("a name and a password");
+    let checks = Checks { ours, theirs: "h6vY".into(), rtcp_mux: false };
+    let outcome = ice::judge(input, &checks, source);
+    assert_eq!(outcome == Outcome::Other, StunView::parse(input).is_none());
+    if let Outcome::Refused(answer) | Outcome::Valid(_, answer) = &outcome {
+        assert!(answer.len() <= input.len() + 40, "{} bytes to {}", answer.len(), input.len());
+        assert!(StunView::parse(answer).is_some_and(|view| view.fingerprint_is_right() == Some(true)));
+        assert_eq!(ice::judge(answer, &checks, source), Outcome::Silent);
+    }
+    let _ = ice::named(input);
+    // What it asks for is asked with the password.
+    let Some(&[first, second, ..]) = input.first_chunk::<13>() else { return };
+    let mut transaction_id = [0; 12];
+    transaction_id.copy_from_slice(&input[1..13]);
+    let said = Check { transaction_id, priority: u32::from(second), nominates: first & 1 == 1 };
+    let sent = ice::request(&checks.ours, "h6vY", &said, first & 2 == 0);
+    match ice::judge(&sent, &checks, source) {
+        Outcome::Valid(check, _) => assert_eq!((check, first & 2), (said, 0)),
+        Outcome::Refused(_) => assert_eq!(first & 2, 2, "who is lite does not control"),
+        other @ (Outcome::Other | Outcome::Silent) => panic!("{other:?}"),
+    }
 }
 
 /// A packet.

@@ -1,6 +1,7 @@
 //! The relay's double: it has no packets, knows where they would go, and holds each command to the protocol.
 
 use media::command::{EndCounters, Family, Generation, Keys, MediaCommand, MediaReport, PortPair, Sound, Terms};
+use media::ice::Checks;
 use media::monitor::{Counted, Monitor, WINDOW};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -13,6 +14,8 @@ pub struct Relay {
     ends: BTreeMap<LegId, End>,
     /// Keys of ends that will be opened.
     keys: BTreeMap<LegId, Option<Box<Keys>>>,
+    /// ICE of ends that will be opened.
+    checks: BTreeMap<LegId, Option<Box<Checks>>>,
     /// Ends that were open once: a name is used once.
     names: BTreeSet<LegId>,
     /// When each pair was free again.
@@ -32,6 +35,7 @@ pub(crate) struct End {
     pub(crate) linked: Option<LegId>,
     pub(crate) sound: Option<Sound>,
     pub(crate) keys: Option<Box<Keys>>,
+    pub(crate) checks: Option<Box<Checks>>,
     opened: Time,
     generation: Generation,
     /// The command that set `terms`.
@@ -89,9 +93,10 @@ impl Relay {
                 let (linked, sound) = (None, None);
                 let watched = generation;
                 let keys = self.keys.remove(&end).flatten();
+                let checks = self.checks.remove(&end).flatten();
                 let quiet = false;
                 let opened = now;
-                let new = End { ports, terms, linked, sound, keys, opened, generation, watched, quiet };
+                let new = End { ports, terms, linked, sound, keys, checks, opened, generation, watched, quiet };
                 self.ends.insert(end, new);
                 self.watch(end);
             }
@@ -106,6 +111,13 @@ impl Relay {
                     self.touch(end, generation).keys = keys;
                 }
                 None => _ = self.keys.insert(end, keys),
+            },
+            MediaCommand::Ice { end, ports, generation, checks } => match self.ends.get(&end) {
+                Some(found) => {
+                    assert_eq!(found.ports, ports, "ICE for {end} names other ports");
+                    self.touch(end, generation).checks = checks;
+                }
+                None => _ = self.checks.insert(end, checks),
             },
             MediaCommand::Link { from, to, generation } => {
                 let worker = self.end(to).ports.worker;
@@ -176,14 +188,15 @@ impl Relay {
         true
     }
 
-    /// The end whose port this is, or that shares it and is known there by the phone's address.
+    /// The end whose port this is, or that shares it and is known there by the phone's checks or its address.
     ///
     /// # Panics
     /// When more than one is known by that.
-    pub(crate) fn at_port(&self, port: u16, phone: SocketAddr) -> Option<(LegId, &End)> {
+    pub(crate) fn at_port(&self, port: u16, phone: SocketAddr, checks: Option<&Checks>) -> Option<(LegId, &End)> {
         let own = |end: &End| end.ports.rtp_port == port && !end.terms.whereabouts.single_port;
-        let known =
-            |end: &End| end.terms.whereabouts.single_port && end.terms.remote.is_some_and(|remote| remote.rtp == phone);
+        let described = |end: &End| end.checks.is_none() && end.terms.remote.is_some_and(|remote| remote.rtp == phone);
+        let named = |end: &End| end.checks.as_deref().is_some_and(|known| checks == Some(known));
+        let known = |end: &End| end.terms.whereabouts.single_port && (described(end) || named(end));
         let mut found = self.ends.iter().filter(|(_, end)| own(end) || port == SINGLE_PORT && known(end));
         let first = found.next().map(|(name, end)| (*name, end));
         assert!(found.next().is_none(), "two ends cannot be told apart on port {port}");
@@ -194,6 +207,7 @@ impl Relay {
     pub(crate) fn check_quiet(&self) {
         let open: Vec<String> = self.ends.keys().map(ToString::to_string).collect();
         assert!(open.is_empty(), "media ends are left: {open:?}");
+        assert!(self.checks.is_empty(), "ICE is left of ends that were never opened: {:?}", self.checks);
         assert!(self.keys.is_empty(), "keys are left of ends that were never opened: {:?}", self.keys);
         let taken: Vec<&PortPair> = self.free.iter().filter(|(_, free)| free.is_none()).map(|(pair, _)| pair).collect();
         assert!(taken.is_empty(), "ports are left in use: {taken:?}");

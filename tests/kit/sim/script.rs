@@ -230,6 +230,8 @@ pub struct Habits {
     pub codecs: &'static [u8],
     /// It has one port for RTP and RTCP where the other side does too (RFC 5761).
     pub rtcp_mux: bool,
+    /// It does ICE where the other side does too (RFC 8445).
+    pub ice: bool,
     /// The address of its media, where that is another than its own.
     pub media_ip: Option<IpAddr>,
     /// Once the first provisional answer told it where to send, its PRACK offers to hear at this address.
@@ -264,6 +266,7 @@ impl Default for Habits {
             keying: Keying::Never,
             codecs: CODECS,
             rtcp_mux: false,
+            ice: false,
             media_ip: None,
             moves_by_prack: None,
             anonymous: false,

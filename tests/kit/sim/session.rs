@@ -1,6 +1,7 @@
 //! What a phone says about its media, and what it was told.
 
 use bytes::Bytes;
+use media::ice::{Checks, Credentials};
 use media::sdes::Crypto;
 use media::sdp::{Description, Direction};
 use media::srtp::{MasterKey, Suite};
@@ -46,6 +47,14 @@ pub struct Session {
     pub rtcp_mux: bool,
     /// Both sides said so.
     muxed: bool,
+    /// It does ICE where the other side does too.
+    pub ice: bool,
+    /// How often its ICE was begun anew.
+    pub restarts: u8,
+    /// What it said last has ICE.
+    says_ice: bool,
+    /// How the other side is named in checks, if it said so last.
+    told_ice: Option<Credentials>,
     /// Its key and that of the other side, if both encrypt.
     agreed: Option<(MasterKey, MasterKey)>,
     id: u64,
@@ -74,6 +83,10 @@ impl Session {
             told: Vec::new(),
             rtcp_mux: false,
             muxed: false,
+            ice: false,
+            restarts: 0,
+            says_ice: false,
+            told_ice: None,
             agreed: None,
             id: id >> 34,
             version: 0,
@@ -109,6 +122,25 @@ impl Session {
         self.muxed
     }
 
+    /// By what its checks are known, if both sides do ICE.
+    pub fn checks(&self) -> Option<Checks> {
+        let ours = self.told_ice.clone().filter(|_| self.says_ice)?;
+        Some(Checks { ours, theirs: self.ice_names().ufrag, rtcp_mux: self.muxed })
+    }
+
+    /// How it is named in checks.
+    fn ice_names(&self) -> Credentials {
+        let name = format!("{:08x}{:02x}", self.id as u32, self.restarts);
+        Credentials::parse(&name, &name.repeat(3)).expect("digits are long enough")
+    }
+
+    fn ice_lines(&self) -> String {
+        let Credentials { ufrag, pwd } = self.ice_names();
+        let (ip, port) = (self.address.ip(), self.address.port());
+        let candidate = format!("a=candidate:1 1 UDP 2130706431 {ip} {port} typ host\r\n");
+        format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:{}\r\n{candidate}", pwd.reveal())
+    }
+
     /// The key of what it sends, if that is encrypted.
     pub fn speaks_with(&self) -> Option<&MasterKey> {
         self.agreed.as_ref().map(|(ours, _)| ours)
@@ -134,6 +166,7 @@ impl Session {
     /// Offers what it wishes.
     pub(crate) fn offer(&mut self) -> Bytes {
         self.said = self.wish;
+        self.says_ice = self.ice;
         let port = self.address.port();
         let keys = self.lines().map(|line| format!("a=crypto:{}\r\n", line.print())).concat();
         let media = match self.keying {
@@ -188,6 +221,7 @@ impl Session {
         self.agreed = crypto.as_ref().map(|theirs| (self.key(theirs.key.suite()), theirs.key.clone()));
         let line = crypto.map(|theirs| Crypto { tag: theirs.tag, key: self.key(theirs.key.suite()) });
         self.muxed = self.rtcp_mux && offered.rtcp_mux;
+        self.says_ice = self.ice && self.told_ice.is_some();
         let keys = line.map_or(String::new(), |line| format!("a=crypto:{}\r\n", line.print()));
         // An answer has as many media as its offer (RFC 3264 §6).
         let media = offer.media().map(|line| {
@@ -214,6 +248,7 @@ impl Session {
         let answer = Description::parse(description).expect("the exchange writes descriptions that can be read");
         let audio = answer.audio().filter(|audio| audio.is_accepted);
         self.muxed = audio.as_ref().is_some_and(|audio| audio.rtcp_mux);
+        assert!(self.ice || self.told_ice.is_none(), "ICE, which nobody asked for");
         assert!(self.rtcp_mux || !self.muxed, "one port for both, which nobody asked for");
         let theirs = audio.as_ref().and_then(media::sdp::AudioView::crypto);
         self.agreed = theirs.map(|theirs| {
@@ -233,6 +268,7 @@ impl Session {
         } else {
             let audio = description.audio().expect("the exchange describes audio");
             self.told = audio.media().formats().filter_map(|format| format.parse().ok()).collect();
+            self.told_ice = lite(&description);
             (audio.remote, audio.direction)
         };
         self.remote = at.map(|at| at.rtp).or(self.remote()).map(|address| (address, direction));
@@ -241,10 +277,11 @@ impl Session {
     fn audio(&self, port: u16, protocol: &str, codecs: &[u8], keys: &str) -> String {
         // An offer says it for the phone, an answer for both.
         let mux = if self.rtcp_mux && (self.muxed || self.remote.is_none()) { "a=rtcp-mux\r\n" } else { "" };
+        let ice = if self.says_ice { self.ice_lines() } else { String::new() };
         let formats: Vec<String> = codecs.iter().map(ToString::to_string).collect();
         let formats = formats.join(" ");
         let maps: String = codecs.iter().map(|codec| map(*codec)).collect();
-        format!("m=audio {port} {protocol} {formats}\r\n{maps}a={}\r\n{mux}{keys}", self.said.as_str())
+        format!("m=audio {port} {protocol} {formats}\r\n{maps}a={}\r\n{mux}{ice}{keys}", self.said.as_str())
     }
 
     fn print(&mut self, media: &str) -> Bytes {
@@ -278,6 +315,18 @@ impl Session {
         );
         Bytes::from(text)
     }
+}
+
+/// How the exchange names itself in a description, which says that it is lite, and where: at its default address.
+fn lite(description: &Description) -> Option<Credentials> {
+    let audio = description.audio()?.media();
+    let is_lite = description.attributes().any(|(name, _)| name == "ice-lite");
+    assert_eq!(is_lite, audio.attribute("ice-ufrag").is_some(), "{description:?}");
+    let names = Credentials::parse(audio.attribute("ice-ufrag")?, audio.attribute("ice-pwd")?)?;
+    let ip = audio.connection().and_then(|connection| connection.ip()).expect("an address");
+    let candidate = audio.attribute("candidate").expect("a candidate");
+    assert!(candidate.ends_with(&format!(" {ip} {} typ host", audio.port)), "{description:?}");
+    Some(names)
 }
 
 /// What a phone has that says nothing else.

@@ -273,6 +273,7 @@ impl World {
             MediaCommand::Open { .. }
             | MediaCommand::Latch { .. }
             | MediaCommand::Rekey { .. }
+            | MediaCommand::Ice { .. }
             | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }
             | MediaCommand::Play { .. }

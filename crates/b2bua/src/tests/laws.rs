@@ -66,10 +66,11 @@ pub(crate) fn media(commands: &[MediaCommand]) {
                 assert!(open.contains_key(to), "{to} is linked before it is open");
                 (from, generation)
             }
-            // Keys may come before the end that they are for.
-            MediaCommand::Rekey { end, .. } if !open.contains_key(end) => continue,
+            // Keys and ICE may come before the end that they are for.
+            MediaCommand::Rekey { end, .. } | MediaCommand::Ice { end, .. } if !open.contains_key(end) => continue,
             MediaCommand::Latch { end, generation, .. }
             | MediaCommand::Rekey { end, generation, .. }
+            | MediaCommand::Ice { end, generation, .. }
             | MediaCommand::Play { end, generation, .. }
             | MediaCommand::Stop { end, generation }
             | MediaCommand::Close { end, generation }

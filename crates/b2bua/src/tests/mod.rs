@@ -4,6 +4,7 @@ mod change;
 mod chaos;
 mod extended;
 mod family;
+mod ice;
 mod kit;
 mod laws;
 mod lost;

@@ -30,6 +30,8 @@ pub struct AudioView<'a> {
     pub ssrc: Option<u32>,
     /// Whether it has any `a=crypto`.
     has_keys: bool,
+    /// Whether it says anything of ICE.
+    pub(super) has_ice: bool,
 }
 
 /// A codec that an audio line lists.
@@ -58,7 +60,7 @@ impl<'a> AudioView<'a> {
         let is_accepted =
             media.kind == "audio" && media.port != 0 && media.is_usable_rtp() && !payload_types.is_empty();
         let (mut direction, mut rtcp_port, mut event) = (None, None, None::<CodecView<'_>>);
-        let (mut has_keys, mut rtcp_mux, mut ssrc) = (false, false, None);
+        let (mut has_keys, mut has_ice, mut rtcp_mux, mut ssrc) = (false, false, false, None);
         for (name, value) in media.attributes() {
             match name {
                 "rtpmap" => {
@@ -70,6 +72,7 @@ impl<'a> AudioView<'a> {
                         (known, codec) => known.or(codec),
                     };
                 }
+                "candidate" | "ice-ufrag" => has_ice = true,
                 "crypto" => has_keys = true,
                 "rtcp-mux" => rtcp_mux = true,
                 "ssrc" => ssrc = ssrc.or_else(|| value.split_ascii_whitespace().next()?.parse().ok()),
@@ -89,6 +92,7 @@ impl<'a> AudioView<'a> {
             rtcp_mux,
             ssrc,
             has_keys,
+            has_ice,
         }
     }
 

@@ -1,9 +1,8 @@
 //! The port that many ends share: one socket to read, and the table says whose a packet is.
 
-use super::{DATAGRAM_BYTES, Turn, Worker, send, socket_of};
-use forward::{SocketId, Verdict};
+use super::{DATAGRAM_BYTES, Turn, Worker, socket_of};
+use forward::SocketId;
 use media::command::Family;
-use net::batch::monotonic_nanos;
 use std::io;
 use words::Time;
 
@@ -37,12 +36,7 @@ impl Turn {
             let Some(of) = table.find(socket.is_rtcp(), from, &self.buffer[..length]) else { continue };
             self.at_work = Some(of);
             let (verdict, length) = table.relay(of, Some(from), &mut self.buffer, length, now);
-            if let Verdict::Send(route) = verdict {
-                send(&self.pairs, single, table, route, &self.buffer[..length]);
-                if self.sampler.is_due() {
-                    self.sampler.sent(monotonic_nanos());
-                }
-            }
+            self.obey(verdict, length);
             self.do_outputs(now);
         }
     }

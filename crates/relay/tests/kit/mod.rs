@@ -431,6 +431,18 @@ impl Phone {
         heard.and_then(|length| Some(RtpView::parse(&buffer[..length])?.sequence()))
     }
 
+    /// The next datagram of any kind to its RTP socket, if one comes in time.
+    pub(crate) fn datagram(&mut self, patience: Duration) -> Option<Vec<u8>> {
+        self.rtp.set_read_timeout(Some(patience)).unwrap();
+        let mut buffer = [0; 512];
+        let heard = self.rtp.recv_from(&mut buffer).ok();
+        self.rtp.set_read_timeout(Some(PATIENCE)).unwrap();
+        heard.map(|(length, from)| {
+            assert_eq!(Some(from), self.to.map(|to| to.0), "a packet from another port");
+            buffer[..length].to_vec()
+        })
+    }
+
     /// How many packets wait.
     pub(crate) fn count_heard(&mut self) -> usize {
         self.rtp.set_nonblocking(true).unwrap();

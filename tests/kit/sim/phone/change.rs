@@ -30,6 +30,8 @@ impl Phone {
                 self.next_media_port += 2;
                 let ip = self.habits.media_ip.unwrap_or(self.address.ip());
                 found.session.address = SocketAddr::new(ip, self.next_media_port);
+                // Other addresses are checked anew (RFC 8445 §9).
+                found.session.restarts += u8::from(found.session.ice);
             }
             _ => {}
         }

@@ -42,7 +42,7 @@ impl World {
         let (Some(from), Some(to)) = (of(speaker), of(listener)) else { return false };
         let end_of = |session: &crate::sim::session::Session| {
             let port = session.remote().filter(|remote| remote.ip() == exchange_for(*remote).ip())?.port();
-            self.relay.at_port(port, session.address)
+            self.relay.at_port(port, session.address, session.checks().as_ref())
         };
         let (Some((_, source)), Some((name, sink))) = (end_of(from), end_of(to)) else { return false };
         // A device behind NAT may be heard at another address than it named.
@@ -58,13 +58,15 @@ impl World {
             && fits(sink, to)
             && sink.terms.direction.sends()
             && sink.sound.is_none()
+            && source.checks.as_deref() == from.checks().as_ref()
+            && sink.checks.as_deref() == to.checks().as_ref()
             && source.keys.as_ref().map(|keys| &keys.inbound) == from.speaks_with()
             && sink.keys.as_ref().map(|keys| &keys.outbound) == to.hears_with()
     }
 
     fn end_of(&self, phone: PhoneId) -> Option<(words::LegId, &End)> {
         let session = &self.at_phone(phone).lines.last()?.session;
-        self.relay.at_port(session.remote()?.port(), session.address)
+        self.relay.at_port(session.remote()?.port(), session.address, session.checks().as_ref())
     }
 
     /// Whether the relay was told that a phone has RTP and RTCP on one port.

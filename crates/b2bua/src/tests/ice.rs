@@ -1,0 +1,159 @@
+//! Legs with ICE (RFC 8839), where the exchange is the lite side, beside legs without.
+
+use super::kit::*;
+use media::command::MediaCommand;
+use media::ice::Checks;
+use media::sdp::{Description, IceAsked};
+use sip::{Dialog, HeaderName, Method};
+
+/// The description of a phone that does ICE.
+fn checking(n: usize, ufrag: &str) -> String {
+    let port = 40_000 + n;
+    format!(
+        "{}a=ice-ufrag:{ufrag}\r\na=ice-pwd:{ufrag}/abcdefghijklmnopqrst\r\n\
+         a=candidate:1 1 UDP 2130706431 10.0.1.{} {port} typ host\r\n",
+        sdp(n),
+        n + 1
+    )
+}
+
+/// What the relay was told last about an end's ICE, and how often it was told.
+fn told(w: &World, n: u16) -> (Option<Checks>, usize) {
+    let all: Vec<_> = w
+        .media
+        .iter()
+        .filter_map(|command| match command {
+            MediaCommand::Ice { end, checks, .. } if end.n == n => Some(checks.as_deref().cloned()),
+            _ => None,
+        })
+        .collect();
+    (all.last().cloned().flatten(), all.len())
+}
+
+/// How we are named in a description of ours, which says that we are lite.
+fn named(body: &str) -> Option<String> {
+    let said = Description::parse(body.as_bytes()).unwrap();
+    let audio = said.audio().unwrap();
+    let ufrag = audio.media().attribute("ice-ufrag").map(str::to_owned);
+    assert_eq!(ufrag.is_some(), said.attributes().any(|(name, _)| name == "ice-lite"), "{body}");
+    assert_eq!(ufrag.is_some(), body.contains("a=candidate:1 1 UDP "), "{body}");
+    // Who is lite is not checked by another one that is.
+    assert!(!matches!(audio.ice(), Some(IceAsked::Checks(_))));
+    ufrag
+}
+
+/// A change by `asker`, answered by `other`: what the other was offered, what the asker was answered.
+fn change(
+    w: &mut World,
+    (asker, dialog): (usize, &mut Dialog),
+    other: usize,
+    offer: &str,
+    answer: &str,
+) -> [String; 2] {
+    w.send(asker, dialog, Method::Invite, Some(offer));
+    let asked = w.asked(other, Method::Invite);
+    w.answer(other, &asked, 200, Some(answer));
+    w.acked(other);
+    w.settle(other, &asked);
+    let ok = w.got(asker, 200);
+    w.ack(asker, dialog, None);
+    [body(&asked.message).to_owned(), body(&ok).to_owned()]
+}
+
+/// A calls B; both as they describe themselves. The dialogs, and what each was told.
+fn talk(w: &mut World, offer: &str, answer: &str) -> (Dialog, Dialog, [String; 2]) {
+    w.invite(A, "1001", Some(offer));
+    let asked = w.asked(B, Method::Invite);
+    let callee = Dialog::uas(&asked.message, "phone1").unwrap();
+    w.answer(B, &asked, 200, Some(answer));
+    w.acked(B);
+    w.settle(B, &asked);
+    let ok = w.got(A, 200);
+    let caller = Dialog::uac(ok.header(HeaderName::From).unwrap(), ok.call_id().unwrap(), 1, &ok).unwrap();
+    w.ack(A, &caller, None);
+    (caller, callee, [body(&asked.message).to_owned(), body(&ok).to_owned()])
+}
+
+#[test]
+fn who_asks_for_ice_is_answered_and_nobody_else_hears_of_it() {
+    let mut w = World::new().rings(&[B]);
+    let (mut caller, mut callee, [offered, answered]) = talk(&mut w, &checking(A, "aaaa"), &sdp(B));
+    assert!(!offered.contains("ice-") && !offered.contains("candidate"), "{offered}");
+    let ours = named(&answered).expect("ICE is answered");
+    let (checks, times) = told(&w, 0);
+    let checks = checks.expect("the relay knows");
+    assert_eq!((&*checks.ours.ufrag, &*checks.theirs, times), (ours.as_str(), "aaaa", 1));
+    assert!(answered.contains(&format!("a=ice-pwd:{}", checks.ours.pwd.reveal())));
+    assert_eq!(told(&w, 1), (None, 0));
+    // The relay knows before it opens the end, which then never hears anybody else.
+    let place = |wanted: fn(&MediaCommand) -> bool| w.media.iter().position(wanted).unwrap();
+    let opens = place(|command| matches!(command, MediaCommand::Open { end, .. } if end.n == 0));
+    assert!(place(|command| matches!(command, MediaCommand::Ice { .. })) < opens);
+    // Hold and resume by either side: the same names, in offers too.
+    let [offered, answered] = change(
+        &mut w,
+        (A, &mut caller),
+        B,
+        &checking(A, "aaaa").replace("sendrecv", "sendonly"),
+        &sdp_with(B, "recvonly"),
+    );
+    assert_eq!((named(&offered), named(&answered)), (None, Some(ours.clone())));
+    let [offered, answered] = change(&mut w, (B, &mut callee), A, &sdp_with(B, "sendonly"), &checking(A, "aaaa"));
+    assert_eq!((named(&offered), named(&answered)), (Some(ours), None));
+    assert_eq!((told(&w, 0), told(&w, 1)), ((Some(checks), 1), (None, 0)));
+}
+
+#[test]
+fn other_names_are_a_restart_and_none_are_the_end_of_it() {
+    let mut w = World::new().rings(&[B]);
+    let (mut caller, mut callee, [_, answered]) = talk(&mut w, &checking(A, "aaaa"), &sdp(B));
+    let first = named(&answered);
+    let [_, answered] = change(&mut w, (A, &mut caller), B, &checking(A, "bbbb"), &sdp(B));
+    let second = named(&answered);
+    assert!(second.is_some() && second != first);
+    let (checks, times) = told(&w, 0);
+    assert_eq!((checks.map(|checks| checks.theirs), times), (Some("bbbb".into()), 2));
+    // The password alone is enough.
+    let other = checking(A, "bbbb").replace("/abc", "/xyz");
+    let [_, answered] = change(&mut w, (A, &mut caller), B, &other, &sdp(B));
+    assert!(named(&answered).is_some_and(|third| Some(third) != second));
+    // A phone that answers without is a phone without.
+    change(&mut w, (B, &mut callee), A, &sdp_with(B, "sendonly"), &sdp_with(A, "recvonly"));
+    assert_eq!(told(&w, 0), (None, 4));
+    let [offered, _] = change(&mut w, (B, &mut callee), A, &sdp(B), &sdp(A));
+    assert_eq!(named(&offered), None);
+    // And one that comes back to it begins anew.
+    let [_, answered] = change(&mut w, (A, &mut caller), B, &checking(A, "bbbb"), &sdp(B));
+    assert_eq!(named(&answered).as_deref(), told(&w, 0).0.map(|checks| checks.ours.ufrag).as_deref());
+    assert_eq!(told(&w, 0).1, 5);
+}
+
+#[test]
+fn an_address_that_was_changed_on_the_way_is_told_and_used_as_without_ice() {
+    let mut w = World::new().rings(&[B]);
+    let changed = checking(A, "aaaa").replace("UDP 2130706431 10.0.1.1", "UDP 2130706431 192.168.7.7");
+    let (_, _, [_, answered]) = talk(&mut w, &changed, &sdp(B));
+    assert!(answered.contains("a=ice-mismatch\r\n") && named(&answered).is_none(), "{answered}");
+    assert_eq!(told(&w, 0), (None, 0));
+}
+
+#[test]
+fn another_lite_side_and_a_callee_that_was_not_asked_do_without() {
+    let lite = checking(A, "aaaa").replace("m=audio", "a=ice-lite\r\nm=audio");
+    let mut w = World::new().rings(&[B]);
+    let (_, _, [_, answered]) = talk(&mut w, &lite, &checking(B, "bbbb"));
+    assert_eq!(named(&answered), None);
+    assert_eq!((told(&w, 0), told(&w, 1)), ((None, 0), (None, 0)));
+}
+
+#[test]
+fn who_has_one_port_for_both_is_told_one_candidate() {
+    for (mux, candidates) in [("", 2), ("a=rtcp-mux\r\n", 1)] {
+        let mut w = World::new().rings(&[B]);
+        let (_, mut callee, [_, answered]) = talk(&mut w, &(checking(A, "aaaa") + mux), &sdp(B));
+        assert_eq!(answered.matches("a=candidate:").count(), candidates, "{answered}");
+        assert_eq!(told(&w, 0).0.map(|checks| checks.rtcp_mux), Some(candidates == 1));
+        let [offered, _] = change(&mut w, (B, &mut callee), A, &sdp_with(B, "sendonly"), &(checking(A, "aaaa") + mux));
+        assert_eq!(offered.matches("a=candidate:").count(), candidates, "{offered}");
+    }
+}
