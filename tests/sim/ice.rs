@@ -101,7 +101,7 @@ fn phones_behind_nat_share_the_port_if_they_do_ice() {
             wait(&mut world, 3, |world| world.talk(caller, bob));
             world.pass(millis(300));
             world.tell(caller, Do::Move);
-            wait(&mut world, 5, |world| world.line(caller).changes.len() == 1 && world.talk(caller, bob));
+            wait(&mut world, 5, |world| world.line(caller).changes.len() == 3 && world.talk(caller, bob));
             assert_eq!(shares(&world, caller), shared);
             world.tell(caller, Do::HangUp);
             wait(&mut world, 3, |world| world.is_over(caller) && world.is_over(bob));

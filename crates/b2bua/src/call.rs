@@ -402,12 +402,7 @@ impl Call {
         let local = end.ours.local(desk.media_address(&leg.flow, end.ports.family), &port);
         let made = make(&local, end.ours.last())?;
         let made = dress(end, leg, made, saying, &mut desk.chance);
-        let asked = match saying {
-            Saying::Answer(offer) => offer.audio().filter(|audio| audio.is_accepted),
-            Saying::Offer => None,
-        };
-        let made = end.share_port(made, saying, asked.as_ref(), desk.config.rtcp_mux);
-        let made = end.speak_ice(made, saying, asked.as_ref(), &mut desk.chance);
+        let made = end.say_ways(made, saying, desk.config.rtcp_mux, &mut desk.chance);
         let body = end.ours.say(made).print();
         if self.state == CallState::Answered {
             end.trim();
@@ -455,14 +450,7 @@ impl Call {
     /// The exchange is the other side of the caller: sets its end, and what it hears.
     pub(crate) fn serve(&mut self, desk: &mut Desk, said: Said, answer: bool) {
         let silence = self.silence.filter(|_| self.state == CallState::Answered);
-        let ours = Said {
-            remote: None,
-            direction: media::sdp::Direction::SendRecv,
-            words: 0,
-            crypto: None,
-            ice: None,
-            ..said.clone()
-        };
+        let ours = said.of_exchange();
         let Some(at) = self.place(self.caller) else { return };
         let keys = self.keys_of(desk, at, &said);
         let words = said.words;

@@ -86,6 +86,11 @@ impl Said {
         Said::of_media(answer, offer.fax().map(|fax| fax.index), audio)
     }
 
+    /// What the exchange itself has to say to this.
+    pub(crate) fn of_exchange(&self) -> Said {
+        Said { remote: None, direction: Direction::SendRecv, words: 0, crypto: None, ice: None, ..self.clone() }
+    }
+
     fn of_media(description: &Description, fax: Option<usize>, audio: Option<AudioView<'_>>) -> Said {
         let nothing = Said {
             remote: None,

@@ -3,11 +3,28 @@
 use crate::end::End;
 use crate::secure::Saying;
 use media::sdp::{AudioView, Description};
+use words::Chance;
 
 impl End {
+    /// A description of ours with what it says of ports and checks.
+    pub(crate) fn say_ways(
+        &mut self,
+        made: Description,
+        saying: Saying<'_>,
+        offers_mux: bool,
+        chance: &mut Chance,
+    ) -> Description {
+        let asked = match saying {
+            Saying::Answer(offer) => offer.audio().filter(|audio| audio.is_accepted),
+            Saying::Offer => None,
+        };
+        let made = self.share_port(made, saying, asked.as_ref(), offers_mux);
+        self.speak_ice(made, saying, asked.as_ref(), chance)
+    }
+
     /// A description of ours, with `a=rtcp-mux` where that is right: in answers to who offered it, and in offers to who
     /// did so before, or to all if `offers`. `asked` is the audio of an offer that is answered.
-    pub(crate) fn share_port(
+    fn share_port(
         &mut self,
         made: Description,
         saying: Saying<'_>,
