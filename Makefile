@@ -17,7 +17,7 @@ define install
 	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: run test check bpf sim planted fuzz soak bench load setup setup-test setup-load
+.PHONY: run test check bpf profile sim planted fuzz soak bench load setup setup-test setup-load
 
 setup:
 	$(call install,$(BUILD_PACKAGES))
@@ -51,6 +51,10 @@ test: setup-test check
 bpf:
 	$(call install,$(BPF_PACKAGES))
 	crates/net/bpf/build.sh relay.bpf.o
+
+# Counts anew which paths run often, for release builds: deploy/profile/README.md.
+profile: setup-load
+	deploy/profile/renew.sh
 
 # The simulations alone: SEED=7 make sim replays one.
 sim: setup

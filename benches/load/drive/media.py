@@ -52,6 +52,8 @@ def held(server, calls, tool, options, report, work):
         for _ in range(options.rounds if server.name == 'crosspoint' else 1):
             before = server.cpu()
             sent, received = generate(tool, pairs, up, options)
+            if not sent:
+                raise NoFigures('--media-secs is too short: nothing was counted')
             time.sleep(0.3)
             ours = (server.cpu() - before) / max(received, 1) * 1e9
             floor = bare(tool, pairs, up, options)

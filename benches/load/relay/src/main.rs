@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match args.verb.as_deref() {
         Some("bare") => bare::run(args.calls[0], args.secs),
         Some("hold") => subject::run(args.calls[0], args.secs, &args.mode),
-        Some("generate") => generate::run(args.secs, args.rounds),
+        Some("generate") => generate::run(args.secs, args.kinds),
         Some("kernel") => return kernel::compare(&args),
         Some("veth") => return veth::compare(&args),
         Some(other) => {
@@ -46,12 +46,15 @@ struct Args {
     calls: Vec<u16>,
     secs: u64,
     rounds: usize,
+    /// Of `generate`: how many kinds of calls talk in turns.
+    kinds: usize,
     mode: String,
 }
 
 impl Args {
     fn of(mut words: impl Iterator<Item = String>) -> Self {
-        let mut args = Args { verb: None, calls: vec![50, 300, 1_000], secs: 5, rounds: 3, mode: "batch".into() };
+        let calls = vec![50, 300, 1_000];
+        let mut args = Args { verb: None, calls, secs: 5, rounds: 3, kinds: 1, mode: "batch".into() };
         while let Some(word) = words.next() {
             let Some(option) = word.strip_prefix("--") else {
                 args.verb = Some(word);
@@ -63,6 +66,7 @@ impl Args {
                 "calls" => args.calls = value.split(',').map(|n| n.parse().expect("numbers of calls")).collect(),
                 "secs" => args.secs = number().clamp(2, 120),
                 "rounds" => args.rounds = number().clamp(1, 99) as usize,
+                "kinds" => args.kinds = number().clamp(1, 2) as usize,
                 "mode" => args.mode = value,
                 _ => panic!("no option --{option}"),
             }
@@ -129,7 +133,7 @@ fn run(verb: &str, calls: u16, args: &Args) -> Run {
 
 /// Lets phones talk; gives what they saw of as many kinds of calls.
 fn generate<const KINDS: usize>(pairs: &[String], secs: u64) -> [Vec<u64>; KINDS] {
-    let (mut generator, mut seen) = child(&["generate", "--secs", &secs.to_string(), "--rounds", &KINDS.to_string()]);
+    let (mut generator, mut seen) = child(&["generate", "--secs", &secs.to_string(), "--kinds", &KINDS.to_string()]);
     let mut to = generator.stdin.take().expect("the generator reads pairs");
     to.write_all((pairs.join("\n") + "\n").as_bytes()).expect("the generator reads pairs");
     drop(to);
