@@ -337,6 +337,7 @@ impl Exchange {
                 self.switch.handle(Input::Media(MediaReport::Ready { ports }), self.now);
             }
             MediaCommand::Latch { .. }
+            | MediaCommand::Ice { .. }
             | MediaCommand::Rekey { .. }
             | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }

@@ -100,9 +100,8 @@ impl End {
         }
         match &said.ice {
             Some(theirs) if ice.ours.is_some() => ice.theirs = Some((**theirs).clone()),
-            Some(_) => {}
             None if said.remote.is_some() && !said.fax => ice.forget(),
-            None => {}
+            Some(_) | None => {}
         }
     }
 

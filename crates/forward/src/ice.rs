@@ -279,10 +279,7 @@ impl Table {
             Outcome::Silent if known => return Some((Verdict::Dropped, length)),
             Outcome::Silent | Outcome::Other => None,
         };
-        let (change, answer) = match answer {
-            Some((change, answer)) => (change, answer),
-            None => return Some((self.refuse_source(slot), length)),
-        };
+        let Some((change, answer)) = answer else { return Some((self.refuse_source(slot), length)) };
         match change {
             Some(change) => self.follow_check(slot, is_rtcp, from, change),
             None => _ = self.refuse_source(slot),

@@ -7,6 +7,10 @@ use crate::sdes::Crypto;
 use std::net::{IpAddr, SocketAddr};
 
 /// An audio line and what belongs to it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a line of its own in a description, and none excludes another"
+)]
 #[derive(Clone, Copy, Debug)]
 pub struct AudioView<'a> {
     media: MediaView<'a>,

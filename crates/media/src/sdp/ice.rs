@@ -4,6 +4,7 @@
 
 use super::{AudioView, Description, parse};
 use crate::ice::Credentials;
+use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 /// What a description asks for its audio.
@@ -74,7 +75,7 @@ impl Description {
         let mut lines = format!("a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", ours.ufrag, ours.pwd.reveal());
         for component in 1..=components {
             let (priority, port) = (HOST_PRIORITY - u32::from(component), port.saturating_add(component - 1));
-            lines += &format!("a=candidate:1 {component} UDP {priority} {ip} {port} typ host\r\n");
+            let _ = write!(lines, "a=candidate:1 {component} UDP {priority} {ip} {port} typ host\r\n");
         }
         // `ice2` says that we know RFC 8445 and not only the one before it (RFC 8839 §5.6).
         self.insert(Some("a=ice-lite\r\na=ice-options:ice2\r\n"), index, &lines)
@@ -128,17 +129,17 @@ mod tests {
         sdp(rest).audio().unwrap().ice()
     }
 
-    fn checks() -> Option<IceAsked> {
-        Some(IceAsked::Checks(Credentials::parse("h6vY", "VOkJxbRl1RmTxUk/WvJxBt").unwrap()))
+    fn checks() -> IceAsked {
+        IceAsked::Checks(Credentials::parse("h6vY", "VOkJxbRl1RmTxUk/WvJxBt").unwrap())
     }
 
     #[test]
     fn credentials_stand_at_the_media_or_at_the_session() {
-        assert_eq!(asked(&format!("{AUDIO}{NAMES}{HOST}")), checks());
-        assert_eq!(asked(&format!("{NAMES}{AUDIO}{HOST}")), checks());
+        assert_eq!(asked(&format!("{AUDIO}{NAMES}{HOST}")), Some(checks()));
+        assert_eq!(asked(&format!("{NAMES}{AUDIO}{HOST}")), Some(checks()));
         // Of the media alone, where both have some.
         let other = NAMES.replace("h6vY", "other");
-        assert_eq!(asked(&format!("{other}{AUDIO}{HOST}{NAMES}")), checks());
+        assert_eq!(asked(&format!("{other}{AUDIO}{HOST}{NAMES}")), Some(checks()));
         for none in [
             AUDIO.to_owned(),
             format!("{NAMES}{AUDIO}"),
@@ -157,13 +158,13 @@ mod tests {
         let with = |candidates: &str| asked(&format!("{AUDIO}{NAMES}{candidates}"));
         let elsewhere = HOST.replace("192.0.2.1", "10.0.0.7");
         assert_eq!(with(&elsewhere), Some(IceAsked::Mismatch));
-        assert_eq!(with(&format!("{elsewhere}{HOST}")), checks());
+        assert_eq!(with(&format!("{elsewhere}{HOST}")), Some(checks()));
         assert_eq!(with(&format!("{elsewhere}{}", HOST.replace(" 1 UDP", " 2 UDP"))), Some(IceAsked::Mismatch));
         assert_eq!(with(&HOST.replace("UDP", "TCP")), Some(IceAsked::Mismatch));
         assert_eq!(with("a=candidate:1 1\r\na=candidate:\r\n"), Some(IceAsked::Mismatch));
         // A name may be that address; so may be what comes later, where there is none yet.
-        assert_eq!(with(&HOST.replace("192.0.2.1", "b5a1f0c2.local")), checks());
-        assert_eq!(asked(&format!("m=audio 9 RTP/AVP 8\r\nc=IN IP4 0.0.0.0\r\n{NAMES}")), checks());
+        assert_eq!(with(&HOST.replace("192.0.2.1", "b5a1f0c2.local")), Some(checks()));
+        assert_eq!(asked(&format!("m=audio 9 RTP/AVP 8\r\nc=IN IP4 0.0.0.0\r\n{NAMES}")), Some(checks()));
     }
 
     #[test]

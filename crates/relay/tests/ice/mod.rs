@@ -141,8 +141,10 @@ fn checks_of_a_third_take_nothing_from_the_parties() {
             media::stun::binding_request(id(8)),
         ];
         talk(&mut a, &mut b, 0, 100, |n| {
-            bad.iter().for_each(|packet| stranger.send(packet));
-            bad.iter().for_each(|packet| stranger.send_report(packet));
+            for packet in &bad {
+                stranger.send(packet);
+                stranger.send_report(packet);
+            }
             stranger.speak(n);
         });
         exchange.settle(&a);
