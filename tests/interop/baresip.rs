@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 use tests::baresip::{Baresip, Phone};
-use tests::program::{Program, wait_for};
+use tests::program::{Program, free_at, host_address, wait_for};
 use tests::tone::share;
 
 fn registered(program: &Program, count: usize) -> bool {
@@ -295,5 +295,46 @@ fn a_phone_with_srtp_and_one_without_hear_each_other() {
             assert!(heard, "{mediaenc} calls: {calls}: {right} {wrong} {seconds}\n{}", phone.log());
         }
         assert!(encrypted.log().contains("SRTP is Enabled"), "{mediaenc} calls: {calls}: {}", encrypted.log());
+    }
+}
+
+/// A phone that does ICE calls one that does not, once on ports of the call and once on the port that many share: each hears the tone of the
+/// other, and the caller found by its own checks that we are there.
+#[test]
+fn a_phone_that_does_ice_and_one_without_hear_each_other() {
+    let Some(host) = host_address() else { return tests::skip("baresip-ice", "calls with ICE") };
+    for shares in [false, true] {
+        let single = free_at(host).port() & !1;
+        let media = if shares { format!("single_port = {single}\n") } else { String::new() };
+        let program = Program::office_at(host, &media, "");
+        program.people("office", &[("101", "one-secret"), ("102", "other-secret")]);
+        let phone = |user, auth_user, password, tone, dial, seconds| Phone {
+            user,
+            auth_user,
+            password,
+            server: program.sip,
+            transport: "udp",
+            trust: None,
+            mediaenc: None,
+            tone,
+            dial,
+            seconds,
+        };
+        let mut answering = Baresip::start(&phone("101", "office101", "one-secret", 440.0, None, 14));
+        assert!(registered(&program, 1), "{}\n{}", answering.log(), program.log());
+        let uri = format!("sip:101@{}", program.sip);
+        // It gathers and checks for three seconds before it speaks.
+        let mut calling = Baresip::start_with_ice(&phone("102", "office102", "other-secret", 1_000.0, Some(&uri), 9));
+        calling.wait();
+        answering.wait();
+        let log = calling.log();
+        assert!(log.contains("connectivity check is complete"), "{log}");
+        assert_eq!(log.contains(&format!("mnat 'ice' connected: raddr {host}:{single}")), shares, "{log}");
+        for (phone, theirs, own) in [(&answering, 1_000.0, 440.0), (&calling, 440.0, 1_000.0)] {
+            let heard =
+                phone.heard().unwrap_or_else(|| panic!("nothing was heard: {}\n{}", phone.log(), program.log()));
+            let ((right, seconds), (wrong, _)) = (share(&heard, theirs), share(&heard, own));
+            assert!(right > 0.95 && wrong < 0.01 && seconds > 1.0, "{right} {wrong} {seconds} s\n{}", phone.log());
+        }
     }
 }

@@ -42,6 +42,15 @@ pub struct Phone<'a> {
 impl Baresip {
     /// Starts it.
     pub fn start(phone: &Phone<'_>) -> Baresip {
+        Baresip::start_with(phone, "")
+    }
+
+    /// The same, that does ICE: the exchange is not on loopback then, as it offers no such address.
+    pub fn start_with_ice(phone: &Phone<'_>) -> Baresip {
+        Baresip::start_with(phone, ";medianat=ice")
+    }
+
+    fn start_with(phone: &Phone<'_>, more: &str) -> Baresip {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (dir, control) = (folder.path(), free());
         tone::write(&dir.join("tone.wav"), phone.tone, phone.seconds + 5);
@@ -49,12 +58,13 @@ impl Baresip {
             format!("sip_cafile {}\nsip_verify_server yes", path.display())
         });
         let config = format!(
-            "poll_method epoll\nnet_interface 127.0.0.1\n{trust}\naudio_path /usr/share/baresip\naudio_source aufile,{dir}/tone.wav\naudio_srate 8000\naudio_channels 1\n\
-             module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\nmodule srtp.so\nmodule sndfile.so\nmodule_tmp uuid.so\nmodule_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {control}\nsnd_path {dir}\n",
-            dir = dir.display()
+            "poll_method epoll\nnet_interface {host}\n{trust}\naudio_path /usr/share/baresip\naudio_source aufile,{dir}/tone.wav\naudio_srate 8000\naudio_channels 1\n\
+             module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\nmodule srtp.so\nmodule ice.so\nmodule sndfile.so\nmodule_tmp uuid.so\nmodule_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {control}\nsnd_path {dir}\n",
+            dir = dir.display(),
+            host = phone.server.ip()
         );
         let account = format!(
-            "<sip:{}@{};transport={}>;auth_user={};auth_pass={};answermode=auto;regint=60{}\n",
+            "<sip:{}@{};transport={}>;auth_user={};auth_pass={};answermode=auto;regint=60{}{more}\n",
             phone.user,
             phone.server,
             phone.transport,

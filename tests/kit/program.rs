@@ -1,7 +1,7 @@
 //! The program as a process of its own, as people run it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -76,12 +76,17 @@ impl Program {
 
     /// The same with more lines at the end of its configuration: those about SIP first.
     pub fn office_with(more: &str) -> Program {
+        Program::office_at(IpAddr::V4(Ipv4Addr::LOCALHOST), "", more)
+    }
+
+    /// The same on an address of this host, with more lines about media.
+    pub fn office_at(host: IpAddr, media: &str, more: &str) -> Program {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (sip, tls, http) = (free(), free(), free());
-        let (ws, wss) = (free(), free());
+        let (sip, tls, http) = (free_at(host), free_at(host), free());
+        let (ws, wss) = (free_at(host), free_at(host));
         let config = folder.path().join("crosspoint.toml");
         let text = format!(
-            "[media]\nports = \"{}\"\n[http]\nlisten = \"{http}\"\n[sip]\nudp = [\"{sip}\"]\ntcp = [\"{sip}\"]\ntls = [\"{tls}\"]\nws = [\"{ws}\"]\nwss = [\"{wss}\"]\n{more}",
+            "[media]\nports = \"{}\"\n{media}[http]\nlisten = \"{http}\"\n[sip]\nudp = [\"{sip}\"]\ntcp = [\"{sip}\"]\ntls = [\"{tls}\"]\nws = [\"{ws}\"]\nwss = [\"{wss}\"]\n{more}",
             media_ports()
         );
         std::fs::write(&config, text).expect("the configuration is written");
@@ -255,8 +260,21 @@ fn media_ports() -> String {
 
 /// An address on loopback whose port is free for UDP and TCP at this moment.
 pub fn free() -> SocketAddr {
+    free_at(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// The address by which this host reaches others, if it has one.
+pub fn host_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: the system says which way it would take.
+    socket.connect("198.51.100.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+/// The same on another address of this host.
+pub fn free_at(host: IpAddr) -> SocketAddr {
     for _ in 0..100 {
-        let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let udp = UdpSocket::bind((host, 0)).expect("a free port");
         let address = udp.local_addr().expect("a bound socket has an address");
         if TcpListener::bind(address).is_ok() {
             return address;
