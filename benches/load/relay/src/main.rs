@@ -4,6 +4,7 @@
 //! median of each with their ratio; exit 1 when the ratio is above 1.25 or more than 0.1 % of the packets are lost.
 //! `relay-load kernel [--calls 300,1000]` tells what the tier `kernel` adds to packets that phones send each other over
 //! loopback: CPU time of all processes per packet, and delay; and what its programme takes by itself.
+//! `relay-load workers [--calls 300,1000]` tells what a packet costs two workers with twice the calls, beside one.
 //! `relay-load veth [--mode tc|xdp] [--calls 1000]` tells what a packet costs that goes through the kernel from card to
 //! card, and how many calls a core carries so.
 //! `relay-load hold --calls N --secs S` only opens the calls and prints their addresses, for another generator:
@@ -17,6 +18,7 @@ mod generate;
 mod kernel;
 mod subject;
 mod veth;
+mod workers;
 
 use net::batch::monotonic_nanos;
 use std::io::{BufRead, BufReader, Write};
@@ -27,12 +29,13 @@ fn main() -> ExitCode {
     let args = Args::of(std::env::args().skip(1));
     match args.verb.as_deref() {
         Some("bare") => bare::run(args.calls[0], args.secs),
-        Some("hold") => subject::run(args.calls[0], args.secs, &args.mode),
+        Some("hold") => subject::run(&args),
         Some("generate") => generate::run(args.secs, args.kinds),
         Some("kernel") => return kernel::compare(&args),
         Some("veth") => return veth::compare(&args),
+        Some("workers") => return workers::compare(&args),
         Some(other) => {
-            eprintln!("no verb {other}: bare, hold, kernel, veth or generate");
+            eprintln!("no verb {other}: bare, hold, kernel, veth, workers or generate");
             return ExitCode::from(2);
         }
         None => return compare(&args),
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
 }
 
 /// What stands on the command line.
+#[derive(Clone)]
 struct Args {
     verb: Option<String>,
     calls: Vec<u16>,
@@ -48,13 +52,15 @@ struct Args {
     rounds: usize,
     /// Of `generate`: how many kinds of calls talk in turns.
     kinds: usize,
+    /// Of `hold`.
+    workers: u16,
     mode: String,
 }
 
 impl Args {
     fn of(mut words: impl Iterator<Item = String>) -> Self {
         let calls = vec![50, 300, 1_000];
-        let mut args = Args { verb: None, calls, secs: 5, rounds: 3, kinds: 1, mode: "batch".into() };
+        let mut args = Args { verb: None, calls, secs: 5, rounds: 3, kinds: 1, workers: 1, mode: "batch".into() };
         while let Some(word) = words.next() {
             let Some(option) = word.strip_prefix("--") else {
                 args.verb = Some(word);
@@ -67,6 +73,7 @@ impl Args {
                 "secs" => args.secs = number().clamp(2, 120),
                 "rounds" => args.rounds = number().clamp(1, 99) as usize,
                 "kinds" => args.kinds = number().clamp(1, 2) as usize,
+                "workers" => args.workers = number().clamp(1, 2) as u16,
                 "mode" => args.mode = value,
                 _ => panic!("no option --{option}"),
             }
@@ -152,8 +159,9 @@ struct Subject {
 
 impl Subject {
     fn start(verb: &str, calls: u16, args: &Args) -> Self {
-        let (count, secs) = (calls.to_string(), (args.secs + 3).to_string());
-        let (process, mut lines) = child(&[verb, "--calls", &count, "--secs", &secs, "--mode", &args.mode]);
+        let [count, secs, workers] = [u64::from(calls), args.secs + 3, args.workers.into()].map(|n| n.to_string());
+        let words = [verb, "--calls", &count, "--secs", &secs, "--workers", &workers, "--mode", &args.mode];
+        let (process, mut lines) = child(&words);
         let pairs = (0..calls).map(|_| line(&mut lines)).collect();
         Subject { process, lines, pairs }
     }

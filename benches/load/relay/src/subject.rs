@@ -1,6 +1,6 @@
 //! The relay itself with calls opened as the switch opens them.
 
-use crate::{closed, phones, pin};
+use crate::{Args, closed, phones, pin};
 use media::command::{
     Family, Generation, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule, Terms, Whereabouts,
 };
@@ -12,18 +12,21 @@ use std::time::Duration;
 use words::{CallId, LegId, Seed};
 
 /// Opens calls between the phones, tells their ports, forwards until standard input closes and tells what that cost.
-pub(crate) fn run(calls: u16, secs: u64, mode: &str) {
-    let end = closed();
-    // Its threads inherit it: the same terms as for the bare loop.
-    pin(0);
-    let single_port = (mode == "single").then_some(SINGLE_PORT);
-    let mode = match mode {
+pub(crate) fn run(args: &Args) {
+    let &Args { secs, workers, .. } = args;
+    let (end, calls) = (closed(), args.calls[0]);
+    if workers == 1 {
+        // Its threads inherit it: the same terms as for the bare loop.
+        pin(0);
+    }
+    let single_port = (args.mode == "single").then_some(SINGLE_PORT);
+    let mode = match &*args.mode {
         "kernel" => Mode::Kernel,
         "batch" | "single" => Mode::Batch,
         "basic" => Mode::Basic,
-        _ => panic!("no mode {mode}"),
+        other => panic!("no mode {other}"),
     };
-    let config = Config { mode, single_port, ipv6: None, ..Config::new(10_000, 32_767, Seed::from_number(1)) };
+    let config = Config { mode, workers, single_port, ipv6: None, ..Config::new(10_000, 32_767, Seed::from_number(1)) };
     let (mut relay, reports) = Relay::start(&config, Box::new(|| ())).expect("the relay starts");
     let wanted = 2 * u32::from(calls);
     relay.apply(MediaCommand::Stock { pairs: wanted, family: Family::V4 }).expect("an empty queue");
@@ -33,6 +36,8 @@ pub(crate) fn run(calls: u16, secs: u64, mode: &str) {
             pairs.extend(ports);
         }
     }
+    // Both legs of a call are one worker's.
+    pairs.sort_by_key(|ports| (ports.worker, ports.slot));
     for call in 0..calls {
         let ports = [pairs[2 * usize::from(call)], pairs[2 * usize::from(call) + 1]];
         open(&mut relay, call, ports, single_port.is_some());
