@@ -2,9 +2,10 @@
 //!
 //! The sources are copied below the build directory, all bugs of `tests/planted/bugs.toml` are planted there at once, each
 //! asleep, and everything is built once; then each test runs with its bug awake (`make planted`). Nothing of this is in
-//! the sources themselves, so nothing of it can be in the program. That the list still fits them is looked at each time.
+//! the sources themselves, so nothing of it can be in the program: what is built has a directory of its own, too, as cargo
+//! takes a crate of the copy for that of the workspace. That the list still fits the sources is looked at each time.
 
-use crate::source::root;
+use crate::source::{metadata, root};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -100,7 +101,7 @@ fn copy(from: &Path, to: &Path, change: &mut impl FnMut(&Path, String) -> String
 
 /// A workspace beside ours in which all bugs are planted.
 fn plant(bugs: &[Bug]) -> PathBuf {
-    let (root, garden) = (root(), Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted"));
+    let (root, garden) = (root(), ground().join("source"));
     let mut left: BTreeMap<PathBuf, Vec<&Bug>> = BTreeMap::new();
     for bug in bugs {
         left.entry(root.join(&bug.file)).or_default().push(bug);
@@ -146,8 +147,64 @@ pub fn planted(name: &str) -> bool {
 }
 "#;
 
+/// Where all of this lies: the copy, and what is built of it.
+fn ground() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the target").join("planted")
+}
+
+/// Takes over what was built already of what others wrote, the first time. None of it is written to again: libraries are
+/// replaced when they change, so they may be the same files; all else is copied.
+fn take_over() {
+    let own = std::env::current_exe().expect("a test has a path");
+    let from = own.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
+    let to = ground().join("build").join(from.file_name().expect("a profile has a name"));
+    if to.exists() {
+        return;
+    }
+    let metadata = metadata(false);
+    let packages = metadata["packages"].as_array().expect("the workspace has packages").iter();
+    let targets = packages.flat_map(|package| {
+        let targets = package["targets"].as_array().expect("a package has targets").iter();
+        targets.map(|target| &target["name"]).chain([&package["name"]])
+    });
+    let ours: BTreeSet<String> =
+        targets.filter_map(serde_json::Value::as_str).map(|name| name.replace('-', "_")).collect();
+    // Packages and libraries are named alike: `NAME-HASH`, `libNAME-HASH.rlib`.
+    let is_ours = |file: &str| {
+        let name = file.rsplit_once('-').map_or(file, |(name, _)| name).replace('-', "_");
+        ours.contains(&name) || name.strip_prefix("lib").is_some_and(|name| ours.contains(name))
+    };
+    for part in [".fingerprint", "build", "deps"] {
+        let Ok(entries) = std::fs::read_dir(from.join(part)) else { continue };
+        for entry in entries.flatten().filter(|entry| !is_ours(&entry.file_name().to_string_lossy())) {
+            take_one(&entry.path(), &to.join(part).join(entry.file_name()));
+        }
+    }
+}
+
+/// Cargo looks at the times of files, which stay.
+fn take_one(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.parent().expect("each file lies somewhere"))
+        .expect("the build directory can be written");
+    if from.is_dir() {
+        std::fs::create_dir_all(to).expect("the build directory can be written");
+        for entry in std::fs::read_dir(from).expect("it was there a moment ago").flatten() {
+            take_one(&entry.path(), &to.join(entry.file_name()));
+        }
+        return;
+    }
+    let is_library = from.extension().is_some_and(|ending| ["rlib", "rmeta", "so"].iter().any(|of| ending == *of));
+    if is_library && std::fs::hard_link(from, to).is_ok() {
+        return;
+    }
+    let time = std::fs::metadata(from).and_then(|file| file.modified());
+    let copied = std::fs::copy(from, to).and(time).and_then(|time| std::fs::File::open(to)?.set_modified(time));
+    copied.expect("the build directory can be written");
+}
+
 /// Builds the copy; gives its test executables by name.
 fn build(garden: &Path) -> BTreeMap<String, PathBuf> {
+    take_over();
     // One after the other: `--lib` would mean both.
     let what = [&["-p", "tests", "--test", "sim"][..], &["-p", "forward", "--lib"]];
     what.into_iter().flat_map(|what| build_one(garden, what)).collect()
@@ -158,8 +215,8 @@ fn build_one(garden: &Path, what: &[&str]) -> Vec<(String, PathBuf)> {
         .args(["test", "--offline", "--no-run", "--message-format=json"])
         .args(what)
         .current_dir(garden)
-        // What others wrote is built there already.
-        .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the target"))
+        .env("CARGO_TARGET_DIR", ground().join("build"))
+        .env("CARGO_BUILD_BUILD_DIR", ground().join("build"))
         .stderr(Stdio::piped())
         .output()
         .expect("cargo can be started");
