@@ -298,12 +298,12 @@ fn a_phone_with_srtp_and_one_without_hear_each_other() {
     }
 }
 
-/// A phone that does ICE calls one that does not, once on ports of the call and once on the port that many share: each hears the tone of the
-/// other, and the caller found by its own checks that we are there.
+/// Two phones that do ICE, and one that does with one that does not, on ports of the call and on the port that many share: each hears the
+/// tone of the other, and who does ICE found by its own checks that we are there.
 #[test]
-fn a_phone_that_does_ice_and_one_without_hear_each_other() {
+fn phones_with_ice_hear_each_other_and_those_without() {
     let Some(host) = host_address() else { return tests::skip("baresip-ice", "calls with ICE") };
-    for shares in [false, true] {
+    for (shares, both) in [(false, true), (true, false), (true, true)] {
         let single = free_at(host).port() & !1;
         let media = if shares { format!("single_port = {single}\n") } else { String::new() };
         let program = Program::office_at(host, &media, "");
@@ -320,7 +320,8 @@ fn a_phone_that_does_ice_and_one_without_hear_each_other() {
             dial,
             seconds,
         };
-        let mut answering = Baresip::start(&phone("101", "office101", "one-secret", 440.0, None, 14));
+        let answers = phone("101", "office101", "one-secret", 440.0, None, 14);
+        let mut answering = if both { Baresip::start_with_ice(&answers) } else { Baresip::start(&answers) };
         assert!(registered(&program, 1), "{}\n{}", answering.log(), program.log());
         let uri = format!("sip:101@{}", program.sip);
         // It gathers and checks for three seconds before it speaks.
@@ -328,7 +329,9 @@ fn a_phone_that_does_ice_and_one_without_hear_each_other() {
         calling.wait();
         answering.wait();
         let log = calling.log();
-        assert!(log.contains("connectivity check is complete"), "{log}");
+        for (phone, does_ice) in [(&calling, true), (&answering, both)] {
+            assert_eq!(phone.log().contains("connectivity check is complete"), does_ice, "{}", phone.log());
+        }
         assert_eq!(log.contains(&format!("mnat 'ice' connected: raddr {host}:{single}")), shares, "{log}");
         for (phone, theirs, own) in [(&answering, 1_000.0, 440.0), (&calling, 440.0, 1_000.0)] {
             let heard =

@@ -15,9 +15,10 @@ fn checks(world: &World, phone: PhoneId) -> Option<String> {
 fn phones(seed: u64, ice: [bool; 2]) -> (World, PhoneId, PhoneId) {
     let mut world = World::new(seed);
     let (ann, bob) = (world.phone("101"), world.phone("102"));
+    // They do not say so when they register.
+    world.register(&[ann, bob]);
     world.phone_mut(ann).habits.ice = ice[0];
     world.phone_mut(bob).habits.ice = ice[1];
-    world.register(&[ann, bob]);
     (world, ann, bob)
 }
 
@@ -70,6 +71,44 @@ fn who_is_called_has_ice_once_it_asks_for_it() {
         wait(&mut world, 3, |world| world.talk(ann, bob));
         assert_eq!((checks(&world, ann), checks(&world, bob)), (None, None));
         world.pass(millis(300));
+        world.finish();
+    });
+}
+
+/// A phone says in its Contact that it does ICE (RFC 5768): then it is offered it from the start.
+#[test]
+fn who_registers_with_ice_is_offered_it() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let nat = world.nat();
+        let (ann, bob) = (world.phone("101"), world.add(Site::new("102").behind(nat)));
+        let plain = world.add(Site::new("102").second_device());
+        world.phone_mut(bob).habits.ice = true;
+        world.register(&[ann, bob, plain]);
+        // Both devices ring; each is offered what it knows.
+        world.tell(ann, Do::call("102"));
+        wait(&mut world, 3, |world| world.rings(bob) && world.rings(plain));
+        assert!(invite_of(&world, bob).contains("a=ice-lite\r\n"), "{}", invite_of(&world, bob));
+        assert!(!invite_of(&world, plain).contains("ice-"));
+        let winner = if seed % 2 == 0 { bob } else { plain };
+        world.tell(winner, Do::Answer);
+        wait(&mut world, 3, |world| world.talk(ann, winner));
+        assert_eq!(checks(&world, winner).is_some(), winner == bob);
+        world.pass(millis(300));
+        world.tell(ann, Do::Hold);
+        wait(&mut world, 3, |world| world.hears(winner, ann) && !world.hears(ann, winner));
+        world.tell_in(secs(1), ann, Do::Resume);
+        wait(&mut world, 3, |world| world.talk(ann, winner));
+        world.tell(ann, Do::HangUp);
+        world.pass(secs(3));
+        // It says so and does not keep its word: the call goes without.
+        world.phone_mut(bob).habits.ice = false;
+        world.tell(ann, Do::call("102"));
+        wait(&mut world, 3, |world| world.rings(bob));
+        assert!(invite_of(&world, bob).contains("a=ice-lite\r\n"));
+        world.tell(bob, Do::Answer);
+        wait(&mut world, 3, |world| world.talk(ann, bob));
+        assert_eq!(checks(&world, bob), None);
         world.finish();
     });
 }

@@ -402,7 +402,7 @@ impl Call {
         let local = end.ours.local(desk.media_address(&leg.flow, end.ports.family), &port);
         let made = make(&local, end.ours.last())?;
         let made = dress(end, leg, made, saying, &mut desk.chance);
-        let made = end.say_ways(made, saying, desk.config.rtcp_mux, &mut desk.chance);
+        let made = end.say_ways(made, saying, leg, desk.config.rtcp_mux, &mut desk.chance);
         let body = end.ours.say(made).print();
         if self.state == CallState::Answered {
             end.trim();

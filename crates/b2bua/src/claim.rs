@@ -158,7 +158,7 @@ impl Call {
             let Some(at) = other.place(n) else { continue };
             let family = Family::of(other.legs[at].flow.local.ip());
             let leg = &other.legs[at];
-            let told = Offering::new(desk, leg.offered(), &leg.party, leg.nat, &leg.flow);
+            let told = Offering::new(desk, leg.offered(), &leg.party, leg.nat, &leg.flow).with_ice(leg.ice);
             let Some(end) = self.far_end(desk, self.next_leg, family, told, now) else { continue };
             let ours = other.ends.get(other.legs[at].end).map(|end| end.ours.clone());
             let short = !other.legs[at].flow.transport.is_reliable();

@@ -129,6 +129,7 @@ mod tests {
             to_uri: format!("sip:{name}@example.com"),
             order,
             nat: false,
+            ice: false,
             diverted: None,
             trust: Trust::default(),
             servers: None,

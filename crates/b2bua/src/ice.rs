@@ -1,7 +1,7 @@
 //! ICE of legs that ask for it (RFC 8839): we are the lite side, and what we say of it to one leg the other never hears.
 //!
-//! An offer with ICE is answered with ours. We offer it to legs only that have it, so that a phone without it hears nothing
-//! of it. Our credentials last as long as those of the leg: where it takes others, so do we, which is a restart (§4.4.1.1.1).
+//! An offer with ICE is answered with ours. We offer it to legs only that have it, or that said so when they registered
+//! (RFC 5768 §5), so that a phone without it hears nothing of it. Our credentials last as long as those of the leg: where it takes others, so do we, which is a restart (§4.4.1.1.1).
 
 use crate::desk::Desk;
 use crate::end::{End, Said};
@@ -40,14 +40,19 @@ impl Ice {
 
 impl End {
     /// A description of ours, with ICE where that is right: in answers to who offered it, and in offers to who has it.
-    /// `asked` is the audio of an offer that is answered.
+    /// `asked` is the audio of an offer that is answered; `offers` says that the leg is called and does ICE.
     pub(crate) fn speak_ice(
         &mut self,
         made: Description,
         saying: Saying<'_>,
         asked: Option<&AudioView<'_>>,
+        offers: bool,
         chance: &mut Chance,
     ) -> Description {
+        if offers && matches!(saying, Saying::Offer) {
+            let ice = self.ice.get_or_insert_default();
+            ice.ours.get_or_insert_with(|| Credentials::draw(&mut chance.fork()));
+        }
         let wanted = match saying {
             Saying::Offer => None,
             Saying::Answer(_) => asked.and_then(AudioView::ice),

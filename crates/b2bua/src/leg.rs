@@ -161,6 +161,9 @@ pub(crate) struct Leg {
     pub(crate) end: usize,
     /// Whether its media may come from another address than its description says.
     pub(crate) nat: bool,
+    /// Whether it said, before it was called, that it does ICE.
+    #[serde(default)]
+    pub(crate) ice: bool,
     /// Whether its dialog is `sips` (RFC 3261 §12.1.1).
     pub(crate) secure: bool,
     /// What it and we tell each other about who somebody is.
@@ -228,6 +231,7 @@ impl Leg {
             words: 0,
             end: 0,
             nat: false,
+            ice: false,
             secure: false,
             trust: Trust::default(),
             srtp: Srtp::default(),

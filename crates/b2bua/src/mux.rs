@@ -1,6 +1,7 @@
 //! One port for RTP and RTCP (RFC 5761): each leg agrees with us on it by itself, whatever the other leg has.
 
 use crate::end::End;
+use crate::leg::{Leg, LegState};
 use crate::secure::Saying;
 use media::sdp::{AudioView, Description};
 use words::Chance;
@@ -11,6 +12,7 @@ impl End {
         &mut self,
         made: Description,
         saying: Saying<'_>,
+        leg: &Leg,
         offers_mux: bool,
         chance: &mut Chance,
     ) -> Description {
@@ -19,7 +21,7 @@ impl End {
             Saying::Offer => None,
         };
         let made = self.share_port(made, saying, asked.as_ref(), offers_mux);
-        self.speak_ice(made, saying, asked.as_ref(), chance)
+        self.speak_ice(made, saying, asked.as_ref(), leg.ice && leg.state != LegState::Confirmed, chance)
     }
 
     /// A description of ours, with `a=rtcp-mux` where that is right: in answers to who offered it, and in offers to who

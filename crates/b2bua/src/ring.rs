@@ -232,6 +232,7 @@ impl Call {
             to_uri,
             order: _,
             nat,
+            ice,
             diverted,
             trust,
             srtp,
@@ -242,7 +243,7 @@ impl Call {
         let n = self.next_leg;
         self.next_leg += 1;
         let family = Family::of(flow.local.ip());
-        let told = Offering::new(desk, offered(srtp, flow.transport.is_secure()), &to, nat, &flow);
+        let told = Offering::new(desk, offered(srtp, flow.transport.is_secure()), &to, nat, &flow).with_ice(ice);
         let end = if self.is_seeking() {
             self.far_end(desk, n, family, told, now)
         } else {
@@ -259,6 +260,7 @@ impl Call {
             more: Some(Box::new(More { dialled: Some(dialled), ..More::default() })),
             end,
             nat,
+            ice,
             secure,
             trust,
             srtp,

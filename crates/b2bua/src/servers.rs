@@ -170,7 +170,7 @@ impl Call {
     fn call_next(&mut self, desk: &mut Desk, at: usize, next: (Target, Dialled), trouble: Trouble, now: Time) {
         let (target, Dialled { request_uri, to_uri, route, diverted, servers, .. }) = next;
         let leg = &self.legs[at];
-        let (n, to, nat) = (leg.n, leg.party.clone(), leg.nat);
+        let (n, to, nat, ice) = (leg.n, leg.party.clone(), leg.nat, leg.ice);
         let (trust, srtp) = (leg.trust, leg.srtp);
         let cause = match trouble {
             Trouble::Silent | Trouble::Unreachable | Trouble::Untrusted => EndCause::Unavailable,
@@ -194,6 +194,7 @@ impl Call {
             to_uri,
             order: 0,
             nat,
+            ice,
             diverted,
             trust,
             srtp,

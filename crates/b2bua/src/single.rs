@@ -105,23 +105,30 @@ impl Call {
 pub(crate) struct Offering {
     offered: Offered,
     shares: bool,
+    ice: bool,
 }
 
 impl Offering {
     /// To whom that is said.
     pub(crate) fn new(desk: &Desk, offered: Offered, who: &Party, nat: bool, flow: &Flow) -> Offering {
-        Offering { offered, shares: desk.config.single_port.is_some() && in_advance(who, nat, flow) == Port::Shared }
+        let shares = desk.config.single_port.is_some() && in_advance(who, nat, flow) == Port::Shared;
+        Offering { offered, shares, ice: false }
+    }
+
+    /// The same to somebody who does ICE.
+    pub(crate) fn with_ice(self, ice: bool) -> Offering {
+        Offering { ice, ..self }
     }
 
     /// To somebody who describes itself before it is told anything.
     pub(crate) fn plain() -> Offering {
-        Offering { offered: Offered::Plain, shares: false }
+        Offering { offered: Offered::Plain, shares: false, ice: false }
     }
 
     /// Whether a leg is told the same. With `single` there is a port to share.
     pub(crate) fn is_for(self, leg: &Leg, single: bool) -> bool {
         let shares = single && in_advance(&leg.party, leg.nat, &leg.flow) == Port::Shared;
-        self == Offering { offered: leg.offered(), shares }
+        self == Offering { offered: leg.offered(), shares, ice: leg.ice }
     }
 }
 

@@ -87,6 +87,9 @@ pub struct DialTarget {
     pub order: u32,
     /// Whether it sits behind NAT: its media may come from another address than its SDP says.
     pub nat: bool,
+    /// Whether it says that it does ICE (RFC 5768 §5): then it is offered it.
+    #[serde(default)]
+    pub ice: bool,
     /// Who sent the call here instead, when somebody did.
     pub diverted: Option<Diverted>,
     /// What it and we tell each other.

@@ -85,6 +85,11 @@ impl Checked {
 
     /// Takes other credentials. What was proven by those before holds until something new is (RFC 8445 §9).
     fn renew(&mut self, checks: Checks) {
+        if checks.ours == self.checks.ours && checks.theirs != self.checks.theirs {
+            // One offer went to many, and somebody else takes it up: nothing is known of him.
+            *self = Checked::new(checks);
+            return;
+        }
         if checks.ours != self.checks.ours {
             self.components.iter_mut().filter_map(|component| component.selected.as_mut()).for_each(|selected| {
                 (selected.priority, selected.nominated) = (0, false);
@@ -532,6 +537,11 @@ mod tests {
         let now = bench.now;
         bench.table.handle_timeout(now);
         assert!(!bench.hears(nat()) && bench.hears(phone(30)));
+        // Somebody else takes up what was offered to both: nothing is proven of him.
+        bench.checks.theirs = "other".into();
+        bench.ice(Some(bench.checks.clone()));
+        assert!(!bench.hears(phone(30)) && bench.hears(phone(0)));
+        assert!(bench.check(phone(30), 1, true) && bench.hears(phone(30)));
         // Without ICE the description counts again.
         bench.ice(None);
         assert!(!bench.hears(phone(30)) && bench.hears(phone(0)));

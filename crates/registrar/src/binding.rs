@@ -57,6 +57,8 @@ pub struct Device<'a> {
     pub q: u16,
     /// Whether it sits behind NAT.
     pub nat: bool,
+    /// Whether it says that it does ICE (RFC 5768 §5).
+    pub ice: bool,
     /// Its instance id (RFC 5626 §4.1).
     pub instance: Option<&'a str>,
     /// Which of its flows this is.
@@ -89,6 +91,9 @@ pub(crate) struct Binding {
     /// Whether bytes sent to `flow` can arrive: its connection is open, or it is UDP from one of our sockets.
     pub(crate) open: bool,
     pub(crate) nat: bool,
+    /// Not in the store: after a restart it is called without until it registers again.
+    #[serde(default)]
+    pub(crate) ice: bool,
     pub(crate) q: u16,
     pub(crate) cseq: u32,
     pub(crate) reg_id: Option<u32>,
@@ -134,6 +139,7 @@ impl Binding {
             path: &self.path,
             q: self.q,
             nat: self.nat,
+            ice: self.ice,
             instance: self.instance.as_deref(),
             reg_id: self.reg_id,
             reach,

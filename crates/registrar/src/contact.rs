@@ -43,6 +43,8 @@ pub(crate) struct AskedContact<'a> {
     pub(crate) instance: Option<&'a str>,
     /// Only from a device that understands flows (RFC 5626 §6) and says which one it is.
     pub(crate) reg_id: Option<u32>,
+    /// It does ICE (RFC 5768 §5).
+    pub(crate) ice: bool,
 }
 
 /// Why a request is refused: what is to be answered.
@@ -165,7 +167,8 @@ fn read_contact<'a>(address: &NameAddr<'a>, outbound: bool) -> Result<AskedConta
     };
     let q = address.param("q").map_or(1_000, thousandths);
     let expires = address.param("expires").map(seconds);
-    Ok(AskedContact { uri: address.uri, q, expires, instance, reg_id })
+    let ice = address.param("+sip.ice").is_some();
+    Ok(AskedContact { uri: address.uri, q, expires, instance, reg_id, ice })
 }
 
 /// Delta-seconds (RFC 3261 §20.19): overflow is as long as it gets, and what cannot be read counts as 3600 (§10.3).

@@ -239,6 +239,7 @@ impl Registrar {
             flow,
             open: stored.transport == Transport::Udp && (self.own.is_empty() || self.own.contains(&stored.local)),
             nat: stored.nat,
+            ice: false,
             q: stored.q,
             cseq: stored.cseq,
             reg_id: stored.reg_id,
@@ -454,6 +455,7 @@ impl Registrar {
             flow,
             open: true,
             nat: change.nat,
+            ice: contact.ice,
             q: contact.q,
             cseq: asked.cseq,
             reg_id: contact.reg_id,
@@ -480,6 +482,7 @@ impl Registrar {
         }
         (binding.flow, binding.open, binding.nat) = (flow, true, change.nat);
         (binding.q, binding.cseq, binding.reg_id) = (contact.q, asked.cseq, contact.reg_id);
+        binding.ice = contact.ice;
         (binding.expires, binding.refreshed) = (now + change.expires, now);
         match (self.pings(user.id, &binding), &mut binding.pinging) {
             (Some(_), Some(pinging)) => pinging.heard(),

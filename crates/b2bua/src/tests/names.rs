@@ -60,6 +60,7 @@ pub(crate) fn target(phone: usize, order: u32) -> DialTarget {
         to_uri: format!("sip:100{phone}@office.example"),
         order,
         nat: false,
+        ice: false,
         diverted: None,
         trust: Trust::default(),
         servers: None,

@@ -84,7 +84,8 @@ impl Phone {
     }
 
     fn bound_contact(&self) -> String {
-        let contact = self.contact();
+        // It says what it can do (RFC 5768 §5).
+        let contact = self.contact() + if self.habits.ice { ";+sip.ice" } else { "" };
         match self.habits.instance {
             Some((instance, reg_id)) => format!("{contact};+sip.instance=\"<{instance}>\";reg-id={reg_id}"),
             None => contact,
