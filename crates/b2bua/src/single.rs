@@ -93,7 +93,11 @@ impl Call {
             Saying::Answer(offer) => tell(desk, leg, end.name, &Said::of(offer)).unwrap_or(end.single),
             // What it was told in this call stays as long as it asks for nothing else.
             Saying::Offer if leg.state == LegState::Confirmed && end.setting().is_some() => end.single,
-            Saying::Offer => in_advance(&leg.party, leg.nat, &leg.flow),
+            Saying::Offer => match in_advance(&leg.party, leg.nat, &leg.flow) {
+                // It may answer without the ICE that it says it does, and would be known by nothing then.
+                Port::OwnAsIs(OwnPorts::BehindNat) if leg.ice => Port::OwnAsIs(OwnPorts::Called),
+                port => port,
+            },
         };
         let end = self.legs[at].end;
         self.ends[end].single = port;
