@@ -182,23 +182,27 @@ fn the_exchange_itself_speaks_encrypted() {
 
 #[test]
 fn after_a_transfer_each_leg_is_as_it_was() {
+    // Whoever takes no change hears the new one as it heard the old one.
     for_seeds(SEEDS, |seed| {
-        let mut world = World::new(seed);
-        let keys = [("101", Keying::Optional), ("102", Keying::Never), ("103", Keying::Always)];
-        let phones = keys.map(|(extension, keying)| {
-            let phone = world.add(Site::new(extension).over(Transport::Tls));
-            world.phone_mut(phone).habits.keying = keying;
-            phone
-        });
-        world.register(&phones);
-        let [ann, bob, carl] = phones;
-        connect(&mut world, ann, bob, "102");
-        world.tell(bob, Do::transfer("103"));
-        wait(&mut world, 5, |world| world.rings(carl));
-        world.tell(carl, Do::Answer);
-        wait(&mut world, 5, |world| world.talk(ann, carl));
-        assert!(encrypts(&world, ann) && encrypts(&world, carl));
-        world.pass(millis(500));
-        world.finish();
+        for refuses in [None, Some(488)] {
+            let mut world = World::new(seed);
+            let keys = [("101", Keying::Optional), ("102", Keying::Never), ("103", Keying::Always)];
+            let phones = keys.map(|(extension, keying)| {
+                let phone = world.add(Site::new(extension).over(Transport::Tls));
+                world.phone_mut(phone).habits.keying = keying;
+                phone
+            });
+            world.register(&phones);
+            let [ann, bob, carl] = phones;
+            world.phone_mut(ann).habits.refuses_changes = refuses;
+            connect(&mut world, ann, bob, "102");
+            world.tell(bob, Do::transfer("103"));
+            wait(&mut world, 5, |world| world.rings(carl));
+            world.tell(carl, Do::Answer);
+            wait(&mut world, 5, |world| world.talk(ann, carl));
+            assert!(encrypts(&world, ann) && encrypts(&world, carl));
+            world.pass(millis(500));
+            world.finish();
+        }
     });
 }

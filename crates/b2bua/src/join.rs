@@ -165,6 +165,7 @@ impl Call {
         let Some(transfer) = self.transfer.take() else { return };
         let near_end = self.place(transfer.near).map(|at| &self.ends[self.legs[at].end]);
         let (setting, ice) = (near_end.and_then(End::setting), near_end.and_then(End::heard_ice));
+        let crypto = near_end.and_then(End::heard_keys);
         let (Some(setting), Some(words), Some(far)) = (setting, transfer.words, transfer.far) else {
             if transfer.far.is_some() {
                 self.end(desk, &Ending::new(EndCause::MediaMismatch, None), now);
@@ -181,7 +182,7 @@ impl Call {
             extended: media::own::Extended::default(),
             rtcp_mux: false,
             words: 0,
-            crypto: None,
+            crypto,
             ice,
         };
         self.connect(desk, (far, Said::of(&words)), (transfer.near, near));

@@ -68,6 +68,14 @@ impl End {
         self.sdes.as_deref().filter(|sdes| !sdes.lines.is_empty())
     }
 
+    /// The line that its leg agreed with us by.
+    pub(crate) fn heard_keys(&self) -> Option<Box<Crypto>> {
+        let sdes = self.sdes.as_ref()?;
+        let told = sdes.told.as_ref()?;
+        let ours = sdes.lines.iter().find(|line| line.key == told.outbound)?;
+        Some(Box::new(Crypto { tag: ours.tag, key: told.inbound.clone() }))
+    }
+
     /// Offers what another end of the same leg offered, with new keys: this one counts its packets anew.
     pub(crate) fn offer_as(&mut self, other: Option<&End>, short: bool, chance: &mut Chance) {
         if self.offers().is_none()

@@ -123,7 +123,7 @@ fn a_call_that_goes_on_tells_how_it_sounds_in_each_tier() {
             Some(_) => 0,
             None => settle_in(&exchange, &mut a, &mut b, 0),
         };
-        say(&mut a, &mut b, n..n + 400, |n| n % 10 == 3);
+        say(&mut a, &mut b, n..n + 400, |at| (at - n) % 10 == 3);
         let spoken = monotonic_nanos();
         let heard = report(&b, &a, ReportBlock { lost: 40, fraction_lost: 26, ..ReportBlock::default() });
         b.send_report(&heard);
@@ -181,7 +181,7 @@ fn one_port_for_both_tells_as_much_in_each_tier() {
             let begun = monotonic_nanos();
             // Reports stand between the packets of the stream.
             for part in 0..4 {
-                say(&mut a, &mut b, n + part * 50..n + part * 50 + 50, |n| n % 10 == 3);
+                say(&mut a, &mut b, n + part * 50..n + part * 50 + 50, |at| (at - n) % 10 == 3);
                 a.send_report(&sent);
                 assert_eq!(b.hear_report_packet(), sent);
             }
