@@ -125,6 +125,7 @@ impl LegState {
 }
 
 /// One leg of a call.
+#[expect(clippy::struct_excessive_bools, reason = "each is true of a leg by itself, and none excludes another")]
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Leg {
     /// Its number in the call: 0 is the caller's.
