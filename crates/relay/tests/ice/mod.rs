@@ -158,7 +158,8 @@ fn checks_of_a_third_take_nothing_from_the_parties() {
         assert!((1..200).contains(&told), "{told} errors for 600 checks");
         let [of_a, of_b] = exchange.close([&a, &b]);
         assert_eq!((of_a.packets_in, of_a.packets_out, of_b.packets_in, of_b.packets_out), (100, 100, 100, 100));
-        assert!(of_a.dropped_source >= 600, "{of_a:?}");
+        // In the kernel tier the parties' packets do not wait for the socket, which may be full of checks then.
+        assert!(of_a.dropped_source >= 100, "{of_a:?}");
     }
 }
 
