@@ -105,8 +105,9 @@ fn mistakes_are_told_in_one_sentence_with_exit_code_2() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && said.contains(":2:1:") && said.contains("did you mean `udp`"), "{said}");
 
-    std::fs::write(&config, "[sip]\ntls = [\"127.0.0.1:0\"]\n[tls]\ncertificate = \"no.pem\"\nkey = \"no.key\"\n")
-        .unwrap();
+    let tls =
+        "udp = []\ntcp = []\nwss = []\ntls = [\"127.0.0.1:0\"]\n[tls]\ncertificate = \"no.pem\"\nkey = \"no.key\"\n";
+    std::fs::write(&config, format!("[sip]\n{tls}")).unwrap();
     let output = run_to_end(&["run", "--config", &config.display().to_string(), "--data", &data]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && said.contains("no.pem") && said.contains("bad-certificate"), "{said}");
