@@ -39,6 +39,11 @@ pub(crate) fn connect(world: &mut World, caller: PhoneId, callee: PhoneId, numbe
     world.pass(millis(100));
 }
 
+/// The body of the INVITE that called a phone.
+pub(crate) fn invite_of(world: &World, phone: PhoneId) -> String {
+    String::from_utf8_lossy(world.line(phone).invite.as_ref().expect("it was called").body()).into_owned()
+}
+
 /// Lets time pass until something is so.
 pub(crate) fn wait(world: &mut World, seconds: u64, is_so: impl Fn(&World) -> bool) {
     assert!(world.until(secs(seconds), is_so), "it did not come to that within {seconds} s");

@@ -1,12 +1,8 @@
 //! Phones that do ICE (RFC 8445, RFC 8839) beside phones that do not: the exchange is the lite side of each by itself.
 
-use crate::flows::{SEEDS, connect, millis, secs, wait};
+use crate::flows::{SEEDS, connect, invite_of, millis, secs, wait};
 use tests::sim::{Do, PhoneId, SINGLE_PORT, Site, World, for_seeds};
 use words::EndCause;
-
-fn invite_of(world: &World, phone: PhoneId) -> String {
-    String::from_utf8_lossy(world.line(phone).invite.as_ref().expect("it was called").body()).into_owned()
-}
 
 fn checks(world: &World, phone: PhoneId) -> Option<String> {
     world.line(phone).session.checks().map(|checks| checks.ours.ufrag.into())

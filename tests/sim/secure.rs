@@ -1,6 +1,6 @@
 //! Encrypted media: keys in descriptions (RFC 4568), offered and taken up in the ways that phones have.
 
-use crate::flows::{SEEDS, connect, millis, secs, wait};
+use crate::flows::{SEEDS, connect, invite_of, millis, secs, wait};
 use tests::sim::{Do, Keying, PhoneId, Site, World, for_seeds};
 use words::{EndCause, Srtp, Transport};
 
@@ -18,10 +18,6 @@ fn over_tls(seed: u64, ann: Keying, bob: Keying) -> (World, PhoneId, PhoneId) {
 
 fn encrypts(world: &World, phone: PhoneId) -> bool {
     world.line(phone).session.speaks_with().is_some()
-}
-
-fn invite_of(world: &World, phone: PhoneId) -> String {
-    String::from_utf8_lossy(world.line(phone).invite.as_ref().expect("it was called").body()).into_owned()
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! ICE of legs that ask for it (RFC 8839): we are the lite side, and what we say of it to one leg the other never hears.
 //!
 //! An offer with ICE is answered with ours. We offer it to legs only that have it, or that said so when they registered
-//! (RFC 5768 §5), so that a phone without it hears nothing of it. Our credentials last as long as those of the leg: where it takes others, so do we, which is a restart (§4.4.1.1.1).
+//! (RFC 5768 §5), so that a phone without it hears nothing of it. Our credentials last as long as those of the leg: where it
+//! takes others, so do we, which is a restart (§4.4.1.1.1).
 
 use crate::desk::Desk;
 use crate::end::{End, Said};
@@ -28,13 +29,8 @@ pub(crate) struct Ice {
 
 impl Ice {
     /// Who was there is gone.
-    pub(crate) fn forget(&mut self) {
+    fn forget(&mut self) {
         (self.ours, self.theirs) = (None, None);
-    }
-
-    /// Whether the relay has nothing else to be told than this.
-    fn is_told(&self, checks: Option<&Checks>) -> bool {
-        self.told.as_deref() == checks
     }
 }
 
@@ -53,12 +49,8 @@ impl End {
             let ice = self.ice.get_or_insert_default();
             ice.ours.get_or_insert_with(|| Credentials::draw(&mut chance.fork()));
         }
-        let wanted = match saying {
-            Saying::Offer => None,
-            Saying::Answer(_) => asked.and_then(AudioView::ice),
-        };
-        match (saying, wanted) {
-            (Saying::Answer(_), Some(IceAsked::Checks(theirs))) => {
+        match asked.map(AudioView::ice) {
+            Some(Some(IceAsked::Checks(theirs))) => {
                 let ice = self.ice.get_or_insert_default();
                 if ice.ours.is_none() || ice.theirs.as_ref() != Some(&theirs) {
                     // Passwords have a stream of chance of their own: what else is drawn here is seen by everybody.
@@ -66,13 +58,13 @@ impl End {
                 }
                 ice.theirs = Some(theirs);
             }
-            (Saying::Answer(_), Some(IceAsked::Mismatch)) => {
+            Some(Some(IceAsked::Mismatch)) => {
                 self.forget_ice();
                 return made.with_ice_mismatch();
             }
+            Some(None) => self.forget_ice(),
             // Who declines its audio for a while goes on afterwards.
-            (Saying::Answer(_), None) if asked.is_some() => self.forget_ice(),
-            (Saying::Answer(_) | Saying::Offer, _) => {}
+            None => {}
         }
         let Some((ice, ours)) = self.ice.as_ref().and_then(|ice| Some((ice, ice.ours.as_ref()?))) else { return made };
         // Who is offered one port for both may want two.
@@ -112,11 +104,8 @@ impl End {
 
     /// Makes its ICE known to the relay, before it is told anything else that goes by that.
     pub(crate) fn begin_checks(&mut self, desk: &mut Desk) {
-        if self.ice.is_none() {
-            return;
-        }
         let Some(checks) = self.checks() else { return };
-        let Some(ice) = self.ice.as_mut().filter(|ice| !ice.is_told(Some(&checks))) else { return };
+        let Some(ice) = self.ice.as_mut().filter(|ice| ice.told.as_deref() != Some(&checks)) else { return };
         ice.told = Some(Box::new(checks.clone()));
         self.tell_checks(Some(Box::new(checks)), desk);
     }
@@ -139,7 +128,8 @@ impl End {
         Some(Checks { ours, theirs, rtcp_mux: ice.muxed })
     }
 
-    fn forget_ice(&mut self) {
+    /// Who was there is gone.
+    pub(crate) fn forget_ice(&mut self) {
         if let Some(ice) = &mut self.ice {
             ice.forget();
         }

@@ -205,14 +205,14 @@ impl Call {
         };
         let refusal = match &body {
             None if owes => return self.refuse_request(desk, n, txn, &message, 400, "No Answer To The Offer"),
-            Some(answer) if owes => self.refusal_of_answer(at, answer),
+            Some(answer) if owes => match self.refusal_of_answer(at, answer) {
+                // Our offer waits on: the next PRACK may have an answer to it.
+                Some(refusal) => return self.refuse_with(desk, at, txn, &message, &refusal),
+                None => None,
+            },
             Some(offer) => self.refusal_of_family(at, offer),
             None => None,
         };
-        if let Some(refusal) = refusal.as_ref().filter(|_| owes) {
-            // Our offer waits on: the next PRACK may have an answer to it.
-            return self.refuse_with(desk, at, txn, &message, refusal);
-        }
         if let Some(told) = self.legs[at].more.as_mut().and_then(|more| more.told.as_deref_mut()) {
             told.waits = None;
             told.settled |= says != Says::Nothing;

@@ -169,9 +169,7 @@ impl Call {
         {
             let end = &mut self.ends[at];
             end.muxes = false;
-            if let Some(ice) = &mut end.ice {
-                ice.forget();
-            }
+            end.forget_ice();
             if let Some(sdes) = &mut end.sdes {
                 sdes.lines.clear();
             }

@@ -13,7 +13,7 @@
 
 use crate::latch::{canonical, same};
 use crate::row::Kernel;
-use crate::table::{Output, Route, SocketId, Table, Verdict};
+use crate::table::{Output, Route, SocketId, Table, Verdict, keep};
 use media::command::Generation;
 use media::ice::{Check, Checks, Outcome, UFRAG_BYTES, judge};
 use std::net::SocketAddr;
@@ -237,7 +237,7 @@ impl Table {
     /// Gives an end ICE, or takes it away.
     pub(crate) fn set_checks(&mut self, name: LegId, generation: Generation, checks: Option<Box<Checks>>) {
         if !self.slots.contains_key(&name) {
-            return self.keep_checks(name, checks);
+            return keep(&mut self.checks, name, checks);
         }
         let Some((slot, end)) = self.younger(name, generation, false) else { return };
         match (checks, &mut end.latch.checked) {

@@ -114,7 +114,7 @@ pub struct Table {
     /// Keys of ends that will be opened.
     keys: HashMap<LegId, Box<Keys>>,
     /// By what checks are known that come to ends which will be opened.
-    checks: HashMap<LegId, Box<Checks>>,
+    pub(crate) checks: HashMap<LegId, Box<Checks>>,
     outputs: VecDeque<Output>,
     pub(crate) totals: Totals,
     /// Ends that share a port.
@@ -389,28 +389,13 @@ impl Table {
 
     fn rekey(&mut self, name: LegId, generation: Generation, keys: Option<Box<Keys>>, now: Time) {
         if !self.slots.contains_key(&name) {
-            // An end that is to be opened with keys must never be open without.
-            if let Some(keys) = keys
-                && self.keys.len() < REFUSED_MAX
-            {
-                self.keys.insert(name, keys);
-            }
-            return;
+            return keep(&mut self.keys, name, keys);
         }
         let Some((_, end)) = self.younger(name, generation, false) else { return };
         match (keys, &mut end.secure) {
             (Some(keys), Some(secure)) => secure.rekey(*keys, now),
             (Some(keys), secure @ None) => *secure = Some(Box::new(Secure::new(*keys))),
             (None, secure) => *secure = None,
-        }
-    }
-
-    /// Keeps what an end is to be opened with: it must never be open without.
-    pub(crate) fn keep_checks(&mut self, name: LegId, checks: Option<Box<Checks>>) {
-        if let Some(checks) = checks
-            && self.checks.len() < REFUSED_MAX
-        {
-            self.checks.insert(name, checks);
         }
     }
 
@@ -585,6 +570,15 @@ impl Table {
         quality::pass(out, packet, now);
         self.totals.rtcp += 1;
         Verdict::Send(Route { socket: SocketId::rtcp(link.slot), to: Some(to) })
+    }
+}
+
+/// Keeps what an end is to be opened with: it must never be open without.
+pub(crate) fn keep<T>(kept: &mut HashMap<LegId, Box<T>>, name: LegId, what: Option<Box<T>>) {
+    if let Some(what) = what
+        && kept.len() < REFUSED_MAX
+    {
+        kept.insert(name, what);
     }
 }
 

@@ -6,8 +6,8 @@
 //! nothing; [`Check::transaction_id`] tells it.
 
 use crate::stun::{
-    BINDING, Class, ERROR_CODE, OPTIONAL, StunView, TransactionId, UNKNOWN_ATTRIBUTES, begin, push, push_fingerprint,
-    push_integrity, push_xor_mapped_address,
+    BINDING, Class, ERROR_CODE, MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256, OPTIONAL, StunView, TransactionId,
+    UNKNOWN_ATTRIBUTES, USERNAME, begin, push, push_fingerprint, push_integrity, push_xor_mapped_address,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
@@ -101,9 +101,9 @@ pub fn judge(datagram: &[u8], checks: &Checks, source: SocketAddr) -> Outcome {
         return Outcome::Silent;
     }
     let key = checks.ours.pwd.reveal().as_bytes();
-    let username = view.covered().find(|(number, _)| *number == USERNAME).map(|(_, value)| value);
+    let value = |wanted: u16| view.covered().find(|(number, _)| *number == wanted).map(|(_, value)| value);
     // The user name is compared first: who does not know it costs no more than that.
-    let (Some(username), Some(_)) = (username, view.attribute(MESSAGE_INTEGRITY)) else {
+    let (Some(username), Some(_)) = (value(USERNAME), view.attribute(MESSAGE_INTEGRITY)) else {
         return Outcome::Refused(error(&view, 400, None, &[]));
     };
     if !names(username, checks) || view.integrity_is_right(key) != Some(true) {
@@ -116,7 +116,6 @@ pub fn judge(datagram: &[u8], checks: &Checks, source: SocketAddr) -> Outcome {
     if count > 0 {
         return Outcome::Refused(error(&view, 420, Some(key), &unknown[..2 * count]));
     }
-    let value = |wanted: u16| view.covered().find(|(number, _)| *number == wanted).map(|(_, value)| value);
     if value(ICE_CONTROLLED).is_some() {
         // Who is lite never controls (§6.1.1): the other side is told to (§7.3.1.1).
         return Outcome::Refused(error(&view, 487, Some(key), &[]));
@@ -164,14 +163,12 @@ fn error(view: &StunView<'_>, code: u16, key: Option<&[u8]>, unknown: &[u8]) -> 
     out
 }
 
-const USERNAME: u16 = 0x0006;
-const MESSAGE_INTEGRITY: u16 = 0x0008;
 const PRIORITY: u16 = 0x0024;
 const USE_CANDIDATE: u16 = 0x0025;
 const ICE_CONTROLLED: u16 = 0x8029;
 const ICE_CONTROLLING: u16 = 0x802a;
-/// Attributes that must be understood and are: the four above, and the integrity by SHA-256, past which is read.
-const KNOWN: [u16; 5] = [USERNAME, MESSAGE_INTEGRITY, 0x001c, PRIORITY, USE_CANDIDATE];
+/// Attributes that must be understood and are; the integrity by SHA-256 is read past.
+const KNOWN: [u16; 5] = [USERNAME, MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256, PRIORITY, USE_CANDIDATE];
 /// How many attributes that are not understood are told.
 const UNKNOWN_MAX: usize = 4;
 /// The longest fragment and password (RFC 8839 §5.4). Units: bytes.

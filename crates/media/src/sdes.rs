@@ -145,8 +145,7 @@ fn is_crypto(attribute: &str) -> bool {
 
 /// A description of ours with these keys on its audio, over RTP/SAVP if `savp` says so. What is declined gets none.
 pub fn dress(made: &Description, savp: bool, lines: &[Crypto]) -> Description {
-    let audio = made.media().find(|media| media.kind == "audio" && media.port != 0).map(|media| media.index);
-    let Some(audio) = audio.filter(|_| !lines.is_empty()) else { return made.clone() };
+    let Some(audio) = made.live_audio().filter(|_| !lines.is_empty()) else { return made.clone() };
     let mut text = String::with_capacity(made.as_str().len() + 16 + lines.len() * 112);
     let mut push = |letter: u8, value: &str| {
         text.push(char::from(letter));

@@ -312,7 +312,9 @@ const COOKIE: u32 = 0x2112_a442;
 pub(crate) const BINDING: u16 = 1;
 pub(crate) const ERROR_CODE: u16 = 0x0009;
 pub(crate) const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
-const MESSAGE_INTEGRITY: u16 = 0x0008;
+pub(crate) const USERNAME: u16 = 0x0006;
+pub(crate) const MESSAGE_INTEGRITY: u16 = 0x0008;
+pub(crate) const MESSAGE_INTEGRITY_SHA256: u16 = 0x001c;
 const INTEGRITY_BYTES: usize = 24;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const FINGERPRINT: u16 = 0x8028;
@@ -320,7 +322,7 @@ const FINGERPRINT_BYTES: usize = 8;
 /// Attribute types from here on may be passed over (§14).
 pub(crate) const OPTIONAL: u16 = 0x8000;
 /// USERNAME and MESSAGE-INTEGRITY of both kinds: a server without credentials reads past them.
-const KNOWN: [u16; 3] = [0x0006, MESSAGE_INTEGRITY, 0x001c];
+const KNOWN: [u16; 3] = [USERNAME, MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256];
 const FAMILY_V4: u8 = 1;
 const FAMILY_V6: u8 = 2;
 

@@ -1,6 +1,7 @@
 //! Legs with ICE (RFC 8839), where the exchange is the lite side, beside legs without.
 
 use super::kit::*;
+use super::offers::change;
 use media::command::MediaCommand;
 use media::ice::Checks;
 use media::sdp::{Description, IceAsked};
@@ -42,24 +43,6 @@ fn named(body: &str) -> Option<String> {
     ufrag
 }
 
-/// A change by `asker`, answered by `other`: what the other was offered, what the asker was answered.
-fn change(
-    w: &mut World,
-    (asker, dialog): (usize, &mut Dialog),
-    other: usize,
-    offer: &str,
-    answer: &str,
-) -> [String; 2] {
-    w.send(asker, dialog, Method::Invite, Some(offer));
-    let asked = w.asked(other, Method::Invite);
-    w.answer(other, &asked, 200, Some(answer));
-    w.acked(other);
-    w.settle(other, &asked);
-    let ok = w.got(asker, 200);
-    w.ack(asker, dialog, None);
-    [body(&asked.message).to_owned(), body(&ok).to_owned()]
-}
-
 /// A calls B; both as they describe themselves. The dialogs, and what each was told.
 fn talk(w: &mut World, offer: &str, answer: &str) -> (Dialog, Dialog, [String; 2]) {
     w.invite(A, "1001", Some(offer));
@@ -90,7 +73,7 @@ fn who_asks_for_ice_is_answered_and_nobody_else_hears_of_it() {
     let opens = place(|command| matches!(command, MediaCommand::Open { end, .. } if end.n == 0));
     assert!(place(|command| matches!(command, MediaCommand::Ice { .. })) < opens);
     // Hold and resume by either side: the same names, in offers too.
-    let [offered, answered] = change(
+    let (offered, answered) = change(
         &mut w,
         (A, &mut caller),
         B,
@@ -98,7 +81,7 @@ fn who_asks_for_ice_is_answered_and_nobody_else_hears_of_it() {
         &sdp_with(B, "recvonly"),
     );
     assert_eq!((named(&offered), named(&answered)), (None, Some(ours.clone())));
-    let [offered, answered] = change(&mut w, (B, &mut callee), A, &sdp_with(B, "sendonly"), &checking(A, "aaaa"));
+    let (offered, answered) = change(&mut w, (B, &mut callee), A, &sdp_with(B, "sendonly"), &checking(A, "aaaa"));
     assert_eq!((named(&offered), named(&answered)), (Some(ours), None));
     assert_eq!((told(&w, 0), told(&w, 1)), ((Some(checks), 1), (None, 0)));
 }
@@ -108,22 +91,22 @@ fn other_names_are_a_restart_and_none_are_the_end_of_it() {
     let mut w = World::new().rings(&[B]);
     let (mut caller, mut callee, [_, answered]) = talk(&mut w, &checking(A, "aaaa"), &sdp(B));
     let first = named(&answered);
-    let [_, answered] = change(&mut w, (A, &mut caller), B, &checking(A, "bbbb"), &sdp(B));
+    let (_, answered) = change(&mut w, (A, &mut caller), B, &checking(A, "bbbb"), &sdp(B));
     let second = named(&answered);
     assert!(second.is_some() && second != first);
     let (checks, times) = told(&w, 0);
     assert_eq!((checks.map(|checks| checks.theirs), times), (Some("bbbb".into()), 2));
     // The password alone is enough.
     let other = checking(A, "bbbb").replace("/abc", "/xyz");
-    let [_, answered] = change(&mut w, (A, &mut caller), B, &other, &sdp(B));
+    let (_, answered) = change(&mut w, (A, &mut caller), B, &other, &sdp(B));
     assert!(named(&answered).is_some_and(|third| Some(third) != second));
     // A phone that answers without is a phone without.
     change(&mut w, (B, &mut callee), A, &sdp_with(B, "sendonly"), &sdp_with(A, "recvonly"));
     assert_eq!(told(&w, 0), (None, 4));
-    let [offered, _] = change(&mut w, (B, &mut callee), A, &sdp(B), &sdp(A));
+    let (offered, _) = change(&mut w, (B, &mut callee), A, &sdp(B), &sdp(A));
     assert_eq!(named(&offered), None);
     // And one that comes back to it begins anew.
-    let [_, answered] = change(&mut w, (A, &mut caller), B, &checking(A, "bbbb"), &sdp(B));
+    let (_, answered) = change(&mut w, (A, &mut caller), B, &checking(A, "bbbb"), &sdp(B));
     assert_eq!(named(&answered).as_deref(), told(&w, 0).0.map(|checks| checks.ours.ufrag).as_deref());
     assert_eq!(told(&w, 0).1, 5);
 }
@@ -153,7 +136,7 @@ fn who_has_one_port_for_both_is_told_one_candidate() {
         let (_, mut callee, [_, answered]) = talk(&mut w, &(checking(A, "aaaa") + mux), &sdp(B));
         assert_eq!(answered.matches("a=candidate:").count(), candidates, "{answered}");
         assert_eq!(told(&w, 0).0.map(|checks| checks.rtcp_mux), Some(candidates == 1));
-        let [offered, _] = change(&mut w, (B, &mut callee), A, &sdp_with(B, "sendonly"), &(checking(A, "aaaa") + mux));
+        let (offered, _) = change(&mut w, (B, &mut callee), A, &sdp_with(B, "sendonly"), &(checking(A, "aaaa") + mux));
         assert_eq!(offered.matches("a=candidate:").count(), candidates, "{offered}");
     }
 }

@@ -25,7 +25,7 @@ fn media(body: &str) -> Vec<(String, u16)> {
 }
 
 /// A change by `asker`, answered by `other`: what the other was offered, what the asker was answered.
-fn change(
+pub(super) fn change(
     w: &mut World,
     (asker, dialog): (usize, &mut Dialog),
     other: usize,

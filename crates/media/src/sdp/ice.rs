@@ -2,7 +2,7 @@
 //!
 //! Candidates of the other side are compared with its default address and not kept: who is lite checks nobody.
 
-use super::{AudioView, Description, parse};
+use super::{AudioView, Description};
 use crate::ice::Credentials;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -44,8 +44,7 @@ impl AudioView<'_> {
         }
         let default = SocketAddr::new(default.to_canonical(), self.media().port);
         let mut candidates = self.media().attributes().filter(|(name, _)| *name == "candidate");
-        candidates.any(|(_, value)| matches!(candidate(value), Some(Ok(address)) if address == default))
-            || self.media().attributes().any(|(name, value)| name == "candidate" && candidate(value) == Some(Err(())))
+        candidates.any(|(_, value)| candidate(value).is_some_and(|known| known.is_err() || known == Ok(default)))
     }
 }
 
@@ -67,10 +66,8 @@ impl Description {
     /// many components: 1 where RTCP shares the port of RTP, else 2. One that declines its audio stays as it is.
     #[must_use]
     pub fn with_ice(self, ours: &Credentials, components: u16) -> Description {
-        let audio = self.media().find(|media| media.kind == "audio" && media.port != 0);
-        let Some((audio, Some(ip))) = audio.map(|audio| (audio, audio.connection().and_then(|at| at.ip()))) else {
-            return self;
-        };
+        let audio = self.live_audio().and_then(|index| self.media_at(index));
+        let Some((audio, ip)) = audio.and_then(|audio| Some((audio, audio.connection()?.ip()?))) else { return self };
         let (index, port) = (audio.index, audio.port);
         let mut lines = format!("a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", ours.ufrag, ours.pwd.reveal());
         for component in 1..=components {
@@ -78,33 +75,16 @@ impl Description {
             let _ = write!(lines, "a=candidate:1 {component} UDP {priority} {ip} {port} typ host\r\n");
         }
         // `ice2` says that we know RFC 8445 and not only the one before it (RFC 8839 §5.6).
-        self.insert(Some("a=ice-lite\r\na=ice-options:ice2\r\n"), index, &lines)
+        self.insert("a=ice-lite\r\na=ice-options:ice2\r\n", index, &lines)
     }
 
     /// The same, which tells that the candidates of the offer cannot be used (RFC 8839 §4.2.5).
     #[must_use]
     pub fn with_ice_mismatch(self) -> Description {
-        let audio = self.media().find(|media| media.kind == "audio" && media.port != 0).map(|media| media.index);
-        match audio {
-            Some(audio) => self.insert(None, audio, "a=ice-mismatch\r\n"),
+        match self.live_audio() {
+            Some(audio) => self.insert("", audio, "a=ice-mismatch\r\n"),
             None => self,
         }
-    }
-
-    fn insert(self, of_session: Option<&str>, index: usize, of_media: &str) -> Description {
-        // Before the letter of a line, and its `=`.
-        let before =
-            |index: usize| self.media_at.get(index).map(|line| self.lines[usize::from(*line)].start as usize - 2);
-        let (first, next) = (before(0), before(index + 1));
-        let mut text = self.text;
-        match next {
-            Some(next) => text.insert_str(next, of_media),
-            None => text.push_str(of_media),
-        }
-        if let (Some(first), Some(lines)) = (first, of_session) {
-            text.insert_str(first, lines);
-        }
-        parse::index(text).expect("a description with lines more is one")
     }
 }
 

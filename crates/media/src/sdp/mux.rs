@@ -1,25 +1,18 @@
 //! RTP and RTCP on one port: `a=rtcp-mux` (RFC 5761 §5.1.1).
 
-use super::{Description, parse};
+use super::Description;
 
 impl Description {
     /// The same with `a=rtcp-mux` on its audio; one that declines its audio stays as it is.
     #[must_use]
     pub fn with_rtcp_mux(mut self) -> Description {
-        let audio = self.media().find(|media| media.kind == "audio" && media.port != 0).map(|media| media.index);
-        let Some(audio) = audio else { return self };
-        match self.media_at.get(audio + 1) {
-            None => {
+        match self.live_audio() {
+            Some(audio) if audio + 1 < self.media_count() => self.insert("", audio, "a=rtcp-mux\r\n"),
+            Some(_) => {
                 self.line(b'a', &["rtcp-mux"]);
                 self
             }
-            Some(&next) => {
-                // Before the letter of the next `m=`, and its `=`.
-                let at = self.lines[usize::from(next)].start as usize - 2;
-                let mut text = self.text;
-                text.insert_str(at, "a=rtcp-mux\r\n");
-                parse::index(text).expect("a description with a line more is one")
-            }
+            None => self,
         }
     }
 }

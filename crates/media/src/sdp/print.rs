@@ -1,6 +1,6 @@
 //! Descriptions that are made here: lines are appended to the text and indexed at once, so nothing is read twice.
 
-use super::{Description, Line};
+use super::{Description, Line, parse};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -31,6 +31,23 @@ impl Description {
     /// Adds a line whose value is these parts in a row.
     pub(crate) fn line(&mut self, letter: u8, parts: &[&str]) {
         self.add(letter, |text| parts.iter().for_each(|part| text.push_str(part)));
+    }
+
+    /// The place of the first audio that is not declined.
+    pub(crate) fn live_audio(&self) -> Option<usize> {
+        self.media().find(|media| media.kind == "audio" && media.port != 0).map(|media| media.index)
+    }
+
+    /// The same with more lines at the end of its session, and of the media at this place.
+    pub(super) fn insert(self, of_session: &str, index: usize, of_media: &str) -> Description {
+        // Before the letter of a line, and its `=`.
+        let before =
+            |index: usize| self.media_at.get(index).map(|&line| self.lines[usize::from(line)].start as usize - 2);
+        let (first, next) = (before(0).unwrap_or(self.text.len()), before(index + 1).unwrap_or(self.text.len()));
+        let mut text = self.text;
+        text.insert_str(next, of_media);
+        text.insert_str(first, of_session);
+        parse::index(text).expect("a description with lines more is one")
     }
 
     /// Adds an `m=` line; the formats follow in a row.
