@@ -249,7 +249,27 @@ mod tests {
             answer.len() <= sent.len()
                 && named(&sent).as_ref().map(|ufrag| &ufrag[..]) == Some(checks.ours.ufrag.as_bytes())
         );
+        assert_eq!(view.attribute(USERNAME), None);
+    }
+
+    #[test]
+    fn what_is_no_request_is_not_answered() {
+        let checks = checks();
+        let sent = request(&checks.ours, "h6vY", &CHECK, true);
+        let Outcome::Valid(_, answer) = judge(&sent, &checks, source()) else { panic!("it is valid") };
         assert_eq!(judge(&answer, &checks, source()), Outcome::Silent);
+        // Indications: to keep a way open, and with a password, right or wrong.
+        let bare = begin(Class::Indication, CHECK.transaction_id);
+        let signed = |key: &[u8]| {
+            let mut out = bare.clone();
+            push(&mut out, USERNAME, format!("{}:h6vY", checks.ours.ufrag).as_bytes());
+            push_integrity(&mut out, key);
+            push_fingerprint(&mut out);
+            out
+        };
+        for indication in [bare.clone(), signed(checks.ours.pwd.reveal().as_bytes()), signed(b"another")] {
+            assert_eq!(judge(&indication, &checks, source()), Outcome::Silent);
+        }
     }
 
     #[test]

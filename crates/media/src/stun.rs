@@ -428,5 +428,9 @@ mod tests {
         assert_eq!(StunView::parse(b"INVITE sip:a@b SIP/2.0\r\n\r\n"), None);
         assert_eq!(message_bytes(&[0x80, 0, 0, 0]), None);
         assert_eq!(message_bytes(&binding_request(ID)), Some(28));
+        // RFC 3489 had no cookie.
+        let mut old = binding_request(ID);
+        old[7] ^= 1;
+        assert_eq!((StunView::parse(&old), answer(&old, "192.0.2.1:9".parse().unwrap())), (None, None));
     }
 }

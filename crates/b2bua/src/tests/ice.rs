@@ -82,7 +82,16 @@ fn who_asks_for_ice_is_answered_and_nobody_else_hears_of_it() {
     );
     assert_eq!((named(&offered), named(&answered)), (None, Some(ours.clone())));
     let (offered, answered) = change(&mut w, (B, &mut callee), A, &sdp_with(B, "sendonly"), &checking(A, "aaaa"));
-    assert_eq!((named(&offered), named(&answered)), (Some(ours), None));
+    assert_eq!((named(&offered), named(&answered)), (Some(ours.clone()), None));
+    // Nothing flows for a while.
+    let (_, answered) = change(
+        &mut w,
+        (A, &mut caller),
+        B,
+        &checking(A, "aaaa").replace("sendrecv", "inactive"),
+        &sdp_with(B, "inactive"),
+    );
+    assert_eq!(named(&answered), Some(ours));
     assert_eq!((told(&w, 0), told(&w, 1)), ((Some(checks), 1), (None, 0)));
 }
 
@@ -96,6 +105,11 @@ fn other_names_are_a_restart_and_none_are_the_end_of_it() {
     assert!(second.is_some() && second != first);
     let (checks, times) = told(&w, 0);
     assert_eq!((checks.map(|checks| checks.theirs), times), (Some("bbbb".into()), 2));
+    // The same words at the session in place of the media are the same.
+    let names = "a=ice-ufrag:bbbb\r\na=ice-pwd:bbbb/abcdefghijklmnopqrst\r\n";
+    let moved = checking(A, "bbbb").replace(names, "").replace("m=audio", &format!("{names}m=audio"));
+    let (_, answered) = change(&mut w, (A, &mut caller), B, &moved, &sdp(B));
+    assert_eq!((named(&answered), told(&w, 0).1), (second.clone(), 2));
     // The password alone is enough.
     let other = checking(A, "bbbb").replace("/abc", "/xyz");
     let (_, answered) = change(&mut w, (A, &mut caller), B, &other, &sdp(B));
@@ -109,6 +123,27 @@ fn other_names_are_a_restart_and_none_are_the_end_of_it() {
     let (_, answered) = change(&mut w, (A, &mut caller), B, &checking(A, "bbbb"), &sdp(B));
     assert_eq!(named(&answered).as_deref(), told(&w, 0).0.map(|checks| checks.ours.ufrag).as_deref());
     assert_eq!(told(&w, 0).1, 5);
+}
+
+/// Who has nominated a pair says so in its next offer (RFC 8839 §4.4.1.2.2): it is our only candidate.
+#[test]
+fn what_the_other_side_has_selected_is_what_we_say_anyway() {
+    let mut w = World::new().rings(&[B]);
+    let (mut caller, _, [_, answered]) = talk(&mut w, &checking(A, "aaaa"), &sdp(B));
+    let of_ours = |body: &str| {
+        let port = Description::parse(body.as_bytes()).unwrap().audio().unwrap().media().port;
+        let host = body.lines().find_map(|line| line.strip_prefix("c=IN IP4 ")).unwrap().to_owned();
+        (host, port)
+    };
+    let (host, port) = of_ours(&answered);
+    let selected = format!("{}a=remote-candidates:1 {host} {port} 2 {host} {}\r\n", checking(A, "aaaa"), port + 1);
+    let (offered, again) = change(&mut w, (A, &mut caller), B, &selected, &sdp(B));
+    assert_eq!((of_ours(&again), named(&again)), ((host.clone(), port), named(&answered)));
+    for (component, port) in [(1, port), (2, port + 1)] {
+        let line = again.lines().find(|line| line.starts_with(&format!("a=candidate:1 {component} UDP "))).unwrap();
+        assert!(line.contains(&format!(" {host} {port} typ host")), "{line}");
+    }
+    assert!(!again.contains("remote-candidates") && !offered.contains("remote-candidates"), "{again} {offered}");
 }
 
 #[test]

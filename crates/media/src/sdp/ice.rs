@@ -142,9 +142,15 @@ mod tests {
         assert_eq!(with(&format!("{elsewhere}{}", HOST.replace(" 1 UDP", " 2 UDP"))), Some(IceAsked::Mismatch));
         assert_eq!(with(&HOST.replace("UDP", "TCP")), Some(IceAsked::Mismatch));
         assert_eq!(with("a=candidate:1 1\r\na=candidate:\r\n"), Some(IceAsked::Mismatch));
+        // What follows in a candidate, and one of another kind, is passed over.
+        let unknown = HOST.replace("192.0.2.1", "2001:db8::1%4");
+        let known = HOST.replace("host", "host generation 0 network-id 1 network-cost 50");
+        assert_eq!(with(&format!("{unknown}{known}")), Some(checks()));
         // A name may be that address; so may be what comes later, where there is none yet.
         assert_eq!(with(&HOST.replace("192.0.2.1", "b5a1f0c2.local")), Some(checks()));
-        assert_eq!(asked(&format!("m=audio 9 RTP/AVP 8\r\nc=IN IP4 0.0.0.0\r\n{NAMES}")), Some(checks()));
+        for nowhere in ["IP4 0.0.0.0", "IP6 ::", "IP4 phone.example.com"] {
+            assert_eq!(asked(&format!("m=audio 9 RTP/AVP 8\r\nc=IN {nowhere}\r\n{NAMES}{HOST}")), Some(checks()));
+        }
     }
 
     #[test]
@@ -175,7 +181,9 @@ mod tests {
     #[test]
     fn it_is_never_carried_to_the_other_leg() {
         let ours = Local { session_id: 1, version: 1, address: "203.0.113.5".parse().unwrap(), ports: &[10_000] };
-        let said = sdp(&format!("{NAMES}a=ice-options:trickle\r\n{AUDIO}{HOST}{NAMES}a=end-of-candidates\r\n"));
+        let said = sdp(&format!(
+            "{NAMES}a=ice-options:trickle\r\n{AUDIO}{HOST}{NAMES}a=remote-candidates:1 203.0.113.5 10000\r\na=ice-pacing:50\r\na=end-of-candidates\r\n"
+        ));
         for made in [carry(&said, &ours).unwrap(), carry_answer(&said, &said, &ours)] {
             assert!(!made.as_str().contains("ice-") && !made.as_str().contains("candidate"), "{}", made.as_str());
         }
