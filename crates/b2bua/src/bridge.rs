@@ -7,16 +7,18 @@ use crate::desk::{Desk, Due};
 use crate::end::Said;
 use crate::event::Output;
 use crate::exchange::{Effect, Exchange, Move, Stage};
+use crate::family::{incompatible, warning};
 use crate::leg::{Acking, LegEvent, LegState};
 use crate::secure::Saying;
 use crate::session;
 use crate::view::CallState;
 use bytes::Bytes;
 use media::codec::Codec;
+use media::command::Family;
 use media::offer::{answer_audio, carry_again, carry_answer, offer_audio};
 use media::sdp::Description;
 use serde::{Deserialize, Serialize};
-use sip::{Message, MessageBuilder, Method, Outgoing, ServerTxn};
+use sip::{HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
 use std::convert::Infallible;
 use std::time::Duration;
 use words::{EndCause, Time};
@@ -32,6 +34,8 @@ pub(crate) struct Carried {
     pub(crate) agreed: Option<Agreed>,
     /// The status for the asking leg.
     pub(crate) status: u16,
+    /// The addresses that could not be reached, as a `Warning` to it tells.
+    pub(crate) misfit: Option<Family>,
     /// Why the call ends, if it does.
     pub(crate) cause: Option<EndCause>,
 }
@@ -163,12 +167,13 @@ impl Call {
                     self.advance(desk, Move::Failure, Carried { status: 488, ..Carried::default() }, now);
                 }
             }
-            // It agreed without a word: what it means nobody knows, so the asking leg keeps what it had.
+            // It agreed without a word, or to what cannot be: the asking leg keeps what it had.
             (_, None) => {
+                let carried = self.refusal_of_agreement(at, response);
                 if !self.exchange.as_ref().is_some_and(|exchange| exchange.by_update) {
                     self.acknowledge(desk, at, None);
                 }
-                self.advance(desk, Move::Failure, Carried { status: 500, ..Carried::default() }, now);
+                self.advance(desk, Move::Failure, carried, now);
             }
         }
     }
@@ -308,7 +313,7 @@ impl Call {
             && let Some(at) = self.place(exchange.asker)
         {
             // An UPDATE cannot wait for a person (RFC 3311 §5.2); what becomes of it nobody asks any more.
-            self.refuse(desk, at, &mut exchange, 504);
+            self.refuse(desk, at, &mut exchange, 504, None);
         }
         let asked = exchange.stage == Stage::Asked;
         self.exchange = Some(exchange);
@@ -321,7 +326,7 @@ impl Call {
     pub(crate) fn refuse_asker(&mut self, desk: &mut Desk, status: u16) {
         let Some(mut exchange) = self.exchange.take() else { return };
         if let Some(at) = self.place(exchange.asker) {
-            self.refuse(desk, at, &mut exchange, status);
+            self.refuse(desk, at, &mut exchange, status, None);
         }
         self.exchange = Some(exchange);
     }
@@ -333,7 +338,7 @@ impl Call {
             self.exchange = Some(exchange);
             return;
         };
-        let Carried { mut for_asker, mut for_other, mut agreed, status, cause } = carried;
+        let Carried { mut for_asker, mut for_other, mut agreed, status, misfit, cause } = carried;
         let connects = agreed.is_some() && self.state == CallState::Answered;
         let (asker, other) = (self.place(exchange.asker), exchange.other.and_then(|n| self.place(n)));
         let (mut ends, mut came) = (false, None);
@@ -356,8 +361,8 @@ impl Call {
                 (Effect::Acknowledge, _, Some(at)) => self.acknowledge(desk, at, for_other.take()),
                 (Effect::Decline, _, Some(at)) => self.decline(desk, at, exchange.offer.as_ref()),
                 (Effect::Answer, Some(at), _) => self.answer(desk, at, &mut exchange, for_asker.take(), now),
-                (Effect::Refuse, Some(at), _) => self.refuse(desk, at, &mut exchange, status),
-                (Effect::Terminate, Some(at), _) => self.refuse(desk, at, &mut exchange, 487),
+                (Effect::Refuse, Some(at), _) => self.refuse(desk, at, &mut exchange, status, misfit),
+                (Effect::Terminate, Some(at), _) => self.refuse(desk, at, &mut exchange, 487, None),
                 (Effect::Connect, _, _) => match agreed.take() {
                     Some(Agreed::Legs(offer, answer)) => {
                         self.connect(desk, offer, answer);
@@ -482,13 +487,19 @@ impl Call {
     }
 
     /// A failure to the asking leg's INVITE or UPDATE: the call goes on as it was.
-    fn refuse(&mut self, desk: &mut Desk, at: usize, exchange: &mut Exchange, status: u16) {
+    fn refuse(&mut self, desk: &mut Desk, at: usize, exchange: &mut Exchange, status: u16, misfit: Option<Family>) {
         let Some(request) = exchange.request.take() else { return };
         if let Some(txn) = exchange.server {
-            return self.refuse_for_now(desk, at, txn, &request, status);
+            return match misfit {
+                Some(family) => self.refuse_with(desk, at, txn, &request, &incompatible(family)),
+                None => self.refuse_for_now(desk, at, txn, &request, status),
+            };
         }
         let Some((txn, _)) = self.legs[at].theirs else { return };
-        let builder: MessageBuilder = self.response(desk, at, &request, status, "");
+        let mut builder: MessageBuilder = self.response(desk, at, &request, status, "");
+        if let Some(family) = misfit {
+            builder.push_header(HeaderName::Warning, warning(family));
+        }
         self.forget_theirs(desk, at);
         desk.respond(txn, builder);
         if self.legs[at].state == LegState::Incoming {

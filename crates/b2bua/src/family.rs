@@ -2,6 +2,7 @@
 //! the reverse. Where the exchange has an address of that family a caller's media get it; elsewhere, and where a leg's
 //! ports are of the other family already, the description is refused as what cannot be reached (RFC 3261 §20.43).
 
+use crate::bridge::Carried;
 use crate::call::{Call, read_body};
 use crate::cause::Failure;
 use crate::desk::Desk;
@@ -80,6 +81,16 @@ impl Call {
         let misfit = said.filter(|said| !self.family_fits(at, said)).and_then(|said| said.family());
         Failure { misfit, ..Failure::of_answer(488) }
     }
+
+    /// What who asked for a change is told of a 2xx that agrees to nothing which can be: 488 where it says something, and
+    /// why where that is known.
+    pub(crate) fn refusal_of_agreement(&self, at: usize, response: &Message) -> Carried {
+        let Ok(Some(said)) = read_body(response, self.legs[at].srtp) else {
+            return Carried { status: 500, ..Carried::default() };
+        };
+        let misfit = said.family().filter(|_| !self.family_fits(at, &said));
+        Carried { status: 488, misfit, ..Carried::default() }
+    }
 }
 
 /// The description of somebody who comes into a call by a flow: its ports will be of the family of that.
@@ -95,7 +106,7 @@ fn misfit(offer: &Description) -> Refusal {
 }
 
 /// 488 that says which addresses cannot be reached.
-fn incompatible(family: Family) -> Refusal {
+pub(crate) fn incompatible(family: Family) -> Refusal {
     Refusal { status: 488, reason: "", header: Some((HeaderName::Warning, warning(family).into())) }
 }
 

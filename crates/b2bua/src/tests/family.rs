@@ -105,6 +105,34 @@ fn an_answer_that_cannot_be_reached_is_none_and_the_caller_is_told_why() {
     assert_eq!(w.got(A, 488).header(HeaderName::Warning), None);
 }
 
+/// Whoever agrees to a change with media that cannot be reached has agreed to nothing: who asked is told why, and the call goes on.
+#[test]
+fn an_agreement_to_a_change_that_cannot_be_reached_is_none() {
+    for asker in [A, B] {
+        for method in [Method::Invite, Method::Update] {
+            let mut w = World::new().rings(&[B]);
+            let (caller, callee) = w.talk();
+            let mut dialog = if asker == A { caller } else { callee };
+            let before = w.media.len();
+            let change = |w: &mut World, dialog: &mut Dialog, answer: Option<&str>| {
+                w.sends(asker, dialog, method, Some(&sdp_with(asker, "sendonly")));
+                let asked = w.asked(1 - asker, Method::Invite);
+                w.answer(1 - asker, &asked, 200, answer);
+                w.acked(1 - asker);
+            };
+            change(&mut w, &mut dialog, Some(&sdp6(1 - asker)));
+            assert!(warns(&w.got(asker, 488)), "{asker} {method:?}");
+            // Without a word nobody knows what it means.
+            change(&mut w, &mut dialog, None);
+            assert_eq!(w.got(asker, 500).header(HeaderName::Warning), None);
+            assert_eq!(w.media.len(), before);
+            change(&mut w, &mut dialog, Some(&sdp_with(1 - asker, "recvonly")));
+            w.got(asker, 200);
+            assert!(w.media.len() > before);
+        }
+    }
+}
+
 #[test]
 fn what_an_offer_in_a_prack_cannot_have_it_is_told_and_all_stays_as_it_was() {
     let mut w = World::new().rings(&[B]);
