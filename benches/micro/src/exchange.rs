@@ -20,7 +20,9 @@ pub struct Exchange {
     switch: Switch,
     now: Time,
     ends: HashMap<LegId, PortPair>,
-    pairs: u32,
+    /// How many pairs there are, and the slot of the next.
+    bound: u32,
+    next_slot: u32,
     sent: Vec<(Flow, Bytes)>,
     calls: u32,
     around: Option<Box<dyn FnMut(Moment)>>,
@@ -72,7 +74,8 @@ impl Exchange {
             switch,
             now,
             ends: HashMap::new(),
-            pairs: 0,
+            bound: 0,
+            next_slot: 0,
             sent: Vec::new(),
             calls: 0,
             around: None,
@@ -331,11 +334,13 @@ impl Exchange {
             }
             MediaCommand::Stock { pairs, family } => {
                 let pair = |slot: u32| PortPair { worker: 0, slot, rtp_port: 2 * slot as u16, family };
-                let ports = (self.pairs..pairs).map(pair).collect();
-                self.pairs = self.pairs.max(pairs);
+                let new = pairs.saturating_sub(self.bound);
+                let ports = (self.next_slot..self.next_slot + new).map(pair).collect();
+                (self.next_slot, self.bound) = (self.next_slot + new, self.bound + new);
                 assert_eq!(family, Family::V4);
                 self.switch.handle(Input::Media(MediaReport::Ready { ports }), self.now);
             }
+            MediaCommand::Unbind { ref ports, .. } => self.bound -= ports.len() as u32,
             MediaCommand::Latch { .. }
             | MediaCommand::Ice { .. }
             | MediaCommand::Rekey { .. }

@@ -156,7 +156,7 @@ impl Calls {
     /// Takes what the relay reports.
     pub fn handle_media(&mut self, report: MediaReport, now: Time) {
         match report {
-            MediaReport::Ready { ports } => self.desk.pool.add_ready(&ports),
+            MediaReport::Ready { ports } => self.desk.pool.add_ready(&ports, now),
             MediaReport::Closed { end, ports, counters: _, figures } => {
                 // Reported twice, or for an end that is none of ours, it is no reason to free anything.
                 if let Some(&(known, account)) = self.desk.closing.get(&end)
@@ -226,6 +226,9 @@ impl Calls {
         }
         self.run_errands(now);
         self.desk.pool.handle_timeout(now);
+        for command in self.desk.pool.give_up_idle(now) {
+            self.desk.push(Output::Media(command));
+        }
     }
 
     /// What calls want of each other.

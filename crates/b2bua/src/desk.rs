@@ -198,7 +198,7 @@ impl Desk {
     }
 
     pub(crate) fn next_at(&self) -> Option<Time> {
-        self.timers.next_at()
+        [self.timers.next_at(), self.pool.next_at()].into_iter().flatten().min()
     }
 
     pub(crate) fn set_timer(&mut self, slot: u32, due: Due, at: Time) -> TimerToken {

@@ -18,6 +18,7 @@ use words::{LegId, Time};
 /// A pair of ports.
 #[derive(Debug)]
 pub(crate) struct Row {
+    /// Its port is 0 when it was given up.
     pub(crate) pair: PortPair,
     /// Counts the ends that had this pair, so that a link to an earlier one leads nowhere.
     pub(crate) epoch: u32,

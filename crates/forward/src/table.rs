@@ -1,6 +1,7 @@
 //! The table of ends by socket, and the one look that each packet gets.
 
 mod datagram;
+mod pairs;
 pub(crate) mod quality;
 mod socket;
 
@@ -13,7 +14,7 @@ use crate::latch::Judgement;
 use crate::row::{End, Kernel, Link, Row};
 use crate::secure::Secure;
 use crate::single::Single;
-use media::command::{Family, Generation, Keys, MediaCommand, MediaReport, PortPair, Refusal, Sound, Terms};
+use media::command::{Generation, Keys, MediaCommand, MediaReport, PortPair, Refusal, Sound, Terms};
 use media::demux::{Protocol, protocol};
 use media::ice::Checks;
 use media::rtp::RtpView;
@@ -107,6 +108,8 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Table {
     pub(crate) rows: Vec<Row>,
+    /// Slots whose pairs were given up.
+    vacant: Vec<u32>,
     /// Slots by the names of ends.
     pub(crate) slots: HashMap<LegId, u32>,
     /// Ports of ends that could not be opened: closing them is answered all the same.
@@ -132,7 +135,8 @@ impl Table {
         let (slots, refused) = (HashMap::new(), HashMap::new());
         let (keys, checks) = (HashMap::new(), HashMap::new());
         let (totals, single) = (Totals::default(), Single::default());
-        Table { rows: Vec::new(), slots, refused, keys, checks, outputs, totals, single, connects, carries: false }
+        let (rows, vacant) = (Vec::new(), Vec::new());
+        Table { rows, vacant, slots, refused, keys, checks, outputs, totals, single, connects, carries: false }
     }
 
     /// The same table, whose links the kernel may carry: [`Output::Carry`] is said for ends that are settled.
@@ -142,14 +146,7 @@ impl Table {
         self
     }
 
-    /// Takes in a bound pair and gives its slot.
-    pub fn add(&mut self, worker: u16, rtp_port: u16, family: Family) -> u32 {
-        let slot = self.rows.len() as u32;
-        self.rows.push(Row { pair: PortPair { worker, slot, rtp_port, family }, epoch: 0, end: None });
-        slot
-    }
-
-    /// Carries out a command; [`MediaCommand::Stock`] is none of the table's business.
+    /// Carries out a command; [`MediaCommand::Stock`] and [`MediaCommand::Unbind`] are none of the table's business.
     pub fn apply(&mut self, command: MediaCommand, now: Time) {
         match command {
             MediaCommand::Open { end, ports, generation, terms } => {
@@ -193,7 +190,7 @@ impl Table {
                 }
             }
             MediaCommand::Close { end, generation } => self.close(end, generation, now),
-            MediaCommand::Stock { .. } => {}
+            MediaCommand::Stock { .. } | MediaCommand::Unbind { .. } => {}
         }
     }
 
@@ -353,11 +350,6 @@ impl Table {
     /// How many ends are open.
     pub fn open_ends(&self) -> usize {
         self.slots.len()
-    }
-
-    /// How many pairs there are.
-    pub fn pairs(&self) -> usize {
-        self.rows.len()
     }
 
     fn open(&mut self, name: LegId, ports: PortPair, generation: Generation, terms: &Terms, now: Time) {

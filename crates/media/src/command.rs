@@ -396,6 +396,13 @@ pub enum MediaCommand {
         /// In which family.
         family: Family,
     },
+    /// Give up pairs that nobody has. The same numbers of ports and slots may come back as [`MediaReport::Ready`] later.
+    Unbind {
+        /// Whose they are.
+        worker: u16,
+        /// Which; none is in use, and none is handed out again until it is reported anew.
+        ports: Vec<PortPair>,
+    },
 }
 
 impl MediaCommand {
@@ -411,7 +418,7 @@ impl MediaCommand {
             | MediaCommand::Rekey { end, .. }
             | MediaCommand::Ice { end, .. }
             | MediaCommand::Close { end, .. } => Some(end),
-            MediaCommand::Stock { .. } => None,
+            MediaCommand::Stock { .. } | MediaCommand::Unbind { .. } => None,
         }
     }
 }

@@ -11,8 +11,8 @@ use words::{Chance, OwnMap, Time};
 /// out by the source check of the next call, and every second of rest is pairs that must be bound besides.
 pub const QUARANTINE: Duration = Duration::from_secs(1);
 
-/// The part of what is bound that is added at a time.
-const GROWTH: u32 = 4;
+/// How long pairs must have been more than needed until they are given up: bursts that come back within it find them.
+pub const IDLE: Duration = Duration::from_secs(30);
 
 /// How long a wish for stock may go unanswered before it is said again.
 pub const WISH_PATIENCE: Duration = Duration::from_secs(5);
@@ -73,6 +73,12 @@ pub struct PortPool {
     states: OwnMap<(u16, u32), State>,
     counts: [PoolCounts; 2],
     wishes: [Option<Wish>; 2],
+    /// The most pairs of a family that were not ready at a time, since it was last looked what is idle.
+    #[serde(default)]
+    peaks: [u32; 2],
+    /// When it is looked next; `None` while nothing could be given up.
+    #[serde(default)]
+    look_at: Option<Time>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +105,8 @@ impl PortPool {
             states: OwnMap::default(),
             counts: [PoolCounts::default(); 2],
             wishes: [None; 2],
+            peaks: [0; 2],
+            look_at: None,
         }
     }
 
@@ -108,7 +116,7 @@ impl PortPool {
     }
 
     /// Takes in pairs that a worker has bound. One that is known already is passed over.
-    pub fn add_ready(&mut self, pairs: &[PortPair]) {
+    pub fn add_ready(&mut self, pairs: &[PortPair], now: Time) {
         for &pair in pairs {
             let family = pair.family as usize;
             if self.states.contains_key(&(pair.worker, pair.slot))
@@ -122,6 +130,7 @@ impl PortPool {
         for (counts, wish) in self.counts.iter().zip(&mut self.wishes) {
             wish.take_if(|wish| counts.known() >= wish.pairs);
         }
+        self.look_at = self.look_at.or(self.is_above_least().then(|| now + IDLE));
     }
 
     /// A pair for an end, of the named worker or of the one with the most to give.
@@ -129,7 +138,7 @@ impl PortPool {
         self.handle_timeout(now);
         let worker = match worker {
             Some(worker) => usize::from(worker),
-            None => self.richest(|workers, n| workers[family as usize].get(n).map_or(0, Vec::len)),
+            None => self.richest_in(family),
         };
         self.take_of(family, worker)
     }
@@ -177,18 +186,40 @@ impl PortPool {
     /// The command that fills the stock when it runs low, said once until it is answered or [`WISH_PATIENCE`] passed.
     pub fn wants_stock(&mut self, family: Family, now: Time) -> Option<MediaCommand> {
         let counts = self.counts[family as usize];
-        let low_water = self.config.low_water.max(counts.known() / (2 * GROWTH));
-        if counts.ready >= low_water || counts.known() >= self.config.pairs_max {
+        if counts.ready >= self.low_water(counts.known()) || counts.known() >= self.config.pairs_max {
             return None;
         }
         if self.wishes[family as usize].is_some_and(|wish| now.since(wish.said) < WISH_PATIENCE) {
             return None;
         }
-        // Growing by a part keeps wishes few at any size, and what is bound near what is used.
-        let more = (counts.known() / GROWTH).max(self.config.low_water * 2);
-        let pairs = (counts.known() + more).min(self.config.pairs_max);
+        let pairs = self.size_above(counts.known());
         self.wishes[family as usize] = Some(Wish { pairs, said: now });
         Some(MediaCommand::Stock { pairs, family })
+    }
+
+    /// The commands that give up what was not needed for [`IDLE`], one for each worker and family that has any. Asked at
+    /// [`PortPool::next_at`].
+    pub fn give_up_idle(&mut self, now: Time) -> Vec<MediaCommand> {
+        let mut commands = Vec::new();
+        if self.look_at.is_none_or(|at| now < at) {
+            return commands;
+        }
+        for family in [Family::V4, Family::V6] {
+            let counts = self.counts[family as usize];
+            let used = counts.taken + counts.resting;
+            let peak = std::mem::replace(&mut self.peaks[family as usize], used);
+            let wished = self.wishes[family as usize].is_some();
+            if let Some(size) = self.size_below(counts.known()).filter(|&size| !wished && peak <= self.fill(size)) {
+                self.give_up(family, counts.known() - size, &mut commands);
+            }
+        }
+        self.look_at = self.is_above_least().then(|| now + IDLE);
+        commands
+    }
+
+    /// When [`PortPool::give_up_idle`] has something to look at.
+    pub fn next_at(&self) -> Option<Time> {
+        self.look_at
     }
 
     /// How many pairs of a family are in which state.
@@ -223,10 +254,67 @@ impl PortPool {
         Ok(())
     }
 
+    /// The worker with the most that is ready of a family.
+    fn richest_in(&self, family: Family) -> usize {
+        self.richest(|workers, n| workers[family as usize].get(n).map_or(0, Vec::len))
+    }
+
     /// The worker for which `wealth` is highest; the lowest of equals.
     fn richest(&self, wealth: impl Fn(&[Vec<Vec<PortPair>>; 2], usize) -> usize) -> usize {
         let workers = self.ready.iter().map(Vec::len).max().unwrap_or(0);
         (0..workers).rev().max_by_key(|&n| wealth(&self.ready, n)).unwrap_or(0)
+    }
+
+    /// How few may be ready of so many that are bound.
+    fn low_water(&self, bound: u32) -> u32 {
+        self.config.low_water.max(bound / 8)
+    }
+
+    /// How many of so many may be in use for them to be enough, a little less than what makes them grow.
+    fn fill(&self, bound: u32) -> u32 {
+        let most = bound.saturating_sub(self.low_water(bound));
+        most - most / 16
+    }
+
+    /// What is bound doubles and halves in steps: so bursts of every size find the same few sizes, wishes stay rare, and
+    /// what is bound near what is used.
+    fn size_above(&self, bound: u32) -> u32 {
+        let mut size = self.least();
+        while size <= bound {
+            size = size.saturating_mul(2);
+        }
+        size.min(self.config.pairs_max)
+    }
+
+    fn size_below(&self, bound: u32) -> Option<u32> {
+        let mut size = self.least();
+        while size.saturating_mul(2) < bound {
+            size *= 2;
+        }
+        (size < bound).then_some(size)
+    }
+
+    /// What is never given up.
+    fn least(&self) -> u32 {
+        self.config.low_water.max(1) * 2
+    }
+
+    fn is_above_least(&self) -> bool {
+        self.counts.iter().any(|counts| counts.known() > self.least())
+    }
+
+    fn give_up(&mut self, family: Family, pairs: u32, commands: &mut Vec<MediaCommand>) {
+        let mut by_worker: Vec<Vec<PortPair>> = vec![Vec::new(); self.ready[family as usize].len()];
+        for _ in 0..pairs {
+            // From where most are left, so that calls find both their pairs at one worker.
+            let worker = self.richest_in(family);
+            let Some(pair) = self.ready[family as usize].get_mut(worker).and_then(Vec::pop) else { break };
+            self.states.remove(&(pair.worker, pair.slot));
+            self.counts[family as usize].ready -= 1;
+            by_worker[worker].push(pair);
+        }
+        let of_workers = (0..).zip(by_worker).filter(|(_, ports)| !ports.is_empty());
+        commands.extend(of_workers.map(|(worker, ports)| MediaCommand::Unbind { worker, ports }));
     }
 
     fn take_of(&mut self, family: Family, worker: usize) -> Option<PortPair> {
@@ -239,6 +327,8 @@ impl PortPool {
         let counts = &mut self.counts[family as usize];
         counts.ready -= 1;
         counts.taken += 1;
+        let peak = &mut self.peaks[family as usize];
+        *peak = (*peak).max(counts.taken + counts.resting);
         Some(pair)
     }
 
@@ -270,10 +360,8 @@ mod tests {
     #[test]
     fn a_hundred_thousand_calls_leak_no_port_and_share_none() {
         let mut pool = pool(200);
-        for worker in 0..2 {
-            pool.add_ready(&pairs(Family::V4, worker, 0..60));
-            pool.add_ready(&pairs(Family::V6, worker, 60..80));
-        }
+        let mut bound = BTreeSet::new();
+        let mut given_up = 0;
         let mut chance = Chance::new(Seed::from_number(2));
         let mut now = Time::ZERO;
         let mut calls: Vec<[PortPair; 2]> = Vec::new();
@@ -281,17 +369,37 @@ mod tests {
         let mut opened = 0;
         while opened < 100_000 {
             now += Duration::from_millis(chance.below(200));
-            let family = |chance: &mut Chance| if chance.below(5) == 0 { Family::V6 } else { Family::V4 };
-            match pool.take_call(family(&mut chance), family(&mut chance), now) {
-                Some((a, b)) => {
-                    opened += 1;
-                    assert_eq!(a.worker, b.worker);
-                    assert!(in_use.insert(a) && in_use.insert(b), "handed out twice");
-                    calls.push([a, b]);
+            for command in pool.give_up_idle(now) {
+                let MediaCommand::Unbind { worker, ports } = command else { panic!("{command:?}") };
+                given_up += ports.len();
+                for pair in ports {
+                    assert_eq!(pair.worker, worker);
+                    assert!(bound.remove(&pair) && !in_use.contains(&pair), "{pair:?} is given up");
                 }
-                None => assert!(!calls.is_empty() || pool.counts(Family::V4).resting > 0),
             }
-            while calls.len() > chance.below(40) as usize {
+            for family in [Family::V4, Family::V6] {
+                let Some(MediaCommand::Stock { pairs: wished, family }) = pool.wants_stock(family, now) else {
+                    continue;
+                };
+                let first = 1_000 * family as u32;
+                let slots = first..first + wished.div_ceil(2);
+                let each = (0..2).flat_map(|worker| pairs(family, worker, slots.clone()));
+                let new: Vec<PortPair> = each.filter(|&pair| bound.insert(pair)).collect();
+                pool.add_ready(&new, now);
+            }
+            let family = |chance: &mut Chance| if chance.below(5) == 0 { Family::V6 } else { Family::V4 };
+            if let Some((a, b)) = pool.take_call(family(&mut chance), family(&mut chance), now) {
+                opened += 1;
+                assert_eq!(a.worker, b.worker);
+                assert!(in_use.insert(a) && in_use.insert(b), "handed out twice");
+                calls.push([a, b]);
+            } else {
+                let resting = [Family::V4, Family::V6].map(|family| pool.counts(family).resting);
+                assert!(!calls.is_empty() || resting != [0, 0]);
+            }
+            // Now many at a time, now few.
+            let most = if opened / 5_000 % 2 == 0 { 60 } else { 6 };
+            while calls.len() > chance.below(most) as usize {
                 let call = calls.swap_remove(chance.below(calls.len() as u64) as usize);
                 for pair in call {
                     in_use.remove(&pair);
@@ -307,15 +415,49 @@ mod tests {
             pool.give_back(pair, now).unwrap();
         }
         pool.handle_timeout(now + QUARANTINE);
-        assert_eq!(pool.counts(Family::V4), PoolCounts { ready: 120, taken: 0, resting: 0 });
-        assert_eq!(pool.counts(Family::V6), PoolCounts { ready: 40, taken: 0, resting: 0 });
+        let ready = [Family::V4, Family::V6].map(|family| pool.counts(family).ready);
+        assert_eq!(ready.iter().sum::<u32>() as usize, bound.len());
+        assert!(given_up > 100, "{given_up} pairs were given up");
         assert_eq!(pool.check(), Ok(()));
+    }
+
+    #[test]
+    fn idle_pairs_are_given_up_by_halves_after_half_a_minute_and_never_what_is_used() {
+        let mut pool = pool(100);
+        assert_eq!(pool.next_at(), None);
+        pool.add_ready(&pairs(Family::V4, 0, 0..32), Time::from_millis(1_000));
+        pool.add_ready(&pairs(Family::V4, 1, 0..32), Time::from_millis(1_001));
+        let known = |pool: &PortPool| pool.counts(Family::V4).known();
+        // 28 of 32 make 32 grow: 64 are kept, though they were over long before.
+        let now = Time::from_millis(20_000);
+        let calls: Vec<PortPair> = (0..28).map(|_| pool.take(Family::V4, None, now).unwrap()).collect();
+        calls[7..].iter().for_each(|&pair| pool.give_back(pair, now).unwrap());
+        pool.handle_timeout(now + QUARANTINE);
+        assert_eq!(pool.next_at(), Some(Time::from_millis(31_000)));
+        assert_eq!(pool.give_up_idle(Time::from_millis(30_999)), []);
+        assert_eq!(pool.give_up_idle(Time::from_millis(31_000)), []);
+        for (at, left) in [(61_000, 32), (91_000, 16), (121_000, 16)] {
+            assert_eq!(pool.next_at(), Some(Time::from_millis(at)));
+            let gone = pool.give_up_idle(Time::from_millis(at));
+            assert!(
+                gone.iter().all(|command| matches!(command, MediaCommand::Unbind { ports, .. } if !ports.is_empty()))
+            );
+            assert_eq!((known(&pool), pool.check()), (left, Ok(())));
+        }
+        let counts = pool.counts(Family::V4);
+        assert_eq!((counts.taken, counts.ready), (7, 9));
+        calls[..7].iter().for_each(|&pair| pool.give_back(pair, Time::from_millis(121_000)).unwrap());
+        pool.handle_timeout(Time::from_millis(130_000));
+        assert_eq!(pool.give_up_idle(Time::from_millis(151_000)), []);
+        assert_eq!(pool.give_up_idle(Time::from_millis(181_000)).len(), 2);
+        // What is left is kept, and nobody need wake up for it.
+        assert_eq!((known(&pool), pool.next_at()), (8, None));
     }
 
     #[test]
     fn a_pair_rests_a_second_after_use() {
         let mut pool = pool(10);
-        pool.add_ready(&pairs(Family::V4, 0, 0..1));
+        pool.add_ready(&pairs(Family::V4, 0, 0..1), Time::ZERO);
         let pair = pool.take(Family::V4, None, Time::ZERO).unwrap();
         pool.give_back(pair, Time::from_millis(100)).unwrap();
         assert_eq!(pool.take(Family::V4, None, Time::from_millis(1_099)), None);
@@ -325,10 +467,10 @@ mod tests {
     #[test]
     fn a_call_gets_both_pairs_of_one_worker_or_none() {
         let mut pool = pool(100);
-        pool.add_ready(&pairs(Family::V4, 0, 0..1));
-        pool.add_ready(&pairs(Family::V4, 1, 0..1));
+        pool.add_ready(&pairs(Family::V4, 0, 0..1), Time::ZERO);
+        pool.add_ready(&pairs(Family::V4, 1, 0..1), Time::ZERO);
         assert_eq!(pool.take_call(Family::V4, Family::V4, Time::ZERO), None);
-        pool.add_ready(&pairs(Family::V6, 1, 1..2));
+        pool.add_ready(&pairs(Family::V6, 1, 1..2), Time::ZERO);
         let (a, b) = pool.take_call(Family::V6, Family::V4, Time::ZERO).unwrap();
         assert_eq!((a.worker, b.worker), (1, 1));
         assert_eq!(pool.take(Family::V4, Some(1), Time::ZERO), None);
@@ -343,15 +485,15 @@ mod tests {
         assert_eq!(pool.wants_stock(Family::V4, Time::ZERO), wish(8));
         assert_eq!(pool.wants_stock(Family::V4, Time::from_millis(4_999)), None);
         assert_eq!(pool.wants_stock(Family::V4, Time::from_millis(5_000)), wish(8));
-        pool.add_ready(&pairs(Family::V4, 0, 0..8));
+        pool.add_ready(&pairs(Family::V4, 0, 0..8), Time::ZERO);
         assert_eq!(pool.wants_stock(Family::V4, Time::from_millis(5_001)), None);
         for _ in 0..5 {
             pool.take(Family::V4, None, Time::from_millis(5_002)).unwrap();
         }
         assert_eq!(pool.wants_stock(Family::V4, Time::from_millis(5_003)), wish(10));
-        pool.add_ready(&pairs(Family::V4, 0, 0..10));
+        pool.add_ready(&pairs(Family::V4, 0, 0..10), Time::ZERO);
         assert_eq!(pool.counts(Family::V4).known(), 10);
-        pool.add_ready(&pairs(Family::V4, 0, 10..20));
+        pool.add_ready(&pairs(Family::V4, 0, 10..20), Time::ZERO);
         assert_eq!(pool.counts(Family::V4).known(), 10);
         while pool.take(Family::V4, None, Time::from_millis(5_004)).is_some() {}
         assert_eq!(pool.wants_stock(Family::V4, Time::from_millis(99_000)), None);
@@ -361,7 +503,7 @@ mod tests {
     #[test]
     fn what_was_never_handed_out_is_not_taken_back() {
         let mut pool = pool(10);
-        pool.add_ready(&pairs(Family::V4, 0, 0..2));
+        pool.add_ready(&pairs(Family::V4, 0, 0..2), Time::ZERO);
         let stranger = pairs(Family::V4, 3, 0..1)[0];
         assert_eq!(pool.give_back(stranger, Time::ZERO), Err(PoolError::NotTaken));
         let pair = pool.take(Family::V4, None, Time::ZERO).unwrap();

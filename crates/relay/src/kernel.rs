@@ -6,6 +6,7 @@
 //! flows back; they find their way anew.
 
 use crate::ports::Pair;
+use crate::worker::pair_of;
 use forward::{Carriage, Speaker, Table};
 use media::command::MediaCommand;
 use media::stats::Reception;
@@ -133,7 +134,7 @@ impl InKernel {
     }
 
     /// Lets the kernel carry the packets of an end, if everything is as it must be.
-    pub(crate) fn carry(&mut self, slot: u32, table: &mut Table, pairs: &[Pair], now: Time) {
+    pub(crate) fn carry(&mut self, slot: u32, table: &mut Table, pairs: &[Option<Pair>], now: Time) {
         let carriage = table.carriage(slot);
         let known = self.places.get_mut(slot as usize).and_then(|place| place.flow.as_mut());
         if let Some(flow) = known.filter(|flow| Some(flow.carriage) == carriage) {
@@ -187,7 +188,7 @@ impl InKernel {
         }
     }
 
-    fn install(&mut self, carriage: Carriage, table: &Table, pairs: &[Pair], now: Time) -> bool {
+    fn install(&mut self, carriage: Carriage, table: &Table, pairs: &[Option<Pair>], now: Time) -> bool {
         let (slot, to) = (carriage.slot as usize, carriage.to_slot as usize);
         if self.places.len() < pairs.len() {
             self.places.resize_with(pairs.len(), Place::default);
@@ -213,13 +214,13 @@ impl InKernel {
     }
 
     /// The addresses of a flow and the way of its packets; `None` when the kernel cannot send them so.
-    fn flow(&mut self, carriage: &Carriage, pairs: &[Pair]) -> Option<Flow> {
+    fn flow(&mut self, carriage: &Carriage, pairs: &[Option<Pair>]) -> Option<Flow> {
         let (from, to) = (self.way(carriage.from.ip())?, self.way(carriage.to.ip())?);
         // From the network to this host itself, or back, a packet would need a way that it cannot have come.
         if from.is_local != to.is_local || !to.is_local && !self.ethernet.contains(&to.interface) {
             return None;
         }
-        let (local, source) = (pairs.get(carriage.slot as usize)?, pairs.get(carriage.to_slot as usize)?);
+        let (local, source) = (pair_of(pairs, carriage.slot)?, pair_of(pairs, carriage.to_slot)?);
         let rewrite = carriage.rewrite;
         Some(Flow {
             local: ours(local, from)?,

@@ -184,7 +184,8 @@ fn is_needed(command: &MediaCommand) -> bool {
         MediaCommand::Open { .. }
         | MediaCommand::Rekey { .. }
         | MediaCommand::Ice { .. }
-        | MediaCommand::Close { .. } => true,
+        | MediaCommand::Close { .. }
+        | MediaCommand::Unbind { .. } => true,
         MediaCommand::Latch { .. }
         | MediaCommand::Link { .. }
         | MediaCommand::Unlink { .. }
@@ -216,7 +217,8 @@ impl Urgency {
             | MediaCommand::Link { .. }
             | MediaCommand::Unlink { .. }
             | MediaCommand::Stop { .. }
-            | MediaCommand::Close { .. } => Urgency::None,
+            | MediaCommand::Close { .. }
+            | MediaCommand::Unbind { .. } => Urgency::None,
         }
     }
 }

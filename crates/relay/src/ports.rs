@@ -1,11 +1,11 @@
-//! Binding pairs of sockets, a few at a time, so that calls in progress hear nothing of it.
+//! Binding pairs of sockets and giving them up, a few at a time, so that calls in progress hear nothing of it.
 
-use media::command::Family;
+use media::command::{Family, PortPair};
 use net::batch::DatagramSocket;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-/// How many pairs are bound in one turn of a worker.
+/// How many pairs are bound or given up in one turn of a worker.
 pub(crate) const PAIRS_PER_TURN: usize = 16;
 
 /// What is asked of the kernel for each socket: it grants twice that, some 85 packets of G.711: what is older
@@ -59,12 +59,14 @@ pub(crate) struct Share {
     pub(crate) dscp: u8,
 }
 
-/// What is bound, and what is to be bound yet.
+/// What is bound, what is to be bound yet, and what is to be given up.
 #[derive(Debug)]
 pub(crate) struct Stock {
     share: Share,
     families: [Supply; 2],
+    /// Over both families, with what is still to be given up.
     bound: usize,
+    idle: Vec<PortPair>,
 }
 
 #[derive(Debug)]
@@ -73,7 +75,10 @@ struct Supply {
     address: Option<IpAddr>,
     /// The next even port to try, as a number that can pass the last one.
     next_port: u32,
+    /// Ports below it that were given up.
+    given_up: Vec<u16>,
     wanted: usize,
+    /// Without what is to be given up.
     bound: usize,
 }
 
@@ -81,8 +86,11 @@ impl Stock {
     /// Nothing bound yet. A family without an address stays empty.
     pub(crate) fn new(share: Share, ipv4: Option<IpAddr>, ipv6: Option<IpAddr>) -> Self {
         let first = u32::from(share.port_min).next_multiple_of(2) + 2 * u32::from(share.worker);
-        let supply = |family, address| Supply { family, address, next_port: first, wanted: 0, bound: 0 };
-        Stock { share, families: [supply(Family::V4, ipv4), supply(Family::V6, ipv6)], bound: 0 }
+        let supply = |family, address| {
+            let given_up = Vec::new();
+            Supply { family, address, next_port: first, given_up, wanted: 0, bound: 0 }
+        };
+        Stock { share, families: [supply(Family::V4, ipv4), supply(Family::V6, ipv6)], bound: 0, idle: Vec::new() }
     }
 
     /// Wants at least `pairs` of a family in all.
@@ -91,9 +99,32 @@ impl Stock {
         supply.wanted = supply.wanted.max(pairs as usize);
     }
 
-    /// Whether [`Stock::bind_next`] has something to do.
-    pub(crate) fn is_wanting(&self) -> bool {
-        self.families.iter().any(|supply| supply.wanted > supply.bound)
+    /// Wants these pairs no longer.
+    pub(crate) fn give_up(&mut self, ports: Vec<PortPair>) {
+        for pair in &ports {
+            let supply = &mut self.families[pair.family as usize];
+            supply.bound = supply.bound.saturating_sub(1);
+            supply.wanted = supply.wanted.min(supply.bound);
+        }
+        self.idle.extend(ports);
+    }
+
+    /// Whether [`Stock::unbind_next`] or [`Stock::bind_next`] has something to do.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.idle.is_empty() || self.families.iter().any(|supply| supply.wanted > supply.bound)
+    }
+
+    /// How many pairs are bound.
+    pub(crate) fn bound(&self) -> usize {
+        self.bound
+    }
+
+    /// One more pair whose sockets are to be closed, before anything else is bound.
+    pub(crate) fn unbind_next(&mut self) -> Option<PortPair> {
+        let pair = self.idle.pop()?;
+        self.bound = self.bound.saturating_sub(1);
+        self.families[pair.family as usize].given_up.push(pair.rtp_port);
+        Some(pair)
     }
 
     /// Binds one more pair; `None` when there is nothing to bind, or no more can be: then the wish is dropped.
@@ -104,9 +135,7 @@ impl Stock {
             if self.bound >= self.share.pairs_max {
                 break 'full &"the limit of open files or of datagram memory is reached";
             }
-            while supply.next_port < u32::from(self.share.port_max) {
-                let port = supply.next_port as u16;
-                supply.next_port += 2 * u32::from(self.share.workers);
+            while let Some(port) = supply.port(&self.share) {
                 match Pair::bind(address, port, self.share.dscp) {
                     Ok(pair) => {
                         supply.bound += 1;
@@ -127,6 +156,18 @@ impl Stock {
         tracing::debug!(family = ?supply.family, bound = supply.bound, wanted = supply.wanted, %why, "no more media ports");
         supply.wanted = supply.bound;
         None
+    }
+}
+
+impl Supply {
+    /// The next port to try.
+    fn port(&mut self, share: &Share) -> Option<u16> {
+        if let Some(port) = self.given_up.pop() {
+            return Some(port);
+        }
+        let port = u16::try_from(self.next_port).ok().filter(|&port| port < share.port_max)?;
+        self.next_port += 2 * u32::from(share.workers);
+        Some(port)
     }
 }
 
@@ -157,13 +198,21 @@ mod tests {
         let (mut first, mut second) = (stock(0, 100), stock(1, 100));
         assert_eq!(ports(&mut first, 2, &mut held), [29_002, 29_010]);
         assert_eq!(ports(&mut second, 9, &mut held), [29_004, 29_008, 29_012, 29_016]);
-        assert!(!second.is_wanting());
+        assert!(!second.is_due());
         assert_eq!(held[0].rtcp.local().unwrap().port(), 29_003);
         drop(taken);
         let mut few = stock(0, 1);
         held.clear();
         assert_eq!(ports(&mut few, 3, &mut held), [29_002]);
+        assert!(few.bind_next().is_none() && !few.is_due());
+        let pair = |rtp_port| PortPair { worker: 0, slot: 0, rtp_port, family: Family::V4 };
+        few.give_up(vec![pair(29_002)]);
+        assert!(few.is_due() && few.bound() == 1);
+        assert_eq!(few.unbind_next(), Some(pair(29_002)));
+        assert!(few.unbind_next().is_none() && few.bind_next().is_none() && few.bound() == 0);
+        held.clear();
+        assert_eq!(ports(&mut few, 3, &mut held), [29_002]);
         few.want(3, Family::V6);
-        assert!(few.bind_next().is_none() && !few.is_wanting());
+        assert!(few.bind_next().is_none() && !few.is_due());
     }
 }

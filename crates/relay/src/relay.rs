@@ -174,6 +174,7 @@ impl Relay {
                 Some(ports.worker)
             }
             MediaCommand::Rekey { ports, .. } | MediaCommand::Ice { ports, .. } => Some(ports.worker),
+            MediaCommand::Unbind { worker, .. } => Some(worker),
             MediaCommand::Close { end, .. } if self.workers.len() > 1 => self.owners.remove(&end),
             MediaCommand::Link { from, to, .. } => {
                 let (ours, theirs) = (self.owner(from), self.owner(to));

@@ -1,6 +1,6 @@
 //! One thread, its sockets, its rows.
 //!
-//! Order of a turn: sleep; carry out commands; forward packets; emit sounds; bind ports that are wanted; a few times a
+//! Order of a turn: sleep; carry out commands; forward packets; emit sounds; bind ports that are wanted or give up idle ones; a few times a
 //! second look for silence and send reports.
 
 mod single;
@@ -107,8 +107,8 @@ struct Turn {
     waits_from: u64,
     /// How long some packets took.
     sampler: Sampler,
-    /// By slot, as the rows of the table.
-    pairs: Vec<Pair>,
+    /// By slot, as the rows of the table; `None` where a pair was given up.
+    pairs: Vec<Option<Pair>>,
     buffer: Box<[u8]>,
     next_housekeeping: Time,
     /// Packets in this turn.
@@ -140,7 +140,8 @@ impl Turn {
         self.emit_sounds(now);
         let Worker { desk, table, .. } = &self.worker;
         self.more_orders |= desk.answer_one(|end| table.live(end, now));
-        if self.worker.stock.is_wanting() {
+        if self.worker.stock.is_due() {
+            self.unbind_some();
             self.bind_some();
         }
         if now >= self.next_housekeeping {
@@ -162,7 +163,7 @@ impl Turn {
             return self.worker.poller.wait(&mut self.events, Some(Duration::ZERO));
         }
         let now = Time::from_nanos(nanos);
-        if std::mem::take(&mut self.more_orders) || self.worker.stock.is_wanting() {
+        if std::mem::take(&mut self.more_orders) || self.worker.stock.is_due() {
             return self.worker.poller.wait(&mut self.events, Some(Duration::ZERO));
         }
         let busy = self.worker.table.open_ends() > 0 || !self.worker.reports.is_empty();
@@ -191,6 +192,7 @@ impl Turn {
         let Worker { orders, table, stock, kernel, .. } = &mut self.worker;
         let taken = orders.take(|command| match command {
             MediaCommand::Stock { pairs, family } => stock.want(pairs, family),
+            MediaCommand::Unbind { ports, .. } => stock.give_up(ports),
             MediaCommand::Open { .. }
             | MediaCommand::Latch { .. }
             | MediaCommand::Rekey { .. }
@@ -317,19 +319,19 @@ impl Turn {
                 }
             }
             Output::Connect { slot, to } => {
-                if self.pairs.get(slot as usize).is_none_or(|pair| pair.rtp.connect(to).is_err()) {
+                if pair_of(&self.pairs, slot).is_none_or(|pair| pair.rtp.connect(to).is_err()) {
                     table.connect_failed(slot);
                 }
             }
             Output::Disconnect { slot } => {
-                if let Some(pair) = self.pairs.get(slot as usize)
+                if let Some(pair) = pair_of(&self.pairs, slot)
                     && let Err(error) = pair.rtp.disconnect()
                 {
                     tracing::warn!(slot, %error, "cannot disconnect a media socket");
                 }
             }
             Output::Discard { slot } => {
-                if let Some(pair) = self.pairs.get(slot as usize) {
+                if let Some(pair) = pair_of(&self.pairs, slot) {
                     discard(&pair.rtp, &mut self.buffer);
                     discard(&pair.rtcp, &mut self.buffer);
                 }
@@ -361,6 +363,18 @@ impl Turn {
         });
     }
 
+    /// Closes the sockets of pairs that nobody needs.
+    fn unbind_some(&mut self) {
+        for _ in 0..PAIRS_PER_TURN {
+            let Some(ports) = self.worker.stock.unbind_next() else { return };
+            if !self.worker.table.remove(ports) {
+                tracing::error!(?ports, "media ports are given up that are not free");
+            } else if let Some(pair) = self.pairs.get_mut(ports.slot as usize) {
+                *pair = None;
+            }
+        }
+    }
+
     fn bind_some(&mut self) {
         let mut ports = Vec::with_capacity(PAIRS_PER_TURN);
         while ports.len() < PAIRS_PER_TURN
@@ -371,7 +385,10 @@ impl Turn {
             let slot = self.worker.table.add(self.worker.number, rtp_port, family);
             let watched = self.worker.poller.add(&pair.rtp, SocketId::rtp(slot).as_u32()).is_ok()
                 && self.worker.poller.add(&pair.rtcp, SocketId::rtcp(slot).as_u32()).is_ok();
-            self.pairs.push(pair);
+            match self.pairs.get_mut(slot as usize) {
+                Some(vacant) => *vacant = Some(pair),
+                None => self.pairs.push(Some(pair)),
+            }
             if watched {
                 ports.push(PortPair { worker: self.worker.number, slot, rtp_port, family });
             }
@@ -395,7 +412,7 @@ impl Turn {
     fn publish(&self) {
         let published = Published {
             totals: self.worker.table.totals(),
-            pairs: self.pairs.len() as u64,
+            pairs: self.worker.stock.bound() as u64,
             carried: self.carried() as u64,
             kernel: self.worker.kernel.as_ref().map(|kernel| kernel.totals()).unwrap_or_default(),
             delays: self.sampler.delays(),
@@ -427,8 +444,17 @@ impl Turn {
 }
 
 #[inline]
-fn socket_of<'a>(pairs: &'a [Pair], single: &'a [Option<Pair>], socket: SocketId) -> Option<&'a DatagramSocket> {
-    let pair = match pairs.get(socket.slot() as usize) {
+pub(crate) fn pair_of(pairs: &[Option<Pair>], slot: u32) -> Option<&Pair> {
+    pairs.get(slot as usize)?.as_ref()
+}
+
+#[inline]
+fn socket_of<'a>(
+    pairs: &'a [Option<Pair>],
+    single: &'a [Option<Pair>],
+    socket: SocketId,
+) -> Option<&'a DatagramSocket> {
+    let pair = match pair_of(pairs, socket.slot()) {
         Some(pair) => pair,
         None => {
             single.get(socket.slot().checked_sub(SocketId::single(Family::V4, false).slot())? as usize)?.as_ref()?
@@ -438,7 +464,7 @@ fn socket_of<'a>(pairs: &'a [Pair], single: &'a [Option<Pair>], socket: SocketId
 }
 
 #[inline]
-fn send(pairs: &[Pair], single: &[Option<Pair>], table: &mut Table, route: Route, packet: &[u8]) {
+fn send(pairs: &[Option<Pair>], single: &[Option<Pair>], table: &mut Table, route: Route, packet: &[u8]) {
     let sent = socket_of(pairs, single, table.leaves_by(route.socket)).is_some_and(|socket| match route.to {
         None => socket.send(packet).is_ok(),
         Some(to) => socket.send_to(packet, to).is_ok(),
@@ -450,7 +476,7 @@ fn send(pairs: &[Pair], single: &[Option<Pair>], table: &mut Table, route: Route
 
 /// Sends back to where it came from: what is lost is asked for again.
 #[cold]
-fn answer(pairs: &[Pair], single: &[Option<Pair>], table: &Table, route: Route, packet: &[u8]) {
+fn answer(pairs: &[Option<Pair>], single: &[Option<Pair>], table: &Table, route: Route, packet: &[u8]) {
     if let (Some(socket), Some(to)) = (socket_of(pairs, single, table.leaves_by(route.socket)), route.to) {
         let _ = socket.send_to(packet, to);
     }

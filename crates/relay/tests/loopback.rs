@@ -16,11 +16,12 @@ mod quality;
 mod ways;
 
 use kit::{Exchange, Phone};
-use media::command::{Generation, MediaCommand, MediaReport, Refusal, Sound, SourceRule};
+use media::command::{Family, Generation, MediaCommand, MediaReport, PortPair, Refusal, Sound, SourceRule};
 use media::rtp::RtpView;
 use media::sdp::Direction;
 use media::srtp::Suite;
 use relay::Mode;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use voice::{Law, SAMPLE_RATE_HZ};
 
@@ -361,6 +362,54 @@ fn thousands_of_calls_leave_no_descriptor_and_no_end_behind() {
     assert_eq!(sockets(), before);
     let counters = exchange.counters_when(|counters| counters.totals.ends == 0);
     assert_eq!((counters.totals.packets, counters.pairs, counters.reports_dropped), (40, 4, 0));
+}
+
+#[test]
+fn pairs_that_are_given_up_are_free_for_others_and_come_back_when_wished() {
+    let mut exchange = Exchange::start(61, Mode::Batch);
+    let sockets = || kit::sockets_of("3D09007F");
+    let stock = |exchange: &mut Exchange, pairs: u32, new: usize| {
+        exchange.apply(MediaCommand::Stock { pairs, family: Family::V4 });
+        let mut ready = Vec::new();
+        while ready.len() < new {
+            match exchange.report() {
+                MediaReport::Ready { ports } => ready.extend(ports),
+                other => panic!("no ports: {other:?}"),
+            }
+        }
+        ready
+    };
+    let mut more = stock(&mut exchange, 40, 36);
+    assert_eq!(sockets(), 80);
+    // Two of them are in use while the others go.
+    let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+    exchange.call_on(&mut a, &mut b, [more.swap_remove(20), more.swap_remove(3)]);
+    exchange.apply(MediaCommand::Unbind { worker: 0, ports: more.clone() });
+    exchange.settle(&a);
+    exchange.counters_when(|counters| counters.pairs == 6);
+    converse(&mut a, &mut b);
+    assert_eq!(sockets(), 12 + 4);
+    let ours = more.swap_remove(0).rtp_port;
+    let other = std::net::UdpSocket::bind((a.address.ip(), ours)).expect("somebody else takes a port");
+    // A name that was given up opens nothing.
+    let (mut c, mut d) = (exchange.phone(0), exchange.phone(1));
+    exchange.call_on(&mut c, &mut d, [more[0], more[1]]);
+    for phone in [&c, &d] {
+        let refused = MediaReport::Refused { end: phone.name, why: Refusal::NoSuchPorts };
+        while exchange.report() != refused {}
+    }
+    exchange.close([&c, &d]);
+    let again = stock(&mut exchange, 40, 34);
+    let ports = |pairs: &[PortPair]| pairs.iter().map(|pair| pair.rtp_port).collect::<BTreeSet<u16>>();
+    assert!(ports(&again).is_superset(&ports(&more)) && !ports(&again).contains(&ours));
+    let slots: BTreeSet<u32> = again.iter().map(|pair| pair.slot).collect();
+    assert_eq!((slots.len(), slots.last().is_some_and(|&last| last < 40)), (34, true));
+    let (mut c, mut d) = (exchange.phone(0), exchange.phone(1));
+    exchange.call_on(&mut c, &mut d, [again[0], again[33]]);
+    converse(&mut c, &mut d);
+    converse(&mut a, &mut b);
+    exchange.close([&a, &b, &c, &d]);
+    drop(other);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use media::command::{Family, MediaCommand, MediaReport, PortPair};
 use registrar::{AlgorithmPolicy, NatPolicy, User};
 use sip::digest::{Account as Client, Challenge, Ha1};
 use sip::{HeaderName, Message};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ struct Play {
     now: Time,
     parties: [Party; 5],
     ends: BTreeMap<LegId, PortPair>,
-    pairs: u32,
+    bound: BTreeSet<PortPair>,
     numbers: u32,
     store_fails: bool,
     /// Calls opened and not ended, as the records have it.
@@ -96,7 +96,8 @@ impl Play {
         ];
         let switch = Switch::new(config, Seed::from_number(1), Seed::from_number(2), clock, now);
         let (ends, sent, open) = (BTreeMap::new(), 0, 0);
-        let mut play = Play { switch, now, parties, ends, pairs: 0, numbers: 0, store_fails: false, open, sent };
+        let mut play =
+            Play { switch, now, parties, ends, bound: BTreeSet::new(), numbers: 0, store_fails: false, open, sent };
         for (user, phone) in [(1, 1), (2, 2)] {
             let binding = binding(&play.parties[phone]);
             play.switch.restore_binding(AccountId(1), UserId(user), binding, now);
@@ -268,10 +269,18 @@ impl Play {
                 self.switch.handle(Input::Media(report), self.now);
             }
             MediaCommand::Stock { pairs, family } => {
-                let pair = |slot: u32| PortPair { worker: 0, slot, rtp_port: 10_000 + 2 * slot as u16, family };
-                let ports = (self.pairs..pairs).map(pair).collect();
-                self.pairs = self.pairs.max(pairs);
+                let first = 1_000 * family as u32;
+                let pair = |n: u32| PortPair { worker: 0, slot: first + n, rtp_port: 10_000 + 2 * n as u16, family };
+                let ports = (0..pairs).map(pair).filter(|&pair| self.bound.insert(pair)).collect();
                 self.switch.handle(Input::Media(MediaReport::Ready { ports }), self.now);
+            }
+            MediaCommand::Unbind { ref ports, .. } => {
+                for pair in ports {
+                    assert!(
+                        self.bound.remove(pair) && !self.ends.values().any(|used| used == pair),
+                        "{pair:?} is idle"
+                    );
+                }
             }
             MediaCommand::Latch { .. }
             | MediaCommand::Rekey { .. }

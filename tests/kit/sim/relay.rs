@@ -84,6 +84,13 @@ impl Relay {
     pub(crate) fn obey(&mut self, command: MediaCommand, now: Time) {
         match command {
             MediaCommand::Stock { pairs, family } => self.stock(pairs, family, now),
+            MediaCommand::Unbind { worker, ports } => {
+                for pair in ports {
+                    assert_eq!(pair.worker, worker, "{pair:?} is not of worker {worker}");
+                    let free = self.free.remove(&pair).unwrap_or_else(|| panic!("{pair:?} was never bound"));
+                    assert!(free.is_some(), "{pair:?} is in use");
+                }
+            }
             MediaCommand::Open { end, ports, generation, terms } => {
                 let free = self.free.get_mut(&ports).unwrap_or_else(|| panic!("{ports:?} was never bound"));
                 let since = free.take().unwrap_or_else(|| panic!("{ports:?} is in use"));
@@ -214,14 +221,16 @@ impl Relay {
     }
 
     fn stock(&mut self, pairs: u32, family: Family, _now: Time) {
-        let known = self.free.keys().filter(|pair| pair.family == family).count() as u32;
-        let ports: Vec<PortPair> = (known..pairs)
+        let known = self.free.keys().filter(|pair| pair.family == family).count();
+        let ports: Vec<PortPair> = (0..pairs)
             .map(|n| PortPair {
                 worker: (n % WORKERS) as u16,
                 slot: n / WORKERS + if family == Family::V6 { 100_000 } else { 0 },
                 rtp_port: if family == Family::V6 { 40_000 } else { 20_000 } + 2 * n as u16,
                 family,
             })
+            .filter(|pair| !self.free.contains_key(pair))
+            .take((pairs as usize).saturating_sub(known))
             .collect();
         for &pair in &ports {
             self.free.insert(pair, Some(Time::ZERO));

@@ -8,7 +8,7 @@ use sip::{
     ClientTxn, Dialog, Endpoint, EndpointConfig, Event, HeaderName, Message, MessageBuilder, Method, Outgoing,
     ServerTxn, Target,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 use words::{AccountId, CallId, Chance, Clock, EndCause, Fact, Flow, Seed, Time, Wall};
@@ -40,8 +40,8 @@ pub(crate) struct World {
     endpoint: Endpoint,
     phones: Vec<Phone>,
     last_txn: u64,
-    /// How many pairs there are of each family.
-    next_pair: [u32; 2],
+    /// The slots that are bound of each family.
+    bound: [BTreeSet<u32>; 2],
 }
 
 pub(crate) struct Phone {
@@ -80,7 +80,7 @@ impl World {
             endpoint,
             phones,
             last_txn: 0,
-            next_pair: [0; 2],
+            bound: [BTreeSet::new(), BTreeSet::new()],
         };
         world.run();
         world.media.clear();
@@ -257,9 +257,12 @@ impl World {
         self.media.push(command.clone());
         match *command {
             MediaCommand::Stock { pairs, family } => {
-                let next = std::mem::replace(&mut self.next_pair[family as usize], pairs);
-                let ports = (next..pairs).map(|slot| pair(slot, family)).collect();
+                let bound = &mut self.bound[family as usize];
+                let ports = (0..pairs).filter(|&slot| bound.insert(slot)).map(|slot| pair(slot, family)).collect();
                 self.calls.handle_media(MediaReport::Ready { ports }, self.now);
+            }
+            MediaCommand::Unbind { ref ports, .. } => {
+                ports.iter().for_each(|at| assert!(self.bound[at.family as usize].remove(&at.slot), "{at:?}"));
             }
             MediaCommand::Close { end, .. } => {
                 let opened = self.media.iter().rev().find_map(|command| match command {
@@ -542,13 +545,11 @@ impl World {
 
     /// The causes of all ends of calls.
     pub(crate) fn ends(&self) -> Vec<EndCause> {
-        self.facts
-            .iter()
-            .filter_map(|fact| match fact {
-                Fact::CallEnded { cause, .. } => Some(*cause),
-                _ => None,
-            })
-            .collect()
+        let cause = |fact: &Fact| match fact {
+            Fact::CallEnded { cause, .. } => Some(*cause),
+            _ => None,
+        };
+        self.facts.iter().filter_map(cause).collect()
     }
 
     /// The causes of legs that ended before their calls.

@@ -75,7 +75,7 @@ pub(crate) fn media(commands: &[MediaCommand]) {
             | MediaCommand::Stop { end, generation }
             | MediaCommand::Close { end, generation }
             | MediaCommand::Unlink { from: end, generation } => (end, generation),
-            MediaCommand::Stock { .. } => continue,
+            MediaCommand::Stock { .. } | MediaCommand::Unbind { .. } => continue,
         };
         let last = open.get_mut(end).unwrap_or_else(|| panic!("{command:?} while the end is not open"));
         assert!(generation.0 > *last, "{command:?} after generation {last}");
