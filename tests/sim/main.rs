@@ -8,6 +8,7 @@ mod chaos;
 mod codes;
 mod corpus;
 mod devices;
+mod dialects;
 mod early;
 mod fax;
 mod flows;

@@ -5,6 +5,7 @@ use crate::cause::Failure;
 use crate::config::{CALLS_MAX, Config};
 use crate::desk::{Desk, Due};
 use crate::event::{Invite, Output, Refusal};
+use crate::leg::Leg;
 use crate::servers::Trouble;
 use crate::step::{Step, StepError};
 use crate::tag::Tag;
@@ -15,7 +16,7 @@ use media::ports::PoolCounts;
 use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, Event, Message, Method};
 use std::collections::VecDeque;
-use words::{CallId, Chance, Clock, ConnectionId, EndCause, Fact, Flow, OwnMap, Places, Time};
+use words::{CallId, Chance, Clock, ConnectionId, EndCause, Fact, Flow, OwnMap, Places, Time, UserId};
 
 /// The calls of one loop.
 #[derive(Debug, Serialize, Deserialize)]
@@ -201,6 +202,22 @@ impl Calls {
             });
         }
         self.run_errands(now);
+    }
+
+    /// A device of a user speaks over another flow from now on: what goes to it in its calls goes there. Looks at every call:
+    /// for a device that moved, not for what every call does.
+    pub fn handle_moved(&mut self, user: UserId, from: &[Flow], to: Flow) {
+        let is_there = |leg: &Leg| leg.party.user == Some(user) && from.contains(&leg.flow);
+        let moved = self.slots.iter().filter(|(_, call)| call.legs.iter().any(is_there));
+        for slot in moved.map(|(slot, _)| slot as u32).collect::<Vec<_>>() {
+            self.with(slot, |call, desk| {
+                for at in 0..call.legs.len() {
+                    if is_there(&call.legs[at]) {
+                        call.follow(desk, at, to);
+                    }
+                }
+            });
+        }
     }
 
     /// Lets timers fire.

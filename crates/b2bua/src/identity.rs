@@ -4,7 +4,7 @@ use crate::desk::{Desk, is_public};
 use crate::show::seen;
 use crate::step::Diverted;
 use crate::tag::Tag;
-use sip::{Message, Uri};
+use sip::{Message, Uri, push_user};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use words::{CallId, Flow, Party, Transport};
@@ -93,10 +93,10 @@ pub(crate) fn from_host<'a>(desk: &'a mut Desk, to_uri: &'a str, internal: bool,
     ours.rsplit_once(':').map_or(ours, |(host, _)| host)
 }
 
-/// The user part of a Request-URI, unescaped; the number of a `tel:` URI.
+/// What a Request-URI dials.
 pub(crate) fn dialled(message: &Message) -> String {
     match Uri::parse(message.request_uri()) {
-        Ok(uri) => uri.user_unescaped().into_owned(),
+        Ok(uri) => uri.dialled().into_owned(),
         Err(_) => String::new(),
     }
 }
@@ -131,18 +131,6 @@ fn push_name(value: &mut String, name: &str) {
         value.push(c);
     }
     value.push_str("\" ");
-}
-
-/// Escapes what may not stand in a user part (RFC 3261 §25.1).
-fn push_user(value: &mut String, user: &str) {
-    for byte in user.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {
-            value.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(value, "%{byte:02X}");
-        }
-    }
 }
 
 #[cfg(test)]

@@ -140,8 +140,7 @@ fn contacts(response: &Message) -> Vec<Redirected> {
         let Ok(Contact::Address(address)) = contact else { continue };
         let Ok(uri) = Uri::parse(address.uri) else { continue };
         let q = address.param("q").map_or(1000, thousandths);
-        let (number, uri) =
-            (uri.user_unescaped().into_owned(), uri.raw().split('?').next().unwrap_or_default().to_owned());
+        let (number, uri) = (uri.dialled().into_owned(), uri.raw().split('?').next().unwrap_or_default().to_owned());
         found.push((1000 - q, Redirected { number, uri, order: 0 }));
     }
     found.sort_by_key(|(order, _)| *order);

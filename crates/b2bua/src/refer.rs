@@ -74,7 +74,7 @@ impl Call {
         let wish = Wish {
             n,
             by: self.legs[at].party.clone(),
-            number: target.uri.user_unescaped().into_owned(),
+            number: target.uri.dialled().into_owned(),
             uri: target.uri.raw().split('?').next().unwrap_or_default().to_owned(),
         };
         let silent = message.header(HeaderName::ReferSub).is_some_and(|wanted| wanted.eq_ignore_ascii_case("false"));

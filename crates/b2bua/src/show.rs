@@ -118,7 +118,7 @@ impl Leg {
             && let Ok(uri) = Uri::parse(who.uri)
         {
             secret = private;
-            self.party.number = uri.user_unescaped().as_ref().into();
+            self.party.number = uri.dialled().as_ref().into();
             self.party.name = who.display_name().as_ref().into();
         }
         self.party.private |= secret || answer.privacy().identity;
@@ -133,7 +133,7 @@ impl Leg {
         let Some((who, secret)) = request.asserted() else { return false };
         let Ok(uri) = Uri::parse(who.uri) else { return false };
         let other = Party {
-            number: uri.user_unescaped().as_ref().into(),
+            number: uri.dialled().as_ref().into(),
             name: who.display_name().as_ref().into(),
             private: secret || request.privacy().identity,
             ..self.party.clone()

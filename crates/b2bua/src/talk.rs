@@ -223,7 +223,7 @@ impl Call {
     }
 
     /// From here on a leg speaks through another flow.
-    fn follow(&mut self, desk: &mut Desk, at: usize, flow: Flow) {
+    pub(crate) fn follow(&mut self, desk: &mut Desk, at: usize, flow: Flow) {
         let leg = &mut self.legs[at];
         if leg.flow == flow {
             return;

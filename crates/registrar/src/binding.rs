@@ -87,6 +87,9 @@ pub(crate) struct Binding {
     pub(crate) agent: Box<str>,
     pub(crate) instance: Option<Box<str>>,
     pub(crate) path: Box<[String]>,
+    /// What its device calls us by, where that is another name than the account's. Not in the store.
+    #[serde(default)]
+    pub(crate) home: Option<Box<str>>,
     pub(crate) flow: Flow,
     /// Whether bytes sent to `flow` can arrive: its connection is open, or it is UDP from one of our sockets.
     pub(crate) open: bool,

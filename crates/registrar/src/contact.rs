@@ -1,6 +1,6 @@
 //! What a REGISTER asks for, read and checked before anything is changed (RFC 3261 §10.3, RFC 3327, RFC 5626 §6).
 
-use crate::binding::address_of;
+use crate::binding::{Binding, address_of};
 use crate::directory::NatPolicy;
 use crate::gruu::host_of;
 use crate::limit;
@@ -21,8 +21,10 @@ pub(crate) struct Asked<'a> {
     pub(crate) path: SmallVec<[&'a str; 1]>,
     /// It knows GRUUs (RFC 5627 §5.1).
     pub(crate) gruu: bool,
-    /// The host of To, the address of record.
+    /// The host of To, the address of record, for GRUUs.
     pub(crate) host: Option<&'a str>,
+    /// The same, where it is a name: so the device calls us.
+    pub(crate) home: Option<&'a str>,
 }
 
 #[derive(Debug)]
@@ -83,7 +85,10 @@ impl<'a> Asked<'a> {
         let agent = shortened(agent, limit::AGENT_BYTES);
         let gruu = message.has_token(HeaderName::Supported, "gruu");
         let host = message.to().ok().filter(|_| gruu).and_then(|to| host_of(to.uri));
-        let asked = Asked { contacts, call_id, cseq, expires, agent, path, gruu, host };
+        let home = message.to().ok().and_then(|to| Uri::parse(to.uri).ok());
+        let home = home.filter(|uri| uri.host_ip().is_none() && uri.host.len() <= limit::HOME_BYTES);
+        let home = home.map(|uri| uri.host);
+        let asked = Asked { contacts, call_id, cseq, expires, agent, path, gruu, host, home };
         asked.check_outbound(message)?;
         Ok(asked)
     }
@@ -94,6 +99,17 @@ impl<'a> Asked<'a> {
             Contacts::Star => false,
             Contacts::These(contacts) => contacts.iter().any(|contact| contact.reg_id.is_some()),
         }
+    }
+
+    /// Whether the device that sends it is the one that had a binding.
+    pub(crate) fn is_from(&self, binding: &Binding) -> bool {
+        let named = match &self.contacts {
+            Contacts::Star => false,
+            Contacts::These(contacts) => {
+                contacts.iter().any(|one| one.instance.is_some() && one.instance == binding.instance.as_deref())
+            }
+        };
+        named || *binding.call_id == *self.call_id
     }
 
     /// RFC 5626 §6: one flow per request, and the first hop must keep it.

@@ -98,6 +98,12 @@ impl Gruus {
 }
 
 impl Registrar {
+    /// Whether a device of a user calls us by that name: it registered there.
+    pub fn is_home(&self, user: UserId, host: &str) -> bool {
+        let homes = self.bindings(user).iter().filter_map(|binding| binding.home.as_deref());
+        homes.into_iter().any(|home| home.eq_ignore_ascii_case(host))
+    }
+
     /// Gives it a secret of its own: without one there are no temporary GRUUs.
     #[must_use]
     pub fn with_secrets(mut self, secrets: Chance) -> Registrar {

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const CONTACT_BYTES: usize = 512;
 /// The longest Call-ID. Units: bytes.
 pub const CALL_ID_BYTES: usize = 256;
+/// The longest name that a device calls us by and that is remembered (RFC 1035 §2.3.4). Units: bytes.
+pub const HOME_BYTES: usize = 255;
 /// The longest instance id. Units: bytes.
 pub const INSTANCE_BYTES: usize = 128;
 /// What is kept of a User-Agent. Units: bytes.

@@ -62,6 +62,8 @@ pub enum Outcome {
         facts: Vec<Fact>,
         /// How it was before, should the store refuse them.
         undo: Undo,
+        /// The flows over which its device spoke before: what goes on there goes on here.
+        left: Vec<Flow>,
     },
     /// Nothing changed; answer this.
     Refused {
@@ -236,6 +238,7 @@ impl Registrar {
             agent: stored.agent.into(),
             instance: stored.instance.map(Into::into),
             path: stored.path.into(),
+            home: None,
             flow,
             open: stored.transport == Transport::Udp && (self.own.is_empty() || self.own.contains(&stored.local)),
             nat: stored.nat,
@@ -333,7 +336,7 @@ impl Registrar {
         match &asked.contacts {
             Contacts::Star => {
                 // RFC 3261 §10.3 item 6: nothing is removed unless all may be.
-                if self.table.of(user.id).iter().any(|binding| is_out_of_order(binding, asked)) {
+                if self.table.of(user.id).iter().any(|binding| is_out_of_order(binding, asked, now)) {
                     return Err(OUT_OF_ORDER);
                 }
                 self.end_all(user.id, &mut changes);
@@ -363,7 +366,8 @@ impl Registrar {
             headers.push((HeaderName::Supported, "path, outbound, gruu".to_owned()));
         }
         let Changes { facts, undo } = changes;
-        Ok(Outcome::Accepted { headers, facts, undo })
+        let left = undo.left(asked, &request.flow);
+        Ok(Outcome::Accepted { headers, facts, undo, left })
     }
 
     /// RFC 3261 §10.3 item 7, without changing anything yet.
@@ -371,7 +375,7 @@ impl Registrar {
         let Request { user, asked, flow, now, .. } = request;
         let uri = Uri::parse(contact.uri).map_err(|_| Refusal::new(400, "Bad Contact: not a URI"))?;
         let existing = self.table.of(user.id).iter().find(|binding| is_same(binding, contact, &uri));
-        if existing.is_some_and(|binding| *now < binding.expires && is_out_of_order(binding, asked)) {
+        if existing.is_some_and(|binding| *now < binding.expires && is_out_of_order(binding, asked, *now)) {
             return Err(OUT_OF_ORDER);
         }
         let wish = contact.expires.or(asked.expires);
@@ -452,6 +456,7 @@ impl Registrar {
             agent: Box::default(),
             instance: None,
             path: Box::default(),
+            home: None,
             flow,
             open: true,
             nat: change.nat,
@@ -479,6 +484,10 @@ impl Registrar {
         }
         if *binding.path != *asked.path {
             binding.path = asked.path.iter().map(|&value| value.to_owned()).collect();
+        }
+        let home = asked.home.filter(|home| !home.eq_ignore_ascii_case(&user.realm));
+        if binding.home.as_deref() != home {
+            binding.home = home.map(Into::into);
         }
         (binding.flow, binding.open, binding.nat) = (flow, true, change.nat);
         (binding.q, binding.cseq, binding.reg_id) = (contact.q, asked.cseq, contact.reg_id);
@@ -549,15 +558,21 @@ fn is_same(binding: &Binding, contact: &AskedContact<'_>, uri: &Uri<'_>) -> bool
     }
 }
 
-/// Whether `old` is what is left of the device that now has `binding`.
+/// Whether `old` is what is left of the device that now has `binding`. A device that says which one it is and knows nothing
+/// of flows has one: its last connection may have died without a word.
 fn is_twin(old: &Binding, binding: &Binding) -> bool {
-    let same_device = old.call_id == binding.call_id || (old.instance.is_some() && old.instance == binding.instance);
-    same_device && old.reg_id == binding.reg_id && old.reach() == Reach::Gone
+    let same_instance = old.instance.is_some() && old.instance == binding.instance;
+    let streams = old.flow.transport.is_reliable() && old.flow.transport == binding.flow.transport;
+    let succeeds = same_instance && streams && old.reg_id.is_none() && old.flow.connection != binding.flow.connection;
+    let same_device = same_instance || old.call_id == binding.call_id;
+    same_device && old.reg_id == binding.reg_id && (old.reach() == Reach::Gone || succeeds)
 }
 
-/// RFC 3261 §10.3 item 7: of the REGISTERs with one Call-ID only those with a higher CSeq count.
-fn is_out_of_order(binding: &Binding, asked: &Asked<'_>) -> bool {
-    *binding.call_id == *asked.call_id && asked.cseq <= binding.cseq
+/// RFC 3261 §10.3 item 7: of the REGISTERs with one Call-ID only those with a higher CSeq count. Phones that make their
+/// Call-ID of their hardware address count from one again after a restart: nothing is overtaken for longer than a request
+/// is repeated, and a password was proven for this one.
+fn is_out_of_order(binding: &Binding, asked: &Asked<'_>, now: Time) -> bool {
+    *binding.call_id == *asked.call_id && asked.cseq <= binding.cseq && now.since(binding.refreshed) <= REPEATED
 }
 
 /// Writes only what changed: a refresh says the same again.
@@ -566,6 +581,9 @@ fn keep(place: &mut Box<str>, text: &str) {
         *place = text.into();
     }
 }
+
+/// For how long a request is repeated, at most: 64*T1 (RFC 3261 §17.1.2.2).
+const REPEATED: Duration = Duration::from_secs(32);
 
 /// After so long without a sign of life a stream may be taken for dead (RFC 5626 §5.4). Units: seconds.
 const FLOW_TIMER_S: u32 = 120;

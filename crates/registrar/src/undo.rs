@@ -2,10 +2,11 @@
 //! they were before.
 
 use crate::binding::Binding;
+use crate::contact::Asked;
 use crate::registrar::Registrar;
 use serde::{Deserialize, Serialize};
 use words::limit::BINDINGS_PER_USER;
-use words::{Clock, ConnectionId, Fact, Time, UserId};
+use words::{Clock, ConnectionId, Fact, Flow, Time, UserId};
 
 /// What a REGISTER changed. Kept until its facts are stored, and given to [`Registrar::undo`] when they will not be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +63,21 @@ impl Undo {
     /// Whose bindings were changed.
     pub fn user(&self) -> UserId {
         self.user
+    }
+
+    /// The flows that the devices of a REGISTER have left for its own. One that takes a Contact back and names another is one
+    /// device, too.
+    pub(crate) fn left(&self, asked: &Asked<'_>, here: &Flow) -> Vec<Flow> {
+        if !self.steps.iter().any(|step| matches!(step, Step::Made { .. } | Step::Renewed(_))) {
+            return Vec::new();
+        }
+        let flows = self.steps.iter().filter_map(|step| match step {
+            Step::Made { .. } => None,
+            Step::Renewed(before) => Some(before.flow),
+            // Others end when there is no room for more.
+            Step::Ended(before) => asked.is_from(before).then_some(before.flow),
+        });
+        flows.filter(|flow| flow != here).collect()
     }
 
     /// From now on nothing is taken back: the user was revoked, and nothing of before may return.

@@ -54,7 +54,7 @@ pub use framing::{Datagram, Frame, Framer, FramingError, classify_datagram};
 pub use msg::{
     BodyError, CSeq, Contact, HeaderError, HeaderName, Malformed, Message, MessageBuilder, Method, NameAddr, Outgoing,
     Params, ParseError, Peek, Privacy, RAck, ReferTo, Refresher, Replaces, RequestError, Scheme, SessionExpires, Uri,
-    UriError, Via, peek, reason_phrase,
+    UriError, Via, peek, push_user, reason_phrase,
 };
 pub use timer::{Timer, TimerConfig};
 pub use txn::shard_of_branch;

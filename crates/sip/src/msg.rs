@@ -25,7 +25,7 @@ pub use peek::{Peek, peek};
 pub use print::{MessageBuilder, Outgoing};
 pub use privacy::Privacy;
 pub use refer::{ReferTo, Replaces};
-pub use uri::{Scheme, Uri, UriError};
+pub use uri::{Scheme, Uri, UriError, push_user};
 
 use bytes::Bytes;
 use bytestring::ByteString;

@@ -108,7 +108,7 @@ fn caller(message: &Message, believed: bool) -> Party {
         (None, Ok(from)) if !nobody => (from, false),
         (None, _) => return Party { private: true, ..Party::default() },
     };
-    let number = Uri::parse(address.uri).map(|uri| uri.user_unescaped().into_owned()).unwrap_or_default();
+    let number = Uri::parse(address.uri).map(|uri| uri.dialled().into_owned()).unwrap_or_default();
     Party {
         number: Pii::new(number),
         name: Pii::new(address.display_name()),

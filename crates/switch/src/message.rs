@@ -48,7 +48,7 @@ impl Switch {
             Whose::Stranger => None,
             Whose::Peer(..) => return Err(self.plain(incoming, 403, "Forbidden: messages are between users")),
         };
-        let dialled = Uri::parse(incoming.message.request_uri()).map(|uri| uri.user_unescaped().into_owned());
+        let dialled = Uri::parse(incoming.message.request_uri()).map(|uri| uri.dialled().into_owned());
         let extension = dialled.unwrap_or_default();
         if let Some(account) = &account {
             self.look_up(incoming, account, Some(extension.clone()), now)?;

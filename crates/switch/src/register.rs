@@ -27,10 +27,13 @@ impl Switch {
         }
         let outcome = self.registrar.register(&user, &incoming.message, incoming.flow, &self.clock, now);
         let (status, reason, headers, undo) = match outcome {
-            Outcome::Accepted { headers, facts, undo } => {
+            Outcome::Accepted { headers, facts, undo, left } => {
                 self.counters.registrations += 1;
                 for fact in facts {
                     self.say(user.account, fact, now);
+                }
+                if !left.is_empty() {
+                    self.calls.handle_moved(user.id, &left, incoming.flow);
                 }
                 self.follow_registration(user.id, incoming, now);
                 (200, "OK", headers, undo)

@@ -10,7 +10,7 @@ use crate::whereabouts::Whereabouts;
 use b2bua::{Asked, DialTarget, Step, Trust};
 use media::command::Sound;
 use registrar::Device;
-use sip::{Scheme, Uri};
+use sip::{Scheme, Uri, push_user};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,10 @@ impl Switch {
         let Some(asked) = self.calls.asked(call) else { return Ok(Vec::new()) };
         match self.by_code(call, &asked, now)? {
             Some(steps) => Ok(steps),
-            None => self.steps_to(asked.account, asked.number, asked.uri, asked.gr, now),
+            None => {
+                let uri = asked.uri.filter(|uri| !self.is_home(asked.by, uri));
+                self.steps_to(asked.account, asked.number, uri, asked.gr, now)
+            }
         }
     }
 
@@ -179,7 +182,8 @@ impl Switch {
         let Some(redirection) = self.calls.redirection(leg) else { return Ok((Vec::new(), String::new())) };
         let (mut targets, mut refusal) = (Vec::new(), None);
         for contact in &redirection.contacts {
-            let steps = self.steps_to(redirection.account, &contact.number, Some(&contact.uri), contact.gr(), now)?;
+            let uri = Some(contact.uri.as_str()).filter(|uri| !self.is_home(&redirection.by, uri));
+            let steps = self.steps_to(redirection.account, &contact.number, uri, contact.gr(), now)?;
             for step in steps {
                 match step {
                     Step::Dial { targets: found, .. } => targets.extend(found.into_iter().map(|target| DialTarget {
@@ -219,6 +223,13 @@ impl Switch {
                 None => uri.host.eq_ignore_ascii_case(&account.domain),
             },
         }
+    }
+
+    /// Whether a user's own devices call us by the host of a URI, which need not be the account's domain: any name that leads
+    /// here will do to register.
+    fn is_home(&self, user: &Party, uri: &str) -> bool {
+        let (Some(user), Ok(uri)) = (user.user, Uri::parse(uri)) else { return false };
+        matches!(uri.scheme, Scheme::Sip | Scheme::Sips) && self.registrar.is_home(user, uri.host)
     }
 
     fn lead(&self, account: &Arc<Account>, route: &Route, dialled: &str, now: Time) -> Result<Vec<Step>, Lack> {
@@ -280,7 +291,10 @@ impl Switch {
             Whereabouts::Ask(questions) => return Err(Lack::Names(questions)),
             Whereabouts::Nowhere(status, reason) => return Ok(vec![reject(status, &reason, EndCause::Unavailable)]),
         };
-        let uri = format!("sip:{number}@{}", peer.host);
+        let mut uri = "sip:".to_owned();
+        push_user(&mut uri, &number);
+        uri.push('@');
+        uri.push_str(&peer.host);
         let target = DialTarget {
             to: Party { number: Pii::new(number), peer: Some(peer.id), ..Party::default() },
             request_uri: uri.clone(),

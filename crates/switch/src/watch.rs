@@ -400,7 +400,7 @@ fn line_of(view: &CallView<'_>, leg: &LegLine<'_>) -> Option<Line> {
 
 /// Whom a request is about, by its Request-URI; by To where that names our address only. `None`: nobody.
 fn named(incoming: &Incoming) -> Option<String> {
-    let user = |uri: &str| Uri::parse(uri).ok().map(|uri| uri.user_unescaped().into_owned());
+    let user = |uri: &str| Uri::parse(uri).ok().map(|uri| uri.dialled().into_owned());
     let name = user(incoming.message.request_uri()).filter(|name| !name.is_empty());
     name.or_else(|| user(incoming.message.to().ok()?.uri)).filter(|name| !name.is_empty())
 }

@@ -195,7 +195,9 @@ impl Switch {
                 (None, _) => Whose::Stranger,
             });
         }
-        if let Some(peer) = self.peers.at(incoming.flow.remote) {
+        if let Some(peer) = self.peers.at(incoming.flow.remote)
+            && !self.is_beside(incoming, peer, now)?
+        {
             let account = self.account(Need::Account(peer.account), now)?;
             return Ok(account.map_or(Whose::Stranger, |account| Whose::Peer(account, Arc::clone(peer))));
         }
@@ -210,6 +212,31 @@ impl Switch {
         };
         let Some(id) = named.or(self.peers.sole) else { return Ok(Whose::Stranger) };
         Ok(self.account(Need::Account(id), now)?.map_or(Whose::Stranger, Whose::Account))
+    }
+
+    /// Whether a request comes from a phone that shares its address with a peer, as all do behind one router: from another
+    /// port than the peer's, it registers, or is bound where it comes from.
+    fn is_beside(&self, incoming: &Incoming, peer: &Peer, now: Time) -> Result<bool, Need> {
+        let Incoming { message, flow, .. } = incoming;
+        if peer.addresses.contains(&flow.remote) {
+            return Ok(false);
+        }
+        if message.method() == sip::Method::Register {
+            return Ok(true);
+        }
+        // Streams come from any port; those of a peer that speaks so are its own.
+        let Some(name) =
+            incoming.user_name().filter(|_| peer.transport != flow.transport || !flow.transport.is_reliable())
+        else {
+            return Ok(false);
+        };
+        let extension = Need::Extension { account: peer.account, extension: name.to_owned() };
+        let user = match self.user(Need::AuthUser(name.to_owned()), now)? {
+            Some(user) => Some(user),
+            None => self.user(extension, now)?,
+        };
+        let bound = |user: Arc<registrar::User>| self.registrar.lookup(user.id, now).any(|device| device.flow == *flow);
+        Ok(user.is_some_and(bound))
     }
 
     /// Looks up whom a request is about before its password is checked: credentials count once only, and a request that has

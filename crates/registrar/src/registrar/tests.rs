@@ -283,6 +283,64 @@ fn one_call_id_counts_upwards() {
     assert!(exchange.registrar.is_empty());
 }
 
+/// Phones that make their Call-ID of their hardware address count from one again.
+#[test]
+fn a_device_that_was_started_anew_under_its_old_call_id_is_let_in_after_a_while() {
+    let mut exchange = Exchange::new();
+    exchange.contacts(&Register::new(&[OPEN]).cseq(70));
+    exchange.now += Duration::from_secs(30);
+    assert_eq!(refused(&exchange.send(&Register::new(&[OPEN]).cseq(1), udp(HOME))).0, 500);
+    exchange.now += Duration::from_secs(30);
+    assert_eq!(exchange.contacts(&Register::new(&[OPEN]).cseq(2)).len(), 1);
+    assert_eq!(exchange.contacts(&Register::new(&[OPEN]).cseq(3)).len(), 1);
+}
+
+fn left(exchange: &mut Exchange, register: &Register, flow: Flow) -> Vec<Flow> {
+    let Outcome::Accepted { left, .. } = exchange.send(register, flow) else { panic!() };
+    left
+}
+
+#[test]
+fn a_device_tells_which_flow_it_has_left() {
+    let mut exchange = Exchange::new();
+    let (here, there) = (udp("203.0.113.7:4000"), udp("203.0.113.7:4100"));
+    assert!(left(&mut exchange, &Register::new(&[OPEN]), here).is_empty());
+    assert!(left(&mut exchange, &Register::new(&[OPEN]).cseq(2), here).is_empty());
+    assert_eq!(left(&mut exchange, &Register::new(&[OPEN]).cseq(3), there), [here]);
+    // Some name the address that they are seen at, and take the one before back.
+    let (old, new) = ("<sip:101@203.0.113.7:4100>", "<sip:101@203.0.113.7:4200>");
+    left(&mut exchange, &Register::new(&[old]).cseq(4), there);
+    let both = Register::new(&[new, &format!("{old};expires=0")]).cseq(5);
+    assert_eq!(left(&mut exchange, &both, udp("203.0.113.7:4200")), [there]);
+    // Who only takes its Contact back has gone nowhere.
+    let gone = Register::new(&[&format!("{new};expires=0")]).cseq(6);
+    assert!(left(&mut exchange, &gone, here).is_empty());
+    // Somebody else's device stays where it is when there is no room for it any more.
+    for n in 0..=BINDINGS_PER_USER {
+        let contact = format!("<sip:d{n}@198.51.100.4:5060>");
+        let flow = udp(&format!("198.51.100.4:{}", 5_000 + n));
+        assert!(left(&mut exchange, &Register::new(&[&contact]).call_id(&format!("c{n}")), flow).is_empty());
+    }
+}
+
+#[test]
+fn a_stream_that_died_without_a_word_gives_way_to_the_next_of_the_same_device() {
+    let mut exchange = Exchange::new();
+    let instance = ";+sip.instance=\"<urn:uuid:1>\"";
+    let over = |port: u32| stream(Transport::Tcp, port, &format!("203.0.113.7:{port}"));
+    let register = |port: u32, instance: &str, call_id: &str| {
+        Register::new(&[&format!("<sip:101@10.0.0.4:{port};transport=tcp>{instance}")]).call_id(call_id)
+    };
+    assert!(left(&mut exchange, &register(4000, instance, "a"), over(4000)).is_empty());
+    assert_eq!(left(&mut exchange, &register(4100, instance, "b"), over(4100)), [over(4000)]);
+    assert_eq!(exchange.uris(), ["sip:101@10.0.0.4:4100;transport=tcp"]);
+    // Another device, or one of which nothing is known, is another binding.
+    let other = instance.replace(":1", ":2");
+    assert!(left(&mut exchange, &register(4200, &other, "c"), over(4200)).is_empty());
+    assert!(left(&mut exchange, &register(4300, "", "d"), over(4300)).is_empty());
+    assert_eq!(exchange.uris().len(), 3);
+}
+
 #[test]
 fn all_or_nothing() {
     let mut exchange = Exchange::new();

@@ -3,6 +3,7 @@
 use super::header::{Params, host_end, parse_ip};
 use super::lex::{find_near, is_uri_text};
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 /// What comes before the first colon.
@@ -150,6 +151,34 @@ impl<'a> Uri<'a> {
         unescape_percent(self.user)
     }
 
+    /// What the user part dials: its escapes resolved, and of a telephone number without its parameters (RFC 3261
+    /// §19.1.6), which operators add and phones copy; where the URI says that it is one (`tel:`, `user=phone`) also without
+    /// what only helps the eye (RFC 3966 §5.1.1).
+    ///
+    /// ```
+    /// use sip::Uri;
+    /// let dialled = |uri| Uri::parse(uri).map(|uri| uri.dialled().into_owned());
+    /// assert_eq!(dialled("sip:+74951234567;cpc=ordinary@h")?, "+74951234567");
+    /// assert_eq!(dialled("tel:+7-495-123-45-67;phone-context=x")?, "+74951234567");
+    /// assert_eq!(dialled("sip:ann-lee;day=tuesday@h")?, "ann-lee;day=tuesday");
+    /// # Ok::<(), sip::UriError>(())
+    /// ```
+    pub fn dialled(&self) -> Cow<'a, str> {
+        let is_mark = |byte: u8| matches!(byte, b'-' | b'.' | b'(' | b')');
+        if !self.user.bytes().any(|byte| byte == b';' || is_mark(byte)) {
+            return self.user_unescaped();
+        }
+        let says_phone = || self.param("user").is_some_and(|user| user.eq_ignore_ascii_case("phone"));
+        let is_phone = self.scheme == Scheme::Tel || says_phone();
+        let number = unescape_percent(split_at_byte(self.user, b';').0);
+        let key = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'*' | b'#') || is_mark(byte);
+        match (is_phone, number.bytes().all(key)) {
+            (true, true) => number.chars().filter(|c| !c.is_ascii() || !is_mark(*c as u8)).collect(),
+            (true, false) | (false, true) => number,
+            (false, false) => self.user_unescaped(),
+        }
+    }
+
     /// [`Uri::host`] as an address, when it is one.
     pub fn host_ip(&self) -> Option<IpAddr> {
         parse_ip(self.host)
@@ -182,6 +211,18 @@ impl<'a> Uri<'a> {
                 same_number(a.user, b.user) && params_within(a, b, &|_| true) && params_within(b, a, &|_| true)
             }
             Scheme::Other => a.raw == b.raw,
+        }
+    }
+}
+
+/// Adds a user part, with what may not stand there escaped (RFC 3261 §25.1).
+pub fn push_user(out: &mut String, user: &str) {
+    for byte in user.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
         }
     }
 }
@@ -372,6 +413,34 @@ mod tests {
         let uri = Uri::parse("sip:user;par=u%40example.net@example.com").unwrap();
         assert_eq!((uri.user, uri.host, uri.params_raw), ("user;par=u%40example.net", "example.com", ""));
         assert_eq!(uri.user_unescaped(), "user;par=u@example.net");
+    }
+
+    #[test]
+    fn a_number_is_read_however_it_is_written() {
+        for (uri, dialled) in [
+            ("sip:102@h", "102"),
+            ("sip:%2A%2A102%23@h", "**102#"),
+            ("sip:102;phone-context=h@h;user=phone", "102"),
+            ("sip:+7495%23;npdi;rn=1@h", "+7495#"),
+            ("sip:+7(495)123-45.67@h;User=Phone", "+74951234567"),
+            ("sip:10-2@h", "10-2"),
+            ("sip:10-2;x=y@h", "10-2"),
+            ("sip:j.doe@h;user=phone", "j.doe"),
+            ("sip:j.doe;x=1@h", "j.doe;x=1"),
+            ("tel:8-800;phone-context=+7", "8800"),
+            ("sip:h", ""),
+        ] {
+            assert_eq!(Uri::parse(uri).unwrap().dialled(), dialled, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_is_put_into_a_user_part_stays_there() {
+        let mut uri = "sip:".to_owned();
+        push_user(&mut uri, "+7 495#\r\n@x%");
+        uri.push_str("@h");
+        assert_eq!(uri, "sip:+7%20495%23%0D%0A%40x%25@h");
+        assert_eq!(Uri::parse(&uri).unwrap().user_unescaped(), "+7 495#\r\n@x%");
     }
 
     #[test]

@@ -139,8 +139,12 @@ impl World {
     /// A static peer of the office, which is a phone that does not register.
     pub fn peer(&mut self, name: &str) -> (PeerId, PhoneId) {
         let n = self.phones.len() as u8 + 1;
-        let address = SocketAddr::new(Ipv4Addr::new(198, 18, 0, n).into(), 5060);
-        let id = PeerId(u32::from(n));
+        self.peer_at(name, SocketAddr::new(Ipv4Addr::new(198, 18, 0, n).into(), 5060))
+    }
+
+    /// The same at an address that the test chooses.
+    pub fn peer_at(&mut self, name: &str, address: SocketAddr) -> (PeerId, PhoneId) {
+        let id = PeerId(self.phones.len() as u32 + 1);
         self.directory.add_peer(Peer {
             id,
             account: self.office,
