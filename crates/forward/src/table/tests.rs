@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kit::{REPORT, above, leg, media_at, packet, phone, ports, stranger, terms};
-use media::command::{EndCounters, PayloadTypes, Terms};
+use media::command::{EndCounters, Family, PayloadTypes, Terms};
 
 fn at(address: &str) -> SocketAddr {
     address.parse().unwrap()
