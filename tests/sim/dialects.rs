@@ -3,7 +3,7 @@
 use crate::flows::{SEEDS, connect, millis, office, secs, wait};
 use switch::account::RouteTarget;
 use tests::sim::{Do, PhoneId, Site, World, for_seeds};
-use words::EndCause;
+use words::{EndCause, Transport};
 
 #[test]
 fn a_number_is_dialled_however_a_phone_writes_it() {
@@ -199,5 +199,46 @@ fn phones_beside_a_peer_are_phones() {
         let records = world.finish();
         let from = records.iter().map(|cdr| (cdr.from.user.is_some(), cdr.from.peer)).collect::<Vec<_>>();
         assert_eq!(from, [(true, None), (true, None), (true, None), (false, Some(peer))]);
+    });
+}
+
+/// Many a switch closes connections over which nothing was said for two minutes, and opens others when it needs them.
+#[test]
+fn a_peer_that_closes_idle_connections_keeps_its_calls() {
+    for_seeds(SEEDS, |seed| {
+        for (calls, hangs_up) in [(true, true), (true, false), (false, true), (false, false)] {
+            let mut world = World::new(seed);
+            let ann = world.phone("101");
+            let address = "198.18.0.9:5060".parse().unwrap();
+            let (peer, switch) = world.peer_over("switch", address, Transport::Tcp);
+            world.route("9*", RouteTarget::Peer { peer, strip: 1, prepend: String::new() });
+            world.register(&[ann]);
+            if calls {
+                connect(&mut world, switch, ann, "101")
+            } else {
+                connect(&mut world, ann, switch, "91234")
+            }
+            for _ in 0..2 {
+                world.pass(secs(10));
+                world.cut(switch);
+                world.pass(secs(60));
+                assert!(world.talk(ann, switch));
+                // It is reached over a connection of ours, and what it says over one of its own counts.
+                for phone in [ann, switch] {
+                    let before = world.line(phone).changes.len();
+                    world.tell(phone, Do::Move);
+                    wait(&mut world, 3, |world| world.line(phone).changes.len() > before);
+                    assert_eq!(world.line(phone).changes.last(), Some(&200));
+                    world.pass(millis(300));
+                }
+                assert!(world.talk(ann, switch));
+            }
+            world.cut(switch);
+            world.pass(secs(1));
+            let (first, other) = if hangs_up { (switch, ann) } else { (ann, switch) };
+            world.tell(first, Do::HangUp);
+            wait(&mut world, 3, |world| world.is_over(other));
+            assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Normal);
+        }
     });
 }

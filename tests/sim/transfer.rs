@@ -439,3 +439,51 @@ fn a_referral_from_another_source_is_refused() {
         assert!(world.finish()[0].transfers.is_empty());
     });
 }
+
+/// Phones with one key for it put both on hold before they bring them together, the second at the same moment.
+#[test]
+fn an_attended_transfer_joins_two_who_are_both_on_hold() {
+    for_seeds(2 * SEEDS, |seed| {
+        for (line, at_once) in [(0, false), (1, false), (0, true), (1, true)] {
+            let (mut world, ann, bob, carl) = trio(seed);
+            consult(&mut world, bob, carl, true);
+            world.pass(millis(200));
+            let other = 1 - line;
+            world.tell_line(bob, 1, Do::Hold);
+            if !at_once {
+                wait(&mut world, 3, |world| !world.at_phone(bob).lines[1].changes.is_empty());
+                world.pass(millis(200));
+            }
+            let number = if other == 0 { "101" } else { "103" };
+            world.tell_line(bob, line, Do::transfer_to_line(&format!("sip:{number}@office.example;user=phone"), other));
+            wait(&mut world, 4, |world| world.talk(ann, carl));
+            wait(&mut world, 3, |world| is_rid(world, bob));
+            world.tell(ann, Do::HangUp);
+            wait(&mut world, 3, |world| world.is_over(carl));
+            world.finish();
+        }
+    });
+}
+
+#[test]
+fn a_refer_may_say_the_method_that_it_means_anyway() {
+    for_seeds(4, |seed| {
+        for (to, status) in [
+            ("sip:103@office.example;method=INVITE", 202),
+            ("sip:103@office.example;user=phone;method=INVITE?X-Any=1", 202),
+            ("sip:103@office.example;method=BYE", 403),
+            ("tel:1-0-3", 202),
+        ] {
+            let (mut world, ann, bob, carl) = trio(seed);
+            world.tell(bob, Do::transfer(to));
+            wait(&mut world, 3, |world| !world.line(bob).refers.is_empty());
+            assert_eq!(world.line(bob).refers, [status], "{to}");
+            if status == 202 {
+                wait(&mut world, 3, |world| world.rings(carl));
+                world.tell(carl, Do::Answer);
+                wait(&mut world, 4, |world| world.talk(ann, carl) && world.is_over(bob));
+            }
+            world.finish();
+        }
+    });
+}

@@ -18,6 +18,10 @@ pub struct Invite {
     pub message: Message,
     /// How it came.
     pub flow: Flow,
+    /// Where else its sender is reached once the connection that it came over is gone: a peer may close those that it does
+    /// not need, and opens others.
+    #[serde(default)]
+    pub back: Option<Target>,
     /// Whose call it is.
     pub account: AccountId,
     /// Who calls: what callees see, and what is recorded.

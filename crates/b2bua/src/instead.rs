@@ -108,8 +108,9 @@ impl Call {
         let bad = Refusal { status: 400, reason: "Bad Contact or Record-Route", header: None };
         let dialog = dialog.map_err(|_| bad)?;
         self.next_leg += 1;
-        let Invite { txn, message, flow, from, trust, srtp, .. } = invite;
-        let leg = Leg::incoming(n, tag, *txn, message, *flow, dialog, from.clone());
+        let Invite { txn, message, flow, back, from, trust, srtp, .. } = invite;
+        let mut leg = Leg::incoming(n, tag, *txn, message, *flow, dialog, from.clone());
+        leg.comes_back_by(*back);
         self.legs.push(Leg { end, trust: *trust, srtp: *srtp, ..leg });
         desk.watch(*txn, self.slot, n);
         desk.enter(flow.connection, self.slot);

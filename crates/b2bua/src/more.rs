@@ -9,7 +9,7 @@ use crate::servers::Servers;
 use crate::session::Session;
 use crate::step::{DialTarget, Diverted};
 use serde::{Deserialize, Serialize};
-use sip::ClientTxn;
+use sip::{ClientTxn, Target};
 use words::{LegId, Time};
 
 /// What a leg has beyond a plain call.
@@ -37,6 +37,9 @@ pub(crate) struct More {
     /// What it types while it talks.
     #[serde(default)]
     pub(crate) typed: Option<Box<Typed>>,
+    /// Where it is reached once its connection is gone.
+    #[serde(default)]
+    pub(crate) back: Option<Box<Target>>,
 }
 
 /// What an INVITE of ours outside dialogs is made of.
@@ -65,11 +68,12 @@ pub(crate) struct Dialled {
 
 impl More {
     fn is_empty(&self) -> bool {
-        let More { dialled, session, refreshing, referral, told, heard, moved, consults, leaves, typed } = self;
+        let More { dialled, session, refreshing, referral, told, heard, moved, consults, leaves, typed, back } = self;
         let timed = session.is_some() || refreshing.is_some();
         let early = told.is_some() || heard.is_some();
         let coded = consults.is_some() || *leaves || typed.is_some();
-        dialled.is_none() && !timed && referral.is_none() && !early && !moved && !coded
+        let elsewhere = *moved || back.is_some();
+        dialled.is_none() && !timed && referral.is_none() && !early && !elsewhere && !coded
     }
 }
 
@@ -82,6 +86,18 @@ impl Leg {
     /// Whether it came from another call.
     pub(crate) fn is_moved(&self) -> bool {
         self.more.as_ref().is_some_and(|more| more.moved)
+    }
+
+    /// Once its connection is gone it is reached there.
+    pub(crate) fn comes_back_by(&mut self, back: Option<Target>) {
+        if let Some(back) = back {
+            self.more().back = Some(Box::new(back));
+        }
+    }
+
+    /// Where it is reached once its connection is gone; `None` when nowhere.
+    pub(crate) fn back(&self) -> Option<Target> {
+        self.more.as_ref()?.back.as_deref().copied()
     }
 
     /// What it is told about what it referred to, once it did.

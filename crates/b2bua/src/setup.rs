@@ -27,7 +27,7 @@ use words::{CallId, EndCause, Fact, Party, Pii, Time};
 impl Call {
     /// Takes an INVITE in and asks what is to happen to it.
     pub(crate) fn open(desk: &mut Desk, slot: u32, id: CallId, invite: Invite, now: Time) -> Result<Call, Refusal> {
-        let Invite { txn, message, flow, account, from, trust, srtp, silence, typed_transfer } = invite;
+        let Invite { txn, message, flow, back, account, from, trust, srtp, silence, typed_transfer } = invite;
         let refusal = |status, reason| Refusal { status, reason, header: None };
         let forwards = message.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS);
         let forwards = forwards.checked_sub(1).ok_or(refusal(483, ""))?;
@@ -56,6 +56,7 @@ impl Call {
         (caller.trust, caller.srtp) = (trust, srtp);
         caller.more = Told::new(&message, &mut desk.chance)
             .map(|told| Box::new(More { told: Some(Box::new(told)), ..More::default() }));
+        caller.comes_back_by(back);
         desk.watch(txn, slot, 0);
         desk.enter(flow.connection, slot);
         desk.push(Output::AskPlan { call: id });

@@ -189,6 +189,10 @@ impl Call {
             }
             // The phone may be back over a new connection; its media goes on meanwhile.
             LegState::Accepted | LegState::Confirmed => {
+                if let Some(back) = leg.back() {
+                    leg.target = back;
+                    return;
+                }
                 leg.lost = true;
                 self.set_timer(desk, crate::desk::Due::Lost, now + GRACE);
             }
@@ -232,8 +236,8 @@ impl Call {
         desk.enter(flow.connection, self.slot);
         leg.flow = flow;
         leg.lost = false;
-        if let Target::Flow(target) = &mut leg.target {
-            *target = flow;
+        if matches!(leg.target, Target::Flow(_)) || leg.back().is_some() {
+            leg.target = Target::Flow(flow);
         }
     }
 

@@ -1,22 +1,25 @@
 //! INVITE outside dialogs: who calls, for which account, and whether there is room.
 
-use crate::account::Account;
+use crate::account::{Account, Peer};
 use crate::answer::Stop;
 use crate::pickup::{Entrance, picked_up};
 use crate::switch::{Incoming, Switch};
+use crate::whereabouts::dial;
 use crate::whose::Whose;
 use b2bua::{Invite, Trust};
-use sip::{Message, Outgoing, Uri};
+use sip::{Message, Outgoing, Target, Uri};
 use std::sync::Arc;
-use words::{Party, Pii, Srtp, Time};
+use words::{Flow, Party, Pii, Srtp, Time, Transport};
 
 impl Switch {
     pub(crate) fn invite(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
         let listener = self.config.listeners.get(usize::from(incoming.flow.listener));
         let open = listener.is_some_and(|listener| listener.open);
+        let mut back = None;
         let (account, from, trust, srtp) = match self.whose(incoming, now).map_err(Stop::Need)? {
             Whose::Peer(account, peer) => {
                 let from = Party { peer: Some(peer.id), ..caller(&incoming.message, peer.trust.believed) };
+                back = way_back(&peer, &incoming.flow);
                 (account, from, peer.trust, peer.srtp)
             }
             // Who says that he knows a password is to prove it where none is needed, too.
@@ -43,6 +46,7 @@ impl Switch {
             txn: incoming.txn,
             message: incoming.message.clone(),
             flow: incoming.flow,
+            back,
             account: account.id,
             from,
             trust,
@@ -96,6 +100,18 @@ impl Switch {
     fn has_room(&self) -> bool {
         !self.gate.draining && !self.stream.is_full() && self.calls.len() < self.config.calls
     }
+}
+
+/// Where a peer listens that called over a connection, which it may close when nothing was said there for a while: at the
+/// address that we know of it.
+fn way_back(peer: &Peer, flow: &Flow) -> Option<Target> {
+    let fits = flow.transport == peer.transport || (flow.transport, peer.transport) == (Transport::Tcp, Transport::Udp);
+    if !flow.transport.is_reliable() || !fits {
+        return None;
+    }
+    let ip = flow.remote.ip().to_canonical();
+    let remote = *peer.addresses.iter().find(|address| address.ip() == ip)?;
+    Some(dial(peer.id, flow.transport, flow.listener, flow.local, remote))
 }
 
 /// Who calls as the message says it; used where the source itself is known. From alone counts unless the source is

@@ -204,7 +204,8 @@ impl Switch {
     }
 }
 
-fn dial(peer: PeerId, transport: Transport, listener: u16, local: SocketAddr, remote: SocketAddr) -> Target {
+/// A server of a peer, from one of our listeners.
+pub(crate) fn dial(peer: PeerId, transport: Transport, listener: u16, local: SocketAddr, remote: SocketAddr) -> Target {
     // Only TLS tells who is there.
     let peer = transport.is_secure().then_some(peer);
     Target::Dial { transport, listener, local, remote, peer }

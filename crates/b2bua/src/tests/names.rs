@@ -19,7 +19,7 @@ pub(crate) fn phone_address(n: usize) -> SocketAddr {
 pub(crate) fn invite(txn: ServerTxn, message: Message, flow: Flow, silence: Option<Duration>) -> Invite {
     let from = Party { number: "1000".into(), name: "Anna".into(), user: Some(UserId(1)), ..Party::default() };
     let (account, trust, srtp) = (AccountId(1), Trust::default(), Srtp::default());
-    Invite { txn, message, flow, account, from, trust, srtp, silence, typed_transfer: None }
+    Invite { txn, message, flow, back: None, account, from, trust, srtp, silence, typed_transfer: None }
 }
 
 /// The flow between the exchange and a phone, as the exchange sees it.

@@ -144,6 +144,11 @@ impl World {
 
     /// The same at an address that the test chooses.
     pub fn peer_at(&mut self, name: &str, address: SocketAddr) -> (PeerId, PhoneId) {
+        self.peer_over(name, address, Transport::Udp)
+    }
+
+    /// The same over another transport.
+    pub fn peer_over(&mut self, name: &str, address: SocketAddr, transport: Transport) -> (PeerId, PhoneId) {
         let id = PeerId(self.phones.len() as u32 + 1);
         self.directory.add_peer(Peer {
             id,
@@ -152,15 +157,15 @@ impl World {
             host: address.to_string(),
             addresses: vec![address],
             by_name: None,
-            from: Some((0, exchange())),
-            transport: Transport::Udp,
+            from: Some((u16::from(transport.is_reliable()), exchange())),
+            transport,
             trust: Trust::default(),
             srtp: Srtp::default(),
         });
         self.tell_directory();
         let host = exchange().to_string();
         let identity = Identity { number: name.to_owned(), auth_user: name.to_owned(), password: None, host };
-        (id, self.put(identity, Transport::Udp, address, None))
+        (id, self.put(identity, transport, address, None))
     }
 
     /// What a peer and the exchange tell each other from now on.
