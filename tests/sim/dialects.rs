@@ -134,9 +134,9 @@ fn a_phone_that_registers_from_elsewhere_is_told_the_end_of_its_call_there() {
             let (ann, bob) = (world.add(Site::new("101").behind(nat)), world.phone("102"));
             world.register(&[ann, bob]);
             if calls {
-                connect(&mut world, ann, bob, "102")
+                connect(&mut world, ann, bob, "102");
             } else {
-                connect(&mut world, bob, ann, "101")
+                connect(&mut world, bob, ann, "101");
             }
             world.rebind(nat);
             world.register(&[ann]);
@@ -157,9 +157,9 @@ fn a_phone_that_registers_over_its_next_connection_keeps_its_call() {
             let (ann, bob) = (world.add(Site::new("101").tcp()), world.phone("102"));
             world.register(&[ann, bob]);
             if calls {
-                connect(&mut world, ann, bob, "102")
+                connect(&mut world, ann, bob, "102");
             } else {
-                connect(&mut world, bob, ann, "101")
+                connect(&mut world, bob, ann, "101");
             }
             world.cut(ann);
             world.pass(secs(5));

@@ -47,13 +47,11 @@ impl Switch {
 
     fn steps(&self, call: CallId, now: Time) -> Result<Vec<Step>, Lack> {
         let Some(asked) = self.calls.asked(call) else { return Ok(Vec::new()) };
-        match self.by_code(call, &asked, now)? {
-            Some(steps) => Ok(steps),
-            None => {
-                let uri = asked.uri.filter(|uri| !self.is_home(asked.by, uri));
-                self.steps_to(asked.account, asked.number, uri, asked.gr, now)
-            }
+        if let Some(steps) = self.by_code(call, &asked, now)? {
+            return Ok(steps);
         }
+        let uri = asked.uri.filter(|uri| !self.is_home(asked.by, uri));
+        self.steps_to(asked.account, asked.number, uri, asked.gr, now)
     }
 
     /// What a number means that begins with a code for users who call; `None`: it begins with none, or the account says

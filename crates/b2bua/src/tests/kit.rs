@@ -262,15 +262,15 @@ impl World {
                 self.calls.handle_media(MediaReport::Ready { ports }, self.now);
             }
             MediaCommand::Unbind { ref ports, .. } => {
-                ports.iter().for_each(|at| assert!(self.bound[at.family as usize].remove(&at.slot), "{at:?}"));
+                let mut gone = ports.iter().map(|at| self.bound[at.family as usize].remove(&at.slot));
+                assert!(gone.all(|was_bound| was_bound), "{ports:?}");
             }
             MediaCommand::Close { end, .. } => {
                 let opened = self.media.iter().rev().find_map(|command| match command {
                     MediaCommand::Open { end: opened, ports, .. } if *opened == end => Some(*ports),
                     _ => None,
                 });
-                let ports = opened.expect("only open ends are closed");
-                let (counters, figures) = Default::default();
+                let (ports, (counters, figures)) = (opened.expect("only open ends are closed"), Default::default());
                 self.calls.handle_media(MediaReport::Closed { end, ports, counters, figures }, self.now);
             }
             MediaCommand::Open { .. }
