@@ -118,6 +118,17 @@ impl Binding {
         }
     }
 
+    /// Whether its device was started anew and now has `next`. Phones of several makes put a word of each start into their
+    /// Contact (`line`, `rinstance`): from the same socket, at the same address, both would ring the one phone twice.
+    pub(crate) fn was_restarted_as(&self, next: &Binding) -> bool {
+        if self.flow != next.flow || self.call_id == next.call_id || (self.reg_id, next.reg_id) != (None, None) {
+            return false;
+        }
+        let (Ok(ours), Ok(theirs)) = (Uri::parse(&self.contact), Uri::parse(&next.contact)) else { return false };
+        let address = |uri: &Uri<'_>| (uri.port, uri.host.to_ascii_lowercase());
+        self.path.is_empty() && ours.user_unescaped() == theirs.user_unescaped() && address(&ours) == address(&theirs)
+    }
+
     pub(crate) fn reach(&self) -> Reach {
         if self.open {
             return Reach::Flow(self.flow);

@@ -565,7 +565,8 @@ fn is_twin(old: &Binding, binding: &Binding) -> bool {
     let streams = old.flow.transport.is_reliable() && old.flow.transport == binding.flow.transport;
     let succeeds = same_instance && streams && old.reg_id.is_none() && old.flow.connection != binding.flow.connection;
     let same_device = same_instance || old.call_id == binding.call_id;
-    same_device && old.reg_id == binding.reg_id && (old.reach() == Reach::Gone || succeeds)
+    let gone = same_device && old.reg_id == binding.reg_id && (old.reach() == Reach::Gone || succeeds);
+    gone || old.was_restarted_as(binding)
 }
 
 /// RFC 3261 §10.3 item 7: of the REGISTERs with one Call-ID only those with a higher CSeq count. Phones that make their

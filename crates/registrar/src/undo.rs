@@ -73,9 +73,8 @@ impl Undo {
         }
         let flows = self.steps.iter().filter_map(|step| match step {
             Step::Made { .. } => None,
-            Step::Renewed(before) => Some(before.flow),
-            // Others end when there is no room for more.
-            Step::Ended(before) => asked.is_from(before).then_some(before.flow),
+            // Two phones at home and in the office may have one private address, and others end when there is no room for more.
+            Step::Renewed(before) | Step::Ended(before) => asked.is_from(before).then_some(before.flow),
         });
         flows.filter(|flow| flow != here).collect()
     }

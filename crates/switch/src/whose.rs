@@ -186,18 +186,19 @@ pub(crate) enum Whose {
 impl Switch {
     /// Finds the account: listener, peer, domain, user name. `Err` names what must be asked for first.
     pub(crate) fn whose(&self, incoming: &Incoming, now: Time) -> Result<Whose, Need> {
+        let peer = match self.peers.at(incoming.flow.remote) {
+            Some(peer) if !self.is_beside(incoming, peer, now)? => Some(peer),
+            Some(_) | None => None,
+        };
         if let Some(id) = self.config.listeners.get(usize::from(incoming.flow.listener)).and_then(|l| l.account) {
             let account = self.account(Need::Account(id), now)?;
-            let peer = self.peers.at(incoming.flow.remote).filter(|peer| peer.account == id);
-            return Ok(match (account, peer) {
+            return Ok(match (account, peer.filter(|peer| peer.account == id)) {
                 (Some(account), Some(peer)) => Whose::Peer(account, Arc::clone(peer)),
                 (Some(account), None) => Whose::Account(account),
                 (None, _) => Whose::Stranger,
             });
         }
-        if let Some(peer) = self.peers.at(incoming.flow.remote)
-            && !self.is_beside(incoming, peer, now)?
-        {
+        if let Some(peer) = peer {
             let account = self.account(Need::Account(peer.account), now)?;
             return Ok(account.map_or(Whose::Stranger, |account| Whose::Peer(account, Arc::clone(peer))));
         }

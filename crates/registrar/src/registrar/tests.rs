@@ -312,8 +312,12 @@ fn a_device_tells_which_flow_it_has_left() {
     left(&mut exchange, &Register::new(&[old]).cseq(4), there);
     let both = Register::new(&[new, &format!("{old};expires=0")]).cseq(5);
     assert_eq!(left(&mut exchange, &both, udp("203.0.113.7:4200")), [there]);
+    // Another phone of the user has the same private address, behind another router.
+    let elsewhere = Register::new(&[new]).call_id("another");
+    assert!(left(&mut exchange, &elsewhere, udp("203.0.113.8:4000")).is_empty());
+    assert_eq!(left(&mut exchange, &Register::new(&[new]).cseq(6), there), []);
     // Who only takes its Contact back has gone nowhere.
-    let gone = Register::new(&[&format!("{new};expires=0")]).cseq(6);
+    let gone = Register::new(&[&format!("{new};expires=0")]).cseq(7);
     assert!(left(&mut exchange, &gone, here).is_empty());
     // Somebody else's device stays where it is when there is no room for it any more.
     for n in 0..=BINDINGS_PER_USER {
@@ -339,6 +343,27 @@ fn a_stream_that_died_without_a_word_gives_way_to_the_next_of_the_same_device() 
     assert!(left(&mut exchange, &register(4200, &other, "c"), over(4200)).is_empty());
     assert!(left(&mut exchange, &register(4300, "", "d"), over(4300)).is_empty());
     assert_eq!(exchange.uris().len(), 3);
+}
+
+/// Some put a word of each start into their Contact.
+#[test]
+fn a_phone_that_was_started_anew_has_one_binding() {
+    let mut exchange = Exchange::new();
+    let (here, there) = (udp("203.0.113.7:4000"), udp("203.0.113.8:4000"));
+    let register = |word: &str, call_id: &str| {
+        Register::new(&[&format!("<sip:101@192.168.0.4:5060;line={word}>")]).call_id(call_id)
+    };
+    exchange.send(&register("one", "a"), here);
+    let facts = facts(exchange.send(&register("two", "b"), here));
+    assert_eq!(facts[0], unbound("sip:101@192.168.0.4:5060;line=one"));
+    assert_eq!(exchange.uris(), ["sip:101@192.168.0.4:5060;line=two"]);
+    // One start may want two; another router has another phone behind it, and so has a proxy, as Path tells.
+    exchange.send(&register("three", "b").cseq(2), here);
+    exchange.send(&register("four", "c"), there);
+    exchange.send(&register("five", "d").header("Path", "<sip:p;lr>"), there);
+    exchange.send(&register("six", "e").header("Path", "<sip:p;lr>"), there);
+    let words: Vec<_> = exchange.uris().iter().map(|uri| uri.split('=').next_back().unwrap().to_owned()).collect();
+    assert_eq!(words, ["six", "five", "three", "two"], "{words:?}");
 }
 
 #[test]
