@@ -176,10 +176,13 @@ impl<C: Fn() -> Clock, T: FnMut(Outcome)> Worker<C, T> {
     /// Makes a frame of what was taken so far.
     fn seal(&mut self) {
         if !self.events.is_empty() {
-            let capacity = self.records.len();
-            let bytes = std::mem::replace(&mut self.records, Vec::with_capacity(capacity.min(limit::COMMIT_BYTES)));
+            // The next will be about as large: what grows by doubling leaves memory of every size behind.
+            let capacity = self.records.len().min(limit::COMMIT_BYTES);
+            let bytes = std::mem::replace(&mut self.records, Vec::with_capacity(capacity));
+            let room = Vec::with_capacity(self.events.len());
+            let events = std::mem::replace(&mut self.events, room);
             self.pending_bytes += bytes.len();
-            self.pending.push_back(Frame { number: None, bytes, events: std::mem::take(&mut self.events) });
+            self.pending.push_back(Frame { number: None, bytes, events });
         }
     }
 
