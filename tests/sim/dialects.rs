@@ -214,9 +214,9 @@ fn a_peer_that_closes_idle_connections_keeps_its_calls() {
             world.route("9*", RouteTarget::Peer { peer, strip: 1, prepend: String::new() });
             world.register(&[ann]);
             if calls {
-                connect(&mut world, switch, ann, "101")
+                connect(&mut world, switch, ann, "101");
             } else {
-                connect(&mut world, ann, switch, "91234")
+                connect(&mut world, ann, switch, "91234");
             }
             for _ in 0..2 {
                 world.pass(secs(10));
