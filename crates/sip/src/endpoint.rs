@@ -133,18 +133,18 @@ impl Endpoint {
         }
     }
 
-    /// A connection is gone: requests that wait for an answer on it fail (RFC 3261 §18.4); answers that come later
-    /// may find another way (§18.2.2).
+    /// A connection is gone: requests that wait for an answer on it fail (RFC 3261 §18.4), but those that had none at all
+    /// on one that we opened go out once more; answers that come later may find another way (§18.2.2).
     pub fn handle_flow_closed(&mut self, connection: ConnectionId, now: Time) {
         if connection == ConnectionId::NONE {
             return;
         }
-        self.shared.forget_connection(connection);
+        let dialled = self.shared.forget_connection(connection);
         let riders = self.shared.riders.range((connection, Side::Client, 0)..=(connection, Side::Server, u32::MAX));
         let riders: Vec<_> = riders.copied().collect();
         for (_, side, slot) in riders {
             match side {
-                Side::Client => self.clients.transport_failed(&mut self.shared, slot, now),
+                Side::Client => self.clients.flow_closed(&mut self.shared, slot, dialled, now),
                 Side::Server => self.servers.flow_closed(&mut self.shared, slot),
             }
         }

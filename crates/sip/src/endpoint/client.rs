@@ -49,6 +49,9 @@ struct Client {
     fired: u8,
     /// The connection is not up yet: nothing can be sent.
     dialling: bool,
+    /// It went out a second time, as the first connection was dead.
+    #[serde(default)]
+    again: bool,
     /// Why it could not be sent, when it could not.
     #[serde(default)]
     why: Undelivered,
@@ -127,7 +130,9 @@ impl Clients {
         let (repeat, guard) = (None, None);
         let cancel = Cancel::No;
         let why = Undelivered::default();
-        let client = Client { machine, cancel, fired: 0, dialling, why, user, secret, flow, message, repeat, guard };
+        let again = false;
+        let client =
+            Client { machine, cancel, fired: 0, dialling, again, why, user, secret, flow, message, repeat, guard };
         self.slots.insert(client);
         self.enter(slot);
         shared.ride(&flow, Side::Client, slot);
@@ -214,6 +219,37 @@ impl Clients {
         if let Some(client) = self.slots.at_mut(slot).filter(|client| client.secret == secret) {
             client.why = why;
             self.transport_failed(shared, slot, now);
+        }
+    }
+
+    /// The connection is gone that a request went over. One that we opened long ago may have been dead for as long, with
+    /// nobody to tell us: what was sent over it and had no answer goes out once more over another one. Its branch is the
+    /// same, so nobody takes it for two.
+    pub(super) fn flow_closed(&mut self, shared: &mut Shared, slot: u32, dialled: Option<Dialled>, now: Time) {
+        if !dialled.is_some_and(|dialled| self.goes_again(shared, slot, dialled, now)) {
+            self.transport_failed(shared, slot, now);
+        }
+    }
+
+    fn goes_again(&mut self, shared: &mut Shared, slot: u32, dialled: Dialled, now: Time) -> bool {
+        let Some(client) = self.slots.at_mut(slot).filter(|client| client.is_unheard() && !client.again) else {
+            return false;
+        };
+        shared.riders.remove(&(client.flow.connection, Side::Client, slot));
+        client.flow.connection = ConnectionId::NONE;
+        client.again = true;
+        match shared.dial(dialled, Waiting::Client { slot, secret: client.secret }, now) {
+            Reached::Open(flow) => {
+                client.flow = flow;
+                shared.ride(&flow, Side::Client, slot);
+                shared.transmit(flow, client.message.clone());
+                true
+            }
+            Reached::Opening => {
+                client.dialling = true;
+                true
+            }
+            Reached::Full => false,
         }
     }
 
@@ -322,6 +358,7 @@ impl Clients {
             cancel: Cancel::No,
             fired: 0,
             dialling: false,
+            again: false,
             why: Undelivered::default(),
             user: invite.user,
             // Its own answers are found through the INVITE; nothing else may name this slot.
@@ -374,6 +411,15 @@ impl Client {
         match self.machine {
             Machine::Invite(_) | Machine::Other(_) => Some(self.user.0),
             Machine::Cancel(..) => None,
+        }
+    }
+
+    /// Whether nothing came back at all, and it is still wanted.
+    fn is_unheard(&self) -> bool {
+        match self.machine {
+            Machine::Invite(state) => state == invite_client::State::Calling && matches!(self.cancel, Cancel::No),
+            Machine::Other(state) => state == client::State::Trying,
+            Machine::Cancel(..) => false,
         }
     }
 

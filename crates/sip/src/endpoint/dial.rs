@@ -112,10 +112,10 @@ impl Shared {
         (opening.waiting, flow)
     }
 
-    /// A connection is gone; it is opened anew when next asked for.
-    pub(super) fn forget_connection(&mut self, connection: ConnectionId) {
-        if let Some(dialled) = self.dials.dialled.remove(&connection) {
-            self.dials.open.remove(&dialled);
-        }
+    /// A connection is gone; it is opened anew when next asked for. Gives to where, when it was we who opened it.
+    pub(super) fn forget_connection(&mut self, connection: ConnectionId) -> Option<Dialled> {
+        let dialled = self.dials.dialled.remove(&connection)?;
+        self.dials.open.remove(&dialled);
+        Some(dialled)
     }
 }

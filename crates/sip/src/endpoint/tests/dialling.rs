@@ -180,3 +180,50 @@ fn a_connection_that_proved_one_peer_carries_nothing_for_another() {
     bed.request("OPTIONS", to(Some(words::PeerId(1))));
     assert_eq!((bed.connects.len(), bed.sent.len()), (0, 2));
 }
+
+/// Its other end was switched off and on without a word, and answers what comes over it with a reset.
+#[test]
+fn a_connection_that_was_dead_for_long_costs_no_request() {
+    for method in ["INVITE", "BYE"] {
+        let mut bed = Bed::new();
+        bed.request("OPTIONS", dial());
+        bed.connected(Ok(tcp(3)));
+        bed.answer(0, 200, "x").unwrap();
+        bed.run_to(1_000);
+        bed.request(method, dial());
+        bed.endpoint.handle_flow_closed(tcp(3).connection, bed.now);
+        bed.pump();
+        bed.run_to(1_020);
+        bed.connected(Ok(tcp(4)));
+        let branches: Vec<_> = bed.sent.iter().map(|(_, _, sent)| sent.via().unwrap().branch().unwrap()).collect();
+        assert_eq!(branches[1], branches[2]);
+        bed.answer(2, 200, "y").unwrap();
+        assert_eq!(bed.told(), ["0 200 x", "1020 200 y"], "{method}");
+        assert_eq!(bed.sent(), ["0 OPTIONS".to_owned(), format!("1000 {method}"), format!("1020 {method}")]);
+        bed.run_to(40_000);
+        assert_eq!(bed.endpoint.transactions(), 0);
+    }
+}
+
+#[test]
+fn a_request_goes_out_again_once_and_not_when_it_was_cancelled_or_came_over_theirs() {
+    let mut bed = Bed::new();
+    bed.request("INVITE", dial());
+    for generation in [3, 4] {
+        bed.connected(Ok(tcp(generation)));
+        bed.endpoint.handle_flow_closed(tcp(generation).connection, bed.now);
+        bed.pump();
+    }
+    assert_eq!((bed.told(), bed.connects.len()), (vec!["0 transport failed".to_owned()], 0));
+    bed.request("INVITE", dial());
+    bed.connected(Ok(tcp(5)));
+    bed.cancel();
+    bed.endpoint.handle_flow_closed(tcp(5).connection, bed.now);
+    bed.pump();
+    assert_eq!((bed.told(), bed.connects.len()), (vec!["0 transport failed".to_owned()], 0));
+    bed.request("OPTIONS", Target::Flow(tcp(6)));
+    bed.endpoint.handle_flow_closed(tcp(6).connection, bed.now);
+    bed.pump();
+    assert_eq!((bed.told(), bed.connects.len()), (vec!["0 transport failed".to_owned()], 0));
+    assert_eq!(bed.endpoint.transactions(), 0);
+}
