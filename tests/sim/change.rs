@@ -155,3 +155,29 @@ fn a_goodbye_crosses_a_change() {
         }
     });
 }
+
+/// Who holds goes on with its music while the other listens again.
+#[test]
+fn of_two_who_hold_either_may_resume_first() {
+    for_seeds(SEEDS, |seed| {
+        for (turned, update) in [(false, false), (true, false), (false, true), (true, true)] {
+            let (mut world, [ann, bob]) = crate::flows::office(seed);
+            for phone in [ann, bob] {
+                let habits = &mut world.phone_mut(phone).habits;
+                (habits.takes_update, habits.changes_by_update) = (update, update);
+            }
+            crate::flows::connect(&mut world, ann, bob, "102");
+            for phone in [ann, bob] {
+                world.tell(phone, Do::Hold);
+                world.pass(secs(2));
+            }
+            let (first, second) = if turned { (bob, ann) } else { (ann, bob) };
+            world.tell(first, Do::Resume);
+            wait(&mut world, 3, |world| world.hears(first, second) && !world.hears(second, first));
+            world.pass(secs(40));
+            world.tell(second, Do::Resume);
+            wait(&mut world, 3, |world| world.talk(ann, bob));
+            assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Normal);
+        }
+    });
+}
