@@ -109,6 +109,24 @@ fn who_registers_with_ice_is_offered_it() {
     });
 }
 
+#[test]
+fn who_registered_with_ice_is_offered_it_after_a_kill() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let nat = world.nat();
+        let (ann, bob) = (world.phone("101"), world.add(Site::new("102").behind(nat)));
+        world.phone_mut(bob).habits.ice = true;
+        world.register(&[ann, bob]);
+        world.pass(secs(7));
+        world.restart();
+        connect(&mut world, ann, bob, "102");
+        assert!(invite_of(&world, bob).contains("a=ice-lite\r\n"));
+        assert!(checks(&world, bob).is_some() && checks(&world, ann).is_none());
+        world.tell(ann, Do::HangUp);
+        world.finish();
+    });
+}
+
 /// Behind routers, each site with the same private addresses: they are told apart by their checks.
 #[test]
 fn phones_behind_nat_share_the_port_if_they_do_ice() {

@@ -182,6 +182,7 @@ fn registrations(tick: u64, per_tick: u64) -> Vec<Vec<(AccountId, Fact)>> {
             agent: "SIPp".into(),
             nat: false,
             expires: Wall(1_700_000_000_000 + tick as i64 * 10 + 3_600_000),
+            ice: false,
         };
         vec![(AccountId(1), Fact::Bound { user: UserId(user + 1), binding })]
     };

@@ -94,7 +94,7 @@ pub(crate) struct Binding {
     /// Whether bytes sent to `flow` can arrive: its connection is open, or it is UDP from one of our sockets.
     pub(crate) open: bool,
     pub(crate) nat: bool,
-    /// Not in the store: after a restart it is called without until it registers again.
+    /// Whether its device says that it does ICE.
     #[serde(default)]
     pub(crate) ice: bool,
     pub(crate) q: u16,
@@ -187,6 +187,7 @@ impl Binding {
             agent: self.agent.to_string(),
             nat: self.nat,
             expires: clock.wall_at(self.expires),
+            ice: self.ice,
         }
     }
 

@@ -242,7 +242,7 @@ impl Registrar {
             flow,
             open: stored.transport == Transport::Udp && (self.own.is_empty() || self.own.contains(&stored.local)),
             nat: stored.nat,
-            ice: false,
+            ice: stored.ice,
             q: stored.q,
             cseq: stored.cseq,
             reg_id: stored.reg_id,

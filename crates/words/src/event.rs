@@ -182,6 +182,9 @@ pub struct StoredBinding {
     pub nat: bool,
     /// When it ends.
     pub expires: Wall,
+    /// Whether the device says that it does ICE (RFC 5768 §5).
+    #[serde(default)]
+    pub ice: bool,
 }
 
 /// A subscription as the store keeps it: its dialog, and where its NOTIFYs go.

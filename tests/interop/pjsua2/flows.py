@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Plays a flow with phones of PJSIP (pjsua2) against an exchange, and prints what came of it as one JSON object.
 
-    flows.py FLOW --server 127.0.0.1:5060 [--tls 127.0.0.1:5061 --trust certificate.pem]
+    flows.py FLOW --server 127.0.0.1:5060 [--tls 127.0.0.1:5061 --trust certificate.pem] [--after FILE]
 
-FLOW: hold, blind, attended, reliable, timer, tls. The users are 101, 102 and 103 of an account `office`, their digest names office101 and so on,
+FLOW: hold, blind, attended, reliable, timer, tls, ice, ice_calls, ice_restart. The users are 101, 102 and 103 of an account `office`, their digest names office101 and so on,
 their passwords secret101 and so on. Each phone plays a tone of its own (PEOPLE); what a phone hears is recorded for a second and told by its
-tones. Exit 0 when the flow went as it should.
+tones. Phones are at the address of the exchange; with ICE that is not loopback, where none is tried. Exit 0 when the flow went as it should.
 """
 import argparse, json, math, os, sys, tempfile, time, wave
 import pjsua2 as pj
@@ -86,7 +86,8 @@ class World:
         config.medConfig.clockRate, config.medConfig.sndClockRate, config.medConfig.noVad, config.medConfig.ecTailLen = RATE, RATE, True, 0
         self.endpoint.libInit(config)
         transport = pj.TransportConfig()
-        transport.boundAddress = transport.publicAddress = '127.0.0.1'
+        self.host = options.server.rsplit(':', 1)[0]
+        transport.boundAddress = transport.publicAddress = self.host
         kind = pj.PJSIP_TRANSPORT_UDP
         if options.flow == 'tls':
             kind = pj.PJSIP_TRANSPORT_TLS
@@ -101,12 +102,13 @@ class World:
     def uri(self, user):
         return f'sip:{user}@{self.options.tls};transport=tls' if self.options.flow == 'tls' else f'sip:{user}@{self.options.server}'
 
-    def phone(self, user, **settings):
+    def phone(self, user, ice=False, **settings):
         config = pj.AccountConfig()
         config.idUri = self.uri(user)
         config.regConfig.registrarUri = self.uri('x').replace('x@', '')
         config.sipConfig.authCreds.append(pj.AuthCredInfo('digest', '*', f'office{user}', 0, f'secret{user}'))
-        config.mediaConfig.transportConfig.boundAddress = '127.0.0.1'
+        config.mediaConfig.transportConfig.boundAddress = self.host
+        config.natConfig.iceEnabled = ice
         config.mediaConfig.srtpUse = pj.PJMEDIA_SRTP_DISABLED
         config.callConfig.timerUse = pj.PJSUA_SIP_TIMER_OPTIONAL
         for name, value in settings.items():
@@ -272,7 +274,56 @@ def tls(world):
     world.wait(lambda: theirs.over, '102 is told the end')
 
 
-FLOWS = {flow.__name__: flow for flow in (hold, blind, attended, reliable, timer, tls)}
+def talks_and_holds(world, caller, callee):
+    """Two call each other, one holds, both hear each other again."""
+    mine, theirs = world.connect(caller, callee)
+    world.expect(mine, callee.user)
+    world.expect(theirs, caller.user)
+    theirs.setHold(pj.CallOpParam(True))
+    world.wait(lambda: mine.audio() == pj.PJSUA_CALL_MEDIA_REMOTE_HOLD, f'{caller.user} is held')
+    world.expect(mine)
+    resume = pj.CallOpParam(True)
+    resume.opt.flag = pj.PJSUA_CALL_UNHOLD
+    theirs.reinvite(resume)
+    world.wait(lambda: mine.talks() and theirs.talks(), f'{caller.user} is taken back')
+    world.expect(mine, callee.user)
+    world.expect(theirs, caller.user)
+    mine.hangup(pj.CallOpParam())
+    world.wait(lambda: theirs.over, f'{callee.user} is told the end')
+
+
+def ice(world):
+    """Phones with ICE among each other, and with one without, each way."""
+    ann, bob, carl = world.phone('101', ice=True), world.phone('102', ice=True), world.phone('103')
+    for caller, callee in ((ann, bob), (ann, carl), (carl, ann)):
+        talks_and_holds(world, caller, callee)
+
+
+def ice_calls(world):
+    """A phone with ICE calls one that is none of ours and answers by itself, with the tone of 102."""
+    ann = world.phone('101', ice=True)
+    mine = ann.call('102')
+    world.wait(mine.talks, '101 talks')
+    world.expect(mine, '102')
+    world.run(2)
+    mine.hangup(pj.CallOpParam())
+    world.wait(lambda: mine.over, 'it ends')
+
+
+def ice_restart(world):
+    """The exchange dies after a phone with ICE has registered, and is there again once the file exists."""
+    ann, bob = world.phone('101'), world.phone('102', ice=True)
+    world.wait(lambda: os.path.exists(world.options.after), 'the exchange is there again', 30)
+    mine, theirs = world.connect(ann, bob)
+    world.expect(mine, '102')
+    world.expect(theirs, '101')
+    mine.hangup(pj.CallOpParam())
+    world.wait(lambda: theirs.over, '102 is told the end')
+
+
+FLOWS = {
+    flow.__name__: flow for flow in (hold, blind, attended, reliable, timer, tls, ice, ice_calls, ice_restart)
+}
 
 
 def seen(log):
@@ -280,6 +331,8 @@ def seen(log):
     lines = open(log, errors='replace').read().splitlines()
     methods = ['PRACK', 'REFER', 'UPDATE', 'INVITE', 'NOTIFY']
     found = {method: sum(line.startswith(method + ' sip') for line in lines) for method in methods}
+    # In offers and answers of the exchange, and how often checks came to a good end.
+    found |= {'lite': sum(line == 'a=ice-lite' for line in lines), 'checked': sum('ICE negotiation success' in line for line in lines)}
     return found | {'sessions': sorted({line for line in lines if line.startswith('Session-Expires:')})}
 
 
@@ -289,6 +342,7 @@ def main():
     p.add_argument('--server', required=True)
     p.add_argument('--tls')
     p.add_argument('--trust')
+    p.add_argument('--after')
     options = p.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         log = f'{folder}/log'

@@ -369,6 +369,7 @@ fn binding(phone: &Party) -> StoredBinding {
         agent: "phone".into(),
         nat: false,
         expires: Wall(1_900_000_000_000),
+        ice: false,
     }
 }
 

@@ -253,6 +253,7 @@ fn bound(cseq: u32) -> Fact {
         agent: String::new(),
         nat: false,
         expires: Wall(i64::MAX),
+        ice: false,
     };
     Fact::Bound { user: USER, binding }
 }

@@ -294,6 +294,7 @@ fn put_binding(out: &mut Vec<u8>, binding: &StoredBinding) {
     put_text(out, &binding.agent);
     out.push(u8::from(binding.nat));
     put_signed(out, binding.expires.0);
+    out.push(u8::from(binding.ice));
 }
 
 fn put_cause(out: &mut Vec<u8>, cause: EndCause) {
@@ -496,6 +497,8 @@ impl<'a> Reader<'a> {
             agent: self.text()?.to_owned(),
             nat: self.byte()? != 0,
             expires: Wall(self.signed()?),
+            // Records of the release before end here.
+            ice: self.byte().is_ok_and(|byte| byte != 0),
         })
     }
 
@@ -548,6 +551,7 @@ pub(crate) mod tests {
             agent: "phone".into(),
             nat: true,
             expires: Wall(expires),
+            ice: true,
         }
     }
 
@@ -653,6 +657,21 @@ pub(crate) mod tests {
         bytes.extend_from_slice(&[3, 200, 1, 1]);
         bytes.extend_from_slice(&print(&events[3..4]));
         assert_eq!(read(&bytes).collect::<Vec<_>>(), [events[0].clone(), events[2].clone(), events[3].clone()]);
+    }
+
+    /// The release before wrote a binding without what it did not know of it.
+    #[test]
+    fn a_shorter_binding_is_read_as_far_as_it_goes() {
+        let bound = |ice| {
+            let binding = StoredBinding { ice, ..binding("k", 5) };
+            Event { fact: Fact::Bound { user: UserId(1), binding }, ..events().remove(0) }
+        };
+        let bytes = print(&[bound(true)]);
+        let inside = Reader(&bytes).bytes().ok().unwrap();
+        let (mut shorter, before) = (Vec::new(), &inside[..inside.len() - 1]);
+        put(&mut shorter, before.len() as u64);
+        shorter.extend_from_slice(before);
+        assert_eq!(read(&shorter).collect::<Vec<_>>(), [bound(false)]);
     }
 
     #[test]
