@@ -1,7 +1,7 @@
 //! One port for RTP and RTCP (RFC 5761), which each leg has by itself, and one port for many legs.
 
 use crate::flows::{SEEDS, connect, secs, wait};
-use media::command::Family;
+use media::command::{Family, SHARING_WORKER};
 use tests::sim::{Do, PhoneId, SINGLE_PORT, Site, World, for_seeds};
 use words::EndCause;
 
@@ -94,6 +94,39 @@ fn whoever_can_be_told_apart_shares_a_port_and_others_have_their_own() {
         connect(&mut world, carl, dora, "104");
         assert!(world.talk(ann, bob) && world.talk(carl, dora));
         assert_eq!(world.finish().len(), 6);
+    });
+}
+
+#[test]
+fn calls_on_the_shared_port_are_with_its_worker_and_others_with_all() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::with(seed, |config| {
+            config.single_port = Some(SINGLE_PORT);
+            config.families = vec![Family::V4, Family::V6];
+        });
+        let nat = world.nat();
+        let [ann, bob, dora] = ["101", "102", "106"].map(|extension| world.phone(extension));
+        let [fred, gina] = ["103", "104"].map(|extension| world.add(Site::new(extension).behind(nat)));
+        let carl = world.add(Site::new("105").ipv6());
+        world.register(&[ann, bob, fred, gina, carl, dora]);
+        // Who is behind NAT cannot share it, nor can who is called on IPv4.
+        connect(&mut world, fred, ann, "101");
+        connect(&mut world, gina, bob, "102");
+        let workers = [fred, gina].map(|phone| world.worker(phone).expect("it has media"));
+        assert_ne!(workers[0], workers[1], "they are spread");
+        let elsewhere = if workers[0] == SHARING_WORKER { (gina, bob) } else { (fred, ann) };
+        // The caller can.
+        connect(&mut world, dora, carl, "105");
+        assert_eq!([dora, carl].map(|phone| world.worker(phone)), [Some(SHARING_WORKER); 2]);
+        assert!(shares(&world, dora) && shares(&world, carl));
+        // Who could share it once it describes itself stays where its call is.
+        let (caller, callee) = elsewhere;
+        world.tell(callee, Do::Hold);
+        wait(&mut world, 3, |world| !world.hears(callee, caller));
+        world.tell_in(secs(1), callee, Do::Resume);
+        wait(&mut world, 3, |world| world.talk(caller, callee));
+        assert!(!shares(&world, callee));
+        world.finish();
     });
 }
 

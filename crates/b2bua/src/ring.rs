@@ -368,7 +368,8 @@ impl Call {
             desk.pool.take(family, Some(caller.ports.worker), now)
         } else {
             let callers = self.callers_family(desk);
-            let pairs = desk.pool.take_call(callers, family, now);
+            let preferred = self.sharing_worker(desk, Some(told));
+            let pairs = desk.pool.take_call(callers, family, preferred, now);
             desk.stock(callers, now);
             pairs.map(|(caller, callee)| {
                 self.ends.push(End::new(self.leg_id(0), caller, desk));

@@ -304,7 +304,9 @@ impl Call {
             return Ok(());
         }
         let family = self.callers_family(desk);
-        let ports = desk.pool.take(family, None, now);
+        let preferred = self.sharing_worker(desk, None);
+        let ports = preferred.and_then(|worker| desk.pool.take(family, Some(worker), now));
+        let ports = ports.or_else(|| desk.pool.take(family, None, now));
         desk.stock(family, now);
         let Some(ports) = ports else { return Err(self.no_port(desk, now)) };
         self.ends.push(End::new(self.leg_id(0), ports, desk));

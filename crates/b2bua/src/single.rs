@@ -10,7 +10,7 @@ use crate::desk::{Desk, is_public};
 use crate::end::Said;
 use crate::leg::{Leg, LegState};
 use crate::secure::{Offered, Saying};
-use media::command::{OwnPorts, PortPair, SourceRule, Terms, Whereabouts};
+use media::command::{OwnPorts, PortPair, SHARING_WORKER, SourceRule, Terms, Whereabouts};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use words::{Flow, LegId, OwnMap, Party};
@@ -99,8 +99,25 @@ impl Call {
                 port => port,
             },
         };
-        let end = self.legs[at].end;
-        self.ends[end].single = port;
+        let end = &mut self.ends[self.legs[at].end];
+        end.single = match port {
+            Port::Shared if end.ports.worker != SHARING_WORKER => Port::OwnAsIs(OwnPorts::OtherWorker),
+            port => port,
+        };
+    }
+
+    /// The worker that has the port to share, if the caller will be told it, or those who are called.
+    pub(crate) fn sharing_worker(&self, desk: &Desk, called: Option<Offering>) -> Option<u16> {
+        desk.config.single_port?;
+        let caller = || {
+            let leg = &self.legs[0];
+            let offer = self.setup.as_ref().and_then(|setup| setup.offer.as_ref());
+            match offer.and_then(|offer| tell(desk, leg, self.leg_id(0), &Said::of(offer))) {
+                Some(port) => port,
+                None => in_advance(&leg.party, leg.nat, &leg.flow),
+            }
+        };
+        (called.is_some_and(|called| called.shares) || caller() == Port::Shared).then_some(SHARING_WORKER)
     }
 }
 

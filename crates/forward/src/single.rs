@@ -8,7 +8,8 @@
 //! what descriptions say. There is one name for each end, and [`crate::VALID_MAX`] sources of each component.
 
 use crate::latch::{Latch, canonical};
-use crate::table::{SocketId, Table};
+use crate::row::Kernel;
+use crate::table::{Output, SocketId, Table};
 use media::command::{Refusal, SourceRule};
 use media::demux::{Protocol, protocol};
 use media::ice::{UFRAG_BYTES, named};
@@ -55,9 +56,17 @@ impl Table {
         if !end.single {
             return;
         }
+        // It may have had its own port before, connected to where it is: the shared one is connected to nobody.
+        let disconnect = end.kernel.is_connected();
+        if disconnect {
+            end.kernel = Kernel::Open;
+        }
         let told = self.single.enter(slot, &end.latch);
         if !told && end.latch.has_remote() {
             self.refuse(name, Refusal::NotTold);
+        }
+        if disconnect {
+            self.say(Output::Disconnect { slot });
         }
     }
 
@@ -172,7 +181,7 @@ fn ssrc(packet: &[u8]) -> Option<u32> {
 mod tests {
     use super::*;
     use crate::kit::{REPORT, above, leg, nat, phone, ports, rtp, stranger, terms};
-    use crate::table::{Output, Route, Verdict};
+    use crate::table::{Route, Verdict};
     use media::command::{Family, Generation, MediaCommand, MediaReport, PayloadTypes, Terms, Whereabouts};
     use media::srtp::TRAILER_BYTES;
     use words::Time;
@@ -278,6 +287,30 @@ mod tests {
         assert_eq!((bench.speak(phone(0), 1, 3), bench.speak(phone(5), 1, 4)), (None, Some((phone(1), port()))));
         bench.latch(2, None);
         assert_eq!(bench.speak(phone(5), 1, 5), None);
+    }
+
+    #[test]
+    fn an_end_that_had_a_connected_port_of_its_own_leaves_by_the_shared_one() {
+        let mut bench = Bench::new(2);
+        let own = Terms { whereabouts: Whereabouts::default(), ..shared(phone(0), SourceRule::Strict, None) };
+        let open = MediaCommand::Open { end: leg(0), ports: ports(0), generation: bench.generation.step(), terms: own };
+        bench.table.apply(open, Time::ZERO);
+        bench.open(1, phone(1), SourceRule::Strict, None);
+        bench.link(0, 1);
+        bench.link(1, 0);
+        let mut buffer = [&rtp(0, 1, 5)[..], &[0; TRAILER_BYTES]].concat();
+        bench.table.relay(SocketId::rtp(0), Some(phone(0)), &mut buffer, 172, Time::ZERO);
+        bench.table.drained(0);
+        assert!(bench.table.is_connected(0));
+        bench.outputs();
+        bench.latch(0, Some(phone(0)));
+        assert_eq!(bench.outputs(), [Output::Disconnect { slot: 0 }]);
+        assert_eq!(bench.speak(phone(1), 1, 2), Some((phone(0), port())));
+        assert_eq!(bench.speak(phone(0), 5, 3), Some((phone(1), port())));
+        // Nobody connects it again.
+        bench.table.drained(0);
+        assert!(!bench.table.is_connected(0));
+        assert!(bench.outputs().iter().all(|output| !matches!(output, Output::Connect { slot: 0, .. })));
     }
 
     #[test]

@@ -49,6 +49,9 @@ impl PortPair {
     }
 }
 
+/// The worker that has the port which many ends share: calls with such an end are its calls.
+pub const SHARING_WORKER: u16 = 0;
+
 /// How young a command to an end is: the highest wins. For [`MediaCommand::Link`] and [`MediaCommand::Unlink`] it
 /// counts with the `from` end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -100,6 +103,9 @@ pub enum OwnPorts {
     /// It is a trunk, which may speak from elsewhere than it says.
     #[error("a trunk may speak from elsewhere than it says")]
     Trunk,
+    /// The other side of its call, or all that there was room for, is at a worker that has not that port.
+    #[error("its call is with another worker than the one that has the shared port")]
+    OtherWorker,
 }
 
 /// What signalling knows of where an end is, beside its description.
@@ -109,7 +115,8 @@ pub struct Whereabouts {
     /// nobody is preferred to others.
     pub host: Option<IpAddr>,
     /// We told it the one port that many ends share: its packets come there, and are told from others' by the address of its
-    /// description, by `ssrc`, or by what its checks say ([`MediaCommand::Ice`]). Its own pair stays in reserve.
+    /// description, by `ssrc`, or by what its checks say ([`MediaCommand::Ice`]). Its own pair, which is of
+    /// [`SHARING_WORKER`], stays in reserve.
     #[serde(default)]
     pub single_port: bool,
     /// Why it was told its own pair, where there is a port to share.

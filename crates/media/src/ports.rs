@@ -143,13 +143,21 @@ impl PortPool {
         self.take_of(family, worker)
     }
 
-    /// Two pairs of one worker for the two sides of a call.
-    pub fn take_call(&mut self, a: Family, b: Family, now: Time) -> Option<(PortPair, PortPair)> {
+    /// Two pairs of one worker for the two sides of a call: of the preferred one where that has them.
+    pub fn take_call(
+        &mut self,
+        a: Family,
+        b: Family,
+        preferred: Option<u16>,
+        now: Time,
+    ) -> Option<(PortPair, PortPair)> {
         self.handle_timeout(now);
-        let worker = self.richest(|workers, n| {
+        let calls = |workers: &[Vec<Vec<PortPair>>; 2], n: usize| {
             let [len_a, len_b] = [a, b].map(|family| workers[family as usize].get(n).map_or(0, Vec::len));
             if a == b { len_a / 2 } else { len_a.min(len_b) }
-        });
+        };
+        let preferred = preferred.map(usize::from).filter(|&n| calls(&self.ready, n) > 0);
+        let worker = preferred.unwrap_or_else(|| self.richest(calls));
         let [len_a, len_b] = [a, b].map(|family| self.ready[family as usize].get(worker).map_or(0, Vec::len));
         if len_a == 0 || len_b == 0 || (a == b && len_a < 2) {
             return None;
@@ -388,7 +396,7 @@ mod tests {
                 pool.add_ready(&new, now);
             }
             let family = |chance: &mut Chance| if chance.below(5) == 0 { Family::V6 } else { Family::V4 };
-            if let Some((a, b)) = pool.take_call(family(&mut chance), family(&mut chance), now) {
+            if let Some((a, b)) = pool.take_call(family(&mut chance), family(&mut chance), None, now) {
                 opened += 1;
                 assert_eq!(a.worker, b.worker);
                 assert!(in_use.insert(a) && in_use.insert(b), "handed out twice");
@@ -469,13 +477,22 @@ mod tests {
         let mut pool = pool(100);
         pool.add_ready(&pairs(Family::V4, 0, 0..1), Time::ZERO);
         pool.add_ready(&pairs(Family::V4, 1, 0..1), Time::ZERO);
-        assert_eq!(pool.take_call(Family::V4, Family::V4, Time::ZERO), None);
+        assert_eq!(pool.take_call(Family::V4, Family::V4, None, Time::ZERO), None);
         pool.add_ready(&pairs(Family::V6, 1, 1..2), Time::ZERO);
-        let (a, b) = pool.take_call(Family::V6, Family::V4, Time::ZERO).unwrap();
+        let (a, b) = pool.take_call(Family::V6, Family::V4, Some(0), Time::ZERO).unwrap();
         assert_eq!((a.worker, b.worker), (1, 1));
         assert_eq!(pool.take(Family::V4, Some(1), Time::ZERO), None);
         assert_eq!(pool.take(Family::V4, Some(7), Time::ZERO), None);
         assert_eq!(pool.check(), Ok(()));
+    }
+
+    #[test]
+    fn the_preferred_worker_is_taken_as_long_as_it_has_both() {
+        let mut pool = pool(100);
+        pool.add_ready(&pairs(Family::V4, 0, 0..5), Time::ZERO);
+        pool.add_ready(&pairs(Family::V4, 1, 0..20), Time::ZERO);
+        let mut worker = |preferred| pool.take_call(Family::V4, Family::V4, preferred, Time::ZERO).unwrap().0.worker;
+        assert_eq!([Some(0), Some(0), Some(0), None, Some(9)].map(&mut worker), [0, 0, 1, 1, 1]);
     }
 
     #[test]

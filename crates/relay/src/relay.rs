@@ -10,7 +10,7 @@ use crate::source::Sounds;
 use crate::tier::{Capacity, Mode, Tier, kernel_buffer_bytes};
 use crate::worker::{Published, Worker};
 use forward::{Table, Totals};
-use media::command::{MediaCommand, MediaReport, Refusal};
+use media::command::{MediaCommand, MediaReport, Refusal, SHARING_WORKER};
 use net::batch::{Poller, monotonic_nanos, raise_descriptor_limit};
 use net::offload::{self, Offload};
 use std::collections::HashMap;
@@ -43,7 +43,7 @@ pub struct Config {
     /// How packets are marked for routers and switches (RFC 2474): 0 to 63.
     pub dscp: u8,
     /// A port for all ends that can be told apart on it, and the one above it for their RTCP; outside of the range, or
-    /// passed over in it. For one worker only.
+    /// passed over in it. It is of [`SHARING_WORKER`] alone, as are the ends on it.
     pub single_port: Option<u16>,
     /// From which the SSRCs of sounds are drawn.
     pub seed: Seed,
@@ -131,8 +131,8 @@ impl Relay {
                 "media needs a worker, an address family and a range of ports that holds an even one and the next";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        if config.single_port.is_some_and(|port| config.workers > 1 || port == 0 || port == u16::MAX) {
-            let why = "one media port for many needs one worker, and a port above it";
+        if config.single_port.is_some_and(|port| port == 0 || port == u16::MAX) {
+            let why = "one media port for many needs a port above it";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let descriptors = raise_descriptor_limit().saturating_sub(u64::from(config.descriptors_kept));
@@ -276,7 +276,8 @@ impl Relay {
             pairs_max: (self.capacity.pairs / u32::from(config.workers)).max(1) as usize,
             dscp: config.dscp,
         };
-        let single = [ipv4, ipv6].map(|address| Some((address?, config.single_port?)));
+        let single_port = config.single_port.filter(|_| number == SHARING_WORKER);
+        let single = [ipv4, ipv6].map(|address| Some((address?, single_port?)));
         let [v4, v6] =
             single.map(|single| single.map(|(address, port)| bind_single(address, port, config.dscp)).transpose());
         let single = [v4?, v6?];

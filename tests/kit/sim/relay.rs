@@ -1,6 +1,8 @@
 //! The relay's double: it has no packets, knows where they would go, and holds each command to the protocol.
 
-use media::command::{EndCounters, Family, Generation, Keys, MediaCommand, MediaReport, PortPair, Sound, Terms};
+use media::command::{
+    EndCounters, Family, Generation, Keys, MediaCommand, MediaReport, PortPair, SHARING_WORKER, Sound, Terms,
+};
 use media::ice::Checks;
 use media::monitor::{Counted, Monitor, WINDOW};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +65,14 @@ fn measured(opened: Time, loss: u32, now: Time) -> LegFigures {
     monitor.figures(&all, 0)
 }
 
+/// The port that many share is with one worker.
+fn assert_shares_where_it_can(ports: PortPair, terms: &Terms) {
+    assert!(
+        !terms.whereabouts.single_port || ports.worker == SHARING_WORKER,
+        "{ports:?} shares a port that is not there"
+    );
+}
+
 /// How long a closed end's ports take to come back.
 const CLOSED_AFTER: Duration = Duration::from_millis(60);
 /// How long ports rest between two ends, so that late packets of one call never reach the next.
@@ -97,6 +107,7 @@ impl Relay {
                 let rested = since == Time::ZERO || now.since(since) >= REST;
                 assert!(rested, "{ports:?} is taken again after {:?}", now.since(since));
                 assert!(self.names.insert(end), "end {end} is opened a second time");
+                assert_shares_where_it_can(ports, &terms);
                 let (linked, sound) = (None, None);
                 let watched = generation;
                 let keys = self.keys.remove(&end).flatten();
@@ -109,6 +120,7 @@ impl Relay {
             }
             MediaCommand::Latch { end, generation, terms } => {
                 let found = self.touch(end, generation);
+                assert_shares_where_it_can(found.ports, &terms);
                 (found.terms, found.watched) = (terms, generation);
                 self.watch(end);
             }

@@ -70,9 +70,13 @@ impl Exchange {
 
     /// With so many pairs, and a port that all may share.
     pub(crate) fn start_single(host: u8, mode: Mode, port: u16, pairs: u32) -> Self {
+        Self::start_single_with(host, mode, port, pairs, 1)
+    }
+
+    pub(crate) fn start_single_with(host: u8, mode: Mode, port: u16, pairs: u32, workers: u16) -> Self {
         let address = Ipv4Addr::new(127, 0, 9, host);
         let config = Config::new(20_000, 20_999, Seed::from_number(1));
-        let config = Config { mode, ipv4: Some(address), ipv6: None, single_port: Some(port), ..config };
+        let config = Config { workers, mode, ipv4: Some(address), ipv6: None, single_port: Some(port), ..config };
         let (mut relay, reports) = Relay::start(&config, Box::new(|| ())).expect("the relay starts");
         relay.apply(MediaCommand::Stock { pairs, family: Family::V4 }).unwrap();
         let mut ready = Vec::new();

@@ -1,7 +1,7 @@
 //! Sides that differ: IPv4 and IPv6 in one call, one port for RTP and RTCP on one side and two on the other.
 
 use crate::kit::{Exchange, Phone};
-use media::command::{SourceRule, Whereabouts};
+use media::command::{PortPair, SHARING_WORKER, SourceRule, Whereabouts};
 use media::srtp::Suite;
 use relay::Mode;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -165,6 +165,63 @@ fn one_phone_shares_the_port_and_the_other_has_its_own_behind_nat() {
         talk(&mut a, &mut b, 600..650);
     }
     exchange.close([&a, &b]);
+}
+
+/// Who is called is told the shared port once it has described itself: in the middle of a call whose socket is connected.
+#[test]
+fn who_had_a_port_of_its_own_goes_on_on_the_shared_one() {
+    for (host, mode) in [(157, Mode::Batch), (158, Mode::Basic), (159, Mode::Auto)] {
+        let mut exchange = Exchange::start_single(host, mode, 20_500, 4);
+        let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+        share(&mut a);
+        exchange.call(&mut a, &mut b);
+        talk(&mut a, &mut b, 0..100);
+        share(&mut b);
+        let described = Some(b.described);
+        exchange.latch(&mut b, described, media::sdp::Direction::SendRecv);
+        exchange.settle(&b);
+        exchange.aim(&mut b);
+        talk(&mut a, &mut b, 100..200);
+        let [of_a, of_b] = exchange.close([&a, &b]);
+        assert_eq!((of_a.packets_in, of_b.packets_in, of_a.dropped_send, of_b.dropped_send), (200, 200, 0, 0));
+    }
+}
+
+/// The port is with one worker; calls of the other have ports of their own.
+#[test]
+fn of_two_workers_one_has_the_shared_port() {
+    for (host, mode) in [(154, Mode::Batch), (155, Mode::Basic), (156, Mode::Auto)] {
+        let mut exchange = Exchange::start_single_with(host, mode, 20_500, 16, 2);
+        let mut calls = Vec::new();
+        for n in 0..8 {
+            let worker = n % 2;
+            let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+            if worker == SHARING_WORKER {
+                share(&mut a);
+                share(&mut b);
+            }
+            let of_worker = exchange.ready.iter().filter(|pair| pair.worker == worker);
+            let ready: Vec<PortPair> = of_worker.skip(usize::from(n / 2 * 2)).take(2).copied().collect();
+            exchange.call_on(&mut a, &mut b, [ready[0], ready[1]]);
+            calls.push((a, b));
+        }
+        for n in 0..50 {
+            for (a, b) in &mut calls {
+                a.speak(n);
+                b.speak(n);
+            }
+            for (a, b) in &mut calls {
+                assert_eq!((b.hear(), a.hear()), (n, n));
+            }
+        }
+        for (a, b) in &mut calls {
+            report(a, b);
+        }
+        let phones: Vec<&Phone> = calls.iter().flat_map(|(a, b)| [a, b]).collect();
+        for (counters, _) in exchange.close_all(&phones) {
+            assert_eq!((counters.packets_in, counters.packets_out, counters.rtcp_in), (50, 50, 1));
+        }
+    }
 }
 
 #[test]

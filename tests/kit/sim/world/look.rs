@@ -69,6 +69,11 @@ impl World {
         self.relay.at_port(session.remote()?.port(), session.address, session.checks().as_ref())
     }
 
+    /// The worker of the relay that has a phone's media.
+    pub fn worker(&self, phone: PhoneId) -> Option<u16> {
+        self.end_of(phone).map(|(_, end)| end.ports.worker)
+    }
+
     /// Whether the relay was told that a phone has RTP and RTCP on one port.
     pub fn is_muxed(&self, phone: PhoneId) -> bool {
         let end = self.end_of(phone);
