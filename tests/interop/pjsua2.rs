@@ -121,10 +121,7 @@ fn a_phone_with_ice_calls_another_make() {
 
 #[test]
 fn who_registered_with_ice_is_offered_it_after_kill_9() {
-    let [mut program, _] = match offices_with_ice() {
-        Some(offices) => offices,
-        None => return,
-    };
+    let Some([mut program, _]) = offices_with_ice() else { return };
     let result = play_across(&mut program, "ice_restart", |program| {
         let registered = || program.json(&["phones"]).as_array().is_some_and(|phones| phones.len() == 2);
         assert!(wait_for(Duration::from_secs(20), registered), "{}", program.log());
