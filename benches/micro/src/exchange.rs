@@ -96,6 +96,7 @@ impl Exchange {
             reg_id: None,
             agent: "callee".into(),
             nat: false,
+            ice: false,
             expires: Wall(1_900_000_000_000),
         };
         exchange.switch.restore_binding(account, UserId(1), binding, now);
