@@ -152,14 +152,13 @@ impl PortPool {
         now: Time,
     ) -> Option<(PortPair, PortPair)> {
         self.handle_timeout(now);
-        let calls = |workers: &[Vec<Vec<PortPair>>; 2], n: usize| {
-            let [len_a, len_b] = [a, b].map(|family| workers[family as usize].get(n).map_or(0, Vec::len));
-            if a == b { len_a / 2 } else { len_a.min(len_b) }
+        let calls = |n| {
+            let [ready_a, ready_b] = [a, b].map(|family| self.ready_at(family, n));
+            if a == b { ready_a / 2 } else { ready_a.min(ready_b) }
         };
-        let preferred = preferred.map(usize::from).filter(|&n| calls(&self.ready, n) > 0);
+        let preferred = preferred.map(usize::from).filter(|&n| calls(n) > 0);
         let worker = preferred.unwrap_or_else(|| self.richest(calls));
-        let [len_a, len_b] = [a, b].map(|family| self.ready[family as usize].get(worker).map_or(0, Vec::len));
-        if len_a == 0 || len_b == 0 || (a == b && len_a < 2) {
+        if calls(worker) == 0 {
             return None;
         }
         Some((self.take_of(a, worker)?, self.take_of(b, worker)?))
@@ -197,7 +196,7 @@ impl PortPool {
         if counts.ready >= self.low_water(counts.known()) || counts.known() >= self.config.pairs_max {
             return None;
         }
-        if self.wishes[family as usize].is_some_and(|wish| now.since(wish.said) < WISH_PATIENCE) {
+        if self.is_wished(family, now) {
             return None;
         }
         let pairs = self.size_above(counts.known());
@@ -216,7 +215,7 @@ impl PortPool {
             let counts = self.counts[family as usize];
             let used = counts.taken + counts.resting;
             let peak = std::mem::replace(&mut self.peaks[family as usize], used);
-            let wished = self.wishes[family as usize].is_some();
+            let wished = self.is_wished(family, now);
             if let Some(size) = self.size_below(counts.known()).filter(|&size| !wished && peak <= self.fill(size)) {
                 self.give_up(family, counts.known() - size, &mut commands);
             }
@@ -262,15 +261,26 @@ impl PortPool {
         Ok(())
     }
 
+    /// Whether a wish for more of a family may still be answered. One that cannot be met, because others hold the rest
+    /// of the range, is over after [`WISH_PATIENCE`].
+    fn is_wished(&self, family: Family, now: Time) -> bool {
+        self.wishes[family as usize].is_some_and(|wish| now.since(wish.said) < WISH_PATIENCE)
+    }
+
+    /// How many pairs of a family are ready at the worker with number `n`.
+    fn ready_at(&self, family: Family, n: usize) -> usize {
+        self.ready[family as usize].get(n).map_or(0, Vec::len)
+    }
+
     /// The worker with the most that is ready of a family.
     fn richest_in(&self, family: Family) -> usize {
-        self.richest(|workers, n| workers[family as usize].get(n).map_or(0, Vec::len))
+        self.richest(|n| self.ready_at(family, n))
     }
 
     /// The worker for which `wealth` is highest; the lowest of equals.
-    fn richest(&self, wealth: impl Fn(&[Vec<Vec<PortPair>>; 2], usize) -> usize) -> usize {
+    fn richest(&self, wealth: impl Fn(usize) -> usize) -> usize {
         let workers = self.ready.iter().map(Vec::len).max().unwrap_or(0);
-        (0..workers).rev().max_by_key(|&n| wealth(&self.ready, n)).unwrap_or(0)
+        (0..workers).rev().max_by_key(|&n| wealth(n)).unwrap_or(0)
     }
 
     /// How few may be ready of so many that are bound.
@@ -423,8 +433,10 @@ mod tests {
             pool.give_back(pair, now).unwrap();
         }
         pool.handle_timeout(now + QUARANTINE);
-        let ready = [Family::V4, Family::V6].map(|family| pool.counts(family).ready);
-        assert_eq!(ready.iter().sum::<u32>() as usize, bound.len());
+        for family in [Family::V4, Family::V6] {
+            let ready = bound.iter().filter(|pair| pair.family == family).count() as u32;
+            assert_eq!(pool.counts(family), PoolCounts { ready, taken: 0, resting: 0 });
+        }
         assert!(given_up > 100, "{given_up} pairs were given up");
         assert_eq!(pool.check(), Ok(()));
     }
@@ -460,6 +472,26 @@ mod tests {
         assert_eq!(pool.give_up_idle(Time::from_millis(181_000)).len(), 2);
         // What is left is kept, and nobody need wake up for it.
         assert_eq!((known(&pool), pool.next_at()), (8, None));
+    }
+
+    #[test]
+    fn a_wish_that_cannot_be_met_keeps_no_idle_pairs() {
+        let mut pool = pool(100);
+        pool.add_ready(&pairs(Family::V4, 0, 0..16), Time::ZERO);
+        let now = Time::from_millis(1_000);
+        let calls: Vec<PortPair> = (0..14).map(|_| pool.take(Family::V4, None, now).unwrap()).collect();
+        assert_eq!(pool.wants_stock(Family::V4, now), Some(MediaCommand::Stock { pairs: 32, family: Family::V4 }));
+        // The worker found two of the sixteen: others hold the rest of the range.
+        pool.add_ready(&pairs(Family::V4, 0, 16..18), now);
+        calls.iter().for_each(|&pair| pool.give_back(pair, now).unwrap());
+        pool.handle_timeout(now + QUARANTINE);
+        let mut gone = 0;
+        for _ in 0..4 {
+            let Some(at) = pool.next_at() else { break };
+            gone += pool.give_up_idle(at).len();
+        }
+        assert!(gone > 0);
+        assert_eq!(pool.counts(Family::V4), PoolCounts { ready: 8, taken: 0, resting: 0 });
     }
 
     #[test]
