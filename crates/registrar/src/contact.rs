@@ -2,7 +2,6 @@
 
 use crate::binding::{Binding, address_of};
 use crate::directory::NatPolicy;
-use crate::gruu::host_of;
 use crate::limit;
 use sip::{Contact, HeaderName, Message, NameAddr, Scheme, Uri};
 use smallvec::SmallVec;
@@ -84,10 +83,10 @@ impl<'a> Asked<'a> {
         let contacts = read_contacts(message, expires, outbound)?;
         let agent = shortened(agent, limit::AGENT_BYTES);
         let gruu = message.has_token(HeaderName::Supported, "gruu");
-        let host = message.to().ok().filter(|_| gruu).and_then(|to| host_of(to.uri));
-        let home = message.to().ok().and_then(|to| Uri::parse(to.uri).ok());
-        let home = home.filter(|uri| uri.host_ip().is_none() && uri.host.len() <= limit::HOME_BYTES);
-        let home = home.map(|uri| uri.host);
+        let to = message.to().ok().and_then(|to| Uri::parse(to.uri).ok());
+        let to = to.filter(|uri| !uri.host.is_empty());
+        let host = to.as_ref().filter(|_| gruu).map(|uri| uri.host);
+        let home = to.filter(|uri| uri.host_ip().is_none() && uri.host.len() <= limit::HOME_BYTES).map(|uri| uri.host);
         let asked = Asked { contacts, call_id, cseq, expires, agent, path, gruu, host, home };
         asked.check_outbound(message)?;
         Ok(asked)

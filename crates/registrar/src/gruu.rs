@@ -5,7 +5,6 @@ use crate::nonce::Keyed;
 use crate::registrar::Registrar;
 use hmac::Mac;
 use serde::{Deserialize, Serialize};
-use sip::Uri;
 use std::fmt::Write as _;
 use words::{AccountId, Chance, Time, UserId};
 
@@ -136,11 +135,6 @@ pub fn gr_of(instance: &str) -> String {
         }
     }
     gr
-}
-
-/// The host of an address of record, to which GRUUs belong.
-pub(crate) fn host_of(uri: &str) -> Option<&str> {
-    Uri::parse(uri).ok().map(|uri| uri.host).filter(|host| !host.is_empty())
 }
 
 /// How the user part of a temporary GRUU begins.
