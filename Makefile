@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CARGO ?= cargo
+# The whole workspace whichever test it is: with fewer crates cargo chooses other features, and builds all of it anew.
+TEST := $(CARGO) test --workspace --locked
 
 BUILD_PACKAGES := gcc libc6-dev make pkg-config
 TEST_PACKAGES := sip-tester baresip sox iproute2 python3 python3-venv procps
@@ -32,20 +34,19 @@ setup-load: setup-test
 # Builds all and starts it with an embedded database in ./data.
 run: setup
 	$(CARGO) build --release --locked -p crosspoint
-	./target/release/crosspoint run --profile demo --data ./data $(ARGS)
+	"$${CARGO_TARGET_DIR:-target}/release/crosspoint" run --profile demo --data ./data $(ARGS)
 
 # Format, lints, rustdoc links, the rules of the house.
 check: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --locked --document-private-items
-	$(CARGO) test --locked -p tests --test house
+	$(TEST) --test house
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; else echo "cargo-deny is not installed: the house test has checked licences"; fi
 
 # Everything that continuous integration runs.
 test: setup-test check
-	$(CARGO) build --locked -p crosspoint
-	$(CARGO) test --workspace --locked
+	$(TEST)
 
 # Makes the object of the kernel tier that is checked in, for machines without clang. After each change of its source.
 bpf:
@@ -58,11 +59,11 @@ profile: setup-load
 
 # The simulations alone: SEED=7 make sim replays one.
 sim: setup
-	$(CARGO) test --locked -p tests --test sim -- --nocapture
+	$(TEST) --test sim -- --nocapture
 
 # Plants bugs in a copy of the machines, one after the other, and shows that the tests notice each.
 planted: setup
-	$(CARGO) test --locked -p tests --test house -- --exact planted::each_planted_bug_is_caught --ignored --nocapture
+	$(TEST) --test house -- --exact planted::each_planted_bug_is_caught --ignored --nocapture
 
 # Feeds each way in with inputs made after what the code does with them: FUZZ_SECONDS=600 make fuzz.
 fuzz: setup
@@ -75,7 +76,7 @@ bench: setup
 
 # A million simulated calls in a day of virtual time: tables and memory stay as they were. SEED=7 make soak plays others.
 soak: setup
-	$(CARGO) test --locked -p tests --test sim -- --exact soak::alone --ignored --nocapture
+	$(TEST) --test sim -- --exact soak::alone --ignored --nocapture
 
 # Ten minutes at half load: memory, descriptors and ports stay flat, records equal calls.
 load-soak: setup-load

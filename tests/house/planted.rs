@@ -206,7 +206,7 @@ fn take_one(from: &Path, to: &Path) {
 fn build(garden: &Path) -> BTreeMap<String, PathBuf> {
     take_over();
     // One after the other: `--lib` would mean both.
-    let what = [&["-p", "tests", "--test", "sim"][..], &["-p", "forward", "--lib"]];
+    let what = [&["--workspace", "--test", "sim"][..], &["-p", "forward", "--lib"]];
     what.into_iter().flat_map(|what| build_one(garden, what)).collect()
 }
 

@@ -238,16 +238,12 @@ pub fn run_to_end(arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).stdin(Stdio::null()).output().expect("the program runs")
 }
 
-/// The program that `cargo build` made in the profile of this test.
+/// The program, as cargo built it for this test.
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let folder = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
     let binary = folder.join("crosspoint");
-    assert!(
-        binary.exists(),
-        "{} is missing: run `cargo build -p crosspoint` first, as `make test` does",
-        binary.display()
-    );
+    assert!(binary.exists(), "{} is missing: cargo builds it for the tests of its own package", binary.display());
     binary
 }
 
