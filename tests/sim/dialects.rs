@@ -124,6 +124,19 @@ fn a_phone_forwards_to_the_name_that_it_knows_us_by() {
     });
 }
 
+/// Connects two, each with the number at which it is called: the first calls, or is called.
+fn talk(world: &mut World, calls: bool, first: (PhoneId, &str), second: (PhoneId, &str)) {
+    let (caller, callee) = if calls { (first, second) } else { (second, first) };
+    connect(world, caller.0, callee.0, callee.1);
+}
+
+/// Ends the only call: the other hears of it, and its record says so.
+fn hang_up(mut world: World, by: PhoneId, other: PhoneId) {
+    world.tell(by, Do::HangUp);
+    wait(&mut world, 3, |world| world.is_over(other));
+    assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Normal);
+}
+
 /// A router was switched off and on: the phone registers from another port, and says nothing in its call.
 #[test]
 fn a_phone_that_registers_from_elsewhere_is_told_the_end_of_its_call_there() {
@@ -133,17 +146,11 @@ fn a_phone_that_registers_from_elsewhere_is_told_the_end_of_its_call_there() {
             let nat = world.nat();
             let (ann, bob) = (world.add(Site::new("101").behind(nat)), world.phone("102"));
             world.register(&[ann, bob]);
-            if calls {
-                connect(&mut world, ann, bob, "102");
-            } else {
-                connect(&mut world, bob, ann, "101");
-            }
+            talk(&mut world, calls, (ann, "101"), (bob, "102"));
             world.rebind(nat);
             world.register(&[ann]);
             world.pass(secs(1));
-            world.tell(bob, Do::HangUp);
-            wait(&mut world, 3, |world| world.is_over(ann));
-            assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Normal);
+            hang_up(world, bob, ann);
         }
     });
 }
@@ -156,19 +163,13 @@ fn a_phone_that_registers_over_its_next_connection_keeps_its_call() {
             let mut world = World::new(seed);
             let (ann, bob) = (world.add(Site::new("101").tcp()), world.phone("102"));
             world.register(&[ann, bob]);
-            if calls {
-                connect(&mut world, ann, bob, "102");
-            } else {
-                connect(&mut world, bob, ann, "101");
-            }
+            talk(&mut world, calls, (ann, "101"), (bob, "102"));
             world.cut(ann);
             world.pass(secs(5));
             world.register(&[ann]);
             world.pass(secs(60));
             assert!(world.talk(ann, bob));
-            world.tell(bob, Do::HangUp);
-            wait(&mut world, 3, |world| world.is_over(ann));
-            assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Normal);
+            hang_up(world, bob, ann);
         }
     });
 }
@@ -213,11 +214,7 @@ fn a_peer_that_closes_idle_connections_keeps_its_calls() {
             let (peer, switch) = world.peer_over("switch", address, Transport::Tcp);
             world.route("9*", RouteTarget::Peer { peer, strip: 1, prepend: String::new() });
             world.register(&[ann]);
-            if calls {
-                connect(&mut world, switch, ann, "101");
-            } else {
-                connect(&mut world, ann, switch, "91234");
-            }
+            talk(&mut world, calls, (switch, "91234"), (ann, "101"));
             for _ in 0..2 {
                 world.pass(secs(10));
                 world.cut(switch);
@@ -236,9 +233,7 @@ fn a_peer_that_closes_idle_connections_keeps_its_calls() {
             world.cut(switch);
             world.pass(secs(1));
             let (first, other) = if hangs_up { (switch, ann) } else { (ann, switch) };
-            world.tell(first, Do::HangUp);
-            wait(&mut world, 3, |world| world.is_over(other));
-            assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Normal);
+            hang_up(world, first, other);
         }
     });
 }

@@ -56,13 +56,18 @@ fn shares(world: &World, phone: PhoneId) -> bool {
     world.line(phone).session.remote().is_some_and(|remote| remote.port() == SINGLE_PORT)
 }
 
+/// An exchange with a port that many share, on both families.
+fn sharing(seed: u64) -> World {
+    World::with(seed, |config| {
+        config.single_port = Some(SINGLE_PORT);
+        config.families = vec![Family::V4, Family::V6];
+    })
+}
+
 #[test]
 fn whoever_can_be_told_apart_shares_a_port_and_others_have_their_own() {
     for_seeds(SEEDS, |seed| {
-        let mut world = World::with(seed, |config| {
-            config.single_port = Some(SINGLE_PORT);
-            config.families = vec![Family::V4, Family::V6];
-        });
+        let mut world = sharing(seed);
         let nat = world.nat();
         let (ann, bob) = (world.phone("101"), world.phone("102"));
         let (carl, dora) = (world.add(Site::new("103").ipv6()), world.add(Site::new("104").ipv6()));
@@ -100,10 +105,7 @@ fn whoever_can_be_told_apart_shares_a_port_and_others_have_their_own() {
 #[test]
 fn calls_on_the_shared_port_are_with_its_worker_and_others_with_all() {
     for_seeds(SEEDS, |seed| {
-        let mut world = World::with(seed, |config| {
-            config.single_port = Some(SINGLE_PORT);
-            config.families = vec![Family::V4, Family::V6];
-        });
+        let mut world = sharing(seed);
         let nat = world.nat();
         let [ann, bob, dora] = ["101", "102", "106"].map(|extension| world.phone(extension));
         let [fred, gina] = ["103", "104"].map(|extension| world.add(Site::new(extension).behind(nat)));
@@ -135,10 +137,7 @@ fn calls_on_the_shared_port_are_with_its_worker_and_others_with_all() {
 fn whoever_answers_of_a_ring_list_is_heard_on_the_port_that_he_was_told() {
     for_seeds(SEEDS, |seed| {
         for winner in 0..3 {
-            let mut world = World::with(seed, |config| {
-                config.single_port = Some(SINGLE_PORT);
-                config.families = vec![Family::V4, Family::V6];
-            });
+            let mut world = sharing(seed);
             let ann = world.phone("101");
             let carl = world.add(Site::new("102").ipv6());
             let fred = world.add(Site::new("103"));

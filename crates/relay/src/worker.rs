@@ -1,7 +1,7 @@
 //! One thread, its sockets, its rows.
 //!
-//! Order of a turn: sleep; carry out commands; forward packets; emit sounds; bind ports that are wanted or give up idle ones; a few times a
-//! second look for silence and send reports.
+//! Order of a turn: sleep; carry out commands; forward packets; emit sounds; bind ports that are wanted or give up idle ones;
+//! a few times a second look for silence and send reports.
 
 mod single;
 

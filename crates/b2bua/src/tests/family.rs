@@ -58,24 +58,31 @@ fn a_caller_gets_media_of_its_family_where_we_have_an_address_of_it() {
     assert!(families.len() == 2 && families.contains(&Family::V6) && families.contains(&Family::V4), "{families:?}");
 }
 
-#[test]
-fn a_call_goes_on_as_it_was_when_somebody_moves_to_the_other_family() {
+/// Plays it in a call that talks for each asker and method, with the asker's dialog.
+fn for_changes(play: impl Fn(&mut World, usize, Method, &mut Dialog)) {
     for asker in [A, B] {
         for method in [Method::Invite, Method::Update] {
             let mut w = World::new().rings(&[B]);
             let (caller, callee) = w.talk();
             let mut dialog = if asker == A { caller } else { callee };
-            let before = w.media.len();
-            w.sends(asker, &mut dialog, method, Some(&sdp6(asker)));
-            let refused = w.got(asker, 488);
-            assert!(warns(&refused), "{asker} {method:?}");
-            assert_eq!(w.media.len(), before);
-            assert!(w.try_asked(1 - asker, Method::Invite).is_none());
-            // In its own it may move.
-            w.sends(asker, &mut dialog, Method::Invite, Some(&sdp(asker).replace("m=audio 4000", "m=audio 4100")));
-            w.asked(1 - asker, Method::Invite);
+            play(&mut w, asker, method, &mut dialog);
         }
     }
+}
+
+#[test]
+fn a_call_goes_on_as_it_was_when_somebody_moves_to_the_other_family() {
+    for_changes(|w, asker, method, dialog| {
+        let before = w.media.len();
+        w.sends(asker, dialog, method, Some(&sdp6(asker)));
+        let refused = w.got(asker, 488);
+        assert!(warns(&refused), "{asker} {method:?}");
+        assert_eq!(w.media.len(), before);
+        assert!(w.try_asked(1 - asker, Method::Invite).is_none());
+        // In its own it may move.
+        w.sends(asker, dialog, Method::Invite, Some(&sdp(asker).replace("m=audio 4000", "m=audio 4100")));
+        w.asked(1 - asker, Method::Invite);
+    });
 }
 
 #[test]
@@ -105,32 +112,28 @@ fn an_answer_that_cannot_be_reached_is_none_and_the_caller_is_told_why() {
     assert_eq!(w.got(A, 488).header(HeaderName::Warning), None);
 }
 
-/// Whoever agrees to a change with media that cannot be reached has agreed to nothing: who asked is told why, and the call goes on.
+/// Whoever agrees to a change with media that cannot be reached has agreed to nothing: who asked is told why, and the
+/// call goes on.
 #[test]
 fn an_agreement_to_a_change_that_cannot_be_reached_is_none() {
-    for asker in [A, B] {
-        for method in [Method::Invite, Method::Update] {
-            let mut w = World::new().rings(&[B]);
-            let (caller, callee) = w.talk();
-            let mut dialog = if asker == A { caller } else { callee };
-            let before = w.media.len();
-            let change = |w: &mut World, dialog: &mut Dialog, answer: Option<&str>| {
-                w.sends(asker, dialog, method, Some(&sdp_with(asker, "sendonly")));
-                let asked = w.asked(1 - asker, Method::Invite);
-                w.answer(1 - asker, &asked, 200, answer);
-                w.acked(1 - asker);
-            };
-            change(&mut w, &mut dialog, Some(&sdp6(1 - asker)));
-            assert!(warns(&w.got(asker, 488)), "{asker} {method:?}");
-            // Without a word nobody knows what it means.
-            change(&mut w, &mut dialog, None);
-            assert_eq!(w.got(asker, 500).header(HeaderName::Warning), None);
-            assert_eq!(w.media.len(), before);
-            change(&mut w, &mut dialog, Some(&sdp_with(1 - asker, "recvonly")));
-            w.got(asker, 200);
-            assert!(w.media.len() > before);
-        }
-    }
+    for_changes(|w, asker, method, dialog| {
+        let before = w.media.len();
+        let mut change = |w: &mut World, answer: Option<&str>| {
+            w.sends(asker, dialog, method, Some(&sdp_with(asker, "sendonly")));
+            let asked = w.asked(1 - asker, Method::Invite);
+            w.answer(1 - asker, &asked, 200, answer);
+            w.acked(1 - asker);
+        };
+        change(w, Some(&sdp6(1 - asker)));
+        assert!(warns(&w.got(asker, 488)), "{asker} {method:?}");
+        // Without a word nobody knows what it means.
+        change(w, None);
+        assert_eq!(w.got(asker, 500).header(HeaderName::Warning), None);
+        assert_eq!(w.media.len(), before);
+        change(w, Some(&sdp_with(1 - asker, "recvonly")));
+        w.got(asker, 200);
+        assert!(w.media.len() > before);
+    });
 }
 
 #[test]
