@@ -2,10 +2,8 @@
 
 use crate::call::Call;
 use crate::end::Said;
-use crate::view::CallState;
 use media::command::{MediaAddress, SourceRule, Terms, Whereabouts};
 use media::sdp::Direction;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// One side of the agreement beside its description.
@@ -38,19 +36,12 @@ impl Call {
         let whereabouts = port.whereabouts(said.ssrc);
         let whereabouts = match source {
             SourceRule::Strict => whereabouts,
-            SourceRule::LearnOnce | SourceRule::HearOnce => Whereabouts {
-                host: Some(leg.flow.remote.ip().to_canonical()).filter(|host| is_alike(*host, said)),
-                early: source == SourceRule::LearnOnce && self.state != CallState::Answered,
-                ..whereabouts
-            },
+            SourceRule::LearnOnce | SourceRule::HearOnce => {
+                Whereabouts { host: Some(leg.flow.remote.ip().to_canonical()), ..whereabouts }
+            }
         };
         (source, whereabouts)
     }
-}
-
-/// Whether media may come from a host: a phone that signals by one family of addresses can have its media in another.
-fn is_alike(host: IpAddr, said: &Said) -> bool {
-    said.remote.is_none_or(|remote| remote.rtp.is_ipv4() == host.is_ipv4())
 }
 
 /// The settings of the ends of who offered and of who answered.

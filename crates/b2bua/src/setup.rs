@@ -17,7 +17,7 @@ use crate::step::{MAX_WAITING, Step, StepError};
 use crate::talk::GRACE;
 use crate::view::CallState;
 use bytes::Bytes;
-use media::command::{Sound, Whereabouts};
+use media::command::Sound;
 use media::sdp::{Description, Direction};
 use serde::{Deserialize, Serialize};
 use sip::{Dialog, Outgoing};
@@ -367,13 +367,12 @@ impl Call {
         self.arm_sessions(desk);
     }
 
-    /// Media was agreed on before the answer: from here on its absence counts, and whoever answered speaks.
+    /// Media was agreed on before the answer: from here on its absence counts.
     fn count_silence(&mut self, desk: &mut Desk) {
         for end in &mut self.ends {
             if let Some(setting) = end.setting() {
                 let silence = self.silence.filter(|_| setting.direction == Direction::SendRecv).into();
-                let whereabouts = Whereabouts { early: false, ..setting.whereabouts };
-                end.set(media::command::Terms { whereabouts, silence, ..setting }, desk);
+                end.set(media::command::Terms { silence, ..setting }, desk);
             }
         }
     }

@@ -200,9 +200,9 @@ const MANY: u64 = 500;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kit::{leg, media_at, packet, phone, ports, terms};
+    use crate::kit::{leg, media_at, packet, phone, ports, signalled, terms};
     use crate::table::{Output, SocketId, Verdict};
-    use media::command::{Family, Generation, MediaCommand, MediaReport, Sound, SourceRule, Terms, Whereabouts};
+    use media::command::{Family, Generation, MediaCommand, MediaReport, Sound, SourceRule, Terms};
     use media::own::Extended;
     use media::sdp::Direction;
     use std::time::Duration;
@@ -267,7 +267,7 @@ mod tests {
     }
 
     fn heard(n: u16) -> SocketAddr {
-        SocketAddr::from(([198, 51, 100, 1], 9_000 + n * 2))
+        SocketAddr::from(([198, 51, 100, 7], 9_000 + n * 2))
     }
 
     fn call() -> Call {
@@ -307,7 +307,7 @@ mod tests {
                 generation,
                 terms: Terms {
                     source: SourceRule::LearnOnce,
-                    whereabouts: Whereabouts::default(),
+                    whereabouts: signalled(),
                     remote: Some(media_at(phone(1))),
                     payload_types,
                     telephone_event: None,

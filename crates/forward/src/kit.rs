@@ -48,11 +48,16 @@ pub(crate) fn ports(slot: u16) -> PortPair {
     PortPair { worker: 0, slot: slot.into(), rtp_port: 10_000 + slot * 2, family: Family::V4 }
 }
 
+/// Signalling comes from the host of [`nat`].
+pub(crate) fn signalled() -> Whereabouts {
+    Whereabouts { host: Some(nat().ip()), ..Whereabouts::default() }
+}
+
 /// What was agreed with a phone there: talk both ways, whose silence does not count.
 pub(crate) fn terms(at: SocketAddr, payload_types: PayloadTypes) -> Terms {
     Terms {
         source: SourceRule::Strict,
-        whereabouts: Whereabouts::default(),
+        whereabouts: signalled(),
         remote: Some(media_at(at)),
         payload_types,
         telephone_event: None,

@@ -1,7 +1,7 @@
 //! From where an end is heard and to where it is sent: the address of its description, or one other that it may learn.
 //!
 //! Whoever knows more has the better right: the address of the description before the host that the end's signalling
-//! comes from ([`Whereabouts`]), and that before everybody else.
+//! comes from ([`Whereabouts`]), and that before everybody else; of a trunk, the networks of both come in between.
 //!
 //! | heard | event | next | effect |
 //! |---|---|---|---|
@@ -12,10 +12,9 @@
 //! | – | a source of better right than the candidate | that is the candidate | dropped |
 //! | spoken, learnt | anything from elsewhere | – | dropped |
 //!
-//! Where a host is preferred, another one that nothing speaks for is learnt after [`ELSEWHERE_PATIENCE`] of steady speech
-//! only, with neither the description's address nor the preferred host saying a word, and never before somebody answered.
-//! A packet that was encrypted with the end's own keys speaks for itself. A trunk is heard sooner: what was learnt of it
-//! is never sent to.
+//! Of a device behind NAT only the host of its signalling is learnt: a silent phone's packets would go to whoever speaks
+//! in its place. A packet that was encrypted with the end's own keys speaks for itself, wherever it comes from. A trunk
+//! may be heard from anywhere: what was learnt of it is never sent to.
 //!
 //! An end with ICE (`ice.rs`) learns from nothing but checks: until one was genuine it hears the address of the description
 //! alone, then only where genuine ones came from, whatever the description says.
@@ -35,9 +34,6 @@ pub const LEARN_PACKETS: u32 = 3;
 
 /// The least time that these packets take: faster is no speech.
 pub const LEARN_SPAN: Duration = Duration::from_millis(20);
-
-/// How long a source that nothing speaks for must speak steadily before it is learnt in the place of a preferred host.
-pub const ELSEWHERE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a candidate may be silent before another source of no better right takes its place.
 pub const CANDIDATE_PATIENCE: Duration = Duration::from_millis(200);
@@ -76,6 +72,16 @@ enum Heard {
     Nobody,
     Learnt(SocketAddr),
     Spoken,
+}
+
+/// What speaks for a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Right {
+    Nothing,
+    /// It is in the network of the description's address or of the signalling, as the many media hosts of a carrier are.
+    Near,
+    /// Signalling comes from its host.
+    Signalling,
 }
 
 /// Who may be learnt.
@@ -176,8 +182,7 @@ impl Latch {
             Some(known) if same(from, known.from) => known,
             // Whoever shouts in between does not keep a speaker from being learnt.
             Some(known)
-                if now.since(known.last) <= CANDIDATE_PATIENCE
-                    && (self.is_preferred(known.from.ip()) || !self.is_preferred(from.ip())) =>
+                if now.since(known.last) <= CANDIDATE_PATIENCE && self.right(from) <= self.right(known.from) =>
             {
                 return Judgement::Refused;
             }
@@ -191,7 +196,7 @@ impl Latch {
         // At most twice the rate of the shortest packets in use (10 ms), and what a wireless link holds back.
         let too_fast = u128::from(packets) > span.as_millis() / 5 + 10;
         let goes_on = ssrc == known.ssrc && (1..=LEARN_GAP).contains(&step) && !too_fast;
-        if goes_on && packets >= LEARN_PACKETS && span >= self.patience(from, genuine) {
+        if goes_on && packets >= LEARN_PACKETS && span >= LEARN_SPAN {
             (self.heard, self.candidate, self.rtcp) = (Heard::Learnt(known.from), None, None);
             return Judgement::Taken;
         }
@@ -209,22 +214,21 @@ impl Latch {
         free && self.checked.is_none()
             && match self.rule {
                 SourceRule::Strict => false,
-                SourceRule::LearnOnce => {
-                    let Whereabouts { host, early, .. } = self.whereabouts;
-                    genuine || !early || host.is_none() || self.is_preferred(from.ip())
-                }
+                SourceRule::LearnOnce => genuine || self.right(from) == Right::Signalling,
                 SourceRule::HearOnce => true,
             }
     }
 
-    /// How long a source must speak before it is learnt.
-    fn patience(&self, from: SocketAddr, genuine: bool) -> Duration {
-        let waits = self.rule == SourceRule::LearnOnce && self.whereabouts.host.is_some();
-        if waits && !genuine && !self.is_preferred(from.ip()) { ELSEWHERE_PATIENCE } else { LEARN_SPAN }
-    }
-
-    fn is_preferred(&self, host: IpAddr) -> bool {
-        self.whereabouts.host == Some(host.to_canonical())
+    fn right(&self, from: SocketAddr) -> Right {
+        let host = from.ip().to_canonical();
+        let described = self.remote.map(|remote| remote.rtp.ip());
+        if self.whereabouts.host == Some(host) {
+            Right::Signalling
+        } else if [described, self.whereabouts.host].into_iter().flatten().any(|known| are_near(known, host)) {
+            Right::Near
+        } else {
+            Right::Nothing
+        }
     }
 
     /// Judges a valid RTCP packet.
@@ -275,9 +279,7 @@ impl Latch {
             return knows;
         }
         let described = self.remote.is_some_and(|remote| same(from, remote.rtp));
-        described
-            || matches!(self.heard, Heard::Learnt(learnt)
-                if self.is_preferred(from.ip()) && !self.is_preferred(learnt.ip()))
+        described || matches!(self.heard, Heard::Learnt(learnt) if self.right(from) > self.right(learnt))
     }
 
     /// Whether the address of the description spoke: then RTP is heard from there and sent there, for good. Of an end with
@@ -330,6 +332,15 @@ impl Latch {
     }
 }
 
+/// Whether two hosts are of one network: of 256 addresses of IPv4, or of one link of IPv6.
+fn are_near(a: IpAddr, b: IpAddr) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.segments()[..4] == b.segments()[..4],
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    }
+}
+
 /// Whether two addresses are one: flow labels and scopes of IPv6 do not count.
 pub(crate) fn same(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.ip() == b.ip()
@@ -356,17 +367,13 @@ mod tests {
         MediaAddress { rtp: at(PHONE), rtcp: at("192.0.2.10:4001") }
     }
 
-    fn latch(rule: SourceRule) -> Latch {
-        Latch::new(rule, Whereabouts::default(), Some(described()))
-    }
-
     /// Whose signalling comes from the host of [`NAT`].
-    fn signalled(rule: SourceRule, early: bool) -> Latch {
-        Latch::new(rule, from_nat(early), Some(described()))
+    fn latch(rule: SourceRule) -> Latch {
+        Latch::new(rule, from_nat(), Some(described()))
     }
 
-    fn from_nat(early: bool) -> Whereabouts {
-        Whereabouts { host: Some(at(NAT).ip()), early, ..Whereabouts::default() }
+    fn from_nat() -> Whereabouts {
+        Whereabouts { host: Some(at(NAT).ip()), ..Whereabouts::default() }
     }
 
     fn packet(sequence: u16, ssrc: u32) -> [u8; 12] {
@@ -413,26 +420,26 @@ mod tests {
     #[test]
     fn the_address_of_the_description_wins_at_once_and_for_good() {
         let mut latch = latch(SourceRule::LearnOnce);
-        speak(&mut latch, STRANGER, 8, 20, 20, 0);
-        assert_eq!(latch.rtp_target(), Some(at(STRANGER)));
+        speak(&mut latch, NAT, 8, 20, 20, 0);
+        assert_eq!(latch.rtp_target(), Some(at(NAT)));
         assert_eq!(speak(&mut latch, PHONE, 9, 1, 20, 1000), 1);
         assert_eq!((latch.rtp_target(), latch.heard()), (Some(at(PHONE)), Some(at(PHONE))));
-        assert_eq!(speak(&mut latch, STRANGER, 8, 200, 20, 2000), 0);
+        assert_eq!(speak(&mut latch, NAT, 8, 200, 20, 2000), 0);
         assert_eq!(latch.rtp_target(), Some(at(PHONE)));
     }
 
     #[test]
     fn floods_scans_and_changing_streams_are_not_learnt() {
         let mut flood = latch(SourceRule::LearnOnce);
-        assert_eq!(speak(&mut flood, STRANGER, 8, 2_000, 1, 0), 0);
+        assert_eq!(speak(&mut flood, NAT, 8, 2_000, 1, 0), 0);
         let mut scan = latch(SourceRule::LearnOnce);
-        assert!((0..100).all(|n| speak(&mut scan, STRANGER, n, 1, 20, u64::from(n) * 20) == 0));
+        assert!((0..100).all(|n| speak(&mut scan, NAT, n, 1, 20, u64::from(n) * 20) == 0));
         assert_eq!(scan.rtp_target(), Some(at(PHONE)));
     }
 
     #[test]
     fn a_shouting_stranger_does_not_keep_a_speaker_from_being_learnt() {
-        let mut latch = latch(SourceRule::LearnOnce);
+        let mut latch = latch(SourceRule::HearOnce);
         for n in 0..5 {
             let ms = u64::from(n) * 20;
             let rtp = |ssrc| packet(n, ssrc);
@@ -441,7 +448,7 @@ mod tests {
                 latch.judge_rtp(at(STRANGER), &view(&rtp(2)), false, Time::from_millis(ms + k));
             });
         }
-        assert_eq!(latch.rtp_target(), Some(at(NAT)));
+        assert_eq!(latch.heard(), Some(at(NAT)));
     }
 
     #[test]
@@ -469,56 +476,38 @@ mod tests {
     #[test]
     fn a_new_description_forgets_what_was_learnt_only_if_it_differs() {
         let mut latch = latch(SourceRule::LearnOnce);
-        let (nobody, same_place) = (Whereabouts::default(), Some(described()));
+        let (same_host, same_place) = (from_nat(), Some(described()));
         speak(&mut latch, NAT, 7, 5, 20, 0);
-        assert!(!latch.renew(SourceRule::LearnOnce, nobody, same_place));
+        assert!(!latch.renew(SourceRule::LearnOnce, same_host, same_place));
         assert_eq!(latch.rtp_target(), Some(at(NAT)));
-        assert!(latch.renew(SourceRule::LearnOnce, nobody, None));
+        assert!(latch.renew(SourceRule::LearnOnce, same_host, None));
         assert_eq!((latch.rtp_target(), speak(&mut latch, NAT, 7, 9, 20, 500)), (None, 0));
-        assert!(latch.renew(SourceRule::LearnOnce, nobody, same_place));
+        assert!(latch.renew(SourceRule::LearnOnce, same_host, same_place));
         assert_eq!(speak(&mut latch, NAT, 7, 5, 20, 1000), 3);
     }
 
     #[test]
-    fn the_host_of_the_signalling_is_learnt_at_once_and_strangers_only_after_long_silence() {
-        let mut latch = signalled(SourceRule::LearnOnce, false);
-        // A stranger who speaks first is not sent anything for a second.
-        let taken = speak(&mut latch, STRANGER, 8, 50, 20, 0);
-        assert_eq!((taken, latch.rtp_target(), latch.heard()), (0, Some(at(PHONE)), None));
-        assert_eq!(speak(&mut latch, NAT, 7, 20, 20, 1_000), 18);
-        assert_eq!((latch.rtp_target(), latch.heard()), (Some(at(NAT)), Some(at(NAT))));
-        assert_eq!(speak(&mut latch, STRANGER, 8, 500, 20, 2_000), 0);
+    fn of_a_device_behind_nat_nobody_is_learnt_but_the_host_of_its_signalling() {
+        let mut nat = latch(SourceRule::LearnOnce);
+        assert_eq!((speak(&mut nat, STRANGER, 8, 2_000, 20, 0), nat.rtp_target()), (0, Some(at(PHONE))));
+        assert!(!nat.outranks(at(STRANGER)));
+        assert_eq!(speak(&mut nat, NAT, 7, 20, 20, 40_000), 18);
+        assert_eq!((nat.rtp_target(), nat.heard()), (Some(at(NAT)), Some(at(NAT))));
+        assert_eq!(speak(&mut nat, STRANGER, 8, 500, 20, 41_000), 0);
         // Nor is anybody else of that host, once one was learnt.
-        assert_eq!(speak(&mut latch, "198.51.100.7:62000", 9, 500, 20, 2_000), 0);
-        assert_eq!(latch.rtp_target(), Some(at(NAT)));
-    }
-
-    #[test]
-    fn a_stranger_who_was_learnt_loses_to_the_host_of_the_signalling_and_to_the_description() {
-        for (right, packets) in [(NAT, 18), (PHONE, 20)] {
-            let mut latch = signalled(SourceRule::LearnOnce, false);
-            assert_eq!(speak(&mut latch, STRANGER, 8, 100, 20, 0), 50);
-            assert_eq!(latch.rtp_target(), Some(at(STRANGER)));
-            assert!(latch.outranks(at(right)) && !latch.outranks(at("203.0.113.67:1")));
-            assert_eq!(speak(&mut latch, right, 7, 20, 20, 2_000), packets);
-            assert_eq!((latch.rtp_target(), latch.heard()), (Some(at(right)), Some(at(right))));
-            assert_eq!(speak(&mut latch, STRANGER, 8, 500, 20, 3_000), 0);
-            assert!(!latch.outranks(at("198.51.100.7:62000")));
+        assert_eq!(speak(&mut nat, "198.51.100.7:62000", 9, 500, 20, 51_000), 0);
+        // Where signalling is of the other family, or unknown, it is nobody.
+        for host in [None, Some("2001:db8::1".parse().unwrap())] {
+            let whereabouts = Whereabouts { host, ..Whereabouts::default() };
+            let mut latch = Latch::new(SourceRule::LearnOnce, whereabouts, Some(described()));
+            assert_eq!(speak(&mut latch, NAT, 8, 2_000, 20, 0), 0);
+            assert_eq!(speak(&mut latch, PHONE, 9, 5, 20, 40_000), 5);
         }
     }
 
     #[test]
-    fn before_the_answer_only_the_host_of_the_signalling_is_learnt() {
-        let mut latch = signalled(SourceRule::LearnOnce, true);
-        assert_eq!(speak(&mut latch, STRANGER, 8, 1_000, 20, 0), 0);
-        // It was answered: the stranger's second begins.
-        assert!(!latch.renew(SourceRule::LearnOnce, from_nat(false), Some(described())));
-        assert_eq!(speak(&mut latch, STRANGER, 8, 50, 20, 20_000), 0);
-        assert_eq!(speak(&mut latch, NAT, 7, 5, 20, 21_000), 3);
-        let mut early = signalled(SourceRule::LearnOnce, true);
-        assert_eq!(speak(&mut early, NAT, 7, 5, 20, 0), 3);
-        // What the keys of the end encrypted is its own, wherever it comes from.
-        let mut keyed = signalled(SourceRule::LearnOnce, true);
+    fn what_the_keys_of_the_end_encrypted_is_its_own_wherever_it_comes_from() {
+        let mut keyed = latch(SourceRule::LearnOnce);
         assert!(keyed.may_speak(at(STRANGER)));
         let rtp = |n: u16| packet(n, 7);
         let taken = (0..5u16).filter(|&n| {
@@ -530,7 +519,7 @@ mod tests {
 
     #[test]
     fn a_phone_that_moved_is_learnt_anew_where_its_signalling_comes_from() {
-        let mut latch = signalled(SourceRule::LearnOnce, false);
+        let mut latch = latch(SourceRule::LearnOnce);
         speak(&mut latch, NAT, 7, 5, 20, 0);
         let moved = "203.0.113.99:4444";
         let host = Some(at(moved).ip());
@@ -541,11 +530,18 @@ mod tests {
     }
 
     #[test]
-    fn a_trunk_is_heard_at_once_from_anywhere_and_rather_from_its_signalling() {
-        let mut latch = signalled(SourceRule::HearOnce, false);
-        assert_eq!(speak(&mut latch, STRANGER, 8, 20, 20, 0), 18);
-        assert_eq!(speak(&mut latch, NAT, 7, 20, 20, 1_000), 18);
-        assert_eq!(speak(&mut latch, STRANGER, 8, 20, 20, 2_000), 0);
-        assert_eq!(latch.rtp_target(), Some(at(PHONE)));
+    fn a_trunk_is_heard_from_anywhere_and_rather_from_its_networks_and_its_signalling() {
+        let mut latch = latch(SourceRule::HearOnce);
+        let steps = [(STRANGER, 18), ("203.0.113.67:1", 0), ("192.0.2.99:9", 18), (STRANGER, 0), (NAT, 18)];
+        for (n, (from, taken)) in (0..).zip(steps) {
+            assert_eq!(speak(&mut latch, from, 8, 20, 20, 1_000 * n), taken, "{from}");
+            assert_eq!(latch.rtp_target(), Some(at(PHONE)));
+        }
+        assert_eq!(speak(&mut latch, "192.0.2.99:9", 8, 20, 20, 9_000), 0);
+        let mut taken_over = Latch::new(SourceRule::HearOnce, from_nat(), Some(described()));
+        speak(&mut taken_over, STRANGER, 8, 20, 20, 0);
+        assert_eq!(speak(&mut taken_over, "198.51.100.8:7", 9, 20, 20, 1_000), 18);
+        assert_eq!(speak(&mut taken_over, PHONE, 9, 20, 20, 2_000), 20);
+        assert_eq!(speak(&mut taken_over, NAT, 9, 20, 20, 3_000), 0);
     }
 }

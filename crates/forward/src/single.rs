@@ -180,7 +180,7 @@ fn ssrc(packet: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kit::{REPORT, above, leg, nat, phone, ports, rtp, stranger, terms};
+    use crate::kit::{REPORT, above, leg, nat, phone, ports, rtp, signalled, stranger, terms};
     use crate::table::{Route, Verdict};
     use media::command::{Family, Generation, MediaCommand, MediaReport, PayloadTypes, Terms, Whereabouts};
     use media::srtp::TRAILER_BYTES;
@@ -188,7 +188,7 @@ mod tests {
 
     /// What was agreed with a phone there that shares the port.
     fn shared(at: SocketAddr, source: SourceRule, ssrc: Option<u32>) -> Terms {
-        let whereabouts = Whereabouts { single_port: true, ssrc, ..Whereabouts::default() };
+        let whereabouts = Whereabouts { single_port: true, ssrc, ..signalled() };
         Terms { source, whereabouts, ..terms(at, PayloadTypes::NONE.with(0)) }
     }
 

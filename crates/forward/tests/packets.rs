@@ -42,6 +42,11 @@ fn table() -> (Table, Vec<PortPair>) {
     (table, pairs)
 }
 
+/// Signalling comes from the host of the first.
+fn signalled() -> Whereabouts {
+    Whereabouts { host: Some(address(0).ip()), ..Whereabouts::default() }
+}
+
 fn open(
     n: u16,
     ports: PortPair,
@@ -55,7 +60,7 @@ fn open(
         generation: Generation(1),
         terms: Terms {
             source,
-            whereabouts: Whereabouts::default(),
+            whereabouts: signalled(),
             remote,
             payload_types: PayloadTypes::NONE.with(0).with(101),
             telephone_event: Some(101),
@@ -282,7 +287,7 @@ impl Work {
             generation,
             terms: Terms {
                 source: rule,
-                whereabouts: Whereabouts::default(),
+                whereabouts: signalled(),
                 remote: remote.map(media),
                 payload_types: PayloadTypes::NONE.with(0).with(101),
                 telephone_event: Some(101),

@@ -111,8 +111,8 @@ pub enum OwnPorts {
 /// What signalling knows of where an end is, beside its description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Whereabouts {
-    /// The host that its signalling comes from: a device behind NAT nearly always sends its media from there, too. `None`:
-    /// nobody is preferred to others.
+    /// The host that its signalling comes from: a device behind NAT sends its media from there, too. `None`: with
+    /// [`SourceRule::LearnOnce`] nobody is learnt, with [`SourceRule::HearOnce`] nobody is preferred.
     pub host: Option<IpAddr>,
     /// We told it the one port that many ends share: its packets come there, and are told from others' by the address of its
     /// description, by `ssrc`, or by what its checks say ([`MediaCommand::Ice`]). Its own pair, which is of
@@ -125,9 +125,6 @@ pub struct Whereabouts {
     /// The SSRC that its description names (RFC 5576 §4.1): what makes known an end behind NAT that shares a port.
     #[serde(default)]
     pub ssrc: Option<u32>,
-    /// Nobody has answered yet: with [`SourceRule::LearnOnce`] no other host than `host` is learnt before that, for
-    /// whoever rings mostly says nothing, and strangers have all the time.
-    pub early: bool,
 }
 
 /// What an end hears, and where it sends.

@@ -2,7 +2,7 @@
 //! parties lose nothing, and the counters show it.
 
 use crate::kit::{Exchange, Phone};
-use media::command::{SourceRule, Whereabouts};
+use media::command::SourceRule;
 use media::rtcp::{print_bye, print_receiver_report};
 use media::rtp::RtpHeader;
 use media::srtp::Suite;
@@ -274,7 +274,6 @@ fn behind_nat(exchange: &mut Exchange, host: u8) -> [Phone; 3] {
     let mut b = exchange.phone(1);
     a.described = exchange.phone(7).described;
     a.rule = SourceRule::LearnOnce;
-    a.whereabouts = Whereabouts { host: Some(a.address.ip()), ..Whereabouts::default() };
     exchange.call(&mut a, &mut b);
     exchange.settle(&a);
     let mut stranger = exchange.phone_at(9, Ipv4Addr::new(127, 0, 0, 66).into());
@@ -282,18 +281,20 @@ fn behind_nat(exchange: &mut Exchange, host: u8) -> [Phone; 3] {
     [a, b, stranger]
 }
 
+/// A phone that suppresses silence, or is muted, may say nothing for long: what the other says goes to nobody else.
 #[test]
-fn a_stranger_who_speaks_before_a_phone_behind_nat_gets_nothing() {
+fn a_stranger_who_speaks_in_the_place_of_a_silent_phone_behind_nat_gets_nothing() {
     for (host, mut exchange) in (124..).zip(tiers(124)) {
         let [mut a, mut b, mut stranger] = behind_nat(&mut exchange, host);
-        // As steadily as a phone, for most of a second.
-        for n in 0..30 {
+        // As steadily as a phone.
+        for n in 0..150 {
             stranger.speak(n);
             b.speak(n);
             assert_eq!(b.heard_within(Duration::from_millis(20)), None);
         }
+        stranger.assert_heard_nothing();
         a.speak_until_heard_by(&mut b);
-        talk_beside(&mut a, &mut b, &mut stranger, 100);
+        talk_beside(&mut a, &mut b, &mut stranger, 200);
         exchange.close([&a, &b]);
     }
 }
@@ -308,25 +309,6 @@ fn talk_beside(a: &mut Phone, b: &mut Phone, stranger: &mut Phone, from: u16) {
         assert_eq!(b.hear_of(SSRC_OF_A), 4_000 + n);
     }
     stranger.assert_heard_nothing();
-}
-
-#[test]
-fn a_stranger_who_was_learnt_in_a_long_silence_loses_to_the_phone_behind_nat() {
-    for (host, mut exchange) in (127..).zip(tiers(127)) {
-        let [mut a, mut b, mut stranger] = behind_nat(&mut exchange, host);
-        stranger.speak_until_heard_by(&mut b);
-        // Far enough for the kernel to carry it, where that is possible.
-        for n in 1_000..1_100 {
-            stranger.speak(n);
-            assert_eq!(b.hear_of(0xa009), n);
-            b.speak(n);
-            assert_eq!(stranger.hear(), n);
-        }
-        a.speak_until_heard_by(&mut b);
-        stranger.drain();
-        talk_beside(&mut a, &mut b, &mut stranger, 2_000);
-        exchange.close([&a, &b]);
-    }
 }
 
 /// A burst of more packets than a receive buffer holds ([`relay::RECEIVE_BUFFER`]) is met by what the socket is: one

@@ -149,7 +149,7 @@ impl Exchange {
             ports: None,
             generation: Generation::default(),
             rule: SourceRule::Strict,
-            whereabouts: Whereabouts::default(),
+            whereabouts: Whereabouts { host: Some(address.ip()), ..Whereabouts::default() },
             silence: None,
             muxes: false,
             extended: Extended::default(),
