@@ -134,7 +134,8 @@ fn talk(world: &mut World, calls: bool, first: (PhoneId, &str), second: (PhoneId
 fn hang_up(mut world: World, by: PhoneId, other: PhoneId) {
     world.tell(by, Do::HangUp);
     wait(&mut world, 3, |world| world.is_over(other));
-    assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Normal);
+    let ended = world.finish()[0].ended.as_ref().map(|ended| ended.cause);
+    assert_eq!(ended, Some(EndCause::Normal));
 }
 
 /// A router was switched off and on: the phone registers from another port, and says nothing in its call.

@@ -483,7 +483,9 @@ mod tests {
         assert_eq!(pool.wants_stock(Family::V4, now), Some(MediaCommand::Stock { pairs: 32, family: Family::V4 }));
         // The worker found two of the sixteen: others hold the rest of the range.
         pool.add_ready(&pairs(Family::V4, 0, 16..18), now);
-        calls.iter().for_each(|&pair| pool.give_back(pair, now).unwrap());
+        for pair in calls {
+            pool.give_back(pair, now).unwrap();
+        }
         pool.handle_timeout(now + QUARANTINE);
         let mut gone = 0;
         for _ in 0..4 {
