@@ -3,6 +3,7 @@
 mod contacts;
 mod dialogs;
 mod digest;
+mod door;
 mod floods;
 mod identity;
 mod octets;

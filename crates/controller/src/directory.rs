@@ -46,6 +46,11 @@ impl Directory {
         user::users_from(&self.connection, first, limit)
     }
 
+    /// Up to `limit` users of an account whose devices are not offered all algorithms.
+    pub fn other_algorithms(&self, account: AccountId, limit: usize) -> rusqlite::Result<Vec<UserRecord>> {
+        user::other_algorithms(&self.connection, account, limit)
+    }
+
     /// The peers of an account, by name.
     pub fn peers(&self, account: AccountId) -> rusqlite::Result<Vec<PeerRecord>> {
         peer::peers(&self.connection, account)

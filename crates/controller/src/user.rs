@@ -248,6 +248,19 @@ pub(crate) fn user_by_auth(connection: &Connection, auth_user: &str) -> rusqlite
     connection.prepare_cached(&format!("{SELECT} WHERE auth_user = ?1"))?.query_row([auth_user], read).optional()
 }
 
+/// The users of an account whose devices are not offered all algorithms: up to `limit`, in the order in which they were
+/// made.
+pub(crate) fn other_algorithms(
+    connection: &Connection,
+    account: AccountId,
+    limit: usize,
+) -> rusqlite::Result<Vec<UserRecord>> {
+    let sql = format!("{SELECT} WHERE account = ?1 AND algorithms <> 'all' ORDER BY id LIMIT ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![account.0, limit as i64], read)?;
+    rows.collect()
+}
+
 pub(crate) fn users_from(
     connection: &Connection,
     first: &UserRecord,
@@ -393,6 +406,19 @@ mod tests {
         store.delete_user(b, "101", Wall(2)).unwrap();
         assert_eq!(store.users(a).unwrap(), [in_a]);
         assert!(directory.user(b, "101").unwrap().is_none());
+    }
+
+    #[test]
+    fn users_with_other_algorithms_are_found_without_the_others() {
+        let (_dir, store, a, b) = store();
+        let with = |account, extension, algorithms| NewUser { algorithms, ..given(account, extension) };
+        store.add_user(given(a, "101"), Wall(0)).unwrap();
+        let md5 = store.add_user(with(a, "102", AlgorithmPolicy::Md5Only), Wall(0)).unwrap().user;
+        let sha = store.add_user(with(a, "103", AlgorithmPolicy::Sha256Only), Wall(0)).unwrap().user;
+        store.add_user(with(b, "104", AlgorithmPolicy::Md5Only), Wall(0)).unwrap();
+        let directory = store.directory().unwrap();
+        assert_eq!(directory.other_algorithms(a, 10).unwrap(), [md5.clone(), sha]);
+        assert_eq!(directory.other_algorithms(a, 1).unwrap(), [md5]);
     }
 
     #[test]

@@ -47,8 +47,8 @@ pub(crate) fn start(
 fn serve(directory: &Directory, addresses: &PeerAddresses, questions: &Receiver<Need>, answers: &mpsc::Sender<Input>) {
     let mut ahead = Ahead::default();
     while let Ok(need) = questions.recv() {
-        let mut learned = Vec::new();
-        let input = match look_up(directory, addresses, &need, &mut |record| learned = ahead.of(directory, record)) {
+        let mut seen = None;
+        let input = match look_up(directory, addresses, &need, &mut |record| seen = Some(record.clone())) {
             Ok(Some(found)) => Input::Found { need, found },
             Ok(None) => Input::Absent { need },
             Err(error) => {
@@ -59,6 +59,8 @@ fn serve(directory: &Directory, addresses: &PeerAddresses, questions: &Receiver<
         if answers.blocking_send(input).is_err() {
             return;
         }
+        // After the answer, which must not take longer for a user who exists.
+        let learned = seen.map(|record| ahead.of(directory, &record)).unwrap_or_default();
         if !learned.is_empty() && answers.blocking_send(Input::Learned(learned)).is_err() {
             return;
         }
@@ -125,12 +127,17 @@ fn look_up(
     };
     let Some(account) = account else { return Ok(None) };
     let routes = directory.routes(account.id)?;
+    let others = directory.other_algorithms(account.id, OTHER_ALGORITHMS)?;
     let known = addresses.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let peers = directory.peers(account.id)?.into_iter().map(|record| peer(record, &known)).collect();
-    Ok(Some(Found::Account(Arc::new(to_account(account, routes, peers)))))
+    Ok(Some(Found::Account(Arc::new(to_account(account, routes, peers, others)))))
 }
 
-fn to_account(record: AccountRecord, routes: Vec<RouteRecord>, peers: Vec<Peer>) -> Account {
+fn to_account(record: AccountRecord, routes: Vec<RouteRecord>, peers: Vec<Peer>, others: Vec<UserRecord>) -> Account {
+    let names = |user: UserRecord| {
+        let algorithms = to_algorithms(user.algorithms);
+        [(user.extension, algorithms), (user.auth_user, algorithms)]
+    };
     Account {
         id: record.id,
         name: record.name,
@@ -140,6 +147,7 @@ fn to_account(record: AccountRecord, routes: Vec<RouteRecord>, peers: Vec<Peer>)
         typed_transfer: record.settings.typed_transfer,
         routes: routes.into_iter().map(route).collect(),
         peers,
+        algorithms: others.into_iter().flat_map(names).collect(),
     }
 }
 
@@ -198,12 +206,15 @@ pub(crate) fn peer(record: PeerRecord, reaches: &BTreeMap<PeerId, PeerReach>) ->
     }
 }
 
-fn user(record: UserRecord) -> Arc<registrar::User> {
-    let algorithms = match record.algorithms {
+fn to_algorithms(policy: controller::AlgorithmPolicy) -> registrar::AlgorithmPolicy {
+    match policy {
         controller::AlgorithmPolicy::All => registrar::AlgorithmPolicy::All,
         controller::AlgorithmPolicy::Md5Only => registrar::AlgorithmPolicy::Md5Only,
         controller::AlgorithmPolicy::Sha256Only => registrar::AlgorithmPolicy::Sha256Only,
-    };
+    }
+}
+
+fn user(record: UserRecord) -> Arc<registrar::User> {
     Arc::new(registrar::User {
         account: record.account,
         id: record.id,
@@ -211,7 +222,7 @@ fn user(record: UserRecord) -> Arc<registrar::User> {
         auth_user: record.auth_user,
         realm: record.realm,
         ha1: sip::digest::Ha1 { md5: record.ha1_md5, sha256: record.ha1_sha256, sha512_256: record.ha1_sha512_256 },
-        algorithms,
+        algorithms: to_algorithms(record.algorithms),
         display_name: record.display_name,
         enabled: record.enabled,
         nat: registrar::NatPolicy::Detect,
@@ -225,5 +236,7 @@ const USERS_AHEAD: usize = 1_000;
 const AHEAD_AGAIN: Duration = Duration::from_mins(1);
 /// The most accounts of which is known how far they were read.
 const ACCOUNTS_AHEAD: usize = 100_000;
+/// The most users of an account that are set apart for other algorithms; those beyond are asked with all of them first.
+const OTHER_ALGORITHMS: usize = 10_000;
 /// How long an extension rings where its account says nothing.
 const RING_FOR: Duration = Duration::from_secs(45);

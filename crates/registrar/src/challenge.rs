@@ -5,6 +5,8 @@ use crate::nonce::{Mint, NonceId, Spent};
 use serde::{Deserialize, Serialize};
 use sip::digest::{Challenge, Credentials, Ha1, unescaped, verify};
 use sip::{HeaderName, Message, Scheme, Uri};
+use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use words::{Chance, Time, UserId};
 
@@ -24,7 +26,7 @@ pub struct Challenger {
 pub enum Verdict {
     /// It proves the password.
     Ok,
-    /// There is none: challenge.
+    /// There is none for this realm: challenge. What is for other realms is theirs (RFC 3261 §22.3).
     NoCredentials,
     /// Its nonce is not ours, too old, given to another address, or used with this count before: challenge with
     /// `stale=true`. Says nothing about the password unless it was right.
@@ -33,6 +35,17 @@ pub enum Verdict {
     Wrong,
     /// It breaks a rule that has nothing to do with who sends it; 400 with this reason phrase.
     Malformed(&'static str),
+}
+
+/// Whose credentials are, as they say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim<'m> {
+    /// The user name.
+    pub name: Cow<'m, str>,
+    /// The realm that they are for.
+    pub realm: Cow<'m, str>,
+    /// Whether they answer a challenge of ours. Others were made up, or are old, or another server's.
+    pub answers: bool,
 }
 
 impl Challenger {
@@ -60,10 +73,23 @@ impl Challenger {
         policy.offered().iter().map(print).collect()
     }
 
-    /// Judges the credentials in `message`, which came from `source`. `user` is whom they name, `None` when nobody is
-    /// called so: the same work is done and the same verdicts come out, so that names cannot be sounded out.
-    pub fn check(&mut self, message: &Message, user: Option<&User>, source: IpAddr, now: Time) -> Verdict {
-        let (credentials, nonce) = match self.credentials(message, source, now) {
+    /// The credentials in `message` as far as they say whose they are: those that answer a challenge of ours first.
+    pub fn claims<'m>(&self, message: &'m Message, source: IpAddr, now: Time) -> SmallVec<[Claim<'m>; 1]> {
+        let read = lines(message).filter_map(|line| Credentials::parse(line).ok());
+        let claim = |found: Credentials<'m>| Claim {
+            name: unescaped(found.username),
+            realm: unescaped(found.realm),
+            answers: self.mint.read(found.nonce, source, now).is_some(),
+        };
+        let mut claims: SmallVec<[Claim<'m>; 1]> = read.map(claim).collect();
+        claims.sort_by_key(|claim| !claim.answers);
+        claims
+    }
+
+    /// Judges the credentials for `realm` in `message`, which came from `source`. `user` is whom they name, `None` when
+    /// nobody is called so: the same work is done and the same verdicts come out, so that names cannot be sounded out.
+    pub fn check(&mut self, message: &Message, realm: &str, user: Option<&User>, source: IpAddr, now: Time) -> Verdict {
+        let (credentials, nonce) = match self.credentials(message, realm, source, now) {
             Some(Ok(found)) => found,
             Some(Err(reason)) => return Verdict::Malformed(reason),
             None => return Verdict::NoCredentials,
@@ -88,33 +114,42 @@ impl Challenger {
         }
     }
 
-    /// The credentials that answer a challenge of ours, with its nonce; else the first that can be read. Which of several
-    /// is chosen must not depend on the user, or it would tell who exists.
+    /// The credentials for a realm that answer a challenge of ours, with its nonce; else the first for it. What cannot be
+    /// read counts where there is nothing else. Which of several is chosen must not depend on whether the user exists.
     fn credentials<'m>(
         &self,
         message: &'m Message,
+        realm: &str,
         source: IpAddr,
         now: Time,
     ) -> Option<Result<(Credentials<'m>, Option<NonceId>), &'static str>> {
-        let lines = message.headers(HeaderName::Authorization).chain(message.headers(HeaderName::ProxyAuthorization));
-        let mut first = None;
-        for line in lines.filter(|line| is_digest(line)).take(CREDENTIALS) {
-            let read = Credentials::parse(line).map_err(|error| error.reason());
-            let read = read.map(|found| (found, self.mint.read(found.nonce, source, now)));
-            match read {
-                Ok((_, Some(_))) => return Some(read),
-                Ok((_, None)) if first.as_ref().is_none_or(Result::is_err) => first = Some(read),
-                Ok((_, None)) => {}
-                Err(_) => first = first.or(Some(read)),
+        let (mut first, mut broken, mut others) = (None, None, false);
+        for line in lines(message) {
+            match Credentials::parse(line) {
+                Ok(found) if unescaped(found.realm) != realm => others = true,
+                Ok(found) => {
+                    let nonce = self.mint.read(found.nonce, source, now);
+                    if nonce.is_some() {
+                        return Some(Ok((found, nonce)));
+                    }
+                    first = first.or(Some((found, None)));
+                }
+                Err(error) => broken = broken.or(Some(error.reason())),
             }
         }
-        first
+        first.map(Ok).or(broken.filter(|_| !others).map(Err))
     }
 
     /// The user's password changed or the user is gone: its nonces need no remembering.
     pub fn forget_user(&mut self, user: UserId) {
         self.spent.forget(user);
     }
+}
+
+/// The lines with digest credentials.
+fn lines(message: &Message) -> impl Iterator<Item = &str> {
+    let lines = message.headers(HeaderName::Authorization).chain(message.headers(HeaderName::ProxyAuthorization));
+    lines.filter(|line| is_digest(line)).take(CREDENTIALS)
 }
 
 fn is_digest(line: &str) -> bool {

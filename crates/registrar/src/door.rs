@@ -1,16 +1,18 @@
 //! Who comes in: the challenge and the count of wrong passwords, put together once so that no caller can forget a part.
 
-use crate::challenge::{Challenger, Verdict};
+use crate::challenge::{Challenger, Claim, Verdict};
 use crate::directory::{AlgorithmPolicy, User};
-use crate::throttle::{Ban, Throttle};
+use crate::throttle::{Ban, Sender, Throttle};
 use serde::{Deserialize, Serialize};
 use sip::Message;
+use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
 use words::{Chance, Time, UserId};
 
 /// The one way in.
 ///
-/// A source has ten wrong answers at once and one a minute from then on; see [`Throttle`] for who is spared.
+/// A source has ten wrong answers at once and one a minute from then on; see [`Throttle`] for who is spared, and for what
+/// somebody who guesses can do at most.
 #[derive(Serialize, Deserialize)]
 pub struct Door {
     challenger: Challenger,
@@ -31,6 +33,9 @@ pub enum Admission {
         /// The password was wrong; for counters.
         wrong: bool,
     },
+    /// Its credentials prove nothing. It counts, and gets its answer, with [`Door::count`]: after whoever asks has made
+    /// sure that this takes as long for users who exist.
+    Wrong(Miss),
     /// Answer this.
     Refused {
         /// The status.
@@ -38,6 +43,15 @@ pub enum Admission {
         /// The reason phrase.
         reason: &'static str,
     },
+}
+
+/// A wrong answer that was not counted yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Miss {
+    sender: Sender,
+    user: Option<UserId>,
+    /// Whether a password was looked at.
+    judged: bool,
 }
 
 impl Door {
@@ -51,20 +65,27 @@ impl Door {
         self.throttled = throttled;
     }
 
-    /// Decides on a request from `source`. `user` is whom its credentials name, `None` when nobody is called so.
+    /// Whose the credentials in `message` say they are, those first that answer a challenge of ours to `source`.
+    pub fn claims<'m>(&self, message: &'m Message, source: IpAddr, now: Time) -> SmallVec<[Claim<'m>; 1]> {
+        self.challenger.claims(message, source, now)
+    }
+
+    /// Decides on a request from `source` to `realm`. `user` is whom its credentials name, `None` when nobody is called so.
     /// `bound` says that the user has a binding from this source ([`crate::Registrar::is_bound_from`]), which counts as
     /// having been let in: after a restart that is all that is known.
     pub fn admit(
         &mut self,
         message: &Message,
+        realm: &str,
         user: Option<&User>,
         source: SocketAddr,
         bound: bool,
         now: Time,
     ) -> Admission {
-        let judged = user.filter(|user| self.is_heard(user.id, source, bound, now));
+        let sender = Sender::of(message, source);
+        let judged = user.filter(|user| self.is_heard(user.id, sender, bound, now));
         // Whoever is out of tries is judged like a stranger: the same work, and no word on whether it was right.
-        match self.challenger.check(message, judged, source.ip(), now) {
+        match self.challenger.check(message, realm, judged, source.ip(), now) {
             Verdict::Ok => {
                 let Some(user) = judged else { return OUT_OF_TRIES };
                 if self.throttled {
@@ -74,9 +95,24 @@ impl Door {
             }
             Verdict::NoCredentials => Admission::Challenge { stale: false, wrong: false },
             Verdict::Stale => Admission::Challenge { stale: true, wrong: false },
-            Verdict::Wrong => self.wrong(source, user, judged.is_some(), now),
+            Verdict::Wrong => {
+                Admission::Wrong(Miss { sender, user: user.map(|user| user.id), judged: judged.is_some() })
+            }
             Verdict::Malformed(reason) => Admission::Refused { status: 400, reason },
         }
+    }
+
+    /// Counts a wrong answer: it is challenged again, or refused.
+    pub fn count(&mut self, miss: Miss, now: Time) -> Admission {
+        if !self.throttled {
+            return Admission::Challenge { stale: false, wrong: true };
+        }
+        let Miss { sender, user, judged } = miss;
+        let unheard = user.is_some() && !judged;
+        let out = self.throttle.is_out(sender.source().ip(), now) || unheard;
+        // A try that nobody looked at is no guess at the password; the source pays for it like for any other.
+        self.throttle.failed(sender, user.filter(|_| judged), now);
+        if out { OUT_OF_TRIES } else { Admission::Challenge { stale: false, wrong: true } }
     }
 
     /// The values of WWW-Authenticate (or Proxy-Authenticate) for a client at `source`, one header line each.
@@ -107,26 +143,16 @@ impl Door {
         self.throttle.unban(source)
     }
 
-    fn is_heard(&mut self, user: UserId, source: SocketAddr, bound: bool, now: Time) -> bool {
+    fn is_heard(&mut self, user: UserId, sender: Sender, bound: bool, now: Time) -> bool {
         if !self.throttled {
             return true;
         }
-        if bound && !self.throttle.is_proven(source.ip(), user) {
+        let ip = sender.source().ip();
+        if bound && !self.throttle.is_proven(ip, user) {
             // From which port is not known, and it must not be whichever asks now.
-            self.throttle.succeeded(SocketAddr::new(source.ip(), 0), user, now);
+            self.throttle.succeeded(SocketAddr::new(ip, 0), user, now);
         }
-        self.throttle.may_try(source, user, now)
-    }
-
-    fn wrong(&mut self, source: SocketAddr, user: Option<&User>, judged: bool, now: Time) -> Admission {
-        if !self.throttled {
-            return Admission::Challenge { stale: false, wrong: true };
-        }
-        let unheard = user.is_some() && !judged;
-        let out = self.throttle.is_out(source.ip(), now) || unheard;
-        // A try that nobody looked at is no guess at the password; the source pays for it like for any other.
-        self.throttle.failed(source.ip(), user.filter(|_| judged).map(|user| user.id), now);
-        if out { OUT_OF_TRIES } else { Admission::Challenge { stale: false, wrong: true } }
+        self.throttle.may_try(sender, user, now)
     }
 
     #[cfg(test)]
@@ -147,6 +173,7 @@ mod tests {
     const CONTACT: &str = "<sip:101@10.0.0.4:5060>";
     const AGAIN: Admission = Admission::Challenge { stale: false, wrong: true };
     const STALE: Admission = Admission::Challenge { stale: true, wrong: false };
+    const NOT_ASKED: Admission = Admission::Challenge { stale: false, wrong: false };
 
     struct Office {
         door: Door,
@@ -164,13 +191,33 @@ mod tests {
         }
 
         fn send(&mut self, message: &Message, user: Option<&User>, source: &str) -> Admission {
-            self.door.admit(message, user, address(source), false, self.now)
+            self.send_bound(message, user, source, false)
+        }
+
+        fn send_bound(&mut self, message: &Message, user: Option<&User>, source: &str, bound: bool) -> Admission {
+            let realm = crate::kit::REALM;
+            match self.door.admit(message, realm, user, address(source), bound, self.now) {
+                Admission::Wrong(miss) => self.door.count(miss, self.now),
+                admission => admission,
+            }
         }
 
         /// Asks for a challenge and answers it.
         fn try_password(&mut self, user: Option<&User>, name: &str, password: &str, source: &str) -> Admission {
+            self.try_as("call-1", user, name, password, source)
+        }
+
+        /// The same under another Call-ID.
+        fn try_as(
+            &mut self,
+            call_id: &str,
+            user: Option<&User>,
+            name: &str,
+            password: &str,
+            source: &str,
+        ) -> Admission {
             let challenge = self.ask(source);
-            let message = Register::new(&[CONTACT]).answering(&challenge, name, password, 1);
+            let message = Register::new(&[CONTACT]).call_id(call_id).answering(&challenge, name, password, 1);
             self.send(&message, user, source)
         }
     }
@@ -257,13 +304,15 @@ mod tests {
             ("nc=00000001", "nc=00000002"),
             ("0a4f113b", "0a4f113c"),
             ("username=\"101\"", "username=\"102\""),
-            ("realm=\"office.example\"", "realm=\"other.example\""),
             ("uri=\"sip:office.example\"", "uri=\"sip:office.example:5060\""),
             ("response=\"", "response=\"0"),
         ] {
             assert_eq!(changed(&mut office, |line| line.replacen(from, to, 1)), AGAIN, "{from} -> {to}");
         }
         assert_eq!(changed(&mut office, |line| line), Admission::Admitted);
+        // Credentials for another realm are another server's: they prove nothing here, and are no guess.
+        let realm = |line: String| line.replacen("realm=\"office.example\"", "realm=\"other.example\"", 1);
+        assert_eq!(changed(&mut office, realm), NOT_ASKED);
         // The method is signed too.
         let challenge = office.ask(HERE);
         let line = answer(&challenge, "101", "secret101", 1);
@@ -388,12 +437,19 @@ mod tests {
     fn known_and_unknown_names_hear_the_same_for_ever() {
         let (mut known, mut unknown) = (Office::new(), Office::new());
         let ann = user(101);
-        for n in 0..400 {
-            let step = std::time::Duration::from_secs([0, 1, 7, 60][n % 4]);
+        // Under one Call-ID, and under a new one and from a new port each time.
+        for n in 0..800 {
+            let step = std::time::Duration::from_secs([0, 1, 7, 60, 200][n % 5]);
             known.now += step;
             unknown.now += step;
-            let a = known.try_password(Some(&ann), "101", "wrong", HERE);
-            let b = unknown.try_password(None, "101", "wrong", HERE);
+            let fresh = n % 400 > 200;
+            let (call_id, source) = if fresh {
+                (format!("c{n}"), format!("198.51.100.4:{}", 10_000 + n))
+            } else {
+                ("c".into(), HERE.into())
+            };
+            let a = known.try_as(&call_id, Some(&ann), "101", "wrong", &source);
+            let b = unknown.try_as(&call_id, None, "101", "wrong", &source);
             assert_eq!(a, b, "attempt {n}");
         }
     }
@@ -411,6 +467,71 @@ mod tests {
         assert_eq!(office.try_password(Some(&ann), "101", "secret101", "203.0.113.9:5060"), Admission::Admitted);
         office.now += std::time::Duration::from_mins(1);
         assert_eq!(office.try_password(Some(&ann), "101", "secret101", HERE), Admission::Admitted);
+    }
+
+    /// After `user reset`, or after a restart that outlived the binding: nobody was let in from there with this password.
+    #[test]
+    fn the_owner_comes_in_beside_phones_that_repeat_an_old_password() {
+        let mut office = Office::new();
+        let ann = user(101);
+        assert_eq!(office.try_password(Some(&ann), "101", "secret101", HERE), Admission::Admitted);
+        office.door.forget_user(ann.id);
+        // One keeps its port, another its Call-ID; each tries every ten seconds for two hours.
+        for n in 0..720 {
+            office.try_as(&format!("desk-{n}"), Some(&ann), "101", "old", HERE);
+            office.try_as("conference", Some(&ann), "101", "old", &format!("198.51.100.4:{}", 20_000 + n));
+            office.now += std::time::Duration::from_secs(10);
+        }
+        let fresh = office.try_as("fresh", Some(&ann), "101", "secret101", "198.51.100.4:5062");
+        assert_eq!(fresh, Admission::Admitted);
+        // From now on it never waits, whatever the others do.
+        for n in 0..720 {
+            office.try_as(&format!("desk-{n}"), Some(&ann), "101", "old", HERE);
+            office.now += std::time::Duration::from_secs(10);
+            let again = office.try_as("fresh", Some(&ann), "101", "secret101", "198.51.100.4:5062");
+            assert_eq!(again, Admission::Admitted);
+        }
+    }
+
+    /// The same phone, at the same port and under the same Call-ID, was given the right password.
+    #[test]
+    fn a_phone_that_was_put_right_waits_a_minute_at_most() {
+        let mut office = Office::new();
+        let ann = user(101);
+        for _ in 0..720 {
+            office.try_password(Some(&ann), "101", "old", HERE);
+            office.now += std::time::Duration::from_secs(10);
+        }
+        let mut waits = 0;
+        while office.try_password(Some(&ann), "101", "secret101", HERE) != Admission::Admitted {
+            office.now += std::time::Duration::from_secs(10);
+            waits += 1;
+            assert!(waits <= 6, "it waits for longer than a minute");
+        }
+    }
+
+    /// However a guesser changes its ports and Call-IDs.
+    #[test]
+    fn no_more_than_twenty_passwords_are_looked_at_at_once() {
+        let mut office = Office::new();
+        let ann = user(101);
+        let mut guess = |n: u32, password: &str| {
+            let (call_id, source) = (format!("guess-{n}"), format!("198.51.100.4:{}", 10_000 + n));
+            office.try_as(&call_id, Some(&ann), "101", password, &source)
+        };
+        for n in 0..20 {
+            guess(n, "wrong");
+        }
+        assert_eq!(guess(20, "secret101"), OUT_OF_TRIES);
+        for n in 0..20 {
+            guess(n, "wrong");
+        }
+        office.now += std::time::Duration::from_mins(1);
+        let one = office.try_as("a", Some(&ann), "101", "wrong", "198.51.100.4:1");
+        let two = office.try_as("b", Some(&ann), "101", "secret101", "198.51.100.4:2");
+        assert_eq!((one, two), (OUT_OF_TRIES, OUT_OF_TRIES));
+        // Elsewhere nobody waits.
+        assert_eq!(office.try_password(Some(&ann), "101", "secret101", "203.0.113.9:5060"), Admission::Admitted);
     }
 
     #[test]
@@ -456,7 +577,7 @@ mod tests {
         }
         let challenge = office.ask(HERE);
         let message = Register::new(&[CONTACT]).answering(&challenge, "101", "secret101", 1);
-        assert_eq!(office.door.admit(&message, Some(&ann), address(HERE), true, office.now), Admission::Admitted);
+        assert_eq!(office.send_bound(&message, Some(&ann), HERE, true), Admission::Admitted);
     }
 
     #[test]

@@ -79,12 +79,12 @@ mod undo;
 pub mod watch;
 
 pub use binding::{Device, Reach};
-pub use challenge::{Challenger, Verdict};
+pub use challenge::{Challenger, Claim, Verdict};
 pub use contact::Refusal;
 pub use directory::{AlgorithmPolicy, NatPolicy, User};
-pub use door::{Admission, Door};
+pub use door::{Admission, Door, Miss};
 pub use gruu::{Temporary, gr_of};
 pub use outbound::{Ping, PingId, PingKind};
 pub use registrar::{Outcome, Output, Registrar, RegistrarConfig};
-pub use throttle::{Ban, Throttle};
+pub use throttle::{Ban, Sender, Throttle};
 pub use undo::Undo;

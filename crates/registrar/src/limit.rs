@@ -20,6 +20,8 @@ pub const PATH_BYTES: usize = 512;
 pub const SOURCES: usize = 65_536;
 /// The most sources per user that are remembered as its own.
 pub const PROVEN_PER_USER: usize = 8;
+/// The most senders that are told apart among those who failed at one user from one source.
+pub const SENDERS: usize = 16;
 /// The most nonces per user that are remembered as used.
 pub const NONCES_PER_USER: usize = 64;
 /// The most subscriptions of one loop.

@@ -3,16 +3,24 @@
 //! - Each source has a bucket for all its wrong answers. When it is empty, wrong answers are refused instead of challenged
 //!   again; right ones go through, so a shared address shuts nobody out. Known and unknown names fill it alike, so it
 //!   tells nobody which names exist.
-//! - Each source and user together have a bucket for guesses. When it is empty the password is not looked at, right or
-//!   wrong, until the next try is due.
+//! - Each source and user together have a bucket for guesses. A phone that repeats an old password guesses nothing, but
+//!   what it sends cannot be told from a guess, so it may use half of the bucket only: a sender who failed there already
+//!   (by its port or its Call-ID) waits once ten tries are gone, and its turn comes again, later the more there are of its
+//!   kind. A sender who never failed has the other half. Who has to wait gets no password looked at, right or wrong.
 //! - Where the user has been let in from that source, guesses come from behind the same address as the owner. Then the
 //!   bucket is far wider, and the port that the owner used last never waits.
 //!
+//! So whoever guesses at a user from one address has twenty passwords looked at, and one a minute from then on, however it
+//! changes ports and Call-IDs; from where the owner was let in, fifty and ten a second. Meanwhile the owner comes in from
+//! every other address, and from the same one by the port that it used last. An owner who was not let in yet from the very
+//! address where somebody guesses on purpose, under ever new ports and Call-IDs, has to share those tries with the guesser.
+//!
 //! IPv6 sources count by their /64, which is what one customer has.
 
-use crate::limit::{PROVEN_PER_USER, SOURCES};
+use crate::limit::{PROVEN_PER_USER, SENDERS, SOURCES};
 use crate::recent::Recent;
 use serde::{Deserialize, Serialize};
+use sip::{HeaderName, Message};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -22,12 +30,19 @@ use words::{Time, UserId};
 /// Counts of wrong passwords, and what follows from them.
 ///
 /// Limits: [`SOURCES`] sources and as many pairs (those that failed longest ago are forgotten first),
-/// [`PROVEN_PER_USER`] sources per user from which it was let in.
+/// [`PROVEN_PER_USER`] sources per user from which it was let in, [`SENDERS`] senders per pair.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Throttle {
     sources: Recent<IpAddr, Tries>,
-    pairs: Recent<(UserId, IpAddr), Tries>,
+    pairs: Recent<(UserId, IpAddr), Guesses>,
     proven: BTreeMap<UserId, SmallVec<[Proven; 1]>>,
+}
+
+/// Who sends a request, as far as that can be told without a password: from where, and under which Call-ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    source: SocketAddr,
+    call: u32,
 }
 
 /// Who is out of tries; for `phones bans`.
@@ -50,6 +65,24 @@ struct Tries {
     failures: u32,
 }
 
+/// The guesses at one user from one source.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Guesses {
+    #[serde(default)]
+    tries: Tries,
+    /// Who made them.
+    #[serde(default)]
+    senders: SmallVec<[Failed; 1]>,
+}
+
+/// A sender who failed.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Failed {
+    port: u16,
+    call: u32,
+    last: Time,
+}
+
 /// A source from which a user was let in with its present password.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Proven {
@@ -70,13 +103,13 @@ impl Throttle {
         Throttle { sources: Recent::new(SOURCES), pairs: Recent::new(SOURCES), proven: BTreeMap::new() }
     }
 
-    /// Whether the password that `source` offers for `user` may be looked at.
-    pub fn may_try(&self, source: SocketAddr, user: UserId, now: Time) -> bool {
-        let network = network(source.ip());
+    /// Whether the password that `sender` offers for `user` may be looked at.
+    pub fn may_try(&self, sender: Sender, user: UserId, now: Time) -> bool {
+        let network = network(sender.source.ip());
         if let Some(proven) = self.proven_from(user, network) {
-            return proven.port == source.port() || !proven.tries.is_out(&BESIDE_OWNER, now);
+            return proven.port == sender.source.port() || !proven.tries.is_out(&BESIDE_OWNER, now);
         }
-        self.pairs.get(&(user, network)).is_none_or(|tries| !tries.is_out(&GUESSES, now))
+        self.pairs.get(&(user, network)).is_none_or(|guesses| guesses.may_try(sender, now))
     }
 
     /// Whether wrong answers from `source` are refused instead of challenged again.
@@ -84,17 +117,20 @@ impl Throttle {
         self.sources.get(&network(source)).is_some_and(|tries| tries.is_out(&GUESSES, now))
     }
 
-    /// Counts a wrong answer; `user` is `None` when nobody has that name. Call it only for answers to a nonce that was
-    /// given to this source, so that nobody can fail in another's name.
-    pub fn failed(&mut self, source: IpAddr, user: Option<UserId>, now: Time) {
-        let network = network(source);
-        self.sources.insert(network, next(self.sources.get(&network), &GUESSES, now));
+    /// Counts a wrong answer; `user` is `None` when nobody has that name, or when no password was looked at. Call it only
+    /// for answers to a nonce that was given to this source, so that nobody can fail in another's name.
+    pub fn failed(&mut self, sender: Sender, user: Option<UserId>, now: Time) {
+        let network = network(sender.source.ip());
+        // It is as deep as that of a pair, and holds all that is in those: who waits there is refused here.
+        self.sources.insert(network, next(self.sources.get(&network), &ALL_GUESSES, now));
         let Some(user) = user else { return };
         let places = self.proven.get_mut(&user);
         if let Some(proven) = places.and_then(|places| places.iter_mut().find(|proven| proven.source == network)) {
             proven.tries = next(Some(&proven.tries), &BESIDE_OWNER, now);
         } else {
-            self.pairs.insert((user, network), next(self.pairs.get(&(user, network)), &GUESSES, now));
+            let mut guesses = self.pairs.get(&(user, network)).cloned().unwrap_or_default();
+            guesses.failed(sender, now);
+            self.pairs.insert((user, network), guesses);
         }
     }
 
@@ -141,7 +177,7 @@ impl Throttle {
     pub fn bans(&self, now: Time) -> Vec<Ban> {
         let sources = self.sources.iter().filter_map(|(&source, tries)| tries.ban(source, None, &GUESSES, now));
         let pairs =
-            self.pairs.iter().filter_map(|(&(user, source), tries)| tries.ban(source, Some(user), &GUESSES, now));
+            self.pairs.iter().filter_map(|(&(user, source), at)| at.tries.ban(source, Some(user), &GUESSES, now));
         let beside = self.proven.iter().flat_map(|(&user, places)| places.iter().map(move |proven| (user, proven)));
         let beside = beside.filter_map(|(user, at)| at.tries.ban(at.source, Some(user), &BESIDE_OWNER, now));
         sources.chain(pairs).chain(beside).collect()
@@ -160,6 +196,53 @@ impl Throttle {
 impl Default for Throttle {
     fn default() -> Self {
         Throttle::new()
+    }
+}
+
+impl Sender {
+    /// Who sent a request that came from `source`.
+    pub fn of(message: &Message, source: SocketAddr) -> Self {
+        let call_id = message.header(HeaderName::CallId).unwrap_or_default();
+        // FNV-1a. Who makes two Call-IDs meet only takes its own turns away.
+        let call =
+            call_id.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        Sender { source, call }
+    }
+
+    /// From where.
+    pub fn source(&self) -> SocketAddr {
+        self.source
+    }
+}
+
+impl Guesses {
+    fn may_try(&self, sender: Sender, now: Time) -> bool {
+        if !self.tries.is_out(&GUESSES, now) {
+            return true;
+        }
+        let waits = || GUESSES.every * 2 * self.senders.len() as u32;
+        let turn = self.senders.iter().find(|failed| failed.is(sender)).is_none_or(|it| now >= it.last + waits());
+        turn && !self.tries.is_out(&ALL_GUESSES, now)
+    }
+
+    fn failed(&mut self, sender: Sender, now: Time) {
+        if self.tries.full_again <= now {
+            self.senders.clear();
+        }
+        self.tries = next(Some(&self.tries), &ALL_GUESSES, now);
+        self.senders.retain(|failed| !failed.is(sender));
+        if self.senders.len() >= SENDERS {
+            self.senders.remove(0);
+        }
+        // The one who failed last stands last.
+        self.senders.push(Failed { port: sender.source.port(), call: sender.call, last: now });
+    }
+}
+
+impl Failed {
+    /// Phones on streams change their port, and some their Call-ID with each request.
+    fn is(&self, sender: Sender) -> bool {
+        self.port == sender.source.port() || self.call == sender.call
     }
 }
 
@@ -198,6 +281,8 @@ fn network(source: IpAddr) -> IpAddr {
 
 /// Ten wrong answers at once, then one a minute.
 const GUESSES: Pace = Pace { tries: 10, every: Duration::from_mins(1) };
+/// How deep the bucket is: what is beyond [`GUESSES`] is for those who never failed, and for those whose turn it is.
+const ALL_GUESSES: Pace = Pace { tries: 20, every: GUESSES.every };
 /// Fifty at once, then ten a second.
 const BESIDE_OWNER: Pace = Pace { tries: 50, every: Duration::from_millis(100) };
 
@@ -212,13 +297,17 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn from(source: SocketAddr) -> Sender {
+        Sender { source, call: 1 }
+    }
+
     fn at(seconds: u64) -> Time {
         Time::from_millis(seconds * 1_000)
     }
 
     fn fail(throttle: &mut Throttle, source: SocketAddr, user: Option<UserId>, times: u32, now: Time) {
         for _ in 0..times {
-            throttle.failed(source.ip(), user, now);
+            throttle.failed(from(source), user, now);
         }
     }
 
@@ -227,12 +316,12 @@ mod tests {
         let source = address("198.51.100.1:5060");
         let mut throttle = Throttle::new();
         fail(&mut throttle, source, Some(ANN), 9, at(0));
-        assert!(throttle.may_try(source, ANN, at(0)));
+        assert!(throttle.may_try(from(source), ANN, at(0)));
         fail(&mut throttle, source, Some(ANN), 1, at(0));
-        assert!(!throttle.may_try(source, ANN, at(0)) && !throttle.may_try(source, ANN, at(59)));
-        assert!(throttle.may_try(source, ANN, at(60)));
+        assert!(!throttle.may_try(from(source), ANN, at(0)) && !throttle.may_try(from(source), ANN, at(59)));
+        assert!(throttle.may_try(from(source), ANN, at(60)));
         fail(&mut throttle, source, Some(ANN), 1, at(60));
-        assert!(!throttle.may_try(source, ANN, at(119)) && throttle.may_try(source, ANN, at(120)));
+        assert!(!throttle.may_try(from(source), ANN, at(119)) && throttle.may_try(from(source), ANN, at(120)));
         assert!(throttle.bans(at(1_000)).is_empty());
     }
 
@@ -241,9 +330,9 @@ mod tests {
         let office = address("198.51.100.1:5060");
         let mut throttle = Throttle::new();
         fail(&mut throttle, office, Some(ANN), 100, at(0));
-        assert!(!throttle.may_try(office, ANN, at(1)));
-        assert!(throttle.may_try(address("198.51.100.2:5060"), ANN, at(1)));
-        assert!(throttle.may_try(office, BOB, at(1)));
+        assert!(!throttle.may_try(from(office), ANN, at(1)));
+        assert!(throttle.may_try(from(address("198.51.100.2:5060")), ANN, at(1)));
+        assert!(throttle.may_try(from(office), BOB, at(1)));
     }
 
     #[test]
@@ -265,8 +354,11 @@ mod tests {
         let mut throttle = Throttle::new();
         throttle.succeeded(owner, ANN, at(0));
         fail(&mut throttle, guesser, Some(ANN), 1_000, at(1));
-        assert!(throttle.may_try(owner, ANN, at(1)));
-        assert!(!throttle.may_try(guesser, ANN, at(1)) && throttle.may_try(address("198.51.100.1:5062"), ANN, at(2)));
+        assert!(throttle.may_try(from(owner), ANN, at(1)));
+        assert!(
+            !throttle.may_try(from(guesser), ANN, at(1))
+                && throttle.may_try(from(address("198.51.100.1:5062")), ANN, at(2))
+        );
         assert_eq!(throttle.bans(at(1)).len(), 2);
     }
 
@@ -276,12 +368,12 @@ mod tests {
         let mut throttle = Throttle::new();
         fail(&mut throttle, source, Some(ANN), 10, at(0));
         throttle.forget_user(ANN);
-        assert!(throttle.may_try(source, ANN, at(0)));
+        assert!(throttle.may_try(from(source), ANN, at(0)));
         fail(&mut throttle, source, Some(ANN), 10, at(0));
         let ban = Ban { source: source.ip(), user: Some(ANN), failures: 10, until: at(60) };
         assert!(throttle.bans(at(0)).contains(&ban));
         assert!(throttle.unban(source.ip()) && !throttle.unban(source.ip()));
-        assert!(throttle.may_try(source, ANN, at(0)) && throttle.bans(at(0)).is_empty());
+        assert!(throttle.may_try(from(source), ANN, at(0)) && throttle.bans(at(0)).is_empty());
         throttle.succeeded(source, ANN, at(0));
         throttle.forget_user(ANN);
         assert!(!throttle.is_proven(source.ip(), ANN));
@@ -293,8 +385,8 @@ mod tests {
         for n in 0..10 {
             fail(&mut throttle, address(&format!("[2001:db8:1:1::{n}]:5060")), Some(ANN), 1, at(0));
         }
-        assert!(!throttle.may_try(address("[2001:db8:1:1:ffff::1]:1"), ANN, at(0)));
-        assert!(throttle.may_try(address("[2001:db8:1:2::1]:1"), ANN, at(0)));
+        assert!(!throttle.may_try(from(address("[2001:db8:1:1:ffff::1]:1")), ANN, at(0)));
+        assert!(throttle.may_try(from(address("[2001:db8:1:2::1]:1")), ANN, at(0)));
     }
 
     #[test]
@@ -302,7 +394,7 @@ mod tests {
         let mut throttle = Throttle::new();
         for n in 0..200_000u32 {
             let source = IpAddr::V4(n.into());
-            throttle.failed(source, Some(ANN), at(0));
+            throttle.failed(from(SocketAddr::new(source, 5060)), Some(ANN), at(0));
             throttle.succeeded(SocketAddr::new(source, 5060), BOB, at(u64::from(n)));
         }
         assert!(throttle.entries() <= 2 * SOURCES + 1);

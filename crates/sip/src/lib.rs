@@ -57,4 +57,4 @@ pub use msg::{
     UriError, Via, peek, push_user, reason_phrase,
 };
 pub use timer::{Timer, TimerConfig};
-pub use txn::shard_of_branch;
+pub use txn::{Tags, shard_of_branch};

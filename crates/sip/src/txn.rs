@@ -12,7 +12,7 @@ pub(crate) mod key;
 pub mod server;
 pub(crate) mod slots;
 
-pub use key::shard_of_branch;
+pub use key::{Tags, shard_of_branch};
 
 use crate::timer::Timer;
 

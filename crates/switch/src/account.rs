@@ -1,8 +1,10 @@
 //! An account as the core uses it: its domain, its peers and where its numbers lead.
 
 use b2bua::Trust;
+use registrar::AlgorithmPolicy;
 use serde::{Deserialize, Serialize};
 use sip::locate::Wanted;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 use words::{AccountId, PeerId, Srtp, Transport};
@@ -28,6 +30,10 @@ pub struct Account {
     pub routes: Vec<Route>,
     /// Its static peers.
     pub peers: Vec<Peer>,
+    /// What the devices of some users are asked with, by extension and by the user name of their credentials: those that
+    /// are not offered what all others are. It stands here so that a challenge needs no look at the user.
+    #[serde(default)]
+    pub algorithms: BTreeMap<String, AlgorithmPolicy>,
 }
 
 /// Where a dialled string leads.

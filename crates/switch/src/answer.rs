@@ -3,7 +3,7 @@
 use crate::switch::Incoming;
 use serde::{Deserialize, Serialize};
 use sip::advertise::{ACCEPT, ALLOW, ALLOW_EVENTS, SUPPORTED};
-use sip::{HeaderName, Message, MessageBuilder, Outgoing};
+use sip::{HeaderName, Message, MessageBuilder, Outgoing, Tags};
 use words::Chance;
 
 /// Why a request goes no further.
@@ -19,30 +19,34 @@ pub(crate) enum Stop {
 pub(crate) struct Answers {
     #[serde(skip)]
     server: String,
-    chance: Chance,
+    #[serde(default)]
+    tags: Tags,
 }
 
 impl Answers {
-    pub(crate) fn new(server: &str, chance: Chance) -> Self {
-        Answers { server: server.to_owned(), chance }
+    pub(crate) fn new(server: &str, mut chance: Chance) -> Self {
+        Answers { server: server.to_owned(), tags: Tags::new(&mut chance) }
     }
 
     /// Takes the configuration of this start: a snapshot has none.
-    pub(crate) fn configure(&mut self, server: &str) {
+    pub(crate) fn configure(&mut self, server: &str, chance: &mut Chance) {
         server.clone_into(&mut self.server);
+        if self.tags.is_keyless() {
+            self.tags = Tags::new(chance);
+        }
     }
 
-    pub(crate) fn builder(&mut self, request: &Message, status: u16, reason: &str) -> MessageBuilder {
-        let tag = format!("{:016x}", self.chance.u64());
+    pub(crate) fn builder(&self, request: &Message, status: u16, reason: &str) -> MessageBuilder {
+        let tag = self.tags.of(request);
         MessageBuilder::response(request, status, reason, Some(&tag)).header(HeaderName::Server, &self.server)
     }
 
-    pub(crate) fn plain(&mut self, request: &Message, status: u16, reason: &str) -> Outgoing {
+    pub(crate) fn plain(&self, request: &Message, status: u16, reason: &str) -> Outgoing {
         Outgoing { builder: self.builder(request, status, reason), body: None }
     }
 
     /// 503. Phones are told when to try again; a trunk would park itself for that long, so it is not (RFC 3261 §21.5.4).
-    pub(crate) fn overloaded(&mut self, request: &Message, to_phone: bool) -> Outgoing {
+    pub(crate) fn overloaded(&self, request: &Message, to_phone: bool) -> Outgoing {
         let mut builder = self.builder(request, 503, "Service Unavailable: try again soon");
         if to_phone {
             builder = builder.header(HeaderName::RetryAfter, RETRY_AFTER_SECONDS);
@@ -51,7 +55,7 @@ impl Answers {
     }
 
     /// 200 to OPTIONS, with what the exchange can do (RFC 3261 §11.2), as far as it fits into `most` bytes.
-    pub(crate) fn capabilities(&mut self, request: &Message, most: usize) -> Outgoing {
+    pub(crate) fn capabilities(&self, request: &Message, most: usize) -> Outgoing {
         let builder = self
             .builder(request, 200, "OK")
             .header_within(most, HeaderName::Allow, ALLOW)
@@ -62,7 +66,7 @@ impl Answers {
     }
 
     /// 405 with what is allowed (RFC 3261 §8.2.1); 501 for a method that nobody here knows.
-    pub(crate) fn not_allowed(&mut self, request: &Message, most: usize) -> Outgoing {
+    pub(crate) fn not_allowed(&self, request: &Message, most: usize) -> Outgoing {
         let (status, reason) =
             if request.method() == sip::Method::Other { (501, "Not Implemented") } else { (405, "Method Not Allowed") };
         let builder = self.builder(request, status, reason).header_within(most, HeaderName::Allow, ALLOW);

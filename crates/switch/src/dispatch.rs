@@ -5,14 +5,13 @@ use crate::need::Need;
 use crate::switch::{Incoming, Switch, Waiter};
 use sip::advertise::SUPPORTED;
 use sip::{HeaderName, Method};
-use std::cell::OnceCell;
-use words::{Flow, PeerId, Time, UserId};
+use words::{AccountId, Flow, PeerId, Time, UserId};
 
 /// Who is at the other side of a dialog.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Owner {
     /// A user, who has a password.
-    User(UserId),
+    User(AccountId, UserId),
     /// A static peer, whose addresses are its password.
     Peer(PeerId),
     /// Somebody who came in by an open listener.
@@ -27,7 +26,7 @@ impl Switch {
         }
         match event {
             sip::Event::Request { txn, message, flow } => {
-                self.dispatch(Incoming { txn, message, flow, named: OnceCell::new() }, now);
+                self.dispatch(Incoming::new(txn, message, flow), now);
             }
             sip::Event::Response { txn, .. }
             | sip::Event::Timeout { txn }
@@ -100,12 +99,15 @@ impl Switch {
     }
 
     /// Carries a request as far as it gets: to its answer, or to what it has to wait for.
-    pub(crate) fn dispatch(&mut self, incoming: Incoming, now: Time) {
+    pub(crate) fn dispatch(&mut self, mut incoming: Incoming, now: Time) {
         match self.take(&incoming, now) {
             Ok(()) => {}
             // Nothing is kept for whoever is turned away: a repeated request gets the answer made anew.
             Err(Stop::Answer(response)) => self.endpoint.respond_once(incoming.txn, response),
-            Err(Stop::Need(need)) => self.park(need, Waiter::Request(Box::new(incoming)), now),
+            Err(Stop::Need(need)) => {
+                incoming.asked |= matches!(need, Need::AuthUser(_));
+                self.park(need, Waiter::Request(Box::new(incoming)), now);
+            }
         }
     }
 
@@ -155,7 +157,7 @@ impl Switch {
             return Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist"));
         };
         let owner = match (leg.user, leg.peer) {
-            (Some(user), _) => Owner::User(user),
+            (Some(user), _) => Owner::User(leg.account, user),
             (None, Some(peer)) => Owner::Peer(peer),
             (None, None) => Owner::Nobody,
         };
@@ -183,12 +185,13 @@ impl Switch {
             return Ok(());
         }
         match owner {
-            Owner::User(user) => {
+            Owner::User(account, user) => {
                 let bound = |device: registrar::Device<'_>| device.reach == registrar::Reach::Flow(*here);
                 if self.registrar.lookup(user, now).any(bound) {
                     return Ok(());
                 }
-                let proven = self.authenticate(incoming, None, now)?;
+                let account = self.account(Need::Account(account), now).map_err(Stop::Need)?;
+                let proven = self.authenticate(incoming, account.as_deref(), now)?;
                 if proven.id != user {
                     return Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another user"));
                 }

@@ -2,7 +2,7 @@
 
 use crate::account::{Account, Peer};
 use crate::answer::Stop;
-use crate::pickup::{Entrance, picked_up};
+use crate::pickup::Entrance;
 use crate::switch::{Incoming, Switch};
 use crate::whereabouts::dial;
 use crate::whose::Whose;
@@ -27,7 +27,6 @@ impl Switch {
                 (account, caller(&incoming.message, false), Trust::default(), Srtp::default())
             }
             Whose::Account(account) => {
-                self.look_up(incoming, &account, picked_up(&incoming.message, &self.config.codes.pickup), now)?;
                 let (account, from, srtp) = self.user_calls(incoming, Some(account), now)?;
                 (account, from, Trust::default(), srtp)
             }

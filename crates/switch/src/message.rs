@@ -50,9 +50,6 @@ impl Switch {
         };
         let dialled = Uri::parse(incoming.message.request_uri()).map(|uri| uri.dialled().into_owned());
         let extension = dialled.unwrap_or_default();
-        if let Some(account) = &account {
-            self.look_up(incoming, account, Some(extension.clone()), now)?;
-        }
         let (account, from, _) = self.user_calls(incoming, account, now)?;
         let message = &incoming.message;
         if message.max_forwards().ok().flatten() == Some(0) {

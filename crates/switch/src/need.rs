@@ -269,7 +269,9 @@ mod tests {
     fn account(n: u32) -> Vec<(Need, Found)> {
         let (name, domain, realm) = Default::default();
         let (routes, peers, ring_for) = (Vec::new(), Vec::new(), Duration::from_secs(30));
-        let account = Account { id: AccountId(n), name, domain, realm, ring_for, routes, peers, typed_transfer: None };
+        let (typed_transfer, algorithms) = Default::default();
+        let id = AccountId(n);
+        let account = Account { id, name, domain, realm, ring_for, routes, peers, typed_transfer, algorithms };
         vec![(need(&n.to_string()), Found::Account(Arc::new(account)))]
     }
 

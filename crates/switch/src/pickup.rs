@@ -47,7 +47,7 @@ impl Switch {
 }
 
 /// The extension whose ringing call an INVITE is to answer, by the code for it.
-pub(crate) fn picked_up(invite: &Message, code: &str) -> Option<String> {
+fn picked_up(invite: &Message, code: &str) -> Option<String> {
     let dialled = Uri::parse(invite.request_uri()).ok()?;
     let dialled = dialled.dialled();
     let extension = dialled.strip_prefix(code).filter(|_| !code.is_empty())?;

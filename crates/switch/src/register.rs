@@ -6,7 +6,7 @@ use crate::need::Need;
 use crate::stream::{Promise, Registration};
 use crate::switch::{Incoming, Output, Switch};
 use crate::whose::Whose;
-use registrar::{Admission, Outcome, Undo, User};
+use registrar::{Admission, AlgorithmPolicy, Outcome, Undo, User};
 use sip::{HeaderName, Method, Outgoing, Uri};
 use std::sync::Arc;
 use words::{ConnectionId, Time};
@@ -54,65 +54,83 @@ impl Switch {
     }
 
     /// Proves who sends a request, or says how it must be proven. Known and unknown users get equal answers in equal
-    /// time; a disabled user hears 403 only after the right digest.
+    /// time: nobody is looked up for a challenge, and before credentials that prove nothing are answered the directory was
+    /// asked for their user, once, whether we know it already or not. A disabled user hears 403 only after the right
+    /// digest.
     pub(crate) fn authenticate(
         &mut self,
         incoming: &Incoming,
         account: Option<&Account>,
         now: Time,
     ) -> Result<Arc<User>, Stop> {
+        if let Some(user) = self.proven_before(incoming, now)? {
+            return Ok(user);
+        }
         let source = incoming.flow.remote;
-        let name = incoming.user_name().unwrap_or_default();
-        let user = self.user(Need::AuthUser(name.to_owned()), now).map_err(Stop::Need)?;
+        let realm = account.map(|account| account.realm.as_str());
+        let name = self.name(incoming, realm, now).unwrap_or_default();
+        let answers = self.claim(incoming, realm, now).is_some_and(|claim| claim.answers);
+        let user = if answers { self.user(Need::AuthUser(name.to_string()), now).map_err(Stop::Need)? } else { None };
         // A user of another account is a stranger to this domain.
         let user = user.filter(|user| account.is_none_or(|account| account.id == user.account));
-        // A first request names the extension only; the device may need a challenge of its own kind.
-        let named = match (&user, account) {
-            (None, Some(account)) => {
-                let need = Need::Extension { account: account.id, extension: name.to_owned() };
-                self.user(need, now).map_err(Stop::Need)?
-            }
-            (Some(_), _) | (None, None) => None,
+        let realm = match (&user, realm) {
+            (Some(user), _) => user.realm.as_str(),
+            (None, Some(realm)) => realm,
+            (None, None) => self.peers.realm_for_stranger(&name),
         };
         let bound = user.as_ref().is_some_and(|user| self.registrar.is_bound_from(user.id, source.ip()));
-        match (self.gate.door.admit(&incoming.message, user.as_deref(), source, bound, now), user) {
+        let mut admission = self.gate.door.admit(&incoming.message, realm, user.as_deref(), source, bound, now);
+        let proves = matches!(admission, Admission::Admitted | Admission::Refused { status: 403, .. });
+        let answering = self.claim(incoming, None, now).filter(|claim| claim.answers && !proves && !incoming.asked);
+        if let Some(claim) = answering {
+            return Err(Stop::Need(Need::AuthUser(claim.name.clone())));
+        }
+        if let Admission::Wrong(miss) = admission {
+            admission = self.gate.door.count(miss, now);
+        }
+        match (admission, &user) {
             (Admission::Admitted, Some(user)) => {
-                match incoming.flow.connection {
-                    ConnectionId::NONE if self.config.throttle => self.strangers.prove(source, now),
-                    ConnectionId::NONE => {}
-                    connection => self.outputs.push_back(Output::Proven { connection }),
-                }
-                Ok(user)
+                self.admitted(incoming, user, now);
+                Ok(Arc::clone(user))
             }
-            (Admission::Admitted, None) => Err(self.challenge(incoming, account, None, false, now)),
             (Admission::Challenge { stale, wrong }, user) => {
                 self.counters.auth_failures += u64::from(wrong);
-                Err(self.challenge(incoming, account, user.or(named).as_deref(), stale, now))
+                let policy = match (user, account) {
+                    (Some(user), _) => user.algorithms,
+                    (None, Some(account)) => account.algorithms.get(&*name).copied().unwrap_or_default(),
+                    (None, None) => AlgorithmPolicy::default(),
+                };
+                let challenges = self.gate.door.challenge(realm, policy, stale, source.ip(), now);
+                Err(self.challenge(incoming, &challenges))
             }
             (Admission::Refused { status, reason }, _) => {
                 self.counters.auth_failures += 1;
                 Err(self.plain(incoming, status, reason))
             }
+            (Admission::Admitted | Admission::Wrong(_), _) => Err(self.plain(incoming, 403, "Forbidden")),
         }
     }
 
+    /// Its password was right.
+    fn admitted(&mut self, incoming: &Incoming, user: &Arc<User>, now: Time) {
+        match incoming.flow.connection {
+            ConnectionId::NONE if self.config.throttle => self.strangers.prove(incoming.flow.remote, now),
+            ConnectionId::NONE => {}
+            connection => self.outputs.push_back(Output::Proven { connection }),
+        }
+        incoming.proven.replace(Some(Arc::clone(user)));
+    }
+
+    /// Who proved to have sent a request that had to wait for something after that; `None` also where the user is another
+    /// one since.
+    fn proven_before(&self, incoming: &Incoming, now: Time) -> Result<Option<Arc<User>>, Stop> {
+        let Some(user) = incoming.proven.borrow().clone() else { return Ok(None) };
+        let known = self.user(Need::AuthUser(user.auth_user.clone()), now).map_err(Stop::Need)?;
+        Ok(known.filter(|known| *known == user))
+    }
+
     /// 401 with our challenges, the one that old phones understand first.
-    fn challenge(
-        &mut self,
-        incoming: &Incoming,
-        account: Option<&Account>,
-        user: Option<&User>,
-        stale: bool,
-        now: Time,
-    ) -> Stop {
-        let name = incoming.user_name().unwrap_or_default();
-        let realm = match (user, account) {
-            (Some(user), _) => user.realm.as_str(),
-            (None, Some(account)) => account.realm.as_str(),
-            (None, None) => self.peers.realm_for_stranger(name),
-        };
-        let policy = user.map(|user| user.algorithms).unwrap_or_default();
-        let challenges = self.gate.door.challenge(realm, policy, stale, incoming.flow.remote.ip(), now);
+    fn challenge(&self, incoming: &Incoming, challenges: &[String]) -> Stop {
         let mut builder = self.answers.builder(&incoming.message, 401, "Unauthorized");
         for (n, challenge) in challenges.iter().enumerate() {
             // A short request gets those that fit, the first in any case.

@@ -112,7 +112,7 @@ impl Switch {
             self.strangers = Strangers::new(self.chance.fork());
         }
         self.lamps.room.configure(&config.server);
-        self.answers.configure(&config.server);
+        self.answers.configure(&config.server, &mut self.chance);
         self.config = config;
     }
 }

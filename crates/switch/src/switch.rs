@@ -9,16 +9,17 @@ use crate::pings::Pings;
 use crate::strangers::{Strangers, Verdict};
 use crate::stream::{Promise, Registration, Stream};
 use crate::watch::Lamps;
-use crate::whose::Peers;
+use crate::whose::{Claimed, Peers};
 use b2bua::Calls;
 use bytes::Bytes;
 use media::command::{MediaCommand, MediaReport};
-use registrar::{Door, Registrar};
+use registrar::{Door, Registrar, User};
 use serde::{Deserialize, Serialize};
 use sip::{Endpoint, Message, Outgoing, Refused, RetryAfter, ServerTxn, Undelivered};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use words::dns::{Answer, Question};
 use words::{
     AccountId, CallId, Chance, Clock, ConnectionId, Event, Fact, Flow, LegId, PeerId, Seed, Seq, ShardId, Time,
@@ -163,9 +164,15 @@ pub(crate) struct Incoming {
     pub(crate) txn: ServerTxn,
     pub(crate) message: Message,
     pub(crate) flow: Flow,
-    /// See [`Incoming::user_name`].
+    /// See [`Switch::claim`].
     #[serde(skip)]
-    pub(crate) named: OnceCell<Option<String>>,
+    pub(crate) claims: OnceCell<Vec<Claimed>>,
+    /// Whether the directory was asked for the user whom it names, after it came.
+    #[serde(default)]
+    pub(crate) asked: bool,
+    /// Who proved to have sent it, before it had to wait for something: credentials count once only.
+    #[serde(default)]
+    pub(crate) proven: RefCell<Option<Arc<User>>>,
 }
 
 /// Who waits for the directory.

@@ -78,9 +78,6 @@ impl Switch {
     pub(crate) fn subscribe(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
         let asked = Asked::read(&incoming.message).map_err(|refusal| self.refused(incoming, &refusal))?;
         let home = self.home(incoming, now)?;
-        if let Some(account) = &home {
-            self.look_up(incoming, account, named(incoming), now)?;
-        }
         let (account, watcher) = self.prove(incoming, home, now)?;
         let subject = self.whom(incoming, asked.package, &account, &watcher, now)?;
         if self.stream.is_full() || self.gate.overloaded {
@@ -109,7 +106,7 @@ impl Switch {
         view: SubscriptionView,
         now: Time,
     ) -> Result<(), Stop> {
-        self.check_source(incoming, &view.flow, Owner::User(view.watcher), now)?;
+        self.check_source(incoming, &view.flow, Owner::User(view.account, view.watcher), now)?;
         if incoming.message.method() != Method::Subscribe {
             return Err(Stop::Answer(self.answers.not_allowed(&incoming.message, incoming.answer_bytes())));
         }

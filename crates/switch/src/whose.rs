@@ -1,19 +1,20 @@
 //! Whose a request is: the listener's account, a peer's, the domain's, or the user's.
 
 use crate::account::{Account, Peer};
-use crate::answer::Stop;
 use crate::down::Down;
 use crate::names::Names;
 use crate::need::{Found, Known, Need};
 use crate::switch::{Incoming, Switch, Waiter};
 use crate::whereabouts::Named;
+use registrar::Claim;
 use serde::{Deserialize, Serialize};
 use sip::{HeaderName, Uri};
-use std::cell::Cell;
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use words::{AccountId, Chance, PeerId, Seed, Time};
+use words::{AccountId, Chance, Flow, PeerId, Seed, Time};
 
 /// The static peers: who they are, from where they speak, where their names lead; and the realms that strangers are shown.
 #[derive(Serialize, Deserialize)]
@@ -145,7 +146,8 @@ impl Peers {
 
     /// Takes the realms of all accounts, and the account when there is only one: phones that know our bare address belong
     /// to it then.
-    pub(crate) fn set_realms(&mut self, realms: Vec<String>, sole: Option<AccountId>) {
+    pub(crate) fn set_realms(&mut self, mut realms: Vec<String>, sole: Option<AccountId>) {
+        realms.sort_unstable();
         (self.realms, self.sole) = (realms, sole);
     }
 
@@ -163,6 +165,11 @@ impl Peers {
         here.into_iter().any(|found| !source.ip().is_loopback() || found.addresses.contains(&source))
     }
 
+    /// Whether an account has this realm.
+    fn is_realm(&self, realm: &str) -> bool {
+        self.realms.binary_search_by(|known| known.as_str().cmp(realm)).is_ok()
+    }
+
     /// The realm for a user whom nobody knows: always the same for the same name, so that it tells nothing.
     pub(crate) fn realm_for_stranger(&self, user: &str) -> &str {
         if self.realms.is_empty() {
@@ -171,6 +178,14 @@ impl Peers {
         let hash = user.bytes().fold(self.salt, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         &self.realms[(hash % self.realms.len() as u64) as usize]
     }
+}
+
+/// Whose credentials are, as they say; see [`registrar::Claim`].
+#[derive(Clone, Debug)]
+pub(crate) struct Claimed {
+    pub(crate) name: String,
+    realm: String,
+    pub(crate) answers: bool,
 }
 
 /// Who sends a request, as far as is known before a password is checked.
@@ -207,12 +222,25 @@ impl Switch {
         {
             return Ok(Whose::Account(account));
         }
-        let named = match incoming.user_name() {
-            Some(name) => self.user(Need::AuthUser(name.to_owned()), now)?.map(|user| user.account),
-            None => None,
+        let id = match self.peers.sole {
+            Some(sole) => Some(sole),
+            None => self.account_by_name(incoming, now)?,
         };
-        let Some(id) = named.or(self.peers.sole) else { return Ok(Whose::Stranger) };
+        let Some(id) = id else { return Ok(Whose::Stranger) };
         Ok(self.account(Need::Account(id), now)?.map_or(Whose::Stranger, Whose::Account))
+    }
+
+    /// The account of the user whom a request to our bare address names. Unless it answers a challenge it waits for the
+    /// directory even where we know that user, as it would for one whom nobody knows.
+    fn account_by_name(&self, incoming: &Incoming, now: Time) -> Result<Option<AccountId>, Need> {
+        let claim = self.claim(incoming, None, now);
+        let answers = claim.is_some_and(|claim| claim.answers);
+        let Some(name) = self.name(incoming, None, now) else { return Ok(None) };
+        let need = Need::AuthUser(name.into_owned());
+        if !answers && !incoming.asked {
+            return Err(need);
+        }
+        Ok(self.user(need, now)?.map(|user| user.account))
     }
 
     /// Whether a request comes from a phone that shares its address with a peer, as all do behind one router: from another
@@ -226,13 +254,12 @@ impl Switch {
             return Ok(true);
         }
         // Streams come from any port; those of a peer that speaks so are its own.
-        let Some(name) =
-            incoming.user_name().filter(|_| peer.transport != flow.transport || !flow.transport.is_reliable())
-        else {
+        if peer.transport == flow.transport && flow.transport.is_reliable() {
             return Ok(false);
-        };
-        let extension = Need::Extension { account: peer.account, extension: name.to_owned() };
-        let user = match self.user(Need::AuthUser(name.to_owned()), now)? {
+        }
+        let Some(name) = self.name(incoming, None, now) else { return Ok(false) };
+        let extension = Need::Extension { account: peer.account, extension: name.to_string() };
+        let user = match self.user(Need::AuthUser(name.into_owned()), now)? {
             Some(user) => Some(user),
             None => self.user(extension, now)?,
         };
@@ -240,19 +267,28 @@ impl Switch {
         Ok(user.is_some_and(bound))
     }
 
-    /// Looks up whom a request is about before its password is checked: credentials count once only, and a request that has
-    /// to wait for the directory is begun again. Who has none is challenged without a question.
-    pub(crate) fn look_up(
-        &self,
-        incoming: &Incoming,
-        account: &Account,
-        extension: Option<String>,
-        now: Time,
-    ) -> Result<(), Stop> {
-        if let Some(extension) = extension.filter(|_| incoming.has_credentials()) {
-            self.user(Need::Extension { account: account.id, extension }, now).map_err(Stop::Need)?;
+    /// Whose credentials are that came with a request to a realm, or to our bare address: of those that answer a challenge
+    /// of ours the first, else of those for our realms.
+    pub(crate) fn claim<'i>(&self, incoming: &'i Incoming, realm: Option<&str>, now: Time) -> Option<&'i Claimed> {
+        let claims = incoming.claims.get_or_init(|| {
+            let claims = self.gate.door.claims(&incoming.message, incoming.flow.remote.ip(), now);
+            let ours = claims.into_iter().filter(|claim| claim.answers || self.peers.is_realm(&claim.realm));
+            let claimed = |claim: Claim<'_>| Claimed {
+                name: claim.name.into_owned(),
+                realm: claim.realm.into_owned(),
+                answers: claim.answers,
+            };
+            ours.map(claimed).collect()
+        });
+        claims.iter().find(|claim| realm.is_none_or(|realm| claim.realm == realm))
+    }
+
+    /// The user name that a request comes with: of its credentials, else of its To (REGISTER) or From.
+    pub(crate) fn name<'i>(&self, incoming: &'i Incoming, realm: Option<&str>, now: Time) -> Option<Cow<'i, str>> {
+        match self.claim(incoming, realm, now) {
+            Some(claim) => Some(Cow::Borrowed(&claim.name)),
+            None => party_name(&incoming.message),
         }
-        Ok(())
     }
 
     /// The account that answers `need`; `Ok(None)` when there is none.
@@ -284,9 +320,8 @@ fn domain_of(uri: &str) -> Option<String> {
 }
 
 impl Incoming {
-    /// The user name that a request comes with: of its credentials, else of its To (REGISTER) or From. Read once.
-    pub(crate) fn user_name(&self) -> Option<&str> {
-        self.named.get_or_init(|| user_name(&self.message)).as_deref()
+    pub(crate) fn new(txn: sip::ServerTxn, message: sip::Message, flow: Flow) -> Self {
+        Incoming { txn, message, flow, claims: OnceCell::new(), asked: false, proven: RefCell::default() }
     }
 
     /// Whether it says that it knows a password.
@@ -296,15 +331,9 @@ impl Incoming {
     }
 }
 
-fn user_name(message: &sip::Message) -> Option<String> {
-    for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
-        if let Some(Ok(credentials)) = message.header(name).map(sip::digest::Credentials::parse) {
-            return Some(credentials.username.to_owned());
-        }
-    }
+/// The user part of To (REGISTER) or From.
+fn party_name(message: &sip::Message) -> Option<Cow<'_, str>> {
     let party = if message.method() == sip::Method::Register { message.to() } else { message.from() };
-    let party = party.ok()?;
-    let uri = Uri::parse(party.uri).ok()?;
-    let user = uri.user_unescaped();
-    if user.is_empty() { None } else { Some(user.into_owned()) }
+    let user = Uri::parse(party.ok()?.uri).ok()?.user_unescaped();
+    (!user.is_empty()).then_some(user)
 }

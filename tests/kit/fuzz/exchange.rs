@@ -386,6 +386,7 @@ fn found(need: Need) -> Input {
                 typed_transfer: None,
                 routes: Vec::new(),
                 peers: Vec::new(),
+                algorithms: BTreeMap::new(),
             }));
             return Input::Found { need, found };
         }

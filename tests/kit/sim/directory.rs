@@ -2,6 +2,7 @@
 
 use registrar::{AlgorithmPolicy, NatPolicy, User};
 use sip::digest::Ha1;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use switch::account::{Account, Pattern, Peer, Route, RouteTarget};
@@ -23,13 +24,15 @@ pub enum Mood {
 pub struct Directory {
     /// How it answers from now on.
     pub mood: Mood,
+    /// How often it was asked.
+    pub questions: u32,
     pub(crate) accounts: Vec<Account>,
     pub(crate) users: Vec<Arc<User>>,
 }
 
 impl Directory {
     pub(crate) fn new() -> Self {
-        Directory { mood: Mood::After(Duration::from_millis(1)), accounts: Vec::new(), users: Vec::new() }
+        Directory { mood: Mood::After(Duration::from_millis(1)), questions: 0, accounts: Vec::new(), users: Vec::new() }
     }
 
     pub(crate) fn add_account(&mut self, name: &str) -> AccountId {
@@ -44,6 +47,7 @@ impl Directory {
             typed_transfer: None,
             routes: Vec::new(),
             peers: Vec::new(),
+            algorithms: BTreeMap::new(),
         });
         id
     }
@@ -110,9 +114,20 @@ impl Directory {
         change(Arc::make_mut(found.expect("tests name users that they made")));
     }
 
+    fn other_algorithms(&self, account: AccountId) -> BTreeMap<String, AlgorithmPolicy> {
+        let others = |user: &&Arc<User>| user.account == account && user.algorithms != AlgorithmPolicy::All;
+        let names = |user: &Arc<User>| [&user.extension, &user.auth_user].map(|name| (name.clone(), user.algorithms));
+        self.users.iter().filter(others).flat_map(names).collect()
+    }
+
     /// The answer to a question.
     pub(crate) fn answer(&self, need: Need) -> Input {
-        let account = |found: Option<&Account>| found.map(|account| Found::Account(Arc::new(account.clone())));
+        let account = |found: Option<&Account>| {
+            found.map(|account| {
+                let algorithms = self.other_algorithms(account.id);
+                Found::Account(Arc::new(Account { algorithms, ..account.clone() }))
+            })
+        };
         let user = |found: Option<&Arc<User>>| found.map(|user| Found::User(Arc::clone(user)));
         let found = match &need {
             Need::Account(id) => account(self.accounts.iter().find(|account| account.id == *id)),

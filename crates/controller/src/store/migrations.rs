@@ -62,7 +62,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), MigrationError>
 /// The schema that this release writes.
 const KNOWN: u32 = STEPS.len() as u32;
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { sql: ACCOUNTS, readable_from: 1 },
     Step { sql: RECORDS, readable_from: 1 },
     Step { sql: SUBSCRIPTIONS, readable_from: 1 },
@@ -70,6 +70,7 @@ const STEPS: [Step; 7] = [
     Step { sql: VERIFIED_PEERS, readable_from: 1 },
     Step { sql: SRTP, readable_from: 1 },
     Step { sql: QUALITY, readable_from: 1 },
+    Step { sql: ALGORITHMS, readable_from: 1 },
 ];
 
 /// Accounts and what belongs to them.
@@ -189,6 +190,11 @@ ALTER TABLE peer ADD COLUMN tell_identity INTEGER NOT NULL DEFAULT 0;
 /// Whether the certificate of a peer is verified. A release that does not know the column verifies none.
 const VERIFIED_PEERS: &str = "
 ALTER TABLE peer ADD COLUMN verify INTEGER NOT NULL DEFAULT 1;
+";
+
+/// The few users of an account whose devices are not offered all algorithms are found without a look at the others.
+const ALGORITHMS: &str = "
+CREATE INDEX user_algorithms ON user (account, id) WHERE algorithms <> 'all';
 ";
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use words::ShardId;
 pub(crate) type Key = u128;
 
 /// The secret that keys are made with.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Keyring {
     k0: u64,
     k1: u64,
@@ -74,6 +74,30 @@ impl Keyring {
         tag.0[..2].copy_from_slice(STATELESS);
         write_hex(&mut tag.0[2..], hash.finish() as u64);
         tag
+    }
+}
+
+/// To tags for answers that nobody remembers (RFC 3261 §8.2.6.2, §8.2.7): a request that comes again gets the same one, and
+/// nobody else can tell which.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Tags(Keyring);
+
+impl Tags {
+    /// Tags that only these can make.
+    pub fn new(chance: &mut words::Chance) -> Self {
+        Tags(Keyring::new(chance))
+    }
+
+    /// Whether they were never given a key: they come from a snapshot of a release that had none.
+    pub fn is_keyless(&self) -> bool {
+        (self.0.k0, self.0.k1) == (0, 0)
+    }
+
+    /// The tag for answers to `request`.
+    pub fn of(&self, request: &Message) -> String {
+        let tag = self.0.stateless_tag(request);
+        // Without its beginning, by which the ACK to an answer is passed over that has no transaction for sure.
+        tag.as_str().trim_start_matches("s-").to_owned()
     }
 }
 

@@ -52,6 +52,7 @@ impl World {
 
     fn ask(&mut self, need: Need) {
         self.transcript.note(self.now, format_args!("{need:?}"));
+        self.directory.questions += 1;
         match self.directory.mood {
             Mood::After(delay) => self.inside(delay, Inside::Answers(need)),
             Mood::Unavailable => self.input(Input::Unavailable { need }),
