@@ -83,6 +83,9 @@ pub(crate) struct Binding {
     pub(crate) id: u32,
     pub(crate) account: AccountId,
     pub(crate) contact: Box<str>,
+    /// Its key in the store, where that is not what the Contact makes it: another device has the same Contact elsewhere.
+    #[serde(default)]
+    pub(crate) own_key: Option<Box<str>>,
     pub(crate) call_id: Box<str>,
     pub(crate) agent: Box<str>,
     pub(crate) instance: Option<Box<str>>,
@@ -112,6 +115,11 @@ pub(crate) struct Binding {
 impl Binding {
     /// What tells it apart from the user's others in the store.
     pub(crate) fn key(&self) -> String {
+        self.own_key.as_deref().map_or_else(|| self.common_key(), str::to_owned)
+    }
+
+    /// The key of who has this Contact, or these names, nowhere else.
+    pub(crate) fn common_key(&self) -> String {
         match (&self.instance, self.reg_id) {
             (Some(instance), Some(reg_id)) => format!("{instance};{reg_id}"),
             (Some(_) | None, _) => self.contact.to_string(),

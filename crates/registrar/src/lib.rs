@@ -73,6 +73,7 @@ mod nonce;
 mod outbound;
 mod recent;
 mod registrar;
+mod same;
 mod table;
 mod throttle;
 mod undo;

@@ -5,6 +5,7 @@ use crate::contact::{Asked, AskedContact, Contacts, Refusal, behind_nat, is_spec
 use crate::directory::User;
 use crate::gruu::{Gruus, Names};
 use crate::outbound::{Ping, PingId, PingKind, Pinging};
+use crate::same::{is_elsewhere, is_out_of_order, is_same, is_twin};
 use crate::table::Table;
 use crate::undo::{Changes, Undo};
 use serde::{Deserialize, Serialize};
@@ -234,6 +235,7 @@ impl Registrar {
             id,
             account,
             contact: stored.contact.into(),
+            own_key: None,
             call_id: stored.call_id.into(),
             agent: stored.agent.into(),
             instance: stored.instance.map(Into::into),
@@ -254,6 +256,9 @@ impl Registrar {
             gruus: None,
             timer: None,
         };
+        if stored.key != binding.common_key() {
+            binding.own_key = Some(stored.key.into());
+        }
         if let Some(every) = self.pings(user, &binding) {
             binding.pinging = Some(Box::new(Pinging::from(now + spread(every, id))));
         }
@@ -374,13 +379,13 @@ impl Registrar {
     fn plan<'a>(&self, request: &Request<'_, '_>, contact: &'a AskedContact<'a>) -> Result<Change<'a>, Refusal> {
         let Request { user, asked, flow, now, .. } = request;
         let uri = Uri::parse(contact.uri).map_err(|_| Refusal::new(400, "Bad Contact: not a URI"))?;
-        let existing = self.table.of(user.id).iter().find(|binding| is_same(binding, contact, &uri));
+        let nat = behind_nat(&uri, flow, &asked.path, user.nat);
+        let existing = self.same(request, contact, &uri, nat);
         if existing.is_some_and(|binding| *now < binding.expires && is_out_of_order(binding, asked, *now)) {
             return Err(OUT_OF_ORDER);
         }
         let wish = contact.expires.or(asked.expires);
         let wish = wish.map_or(self.config.default_expires, |seconds| Duration::from_secs(seconds.into()));
-        let nat = behind_nat(&uri, flow, &asked.path, user.nat);
         if wish.is_zero() {
             return Ok(Change { contact, uri, expires: wish, nat });
         }
@@ -419,20 +424,36 @@ impl Registrar {
         Ok(())
     }
 
+    /// The binding that a Contact means: of several the one of its own Call-ID.
+    fn same(
+        &self,
+        request: &Request<'_, '_>,
+        contact: &AskedContact<'_>,
+        uri: &Uri<'_>,
+        nat: bool,
+    ) -> Option<&Binding> {
+        let Request { user, asked, flow, .. } = request;
+        let same = self.table.of(user.id).iter().filter(|binding| is_same(binding, contact, uri));
+        let same = same.filter(|binding| !is_elsewhere(binding, contact, asked, flow, nat));
+        same.min_by_key(|binding| *binding.call_id != *asked.call_id)
+    }
+
     fn make(&mut self, request: &Request<'_, '_>, change: &Change<'_>, changes: &mut Changes) {
         let user = request.user.id;
-        let same = self.table.of(user).iter().find(|binding| is_same(binding, change.contact, &change.uri));
-        let same = same.map(|binding| binding.id);
+        let same = self.same(request, change.contact, &change.uri, change.nat).map(|binding| binding.id);
         if change.expires.is_zero() {
             self.table.end(user, same, changes);
             return;
         }
         let before = same.and_then(|id| self.table.take(user, id));
         // Another spelling of the same URI: the store knows it by the old one.
-        let respelled = before.as_ref().filter(|old| old.reg_id.is_none() && *old.contact != *change.contact.uri);
-        changes.facts.extend(respelled.map(|old| Fact::Unbound { user, key: old.key() }));
         let earlier = before.clone();
-        let binding = self.renewed(before, request, change);
+        let mut binding = self.renewed(before, request, change);
+        let respelled = earlier.as_ref().filter(|old| old.contact != binding.contact && old.key() != binding.key());
+        changes.facts.extend(respelled.map(|old| Fact::Unbound { user, key: old.key() }));
+        if self.table.of(user).iter().any(|other| other.key() == binding.key() && !is_twin(other, &binding)) {
+            binding.own_key = Some(format!("{};{}", binding.common_key(), binding.call_id).into());
+        }
         // A device that came back over another connection under another port: its last binding rings nobody.
         let twins: SmallVec<[u32; 2]> =
             self.table.of(user).iter().filter(|old| is_twin(old, &binding)).map(|old| old.id).collect();
@@ -452,6 +473,7 @@ impl Registrar {
             id: self.table.next_id(),
             account: user.account,
             contact: Box::default(),
+            own_key: None,
             call_id: Box::default(),
             agent: Box::default(),
             instance: None,
@@ -546,45 +568,12 @@ fn spread(every: Duration, id: u32) -> Duration {
     every * share / 1_024
 }
 
-/// Whether a Contact means this binding: by instance and flow number, else by URI (RFC 5626 §6, RFC 3261 §19.1.4).
-fn is_same(binding: &Binding, contact: &AskedContact<'_>, uri: &Uri<'_>) -> bool {
-    match (binding.reg_id, contact.reg_id) {
-        (Some(ours), Some(theirs)) => ours == theirs && binding.instance.as_deref() == contact.instance,
-        (None, None) => {
-            *binding.contact == *contact.uri
-                || Uri::parse(&binding.contact).is_ok_and(|ours| Uri::equivalent(&ours, uri))
-        }
-        (Some(_), None) | (None, Some(_)) => false,
-    }
-}
-
-/// Whether `old` is what is left of the device that now has `binding`. A device that says which one it is and knows nothing
-/// of flows has one: its last connection may have died without a word.
-fn is_twin(old: &Binding, binding: &Binding) -> bool {
-    let same_instance = old.instance.is_some() && old.instance == binding.instance;
-    let streams = old.flow.transport.is_reliable() && old.flow.transport == binding.flow.transport;
-    let succeeds = same_instance && streams && old.reg_id.is_none() && old.flow.connection != binding.flow.connection;
-    let same_device = same_instance || old.call_id == binding.call_id;
-    let gone = same_device && old.reg_id == binding.reg_id && (old.reach() == Reach::Gone || succeeds);
-    gone || old.was_restarted_as(binding)
-}
-
-/// RFC 3261 §10.3 item 7: of the REGISTERs with one Call-ID only those with a higher CSeq count. Phones that make their
-/// Call-ID of their hardware address count from one again after a restart: nothing is overtaken for longer than a request
-/// is repeated, and a password was proven for this one.
-fn is_out_of_order(binding: &Binding, asked: &Asked<'_>, now: Time) -> bool {
-    *binding.call_id == *asked.call_id && asked.cseq <= binding.cseq && now.since(binding.refreshed) <= REPEATED
-}
-
 /// Writes only what changed: a refresh says the same again.
 fn keep(place: &mut Box<str>, text: &str) {
     if **place != *text {
         *place = text.into();
     }
 }
-
-/// For how long a request is repeated, at most: 64*T1 (RFC 3261 §17.1.2.2).
-const REPEATED: Duration = Duration::from_secs(32);
 
 /// After so long without a sign of life a stream may be taken for dead (RFC 5626 §5.4). Units: seconds.
 const FLOW_TIMER_S: u32 = 120;

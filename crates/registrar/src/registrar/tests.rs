@@ -366,6 +366,76 @@ fn a_phone_that_was_started_anew_has_one_binding() {
     assert_eq!(words, ["six", "five", "three", "two"], "{words:?}");
 }
 
+/// Two routers give out the same private addresses.
+#[test]
+fn phones_at_two_sites_with_one_private_address_are_both_bound() {
+    let mut exchange = Exchange::new();
+    let private = "<sip:101@192.168.1.10:5060>";
+    let (office, home, cafe) = (udp("203.0.113.7:4000"), udp("203.0.113.8:4000"), udp("203.0.113.9:4000"));
+    let mut stored = Vec::new();
+    let mut register = |exchange: &mut Exchange, call_id: &str, cseq, flow| {
+        stored.extend(facts(exchange.send(&Register::new(&[private]).call_id(call_id).cseq(cseq), flow)));
+    };
+    register(&mut exchange, "office", 1, office);
+    register(&mut exchange, "home", 1, home);
+    let reach = |exchange: &Exchange| {
+        let mut all: Vec<_> = exchange.registrar.lookup(ANN, exchange.now).map(|device| device.flow.remote).collect();
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(reach(&exchange), [office.remote, home.remote]);
+    register(&mut exchange, "office", 2, office);
+    register(&mut exchange, "home", 2, home);
+    assert_eq!(reach(&exchange), [office.remote, home.remote]);
+    // One is started anew, the other is carried elsewhere: each has one binding still.
+    register(&mut exchange, "office-2", 1, office);
+    register(&mut exchange, "home", 3, cafe);
+    assert_eq!(reach(&exchange), [office.remote, cafe.remote]);
+    // The store tells them apart, and after a restart they are two again.
+    let keys: std::collections::BTreeSet<_> = exchange.registrar.table.of(ANN).iter().map(Binding::key).collect();
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    let mut last = std::collections::BTreeMap::new();
+    for fact in &stored {
+        match fact {
+            Fact::Bound { binding, .. } => last.insert(binding.key.clone(), fact.clone()),
+            Fact::Unbound { key, .. } => last.remove(key),
+            _ => None,
+        };
+    }
+    let mut next = Exchange::with(exchange.registrar.config.clone());
+    (next.clock, next.now) = (Clock { mono: at(0), wall: exchange.clock.wall_at(exchange.now) }, at(0));
+    for fact in last.values() {
+        let Fact::Bound { user, binding } = fact else { continue };
+        next.registrar.restore(AccountId(1), *user, binding.clone(), &next.clock, next.now);
+    }
+    assert_eq!(reach(&next), [office.remote, cafe.remote]);
+    assert_eq!(next.registrar.table.of(ANN).iter().map(Binding::key).collect::<std::collections::BTreeSet<_>>(), keys);
+    // One goes: the other stays, and so does its row.
+    let gone = Register::new(&[&format!("{private};expires=0")]).call_id("home").cseq(4);
+    let facts = facts(exchange.send(&gone, cafe));
+    assert_eq!((facts.len(), reach(&exchange)), (1, vec![office.remote]));
+}
+
+/// Nobody rings twice for ever.
+#[test]
+fn a_phone_that_moved_and_was_started_anew_leaves_nothing_for_long() {
+    let mut exchange = Exchange::new();
+    let private = "<sip:101@192.168.1.10:5060>";
+    let (home, cafe) = (udp("203.0.113.8:4000"), udp("203.0.113.9:4000"));
+    exchange.send(&Register::new(&[private]).call_id("a"), home);
+    exchange.now += Duration::from_secs(60);
+    exchange.send(&Register::new(&[private]).call_id("b"), cafe);
+    assert_eq!(exchange.registrar.len(), 2);
+    // And who comes to where another was takes its place.
+    exchange.send(&Register::new(&[private]).call_id("b").cseq(2), home);
+    assert_eq!(exchange.registrar.len(), 1);
+    exchange.send(&Register::new(&[private]).call_id("c"), cafe);
+    exchange.pass(100);
+    exchange.send(&Register::new(&[private]).call_id("c").cseq(2), cafe);
+    exchange.pass(61);
+    assert_eq!(exchange.registrar.lookup(ANN, exchange.now).map(|device| device.flow).collect::<Vec<_>>(), [cafe]);
+}
+
 #[test]
 fn all_or_nothing() {
     let mut exchange = Exchange::new();
