@@ -1,6 +1,8 @@
 //! What the shell's other rooms do to calls: a store that fails or is slow, a directory that is away, a drain, a stop.
 
 use crate::flows::{SEEDS, connect, millis, office, secs, talking, wait};
+use crate::hostile::Letter;
+use sip::HeaderName;
 use switch::Command;
 use tests::sim::{Do, LineState, Mood, Site, World, for_seeds};
 use words::EndCause;
@@ -192,6 +194,37 @@ fn an_overloaded_shell_refuses_new_calls() {
         world.input(switch::Input::Overloaded(false));
         connect(&mut world, bob, ann, "101");
         assert_eq!(world.finish().len(), 2);
+    });
+}
+
+/// A trunk that is told when to come again sends no call at all until then.
+#[test]
+fn a_full_exchange_tells_phones_when_to_come_again_and_peers_nothing() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::with(seed, |config| config.transactions = 4);
+        let ann = world.phone("101");
+        let (_, carrier) = world.peer("carrier");
+        // Each 200 is remembered for 32 s.
+        while world.status().transactions < 4 {
+            world.tell(ann, Do::Register(600));
+            world.pass(secs(1));
+        }
+        let refused = |world: &mut World, n: u32, phone| {
+            let letter = Letter::new("INVITE", world.at_phone(phone).address, n).describing("198.51.100.1");
+            let answer = letter.send(world).into_iter().find(|heard| heard.status >= 200).expect("it is answered");
+            (answer.status, answer.header(HeaderName::RetryAfter).map(str::to_owned))
+        };
+        for n in 0..3 {
+            assert_eq!(refused(&mut world, 10 + n, carrier), (503, None));
+            assert_eq!(refused(&mut world, 20 + n, ann), (503, Some("5".to_owned())));
+        }
+        // The same where the shell cannot keep up.
+        world.input(switch::Input::Overloaded(true));
+        assert_eq!(refused(&mut world, 30, carrier), (503, None));
+        assert_eq!(refused(&mut world, 31, ann), (503, Some("5".to_owned())));
+        world.input(switch::Input::Overloaded(false));
+        world.pass(secs(40));
+        assert_eq!(refused(&mut world, 40, ann).0, 401);
     });
 }
 

@@ -58,12 +58,16 @@ pub struct Endpoint {
     servers: Servers,
     /// How new work is refused, while it is.
     busy: Option<RetryAfter>,
+    /// How it is refused when there is no room for it.
+    #[serde(default)]
+    when_full: RetryAfter,
 }
 
 /// What a refusal says about when to come again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RetryAfter {
     /// [`EndpointLimits::retry_after_s`].
+    #[default]
     Told,
     /// Nothing: a trunk would send no call at all for that long.
     Withheld,
@@ -77,6 +81,7 @@ impl Endpoint {
             clients: Clients::new(),
             servers: Servers::new(),
             busy: None,
+            when_full: RetryAfter::Told,
         }
     }
 
@@ -90,6 +95,17 @@ impl Endpoint {
     /// request is still known.
     pub fn refuse_new(&mut self, how: Option<RetryAfter>) {
         self.busy = how;
+    }
+
+    /// Whether there is no room for new work: it is answered 503 without a memory. Whoever asks says how, as that depends
+    /// on who sends it: [`Endpoint::refuse_when_full`].
+    pub fn is_full(&self) -> bool {
+        self.transactions() >= self.shared.config.limits.transactions
+    }
+
+    /// What those are told from now on for whom there is no room.
+    pub fn refuse_when_full(&mut self, how: RetryAfter) {
+        self.when_full = how;
     }
 
     /// Takes one datagram or one frame.
@@ -396,7 +412,7 @@ impl Endpoint {
 
     fn with_retry_after(&self, answer: MessageBuilder) -> MessageBuilder {
         let retry_after_s = self.shared.config.limits.retry_after_s;
-        let told = self.busy != Some(RetryAfter::Withheld) && retry_after_s > 0;
+        let told = self.busy.unwrap_or(self.when_full) == RetryAfter::Told && retry_after_s > 0;
         if told { answer.header_number(HeaderName::RetryAfter, retry_after_s) } else { answer }
     }
 }

@@ -4,10 +4,10 @@ use b2bua::SessionConfig;
 use media::command::Family;
 use media::ports::PoolConfig;
 use registrar::RegistrarConfig;
-use sip::EndpointConfig;
 use sip::advertise::ALLOW;
 use sip::endpoint::Advertised;
 use sip::locate::Means;
+use sip::{EndpointConfig, EndpointLimits};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use words::{AccountId, ShardId, Transport};
@@ -21,6 +21,8 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// The most calls at a time.
     pub calls: usize,
+    /// The most transactions at a time; [`sip::EndpointLimits::transactions`].
+    pub transactions: usize,
     /// How long an answered call may be without media; `None` switches the check off.
     pub silence: Option<Duration>,
     /// The longest that a call may last.
@@ -128,6 +130,7 @@ impl Config {
             server: self.server.clone(),
             advertised: advertised.unwrap_or_default(),
             force_rport: true,
+            limits: EndpointLimits { transactions: self.transactions, ..EndpointLimits::default() },
             ..EndpointConfig::default()
         }
     }
@@ -172,6 +175,7 @@ impl Default for Config {
             server: "Crosspoint".into(),
             listeners: Vec::new(),
             calls: 5_000,
+            transactions: EndpointLimits::default().transactions,
             silence: Some(Duration::from_secs(30)),
             call_limit: words::limit::CALL,
             session: SessionConfig::default(),

@@ -416,9 +416,13 @@ impl Switch {
 
     fn handle_message(&mut self, flow: Flow, bytes: Bytes, now: Time) {
         self.counters.messages += 1;
-        if self.gate.overloaded {
+        if self.gate.overloaded || self.endpoint.is_full() {
             let trunk = self.peers.at(flow.remote).is_some();
-            self.endpoint.refuse_new(Some(if trunk { RetryAfter::Withheld } else { RetryAfter::Told }));
+            let how = if trunk { RetryAfter::Withheld } else { RetryAfter::Told };
+            self.endpoint.refuse_when_full(how);
+            if self.gate.overloaded {
+                self.endpoint.refuse_new(Some(how));
+            }
         }
         match self.endpoint.handle_message(flow, bytes, now) {
             Ok(()) => return self.settle(now),
