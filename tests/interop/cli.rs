@@ -26,6 +26,48 @@ fn a_disabled_user_is_out_within_a_second() {
     run(&program, "register", &["--rate", "10", "--calls", "1", "--users", &users]);
 }
 
+/// As somebody copies it from the screen into a phone.
+#[test]
+fn what_user_add_prints_registers() {
+    let program = Program::office();
+    program.json(&["account", "create", "office", "--domain", "office.example"]);
+    let made = program.json(&["user", "add", "office", "101", "--name", "Ann"]);
+    let text = |value: &serde_json::Value, field: &str| value[field].as_str().expect("it is printed").to_owned();
+    let register = |made: &serde_json::Value, name: &str| {
+        let (user, password) = (text(made, "user"), text(made, "password"));
+        let row = format!("{user};[authentication username={user} password={password}]");
+        attempt(&program, "register", &["--calls", "1", "--users", &csv(&program, name, &row)])
+    };
+    assert_eq!(register(&made, "u.csv")["successful"], 1, "{made}");
+    let again = program.json(&["user", "reset", "office", "101"]);
+    assert_eq!(register(&made, "old.csv")["successful"], 0, "the password before is void");
+    assert_eq!(register(&again, "new.csv")["successful"], 1, "{again}");
+    assert_eq!(program.json(&["phones"])[0]["extension"], "101");
+}
+
+#[test]
+fn who_guesses_is_shown_and_forgiven() {
+    let program = Program::office();
+    program.people("office", &[("101", "secret101"), ("102", "secret102")]);
+    let wrong = csv(&program, "wrong.csv", "office101;[authentication username=office101 password=old]");
+    let lost = attempt(&program, "register", &["--rate", "50", "--calls", "25", "--users", &wrong]);
+    assert_eq!(lost["successful"], 0, "{lost}");
+    let bans = program.json(&["phones", "bans"]);
+    let bans = bans.as_array().unwrap();
+    assert!(bans.iter().all(|ban| ban["source"] == "127.0.0.1" && ban["failures"].as_u64() >= Some(10)), "{bans:?}");
+    // All of that address, and those at the one user.
+    assert_eq!(bans.iter().filter(|ban| ban["user"].is_null()).count(), 1, "{bans:?}");
+    assert_eq!(bans.len(), 2, "{bans:?}");
+    assert!(program.read_in("C", &["phones", "bans"]).contains("127.0.0.1"));
+    // A colleague does not notice.
+    let right = csv(&program, "right.csv", "office102;[authentication username=office102 password=secret102]");
+    run(&program, "register", &["--calls", "1", "--users", &right]);
+    assert!(program.cli(&["phones", "unban", "127.0.0.1"]).status.success());
+    assert_eq!(program.json(&["phones", "bans"]).as_array().unwrap().len(), 0);
+    let lost = attempt(&program, "register", &["--calls", "1", "--users", &wrong]);
+    assert!(lost["errors"].as_str().unwrap().contains("401"), "it is asked again: {lost}");
+}
+
 #[test]
 fn two_accounts_with_the_same_extension_never_meet() {
     let program = Program::office();
