@@ -398,6 +398,7 @@ fn found(need: Need) -> Input {
             typed_transfer: None,
             routes: Vec::new(),
             peers: Vec::new(),
+            algorithms: std::collections::BTreeMap::default(),
         })),
         Need::Extension { .. } | Need::AuthUser(_) => Found::User(Arc::new(User {
             account: AccountId(1),

@@ -271,7 +271,7 @@ mod tests {
         let (routes, peers, ring_for) = (Vec::new(), Vec::new(), Duration::from_secs(30));
         let (typed_transfer, algorithms) = Default::default();
         let id = AccountId(n);
-        let account = Account { id, name, domain, realm, ring_for, routes, peers, typed_transfer, algorithms };
+        let account = Account { id, name, domain, realm, ring_for, typed_transfer, routes, peers, algorithms };
         vec![(need(&n.to_string()), Found::Account(Arc::new(account)))]
     }
 

@@ -423,7 +423,7 @@ fn a_phone_that_moved_and_was_started_anew_leaves_nothing_for_long() {
     let private = "<sip:101@192.168.1.10:5060>";
     let (home, cafe) = (udp("203.0.113.8:4000"), udp("203.0.113.9:4000"));
     exchange.send(&Register::new(&[private]).call_id("a"), home);
-    exchange.now += Duration::from_secs(60);
+    exchange.now += Duration::from_mins(1);
     exchange.send(&Register::new(&[private]).call_id("b"), cafe);
     assert_eq!(exchange.registrar.len(), 2);
     // And who comes to where another was takes its place.
