@@ -24,7 +24,7 @@ impl Frames for SipFrames {
         Ok(frame.map(|frame| match frame {
             Frame::Message(bytes) => Framed::Message(bytes),
             Frame::KeepAlive => Framed::Reply(b"\r\n"),
-            Frame::Pong => Framed::Ignore,
+            Frame::Pong | Frame::Zeros => Framed::Ignore,
             Frame::Stun(bytes) => Framed::Stun(bytes),
         }))
     }

@@ -1,5 +1,5 @@
 //! Where a message ends on a stream (RFC 3261 §18.3), and what else comes along: keep-alives (RFC 5626 §3.5.1, §5.4)
-//! and STUN (RFC 5389, told apart by its first byte: RFC 5626 §8).
+//! and STUN (RFC 5389, told apart by its first byte and its magic cookie: RFC 5626 §8).
 
 use crate::msg::HeaderName;
 use crate::msg::lex::is_token;
@@ -13,8 +13,10 @@ pub enum Frame {
     Message(Bytes),
     /// CRLF CRLF: a ping, to be answered with CRLF.
     KeepAlive,
-    /// A single CRLF: the answer to a ping of ours, or an empty line between messages.
+    /// A single CRLF: the answer to a ping of ours, an empty line between messages, or the first half of a ping.
     Pong,
+    /// Zero bytes, with which some phones keep a router's mapping open.
+    Zeros,
     /// A STUN message.
     Stun(Bytes),
 }
@@ -56,6 +58,8 @@ pub struct Framer {
     searched: usize,
     /// The whole length of the message at the front, once its head is read.
     length: Option<usize>,
+    /// Whether the last thing cut was a single CRLF: another one makes a ping of both.
+    half_ping: bool,
     failed: Option<FramingError>,
 }
 
@@ -72,9 +76,9 @@ impl Framer {
         }
     }
 
-    /// Whether nothing is half received.
+    /// Whether nothing is half received that must go on: a zero byte or half a line end may be all that a keep-alive was.
     pub fn is_idle(&self) -> bool {
-        self.buffer.is_empty()
+        self.buffer.len() < COOKIE_ENDS && self.buffer.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0))
     }
 
     /// The next whole frame; `None` until more is received.
@@ -98,26 +102,33 @@ impl Framer {
         match self.buffer.first() {
             None => Ok(None),
             Some(b'\r' | b'\n') => Ok(self.cut_blank()),
-            Some(0..=3) => self.cut_stun(),
+            Some(0..=3) if may_be_stun(&self.buffer) => self.cut_stun(),
+            Some(0) => Ok(Some(self.cut_zeros())),
             Some(_) => self.cut_message(),
         }
     }
 
-    /// A run of line ends that came at once is one ping or pong: a flood of them earns one answer.
+    /// A run of line ends that came at once is one ping or pong: a flood of them earns one answer. The two of a ping may come
+    /// in two segments.
     fn cut_blank(&mut self) -> Option<Frame> {
         let data = &self.buffer[..];
         let mut run = data.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         // A CR at the end may have its LF still on the way.
         run -= usize::from(run == data.len() && data[run - 1] == b'\r');
-        if data == b"\r\n\r" {
-            return None;
-        }
-        let frame = if data.starts_with(b"\r\n\r\n") { Frame::KeepAlive } else { Frame::Pong };
         if run == 0 {
             return None;
         }
+        let is_ping = data[..run].starts_with(b"\r\n\r\n") || (self.half_ping && data.starts_with(b"\r\n"));
         self.take(run);
-        Some(frame)
+        self.half_ping = !is_ping;
+        Some(if is_ping { Frame::KeepAlive } else { Frame::Pong })
+    }
+
+    /// A run of zero bytes; the last one may begin a STUN message.
+    fn cut_zeros(&mut self) -> Frame {
+        let run = self.buffer.iter().take_while(|byte| **byte == 0).count();
+        self.take(if may_be_stun(&self.buffer[run - 1..]) { run - 1 } else { run });
+        Frame::Zeros
     }
 
     fn cut_stun(&mut self) -> Result<Option<Frame>, FramingError> {
@@ -166,6 +177,7 @@ impl Framer {
     fn take(&mut self, length: usize) -> Bytes {
         self.searched = 0;
         self.length = None;
+        self.half_ping = false;
         if length == self.buffer.len() {
             return std::mem::take(&mut self.buffer).freeze();
         }
@@ -218,7 +230,13 @@ pub fn classify_datagram(bytes: &[u8]) -> Datagram {
 
 /// RFC 5389 §6: two zero bits, a length of whole words, the magic cookie.
 fn is_stun(header: &[u8]) -> bool {
-    header[0] <= 3 && header[3].is_multiple_of(4) && header[4..8] == [0x21, 0x12, 0xa4, 0x42]
+    header[0] <= 3 && header[3].is_multiple_of(4) && header[4..COOKIE_ENDS] == COOKIE
+}
+
+/// Whether STUN begins here, as far as it is there. No type of STUN is zero: method 0 is reserved (RFC 8489 §18.2).
+fn may_be_stun(bytes: &[u8]) -> bool {
+    let cookie = bytes.get(4..bytes.len().min(COOKIE_ENDS)).unwrap_or_default();
+    bytes.first().is_some_and(|first| *first <= 3) && !bytes.starts_with(&[0, 0]) && COOKIE.starts_with(cookie)
 }
 
 /// A method or `SIP/2.0`, and a space, as far as they are there.
@@ -289,6 +307,10 @@ fn number_after_colon(bytes: &[u8]) -> Result<usize, FramingError> {
     if length > MESSAGE_BYTES { Err(FramingError::TooLarge) } else { Ok(length) }
 }
 
+/// The magic cookie of STUN (RFC 5389 §6), and one past its place in a message.
+const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+const COOKIE_ENDS: usize = 8;
+
 /// The longest method. Units: bytes.
 const METHOD_BYTES: usize = 64;
 
@@ -343,6 +365,58 @@ mod tests {
     #[test]
     fn a_flood_of_pings_earns_one_answer() {
         assert_eq!(all(&b"\r\n".repeat(5_000)), Ok(vec![Frame::KeepAlive]));
+    }
+
+    /// What comes of segments, each read to its end before the next, and whether nothing was left half received.
+    fn by_segments(segments: &[&[u8]]) -> (Vec<Frame>, bool) {
+        let mut framer = Framer::new();
+        let mut frames = Vec::new();
+        for segment in segments {
+            framer.push(segment);
+            while let Some(frame) = framer.next().expect("a keep-alive is no error") {
+                frames.push(frame);
+            }
+        }
+        (frames, framer.is_idle())
+    }
+
+    /// RFC 5626 §4.4.1: two CRLF are a ping, however TCP cuts them.
+    #[test]
+    fn a_ping_in_pieces_is_a_ping() {
+        let pings = |segments: &[&[u8]]| {
+            let (frames, idle) = by_segments(segments);
+            assert!(idle, "{segments:?}");
+            frames.iter().filter(|frame| **frame == Frame::KeepAlive).count()
+        };
+        for segments in [&[&b"\r\n"[..], b"\r\n"][..], &[b"\r", b"\n\r", b"\n"], &[b"\r\n\r", b"\n"], &[b"\r\n\r\n"]] {
+            assert_eq!(pings(segments), 1, "{segments:?}");
+        }
+        assert_eq!(pings(&[b"\r\n", b"\r\n", b"\r\n", b"\r\n"]), 2);
+        assert_eq!(pings(&[b"\r\n", REQUEST, b"\r\n"]), 0, "empty lines around a message");
+    }
+
+    #[test]
+    fn zero_bytes_keep_a_stream_alive() {
+        let message = Frame::Message(Bytes::from_static(REQUEST));
+        let mut stun = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+        stun.extend([7; 12]);
+        for zeros in 1..=20 {
+            let zeros = vec![0; zeros];
+            assert!(by_segments(&[&zeros]).1, "{zeros:?} alone");
+            for next in [REQUEST, &stun] {
+                let expected =
+                    if next == REQUEST { message.clone() } else { Frame::Stun(Bytes::copy_from_slice(&stun)) };
+                let joined = [&zeros[..], next].concat();
+                for segments in [&[&zeros[..], next][..], &[&joined]] {
+                    let (frames, idle) = by_segments(segments);
+                    assert_eq!(frames.last(), Some(&expected), "{} zeros", zeros.len());
+                    assert!(idle && frames[..frames.len() - 1].iter().all(|frame| *frame == Frame::Zeros));
+                }
+                let (frames, _) = by_segments(&joined.chunks(1).collect::<Vec<_>>());
+                assert_eq!(frames.last(), Some(&expected), "{} zeros byte by byte", zeros.len());
+            }
+        }
+        assert_eq!(by_segments(&[b"\0\r\n\0\r\n\r\n"]).0.last(), Some(&Frame::KeepAlive));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) fn framing(input: &[u8]) {
                 let _ = Message::parse(message.clone());
             }
             Frame::Stun(stun) => assert_eq!(classify_datagram(stun), Datagram::Stun),
-            Frame::KeepAlive | Frame::Pong => {}
+            Frame::KeepAlive | Frame::Pong | Frame::Zeros => {}
         }
     }
     let _ = classify_datagram(stream);
@@ -47,7 +47,7 @@ fn frames(stream: &[u8], piece: usize) -> Cut {
     (found, None)
 }
 
-/// How many line ends come at once decides whether they are pings or pongs: only what lies between them must agree.
+/// How many line ends or zeros come at once decides how many frames they are: only what lies between them must agree.
 fn merged((frames, error): &Cut) -> (Vec<&Frame>, Option<FramingError>) {
     (frames.iter().filter(|frame| size(frame) > 0).collect(), *error)
 }
@@ -55,6 +55,6 @@ fn merged((frames, error): &Cut) -> (Vec<&Frame>, Option<FramingError>) {
 fn size(frame: &Frame) -> usize {
     match frame {
         Frame::Message(bytes) | Frame::Stun(bytes) => bytes.len(),
-        Frame::KeepAlive | Frame::Pong => 0,
+        Frame::KeepAlive | Frame::Pong | Frame::Zeros => 0,
     }
 }
