@@ -94,8 +94,11 @@ pub(crate) struct Inbox {
 /// Whether the loop keeps up.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
-    /// Whether the last turn left datagrams behind.
+    /// Whether the last turn left datagrams or stream events behind.
     backlog: bool,
+    /// Whether the last datagram that was asked had waited for too long.
+    late: bool,
+    /// What the exchange was told.
     shedding: bool,
     next_warning: Time,
     next_clock: Time,
@@ -159,6 +162,7 @@ impl Running {
 
     fn datagrams(&mut self) {
         let now = self.clocks.now();
+        self.shed(self.load.late);
         for taken in 1..=DATAGRAMS_PER_TURN {
             let (setup, switch) = (&self.setup, &mut self.switch);
             let sorted = self.wire.udp.try_recv_with(|bytes, flow| {
@@ -170,32 +174,32 @@ impl Running {
                 (fate, flow)
             });
             let Some((fate, flow)) = sorted else {
-                self.load.backlog = false;
-                return self.weigh(Duration::ZERO);
+                (self.load.backlog, self.load.late) = (false, false);
+                return self.shed(false);
             };
             if taken % WEIGHED == 0 {
-                let waited = self.wire.udp.waited();
-                self.weigh(waited);
+                self.load.late = self.wire.udp.waited() > PATIENCE;
+                self.shed(self.load.late);
             }
             self.datagram(fate, flow);
         }
         self.load.backlog = true;
     }
 
-    /// Sheds new work while what comes has waited too long. Refusing costs a tenth of a call, so a backlog of new calls
-    /// shrinks as soon as they are late, and what is under way is hardly held up.
-    fn weigh(&mut self, waited: Duration) {
-        let shedding = waited > PATIENCE;
-        if shedding == self.load.shedding {
+    /// Sheds new work while what comes has waited too long: datagrams by the last one that was asked, of streams each message by
+    /// itself, so that a flood over the one costs the other nothing. Refusing costs a tenth of a call, so a backlog of new
+    /// calls shrinks as soon as they are late, and what is under way is hardly held up.
+    fn shed(&mut self, late: bool) {
+        if late == self.load.shedding {
             return;
         }
-        self.load.shedding = shedding;
+        self.load.shedding = late;
         let now = self.clocks.now();
-        if shedding && now >= self.load.next_warning {
+        if late && now >= self.load.next_warning {
             self.load.next_warning = now + CLOCK_EVERY;
-            tracing::warn!(?waited, "the loop is at its limit: calls that come too late are refused");
+            tracing::warn!("the loop is at its limit: calls that come too late are refused");
         }
-        self.input(Input::Overloaded(shedding));
+        self.input(Input::Overloaded(late));
     }
 
     fn datagram(&mut self, fate: Fate, flow: Flow) {
@@ -214,14 +218,18 @@ impl Running {
 
     fn streams(&mut self) {
         for _ in 0..EVENTS_PER_TURN {
-            let Ok(event) = self.inbox.net.try_recv() else { break };
+            let Ok(event) = self.inbox.net.try_recv() else { return };
             self.stream_event(event);
         }
+        self.load.backlog = true;
     }
 
     fn stream_event(&mut self, event: NetEvent) {
         match event {
-            NetEvent::Received { flow, bytes } if may_speak(&self.setup, &flow) => self.message(flow, bytes),
+            NetEvent::Received { flow, bytes, since } if may_speak(&self.setup, &flow) => {
+                self.shed(self.clocks.now().since(since) > PATIENCE);
+                self.message(flow, bytes);
+            }
             NetEvent::Received { flow, .. } => {
                 self.wire.counters.foreign += 1;
                 self.wire.connections.close(flow.connection);
@@ -362,7 +370,7 @@ impl Running {
     /// Waits for something to do; `false` when the loop is to end.
     async fn sleep(&mut self) -> bool {
         if self.load.backlog {
-            // Connections are tasks of this thread: a flood of datagrams must not keep them waiting.
+            // Connections are tasks of this thread: a flood must not keep them waiting.
             tokio::task::yield_now().await;
             return self.inbox.stop.try_recv().is_err();
         }
@@ -520,11 +528,13 @@ fn tell_tls_failure(remote: std::net::SocketAddr, diagnosis: Option<words::diagn
 
 /// Datagrams of one turn, so that everything else has its turn under a flood.
 const DATAGRAMS_PER_TURN: usize = 64;
-/// Stream events of one turn.
-const EVENTS_PER_TURN: usize = 64;
+/// Stream events of one turn. Connections, of which 61 run between two turns, are to put in more than is taken out: what
+/// waits does so in the queue, where its age is known, and not in sockets that nobody has looked at.
+const EVENTS_PER_TURN: usize = 16;
 /// Every so many datagrams of a turn the loop asks how long the one in hand has waited.
 const WEIGHED: usize = 8;
-/// A request that waited longer finds its sender about to repeat it (T1 is 500 ms): new work is refused from here on.
+/// A request that waited longer, in a socket or behind others of its connection, finds its sender about to repeat it (T1
+/// is 500 ms): new work is refused from here on.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How often both clocks are read together, so that a stepped wall clock is seen.
 const CLOCK_EVERY: Duration = Duration::from_secs(10);

@@ -46,6 +46,8 @@ struct Times {
     ending: Option<Time>,
     /// When the last complete message came.
     heard: Option<Time>,
+    /// When the first message came since nothing was left to read.
+    behind: Option<Time>,
     /// When the message began that is not complete.
     partial: Option<Time>,
     /// Since when the other side has taken nothing of what waits.
@@ -78,6 +80,7 @@ impl Connection {
                 open: false,
                 ending: None,
                 heard: None,
+                behind: None,
                 partial: None,
                 stalled: None,
                 proven: !accepted,
@@ -200,13 +203,21 @@ impl Connection {
         carrier.next(&mut shared.scratch.borrow_mut())
     }
 
-    /// A complete message came.
-    pub(super) fn heard(&self, now: Time) {
-        self.note(|times| (times.heard, times.partial) = (Some(now), None));
+    /// A complete message came. Answers since when more came than was taken.
+    pub(super) fn heard(&self, now: Time) -> Time {
+        let since = self.times.get().behind.unwrap_or(now);
+        self.note(|times| (times.heard, times.behind, times.partial) = (Some(now), Some(since), None));
+        since
+    }
+
+    /// Nothing waits that could have been taken.
+    pub(super) fn caught_up(&self) {
+        self.note(|times| times.behind = None);
     }
 
     /// No more bytes for now; `partial` when they end inside a message.
     pub(super) fn dry(&self, shared: &Shared, partial: bool) {
+        self.caught_up();
         let before = self.times.get().partial;
         if partial && before.is_none() {
             let now = shared.clocks.now();

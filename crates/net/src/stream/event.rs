@@ -51,6 +51,9 @@ pub enum NetEvent {
         flow: Flow,
         /// The message.
         bytes: Bytes,
+        /// Since when its connection has had more to say than was taken from it, this message included: how long this one
+        /// has waited, at the most.
+        since: Time,
     },
     /// A STUN message between SIP messages.
     Stun {

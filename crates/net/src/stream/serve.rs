@@ -275,6 +275,8 @@ async fn take_in(shared: &Shared, connection: &Connection) -> io::Result<Option<
     while connection.ended().is_none() {
         if !connection.may_speak(shared) {
             shared.count(|c| c.held_back += 1);
+            // What waits now does so because of who sends it.
+            connection.caught_up();
             // Nothing is read meanwhile, so TCP holds the sender up.
             if or_ended(connection, Box::pin(tokio::time::sleep(super::HELD_BACK))).await.is_err() {
                 return Ok(None);
@@ -314,10 +316,10 @@ async fn take_in(shared: &Shared, connection: &Connection) -> io::Result<Option<
 fn piece(shared: &Shared, connection: &Connection, framed: Framed) -> Option<NetEvent> {
     match framed {
         Framed::Message(bytes) => {
-            connection.heard(shared.clocks.now());
+            let since = connection.heard(shared.clocks.now());
             connection.announce();
             shared.count(|c| c.received += 1);
-            Some(NetEvent::Received { flow: connection.flow(), bytes })
+            Some(NetEvent::Received { flow: connection.flow(), bytes, since })
         }
         Framed::Stun(bytes) => Some(NetEvent::Stun { flow: connection.flow(), bytes }),
         Framed::Reply(answer) => {

@@ -34,6 +34,7 @@ pub(crate) fn short() -> Limits {
 /// Connections with a listener for `transport` on the IPv4 loopback.
 pub(crate) struct Side {
     pub(crate) connections: Connections,
+    pub(crate) clocks: Clocks,
     pub(crate) events: Receiver<NetEvent>,
     pub(crate) address: SocketAddr,
 }
@@ -69,10 +70,10 @@ impl Side {
         gate: Option<Box<dyn Gate>>,
     ) -> Side {
         let frames = Box::new(|| Box::new(Lines::default()) as Box<dyn Frames>);
-        let (connections, events) =
-            Connections::new(Config { limits, clocks: Clocks::new(), frames, gate, acceptor, authorities });
+        let clocks = Clocks::new();
+        let (connections, events) = Connections::new(Config { limits, clocks, frames, gate, acceptor, authorities });
         let address = connections.listen(7, transport, "127.0.0.1:0".parse().unwrap()).unwrap();
-        Side { connections, events, address }
+        Side { connections, clocks, events, address }
     }
 
     pub(crate) async fn event(&mut self) -> NetEvent {
@@ -82,7 +83,7 @@ impl Side {
     /// The next event, which must be a message.
     pub(crate) async fn message(&mut self) -> (Flow, Bytes) {
         match self.event().await {
-            NetEvent::Received { flow, bytes } => (flow, bytes),
+            NetEvent::Received { flow, bytes, .. } => (flow, bytes),
             other => panic!("a message was expected: {other:?}"),
         }
     }

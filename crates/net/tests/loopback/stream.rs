@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use words::diagnosis::Diagnosis;
-use words::{ConnectionId, Transport};
+use words::{ConnectionId, Time, Transport};
 
 #[test]
 fn messages_are_cut_however_the_stream_is_split() {
@@ -187,7 +187,38 @@ fn a_storm_of_connections_that_end_at_once_leaves_nothing_behind() {
     });
 }
 
+/// What waits for the loop, in its queue or in the socket, says for how long.
+#[test]
+fn a_message_says_since_when_its_connection_waits() {
+    on_loop(async {
+        let mut side = Side::tcp(Limits { events: 1, ..Limits::default() });
+        let clocks = side.clocks;
+        let mut phone = TcpStream::connect(side.address).await.unwrap();
+        phone.write_all(&b"INVITE\n".repeat(100)).await.unwrap();
+        let patience = Duration::from_millis(100);
+        for taken in 0..100 {
+            let since = side.since().await;
+            let waited = clocks.now().since(since);
+            assert_eq!(waited >= patience, taken > 0, "{taken}: {waited:?}");
+            if taken == 0 {
+                tokio::time::sleep(patience).await;
+            }
+        }
+        // It has caught up.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        phone.write_all(b"INVITE\n").await.unwrap();
+        assert!(clocks.now().since(side.since().await) < patience);
+    });
+}
+
 impl Side {
+    async fn since(&mut self) -> Time {
+        match self.event().await {
+            NetEvent::Received { since, .. } => since,
+            other => panic!("a message was expected: {other:?}"),
+        }
+    }
+
     async fn message_or_end(&mut self) -> Option<Bytes> {
         match self.event().await {
             NetEvent::Received { bytes, .. } => Some(bytes),
