@@ -1,7 +1,7 @@
 //! Registrations: passwords, refreshes, refusals, and what outlives a process.
 
 use crate::flows::{SEEDS, connect, millis, office, secs, wait};
-use sip::Message;
+use sip::{HeaderName, Message};
 use tests::sim::{Do, Site, World, for_seeds};
 use words::EndCause;
 
@@ -130,6 +130,62 @@ fn two_devices_of_a_user_ring_together() {
         world.tell(second, Do::Answer);
         wait(&mut world, 2, |world| world.talk(ann, second) && world.is_over(bob));
         world.finish();
+    });
+}
+
+/// What `phones` shows is true of phones that no router stands before, too: how far away they are, and whether they are there.
+/// They are asked the way that calls go (RFC 3327 §5.4).
+#[test]
+fn phones_on_the_same_network_are_asked_whether_they_are_there() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let (ann, bob) = (world.phone("101"), world.add(Site::new("102").tcp()));
+        world.phone_mut(ann).habits.path = Some("<sip:edge.example;lr>");
+        world.register(&[ann, bob]);
+        world.pass(secs(5));
+        assert!(world.bound().iter().all(|phone| phone.round_trip_us.is_some_and(|us| us > 0) && !phone.unreachable));
+        let pings = |world: &World, phone| world.at_phone(phone).registration.pings.clone();
+        let routes = |phone| pings(&world, phone)[0].header(HeaderName::Route).map(str::to_owned);
+        assert_eq!((routes(ann).as_deref(), routes(bob)), (Some("<sip:edge.example;lr>"), None));
+        world.pass(secs(600));
+        assert!([ann, bob].iter().all(|&phone| (5..=7).contains(&pings(&world, phone).len())));
+        // A phone without power is shown as such, long before its registration ends.
+        world.unplug(ann);
+        world.pass(secs(240));
+        let unreachable: Vec<bool> = world.bound().iter().map(|phone| phone.unreachable).collect();
+        assert_eq!(unreachable, [true, false]);
+        world.finish();
+    });
+}
+
+/// q-ordered forking (RFC 3261 §16.6): those of the highest q ring together, and the next when none of them answered.
+#[test]
+fn devices_of_a_user_ring_in_the_order_of_q() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        let [desk, soft, mobile] = std::array::from_fn(|_| world.add(Site::new("102").second_device()));
+        for (phone, q) in [(bob, "1.0"), (desk, "1.0"), (soft, "0.5"), (mobile, "0.05")] {
+            world.phone_mut(phone).habits.q = Some(q);
+        }
+        world.register(&[mobile, soft, bob, desk]);
+        assert_eq!(world.bound().len(), 5);
+        world.tell(ann, Do::call("102"));
+        wait(&mut world, 2, |world| world.rings(bob) && world.rings(desk));
+        world.pass(secs(1));
+        let called = |world: &World, phone| !world.at_phone(phone).lines.is_empty();
+        assert!(!called(&world, soft) && !called(&world, mobile));
+        // One that refuses leaves the others ringing.
+        world.tell(bob, Do::Refuse(486));
+        world.pass(secs(1));
+        assert!(world.rings(desk) && !called(&world, soft));
+        world.tell(desk, Do::Refuse(480));
+        wait(&mut world, 2, |world| world.rings(soft));
+        assert!(!called(&world, mobile));
+        // Who does not answer in its time gives way to the next.
+        wait(&mut world, 60, |world| world.rings(mobile) && world.is_over(soft));
+        world.tell(mobile, Do::Answer);
+        wait(&mut world, 3, |world| world.talk(ann, mobile));
+        assert_eq!(world.finish().len(), 1);
     });
 }
 

@@ -89,6 +89,8 @@ impl Soak {
         let mut world = World::with(seed, |config| {
             config.calls = 500;
             config.ports = media::ports::PoolConfig { pairs_max: 2_000, low_water: 100 };
+            // A phone that was asked a moment ago whether it is there is not at rest.
+            config.asks_devices = false;
         });
         world.hush();
         world.snapshot_every(0);

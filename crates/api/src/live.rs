@@ -94,7 +94,7 @@ async fn show(exchange: &Exchange, reply: Reply) -> Result<Value, AskError> {
             let rows = phones.iter().map(|phone| {
                 json!({
                     "account": names.get(&phone.account), "extension": users.get(&phone.user), "address": phone.source,
-                    "transport": phone.transport.uri_token(), "agent": phone.agent, "nat": phone.nat,
+                    "transport": phone.transport.via_token().to_ascii_lowercase(), "agent": phone.agent, "nat": phone.nat,
                     "round_trip_ms": phone.round_trip_us.map(|us| us as f64 / 1000.0), "unreachable": phone.unreachable,
                     "expires": phone.expires.0, "contact": phone.contact,
                 })

@@ -4,7 +4,7 @@ use crate::binding::{Binding, Device, Reach, address_of, dialable};
 use crate::contact::{Asked, AskedContact, Contacts, Refusal, behind_nat, is_special};
 use crate::directory::User;
 use crate::gruu::{Gruus, Names};
-use crate::outbound::{Ping, PingId, PingKind, Pinging};
+use crate::outbound::{Pace, Ping, PingId, PingKind, Pinging};
 use crate::same::{is_elsewhere, is_out_of_order, is_same, is_twin};
 use crate::table::Table;
 use crate::undo::{Changes, Undo};
@@ -29,10 +29,13 @@ pub struct RegistrarConfig {
     /// The most for devices behind NAT and for those that cannot be dialled when their connection is gone: they must come
     /// back by themselves, and soon.
     pub short_expires: Duration,
-    /// How often devices behind NAT are pinged over UDP; `None` switches pings off.
+    /// How often devices behind NAT are pinged over UDP, and those whose lamps somebody watches; `None`: they are not.
     pub ping_every: Option<Duration>,
     /// What they are pinged with.
     pub ping_kind: PingKind,
+    /// How often all others are asked whether they are there, by OPTIONS; `None`: they are not. 10,000 devices that are asked
+    /// every two minutes are 83 requests a second.
+    pub ask_every: Option<Duration>,
     /// Our own listeners, no wildcards: Contacts must not point there, and UDP bindings of the last run are reachable from
     /// these only.
     pub own: Vec<SocketAddr>,
@@ -47,6 +50,7 @@ impl Default for RegistrarConfig {
             short_expires: Duration::from_mins(2),
             ping_every: Some(Duration::from_secs(25)),
             ping_kind: PingKind::Options,
+            ask_every: Some(Duration::from_mins(2)),
             own: Vec::new(),
         }
     }
@@ -259,28 +263,21 @@ impl Registrar {
         if stored.key != binding.common_key() {
             binding.own_key = Some(stored.key.into());
         }
-        if let Some(every) = self.pings(user, &binding) {
-            binding.pinging = Some(Box::new(Pinging::from(now + spread(every, id))));
-        }
+        let due = self.pace(user, &binding).map(|pace| now + pace.spread(id));
+        Pinging::set(&mut binding.pinging, due);
         self.table.insert(user, binding);
     }
 
-    /// From now on somebody wants to know at once when a device of this user is unplugged, or nobody does any more: a
-    /// device on UDP that is not behind NAT would be missed when its binding ends only.
+    /// From now on somebody wants to know soon when a device of this user is unplugged, or nobody does any more.
     pub fn heed(&mut self, user: UserId, on: bool, now: Time) {
         self.now = self.now.max(now);
         let changed = if on { self.heeded.insert(user) } else { self.heeded.remove(&user) };
         let ids: SmallVec<[u32; 4]> = self.table.of(user).iter().map(|binding| binding.id).collect();
         for id in ids.into_iter().filter(|_| changed) {
-            let every = self.table.of(user).iter().find(|binding| binding.id == id).map(|one| self.pings(user, one));
+            let found = self.table.of(user).iter().find(|binding| binding.id == id);
+            let due = found.and_then(|binding| self.pace(user, binding)).map(|pace| now + pace.spread(id));
             let Some(binding) = self.table.find_mut(user, id) else { continue };
-            match every.flatten() {
-                Some(every) => {
-                    let from = || Box::new(Pinging::from(now + spread(every, id)));
-                    binding.pinging.get_or_insert_with(from);
-                }
-                None => binding.pinging = None,
-            }
+            Pinging::set(&mut binding.pinging, due);
             self.table.rearm(user, id);
         }
     }
@@ -305,8 +302,9 @@ impl Registrar {
 
     /// What became of a ping: `alive` when anything came back.
     pub fn pinged(&mut self, id: PingId, alive: bool, now: Time) {
-        if let Some(pinging) = self.table.find_mut(id.user, id.binding).and_then(|found| found.pinging.as_mut()) {
-            pinging.result(alive, now);
+        let pinging = self.table.find_mut(id.user, id.binding).and_then(|found| found.pinging.as_mut());
+        if pinging.is_some_and(|pinging| pinging.result(alive, now)) {
+            self.table.rearm(id.user, id.binding);
         }
     }
 
@@ -515,27 +513,25 @@ impl Registrar {
         (binding.q, binding.cseq, binding.reg_id) = (contact.q, asked.cseq, contact.reg_id);
         binding.ice = contact.ice;
         (binding.expires, binding.refreshed) = (now + change.expires, now);
-        match (self.pings(user.id, &binding), &mut binding.pinging) {
-            (Some(_), Some(pinging)) => pinging.heard(),
-            (Some(every), pinging @ None) => *pinging = Some(Box::new(Pinging::from(now + every))),
-            (None, pinging) => *pinging = None,
+        let is_new = binding.pinging.is_none();
+        if let Some(pinging) = &mut binding.pinging {
+            pinging.heard();
         }
+        let due = self.pace(user.id, &binding).map(|pace| now + if is_new { pace.first } else { pace.every });
+        Pinging::set(&mut binding.pinging, due);
         binding
     }
 
     /// A binding of before is there again.
     pub(crate) fn put_back(&mut self, user: UserId, mut binding: Binding, now: Time) {
-        binding.pinging = self.pings(user, &binding).map(|every| {
-            let from = || Box::new(Pinging::from(now + spread(every, binding.id)));
-            binding.pinging.take().unwrap_or_else(from)
-        });
+        let due = self.pace(user, &binding).map(|pace| now + pace.spread(binding.id));
+        Pinging::set(&mut binding.pinging, due);
         self.table.insert(user, binding);
     }
 
-    /// How often the device is pinged; `None` when it is not.
-    fn pings(&self, user: UserId, binding: &Binding) -> Option<Duration> {
-        let wanted = binding.nat || self.heeded.contains(&user);
-        self.config.ping_every.filter(|_| wanted && binding.open && binding.flow.transport == Transport::Udp)
+    /// How often the device is asked, and with what; `None` when it is not.
+    fn pace(&self, user: UserId, binding: &Binding) -> Option<Pace> {
+        Pace::of(&self.config, binding, self.heeded.contains(&user))
     }
 
     /// A binding's timer fired: it has ended, or wants a ping.
@@ -547,25 +543,26 @@ impl Registrar {
             let fact = Fact::Unbound { user, key: binding.key() };
             return Some(Output::Fact { account: binding.account, fact });
         }
-        let kind = self.config.ping_kind;
+        let binding = self.table.of(user).iter().find(|binding| binding.id == id)?;
+        let pace = self.pace(user, binding);
+        let binding = self.table.find_mut(user, id)?;
         let mut ping = None;
-        if let (Some(every), Some(pinging)) = (self.config.ping_every, &mut binding.pinging)
+        if pace.is_none() {
+            // Its connection is gone.
+            binding.pinging = None;
+        } else if let (Some(Pace { every, kind, .. }), Some(pinging)) = (pace, &mut binding.pinging)
             && pinging.next <= now
         {
             pinging.send(kind, every, now);
             let id = PingId { user, binding: id };
-            ping = Some(Output::Ping(Ping { id, flow: binding.flow, contact: binding.contact.to_string(), kind }));
+            let (contact, path) = (binding.contact.to_string(), binding.path.to_vec());
+            ping = Some(Output::Ping(Ping { id, flow: binding.flow, contact, path, kind }));
         }
         self.table.rearm(user, id);
         ping
     }
 }
 
-/// When a binding's first ping is due. Otherwise all devices of the exchange were pinged in the same moment after each
-/// start.
-fn spread(every: Duration, id: u32) -> Duration {
-    let share = id.wrapping_mul(0x9e37_79b9) >> 22;
-    every * share / 1_024
 }
 
 /// Writes only what changed: a refresh says the same again.

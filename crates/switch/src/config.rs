@@ -33,6 +33,8 @@ pub struct Config {
     pub advertised: Option<IpAddr>,
     /// Whether sources are limited for wrong passwords.
     pub throttle: bool,
+    /// Whether devices that need no ping to stay reachable are asked now and then whether they are there.
+    pub asks_devices: bool,
     /// Offers RTP and RTCP on one port (RFC 5761).
     pub rtcp_mux: bool,
     /// The media port that all legs share which can be told apart there.
@@ -165,7 +167,9 @@ impl Config {
     }
 
     pub(crate) fn registrar(&self) -> RegistrarConfig {
-        RegistrarConfig { own: self.own.clone(), ..RegistrarConfig::default() }
+        let usual = RegistrarConfig::default();
+        let ask_every = usual.ask_every.filter(|_| self.asks_devices);
+        RegistrarConfig { own: self.own.clone(), ask_every, ..usual }
     }
 }
 
@@ -181,6 +185,7 @@ impl Default for Config {
             session: SessionConfig::default(),
             advertised: None,
             throttle: true,
+            asks_devices: true,
             rtcp_mux: false,
             single_port: None,
             ports: PoolConfig::default(),

@@ -1,4 +1,4 @@
-//! Pings to devices behind NAT: OPTIONS sent by the registrar's wish, answers told to it.
+//! Pings to devices: OPTIONS sent by the registrar's wish, answers told to it.
 
 use crate::switch::{Output, Switch};
 use bytes::Bytes;
@@ -39,7 +39,11 @@ impl Switch {
         }
         let txn = self.pings.unasked();
         let host = ping.flow.local;
-        let builder = MessageBuilder::request("OPTIONS", &ping.contact)
+        let mut builder = MessageBuilder::request("OPTIONS", &ping.contact);
+        for hop in &ping.path {
+            builder.push_header(HeaderName::Route, hop);
+        }
+        let builder = builder
             .header(HeaderName::MaxForwards, "70")
             .header_fmt(HeaderName::From, format_args!("<sip:ping@{host}>;tag={:08x}", self.chance.u32()))
             .header_fmt(HeaderName::To, format_args!("<{}>", ping.contact))

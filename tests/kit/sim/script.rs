@@ -240,6 +240,10 @@ pub struct Habits {
     pub anonymous: bool,
     /// The instance that it registers as, and which of its flows; then it knows GRUUs and outbound.
     pub instance: Option<(&'static str, u32)>,
+    /// The Path of its REGISTERs: a proxy at its side stands between.
+    pub path: Option<&'static str>,
+    /// The preference of its Contact, such as `0.5`.
+    pub q: Option<&'static str>,
     /// Header lines of its INVITEs that begin calls, and of its answers to such.
     pub says: Vec<(HeaderName, String)>,
     /// Header lines of its INVITEs and UPDATEs in the middle of calls.
@@ -271,6 +275,8 @@ impl Default for Habits {
             moves_by_prack: None,
             anonymous: false,
             instance: None,
+            path: None,
+            q: None,
             says: Vec::new(),
             says_later: Vec::new(),
         }

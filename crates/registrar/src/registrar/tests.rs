@@ -152,7 +152,7 @@ fn too_short_a_time_gets_423_with_the_shortest_allowed() {
 fn a_binding_ends_when_its_time_is_over() {
     let mut exchange = Exchange::new();
     exchange.contacts(&Register::new(&[OPEN]).header("Expires", "60"));
-    assert!(exchange.pass(59).is_empty());
+    assert!(exchange.pass(59).iter().all(|output| matches!(output, Output::Ping(_))));
     exchange.contacts(&Register::new(&[OPEN]).cseq(2).header("Expires", "60"));
     assert!(exchange.pass(59).is_empty());
     assert_eq!(exchange.uris().len(), 1);

@@ -19,7 +19,10 @@ impl Phone {
         match message.method() {
             Method::Invite if self.too_short(txn, &message, now) => {}
             Method::Invite => self.ring(txn, message),
-            Method::Options => self.plain(txn, &message, 200, now),
+            Method::Options => {
+                self.registration.pings.push(message.clone());
+                self.plain(txn, &message, 200, now);
+            }
             Method::Message => self.take_message(txn, &message, now),
             _ => self.plain(txn, &message, 405, now),
         }

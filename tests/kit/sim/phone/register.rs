@@ -13,6 +13,8 @@ pub struct Registration {
     pub granted: Option<u32>,
     /// All final answers.
     pub answers: Vec<Message>,
+    /// The OPTIONS that asked whether it is there.
+    pub pings: Vec<Message>,
     /// Whether an answer is missing.
     pub asking: bool,
     /// It asks which bindings there are, and names none.
@@ -23,7 +25,8 @@ pub struct Registration {
 
 impl Registration {
     pub(crate) fn new(call_id: String) -> Self {
-        Registration { granted: None, answers: Vec::new(), asking: false, asks: false, call_id, cseq: 0 }
+        let (answers, pings) = (Vec::new(), Vec::new());
+        Registration { granted: None, answers, pings, asking: false, asks: false, call_id, cseq: 0 }
     }
 
     /// The statuses of all final answers.
@@ -53,6 +56,10 @@ impl Phone {
         };
         let builder = match self.habits.instance {
             Some(_) => builder.header(HeaderName::Supported, "path, outbound, gruu"),
+            None => builder,
+        };
+        let builder = match self.habits.path {
+            Some(path) => builder.header(HeaderName::Supported, "path").header(HeaderName::Path, path),
             None => builder,
         };
         let request = Outgoing { builder, body: None };
@@ -86,6 +93,7 @@ impl Phone {
     fn bound_contact(&self) -> String {
         // It says what it can do (RFC 5768 §5).
         let contact = self.contact() + if self.habits.ice { ";+sip.ice" } else { "" };
+        let contact = self.habits.q.map_or(contact.clone(), |q| format!("{contact};q={q}"));
         match self.habits.instance {
             Some((instance, reg_id)) => format!("{contact};+sip.instance=\"<{instance}>\";reg-id={reg_id}"),
             None => contact,

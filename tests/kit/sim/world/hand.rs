@@ -47,7 +47,10 @@ impl Hands {
     /// A message goes to an address. Whether somebody is there who writes by hand.
     pub(super) fn hear(&mut self, address: SocketAddr, bytes: &Bytes) -> bool {
         let Some(heard) = self.0.get_mut(&address) else { return false };
-        heard.push(bytes.clone());
+        // Whether a device is there is nothing that was asked for by hand.
+        if !bytes.starts_with(b"OPTIONS ") {
+            heard.push(bytes.clone());
+        }
         true
     }
 }
