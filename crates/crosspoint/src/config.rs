@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Everything the file can say.
@@ -189,7 +189,7 @@ impl From<&Codes> for switch::Codes {
 
 impl Default for Sip {
     fn default() -> Self {
-        let any = |port| vec![SocketAddr::from(([0, 0, 0, 0], port))];
+        let any = |port| vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
         Sip {
             udp: any(5060),
             tcp: any(5060),
@@ -285,8 +285,9 @@ impl Config {
         if session_expires_s != 0 && session_expires_s < min_se_s {
             return Err(format!("sip.session_expires_s is {session_expires_s}: less than sip.min_se_s, {min_se_s}"));
         }
-        if self.sip.udp.is_empty() && self.sip.tcp.is_empty() && self.sip.tls.is_empty() && self.sip.wss.is_empty() {
-            return Err("no listener is left: set one of sip.udp, sip.tcp, sip.tls, sip.wss".into());
+        let Sip { udp, tcp, tls, ws, wss, .. } = &self.sip;
+        if [udp, tcp, tls, ws, wss].iter().all(|addresses| addresses.is_empty()) {
+            return Err("no listener is left: set one of sip.udp, sip.tcp, sip.tls, sip.ws, sip.wss".into());
         }
         Ok(())
     }
@@ -337,6 +338,22 @@ mod tests {
         assert!(error("min_se_s = 60").unwrap().contains("no session is shorter than 90 s"));
         assert!(error("session_expires_s = 100\nmin_se_s = 120").unwrap().contains("less than sip.min_se_s, 120"));
         assert_eq!(error("session_expires_s = 0"), None);
+    }
+
+    #[test]
+    fn a_first_start_listens_on_both_families() {
+        let Sip { udp, tcp, tls, ws, wss, .. } = Sip::default();
+        let families = |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::is_ipv4).collect::<Vec<_>>();
+        assert_eq!([udp, tcp, tls, wss].map(|addresses| families(&addresses)), [[true, false]; 4]);
+        assert!(ws.is_empty());
+    }
+
+    #[test]
+    fn any_listener_will_do() {
+        let none = "udp = []\ntcp = []\ntls = []\nwss = []\n";
+        let read = |more: &str| Config::parse(&format!("[sip]\n{none}{more}"), "x").map_err(|error| error.0);
+        assert!(read("").unwrap_err().contains("no listener is left"));
+        assert_eq!(read("ws = [\"127.0.0.1:8088\"]\n").unwrap().sip.ws.len(), 1);
     }
 
     #[test]

@@ -20,8 +20,8 @@ impl Locals {
     pub(crate) fn of(udp: &Udp, setup: &Setup) -> Self {
         let way = |transport, listener, local| Way { transport, listener, local };
         let datagrams = udp.locals().map(|(listener, local)| way(Transport::Udp, listener, local));
-        let streams = setup.listeners.iter().enumerate().filter(|(_, l)| l.transport != Transport::Udp);
-        Locals(datagrams.chain(streams.map(|(n, l)| way(l.transport, n as u16, l.address))).collect())
+        let streams = setup.opened().filter(|(_, listener)| listener.transport != Transport::Udp);
+        Locals(datagrams.chain(streams.map(|(n, l)| way(l.transport, n, l.address))).collect())
     }
 
     /// All of them.

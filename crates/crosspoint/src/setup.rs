@@ -12,6 +12,9 @@ use words::Transport;
 pub(crate) struct Listener {
     pub(crate) transport: Transport,
     pub(crate) address: SocketAddr,
+    /// It is to listen on every IPv6 address of a host that has none. It keeps its number, as registrations are stored with
+    /// it, and is passed over.
+    pub(crate) absent: bool,
 }
 
 /// Everything decided before the start.
@@ -58,7 +61,7 @@ impl Setup {
             (path, _) => Data::Kept(path.unwrap_or(Path::new("data")).to_owned()),
         };
         let allow = args.allow.as_deref().map(Network::parse).transpose()?;
-        let listeners = listeners(&config);
+        let listeners = listeners(&config, net::host::has_ipv6())?;
         if args.profile == Some(Profile::Bench) {
             let foreign = listeners.iter().find(|l| !l.address.ip().is_loopback());
             if let (Some(listener), None) = (foreign, allow) {
@@ -69,6 +72,11 @@ impl Setup {
             }
         }
         Ok(Setup { config, profile: args.profile, listeners, data, uas: args.uas, allow })
+    }
+
+    /// The listeners that are opened, with their numbers.
+    pub(crate) fn opened(&self) -> impl Iterator<Item = (u16, &Listener)> {
+        (0..).zip(&self.listeners).filter(|(_, listener)| !listener.absent)
     }
 
     pub(crate) fn is_bench(&self) -> bool {
@@ -119,10 +127,14 @@ fn overrule(config: &mut Config, args: &RunArgs) {
     }
 }
 
-fn listeners(config: &Config) -> Vec<Listener> {
+fn listeners(config: &Config, has_ipv6: bool) -> Result<Vec<Listener>, ConfigError> {
     let sip = &config.sip;
     let of = |transport, addresses: &[SocketAddr]| {
-        addresses.iter().map(move |&address| Listener { transport, address }).collect::<Vec<_>>()
+        let listener = |&address: &SocketAddr| {
+            let absent = address.is_ipv6() && address.ip().is_unspecified() && !has_ipv6;
+            Listener { transport, address, absent }
+        };
+        addresses.iter().map(listener).collect::<Vec<_>>()
     };
     let all = [
         of(Transport::Udp, &sip.udp),
@@ -131,7 +143,11 @@ fn listeners(config: &Config) -> Vec<Listener> {
         of(Transport::Ws, &sip.ws),
         of(Transport::Wss, &sip.wss),
     ];
-    all.concat()
+    let all = all.concat();
+    if all.iter().all(|listener| listener.absent) {
+        return Err(ConfigError("all listeners are for IPv6, and this machine has no IPv6 address".into()));
+    }
+    Ok(all)
 }
 
 /// A network, written `192.0.2.0/24`.
@@ -189,6 +205,45 @@ impl From<Tier> for relay::Mode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser as _;
+
+    fn setup(arguments: &[&str]) -> Result<Setup, ConfigError> {
+        let all = [&["crosspoint", "run"][..], arguments].concat();
+        let crate::cli::Verb::Run(args) = crate::cli::Cli::try_parse_from(all).unwrap().verb else { panic!() };
+        Setup::new(&args, None)
+    }
+
+    /// DESIGN §4: loopback, one address for UDP and TCP, and no end for silence.
+    #[test]
+    fn the_bench_profile_serves_loopback_and_looks_at_no_silence() {
+        let bench = setup(&["--profile", "bench"]).unwrap();
+        let listeners: Vec<String> =
+            bench.opened().map(|(_, listener)| format!("{} {}", listener.transport, listener.address)).collect();
+        assert_eq!(listeners, ["UDP 127.0.0.1:5060", "TCP 127.0.0.1:5060"]);
+        assert_eq!((bench.silence(), bench.config.http.listen.ip().is_loopback()), (None, true));
+        assert_eq!(setup(&["--sip", "127.0.0.1:5060"]).unwrap().silence(), Some(Duration::from_secs(30)));
+        let refused = setup(&["--profile", "bench", "--sip", "192.0.2.1:5060"]).unwrap_err();
+        assert!(refused.0.contains("serves loopback only, and 192.0.2.1:5060 is not"), "{refused}");
+        let allowed = ["--profile", "bench", "--sip", "192.0.2.1:5060", "--allow", "192.0.2.0/24"];
+        assert!(setup(&allowed).unwrap().allow.is_some());
+    }
+
+    #[test]
+    fn a_machine_without_ipv6_is_listened_on_by_ipv4() {
+        let config = Config::default();
+        let opened = |has_ipv6| -> Vec<(usize, SocketAddr)> {
+            let all = listeners(&config, has_ipv6).unwrap().into_iter().enumerate();
+            all.filter(|(_, listener)| !listener.absent).map(|(n, listener)| (n, listener.address)).collect()
+        };
+        assert_eq!(opened(true).len(), 8);
+        let left = opened(false);
+        assert!(left.len() == 4 && left.iter().all(|one| one.1.is_ipv4() && opened(true).contains(one)), "{left:?}");
+        let only = Config::parse("[sip]\nudp = [\"[::]:5060\"]\ntcp = []\ntls = []\nwss = []\n", "x").unwrap();
+        assert!(listeners(&only, false).unwrap_err().0.contains("no IPv6 address"));
+        // An address that was named is tried, and its failure told.
+        let named = Config::parse("[sip]\nudp = [\"[::1]:5060\"]\n", "x").unwrap();
+        assert!(listeners(&named, false).unwrap().iter().any(|one| one.address.is_ipv6() && !one.absent));
+    }
 
     #[test]
     fn networks_hold_their_addresses() {

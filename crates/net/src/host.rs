@@ -18,6 +18,11 @@ pub fn addresses() -> io::Result<Vec<IpAddr>> {
     Ok(found)
 }
 
+/// Whether the host has IPv6: an interface with such an address, be it the loopback's.
+pub fn has_ipv6() -> bool {
+    addresses().is_ok_and(|all| all.iter().any(IpAddr::is_ipv6))
+}
+
 /// The address that the kernel sends from towards `remote`. Nothing is sent.
 pub fn source_towards(remote: SocketAddr) -> io::Result<IpAddr> {
     let any: IpAddr = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };

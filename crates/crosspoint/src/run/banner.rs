@@ -21,7 +21,7 @@ pub(crate) fn print(
     let language = Language::from(setup.config.language);
     let russian = language == Language::Ru;
     println!("Crosspoint {}", env!("CARGO_PKG_VERSION"));
-    for listener in &setup.listeners {
+    for (_, listener) in setup.opened() {
         println!("  {:4} {}", listener.transport.via_token(), listener.address);
     }
     println!("  HTTP {} (/metrics, /readyz)", setup.config.http.listen);
@@ -44,7 +44,9 @@ pub(crate) fn print(
     }
     if setup.profile == Some(Profile::Demo) {
         let address = best_address(udp).map_or_else(|| "127.0.0.1:5060".to_owned(), |address| address.to_string());
-        println!("SIP {} {address}", if russian { "адрес" } else { "address" });
+        let other = outward(udp, SocketAddr::is_ipv6).filter(|other| other.to_string() != address);
+        let other = other.map_or(String::new(), |other| format!(", {other}"));
+        println!("SIP {} {address}{other}", if russian { "адрес" } else { "address" });
         for line in profile::tell(demo.unwrap_or_default(), &address, language) {
             println!("{line}");
         }
@@ -54,7 +56,12 @@ pub(crate) fn print(
 
 /// The address that a phone on the same network would use.
 fn best_address(udp: &Udp) -> Option<SocketAddr> {
-    let all: Vec<SocketAddr> = udp.locals().map(|(_, address)| address).collect();
-    let outward = all.iter().find(|address| address.is_ipv4() && !address.ip().is_loopback());
-    outward.or_else(|| all.iter().find(|address| !address.ip().is_loopback())).or(all.first()).copied()
+    let any = || outward(udp, SocketAddr::is_ipv6).or_else(|| udp.locals().map(|(_, address)| address).next());
+    outward(udp, SocketAddr::is_ipv4).or_else(any)
+}
+
+/// The first of a family that others can reach.
+fn outward(udp: &Udp, of_family: fn(&SocketAddr) -> bool) -> Option<SocketAddr> {
+    let mut all = udp.locals().map(|(_, address)| address);
+    all.find(|address| of_family(address) && !address.ip().is_loopback())
 }

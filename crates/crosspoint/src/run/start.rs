@@ -36,7 +36,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     let store = Store::open(setup.data.path(), setup.config.store.durability.into())?;
     let (bench, demo) = seed_profile(&setup, &store, &mut secrets)?;
 
-    let udp = Udp::bind(&numbered(&setup.listeners, Transport::Udp))?;
+    let udp = Udp::bind(&datagrams(&setup))?;
     let gate = StreamGate::new(Strangers::new(secrets.fork()));
     let (connections, net) = open_streams(&setup, clocks, &gate)?;
     let (ringer, bell) = bell();
@@ -124,9 +124,9 @@ fn entropy() -> Result<Seed, StartError> {
     Ok(Seed(seed))
 }
 
-fn numbered(listeners: &[Listener], transport: Transport) -> Vec<(u16, SocketAddr)> {
-    let all = listeners.iter().enumerate().filter(|(_, listener)| listener.transport == transport);
-    all.map(|(n, listener)| (n as u16, listener.address)).collect()
+fn datagrams(setup: &Setup) -> Vec<(u16, SocketAddr)> {
+    let all = setup.opened().filter(|(_, listener)| listener.transport == Transport::Udp);
+    all.map(|(n, listener)| (n, listener.address)).collect()
 }
 
 fn seed_profile(
@@ -153,7 +153,7 @@ fn open_streams(
     clocks: Clocks,
     gate: &StreamGate,
 ) -> Result<(Connections, mpsc::Receiver<net::stream::NetEvent>), StartError> {
-    let secure = setup.listeners.iter().any(|listener| listener.transport.is_secure());
+    let secure = setup.opened().any(|(_, listener)| listener.transport.is_secure());
     let acceptor = if secure { Some(open_certificate(setup)?) } else { None };
     let sip = &setup.config.sip;
     let silent = Duration::from_secs(sip.silent_s);
@@ -170,8 +170,8 @@ fn open_streams(
     let gate = Some(gate.clone()).filter(|_| !setup.is_bench()).map(|gate| Box::new(gate) as Box<dyn Gate>);
     let config = net::stream::Config { limits, clocks, frames, gate, acceptor, authorities };
     let (connections, events) = Connections::new(config);
-    for (n, listener) in setup.listeners.iter().enumerate().filter(|(_, l)| l.transport != Transport::Udp) {
-        connections.listen(n as u16, listener.transport, listener.address)?;
+    for (n, listener) in setup.opened().filter(|(_, listener)| listener.transport != Transport::Udp) {
+        connections.listen(n, listener.transport, listener.address)?;
     }
     Ok((connections, events))
 }
@@ -223,7 +223,7 @@ fn open_relay(
 
 /// Where media sockets are bound: on the one address that all listeners of a family have, else on all.
 fn media_addresses(setup: &Setup) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
-    let all: BTreeSet<IpAddr> = setup.listeners.iter().map(|listener| listener.address.ip()).collect();
+    let all: BTreeSet<IpAddr> = setup.opened().map(|(_, listener)| listener.address.ip()).collect();
     let v4: Vec<Ipv4Addr> =
         all.iter().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None }).collect();
     let v6: Vec<Ipv6Addr> =
