@@ -2,6 +2,7 @@
 
 mod banner;
 mod bell;
+mod facts;
 mod interface;
 mod names;
 mod promises;

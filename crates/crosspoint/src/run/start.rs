@@ -2,6 +2,7 @@
 
 use super::StartError;
 use super::bell::{Ringer, bell};
+use super::facts::Facts;
 use super::names::Names;
 use super::promises::Promises;
 use super::turn::{Inbox, Load, Running, Wire, WireCounters};
@@ -93,7 +94,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
         relay,
         trace,
         gauges,
-        said: Vec::new(),
+        facts: Facts::default(),
         replies: std::collections::HashMap::new(),
         last_reply: 0,
         load: Load::default(),

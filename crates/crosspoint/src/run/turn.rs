@@ -6,6 +6,7 @@
 
 use super::StartError;
 use super::bell::Bell;
+use super::facts::Facts;
 use super::interface::EdgeGauges;
 use super::names::Names;
 use super::promises::Promises;
@@ -34,7 +35,7 @@ use switch::{Input, Need, Output, ReplyId, Switch};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 use words::diagnosis::Diagnosis;
-use words::{ConnectionId, Event, Flow, PeerId, Time, Transport};
+use words::{ConnectionId, Flow, PeerId, Time, Transport};
 
 /// Everything that the loop owns.
 pub(crate) struct Running {
@@ -49,7 +50,7 @@ pub(crate) struct Running {
     pub(crate) relay: Relay,
     pub(crate) trace: broadcast::Sender<Arc<str>>,
     pub(crate) gauges: Arc<EdgeGauges>,
-    pub(crate) said: Vec<Event>,
+    pub(crate) facts: Facts,
     pub(crate) replies: HashMap<ReplyId, oneshot::Sender<switch::Reply>>,
     pub(crate) last_reply: ReplyId,
     pub(crate) load: Load,
@@ -118,6 +119,11 @@ impl Running {
             tokio::time::sleep(STEP).await;
         }
         self.turn();
+        let deadline = self.clocks.now() + GRACE;
+        while !self.facts.is_empty() && self.clocks.now() < deadline {
+            tokio::time::sleep(STEP).await;
+            self.store();
+        }
         self.wire.connections.shutdown(STEP).await;
         self.commit.stop();
         Ok(())
@@ -305,7 +311,7 @@ impl Running {
                 }
                 Output::Proven { connection } => self.prove(connection),
                 Output::Sources(sources) => self.wire.gate.set_peers(sources),
-                Output::Event(event) => self.said.push(event),
+                Output::Event(event) => self.facts.push(event),
                 Output::Need(need) => {
                     if let Err(refused) = self.needs.try_send(need) {
                         let (std::sync::mpsc::TrySendError::Full(need)
@@ -358,12 +364,12 @@ impl Running {
         }
     }
 
-    /// Hands the facts of this turn over. When the queue is full the exchange is told that they are not stored.
+    /// Hands the facts of this turn over. While there is no room they wait here, and the exchange takes nothing new once too
+    /// many do; what the store says next wakes the loop, which tries again.
     fn store(&mut self) {
-        let Some(last) = self.said.last().map(|event| event.seq) else { return };
-        if self.commit.append(std::mem::take(&mut self.said)).is_err() {
-            tracing::error!("the store's queue is full: what was said is lost to the records");
-            self.input(Input::StoreFailed { up_to: last });
+        let commit = &self.commit;
+        if self.facts.hand_over(|events| commit.append(events)) {
+            tracing::error!("the store is too slow: what calls say waits for it, and new ones will be refused");
         }
     }
 
