@@ -122,25 +122,43 @@ fn a_call_is_seen_and_ended_from_the_command_line() {
     });
 }
 
+/// What somebody reads whose exchange does not start, beside its log: one line and one sentence, with exit code 2.
+fn one_sentence(output: &std::process::Output) -> String {
+    let all = String::from_utf8_lossy(&output.stderr);
+    let said: Vec<&str> = all.lines().filter(|line| !line.starts_with("{\"timestamp\"")).collect();
+    assert_eq!((output.status.code(), said.len()), (Some(2), 1), "{all}");
+    assert!(said[0].starts_with("crosspoint: ") && !said[0].contains(". "), "{all}");
+    said[0].to_owned()
+}
+
 #[test]
 fn mistakes_are_told_in_one_sentence_with_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
-    let taken = free();
-    let _socket = std::net::UdpSocket::bind(taken).unwrap();
     let config = folder.path().join("c.toml");
-    std::fs::write(&config, format!("[sip]\nudp = [\"{taken}\"]\ntcp = []\ntls = []\nwss = []\n")).unwrap();
     let data = folder.path().join("data").display().to_string();
-    let output = run_to_end(&["run", "--config", &config.display().to_string(), "--data", &data]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        output.status.code() == Some(2) && said.contains(&taken.to_string()) && said.contains("port-in-use"),
-        "{said}"
-    );
+    let start = |text: &str, data: &str| {
+        std::fs::write(&config, text).unwrap();
+        one_sentence(&run_to_end(&["run", "--config", &config.display().to_string(), "--data", data]))
+    };
+    // A port that another program has: of UDP, TCP and HTTP.
+    let (taken, http) = (free(), free());
+    let (_datagrams, _stream) =
+        (std::net::UdpSocket::bind(taken).unwrap(), std::net::TcpListener::bind(taken).unwrap());
+    for (udp, tcp, http) in [(Some(taken), None, http), (None, Some(taken), http), (Some(free()), None, taken)] {
+        let [udp, tcp] = [udp, tcp].map(|address| address.map_or(String::new(), |address| format!("\"{address}\"")));
+        let text = format!("[sip]\nudp = [{udp}]\ntcp = [{tcp}]\ntls = []\nwss = []\n[http]\nlisten = \"{http}\"\n");
+        let said = start(&text, &data);
+        assert!(said.contains(&taken.to_string()) && said.contains("[port-in-use]"), "{said}");
+    }
 
+    // Folders in which nothing can be made, not even by root: behind a file, and where the kernel makes them.
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let output = run_to_end(&["run", "--profile", "bench", "--data", &file.join("x").display().to_string()]);
-    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    for data in [file.join("x").display().to_string(), "/proc/crosspoint".to_owned()] {
+        let sip = format!("[sip]\nudp = [\"{}\"]\ntcp = []\ntls = []\nwss = []\n", free());
+        let said = start(&sip, &data);
+        assert!(said.contains(&data) && said.contains("cannot be written"), "{said}");
+    }
 
     std::fs::write(&config, "[sip]\nupd = []\n").unwrap();
     let output = run_to_end(&["check", "--config", &config.display().to_string()]);
@@ -151,8 +169,8 @@ fn mistakes_are_told_in_one_sentence_with_exit_code_2() {
         "udp = []\ntcp = []\nwss = []\ntls = [\"127.0.0.1:0\"]\n[tls]\ncertificate = \"no.pem\"\nkey = \"no.key\"\n";
     std::fs::write(&config, format!("[sip]\n{tls}")).unwrap();
     let output = run_to_end(&["run", "--config", &config.display().to_string(), "--data", &data]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(2) && said.contains("no.pem") && said.contains("bad-certificate"), "{said}");
+    let said = one_sentence(&output);
+    assert!(said.contains("no.pem") && said.contains("[bad-certificate]"), "{said}");
 
     let output = run_to_end(&["calls", "--data", &data]);
     assert!(output.status.code() == Some(2) && String::from_utf8_lossy(&output.stderr).contains("--data"));

@@ -60,10 +60,16 @@ pub(crate) fn run(args: &RunArgs, data: Option<&Path>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(StartError { what, diagnosis: Some(diagnosis) }) => {
             let text = diagnosis.text(words::diagnosis::Language::En);
-            fail(&format!("{what}. {} [{}]", text.todo, diagnosis.id()))
+            fail(&format!("{what}: {} [{}]", as_clause(text.todo), diagnosis.id()))
         }
         Err(StartError { what, diagnosis: None }) => fail(&what),
     }
+}
+
+/// A sentence as the end of another one.
+fn as_clause(sentence: &str) -> String {
+    let mut letters = sentence.strip_suffix('.').unwrap_or(sentence).chars();
+    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// Why the exchange does not start, in one sentence.
