@@ -11,5 +11,6 @@ mod phones;
 mod pjsua2;
 mod sipp;
 mod streams;
+mod transports;
 mod verbs;
 mod watch;
