@@ -19,6 +19,7 @@ use crate::sim::net::Network;
 use crate::sim::phone::{Phone, PhoneOutput};
 use crate::sim::relay::Relay;
 use crate::sim::script::Do;
+use crate::sim::seed;
 use crate::sim::store::Store;
 use crate::sim::transcript::Transcript;
 use bytes::Bytes;
@@ -406,6 +407,8 @@ impl Drop for World {
             for line in self.transcript.tail(lines) {
                 eprintln!("{line}");
             }
+        } else {
+            seed::played(&self.transcript);
         }
     }
 }

@@ -256,6 +256,24 @@ fn silence_counts_from_the_command_and_rests_on_hold() {
     assert_eq!((silent(&mut bench, 29), silent(&mut bench, 2)), (0, 1));
 }
 
+/// A phone on mute that sends nothing while nobody speaks still reports (RFC 3550 §6.2): it is there.
+#[test]
+fn reports_of_the_party_itself_are_life() {
+    let mut bench = Bench::new();
+    bench.open(0);
+    let silent = |bench: &mut Bench, from| {
+        for _ in 0..12 {
+            bench.now += Duration::from_secs(5);
+            bench.table.forward(SocketId::rtcp(0), Some(from), &REPORT, bench.now);
+            bench.table.handle_timeout(bench.now);
+        }
+        let told = |output: &Output| matches!(output, Output::Report(MediaReport::Silent { .. }));
+        bench.outputs().iter().any(told)
+    };
+    assert!(!silent(&mut bench, above(phone(0))));
+    assert!(silent(&mut bench, above(stranger())), "those of others are not");
+}
+
 #[test]
 fn a_peer_that_connecting_silenced_is_heard_without() {
     let mut bench = Bench::new();
