@@ -563,8 +563,6 @@ impl Registrar {
     }
 }
 
-}
-
 /// Writes only what changed: a refresh says the same again.
 fn keep(place: &mut Box<str>, text: &str) {
     if **place != *text {
