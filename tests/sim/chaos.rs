@@ -100,7 +100,7 @@ impl Chaos {
         let interval = [0, 30, 90, 200][self.dice.below(4) as usize];
         let min = [90, 100, 2_000][self.dice.below(3) as usize];
         let forgets = self.dice.below(4) == 0;
-        habits.timers = (self.dice.below(2) == 0).then_some(Timers { interval, min, refresher, forgets });
+        habits.timers = (self.dice.below(2) == 0).then_some(Timers { interval, min, refresher, forgets, grows: false });
     }
 
     /// One thing happens.

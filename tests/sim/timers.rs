@@ -147,6 +147,40 @@ fn sessions_are_as_long_as_everybody_bears() {
     });
 }
 
+/// Each request that it is asked again would be refused as the one before.
+#[test]
+fn a_phone_that_always_wants_a_longer_session_is_not_asked_for_ever() {
+    let grows = |interval| Timers { grows: true, ..Timers::of(interval) };
+    for_seeds(SEEDS, |seed| {
+        for update in [true, false] {
+            let (mut world, [ann, bob]) = office(seed);
+            knows(&mut world, bob, grows(0), update);
+            connect(&mut world, ann, bob, "102");
+            world.pass(secs(920));
+            let refresh = world.at_phone(bob).too_short;
+            assert!((1..=7).contains(&refresh), "{refresh} times for one refresh");
+            world.tell(ann, Do::Hold);
+            wait(&mut world, 3, |world| world.line(ann).changes == [500]);
+            let hold = world.at_phone(bob).too_short - refresh;
+            assert!((1..=5).contains(&hold), "{hold} times for one change");
+            // Nobody could refresh it.
+            wait(&mut world, 1_000, |world| world.is_over(ann) && world.is_over(bob));
+            let all = world.at_phone(bob).too_short;
+            assert!(all < 60, "{all} times for one session");
+            world.finish();
+
+            let (mut world, [ann, bob, carl]) = office(seed);
+            knows(&mut world, ann, grows(600), update);
+            world.phone_mut(carl).habits.when_called = vec![(millis(50), Do::Answer)];
+            connect(&mut world, ann, bob, "102");
+            world.tell(bob, Do::transfer("103"));
+            wait(&mut world, 5, |world| world.talk(ann, carl) && world.is_over(bob));
+            assert_eq!(world.at_phone(ann).too_short, 5, "it keeps what it had");
+            world.finish();
+        }
+    });
+}
+
 #[test]
 fn lost_refreshes_are_sent_again() {
     for_seeds(2 * SEEDS, |seed| {

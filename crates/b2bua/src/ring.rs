@@ -14,6 +14,7 @@ use crate::more::{Dialled, More};
 use crate::prack::Hears;
 use crate::refresh::{push_expires, push_min};
 use crate::secure::{Saying, offered};
+use crate::session::RAISED;
 use crate::single::Offering;
 use crate::step::{DialTarget, StepError};
 use bytes::Bytes;
@@ -518,9 +519,6 @@ fn flow_of(target: &Target) -> Flow {
         }
     }
 }
-
-/// How often a leg may want a longer session: each proxy on the way may, once.
-const RAISED: u8 = 4;
 
 /// The longest `Reason` that is carried across.
 const REASON_BYTES: usize = 200;

@@ -35,6 +35,9 @@ pub(crate) struct Session {
     pub(crate) ours: bool,
     /// It was not agreed on: we only look whether the other side is still there.
     pub(crate) watches: bool,
+    /// How often a longer one was wanted since it was agreed on last.
+    #[serde(default)]
+    raised: u8,
     /// When it was refreshed last.
     last: Time,
     /// When we are to do something.
@@ -52,7 +55,7 @@ pub(crate) enum Overdue {
 
 impl Session {
     fn new(interval_s: u32, min_s: u32, ours: bool, now: Time) -> Session {
-        let mut session = Session { interval_s, min_s, ours, watches: false, last: now, at: now };
+        let mut session = Session { interval_s, min_s, ours, watches: false, raised: 0, last: now, at: now };
         session.refreshed(now);
         session
     }
@@ -86,9 +89,14 @@ impl Session {
         self.at = (now + wait).min(self.last + self.interval());
     }
 
-    /// 422: a longer interval is wanted. Whether it makes a difference.
+    /// 422: a longer interval is wanted. Whether it makes a difference, and was not wanted too often: who always wants a
+    /// little more would be asked for ever.
     pub(crate) fn raise(&mut self, response: &Message) -> bool {
         let Some(min_s) = response.min_se().filter(|min_s| *min_s > self.interval_s) else { return false };
+        if self.raised >= RAISED {
+            return false;
+        }
+        self.raised += 1;
         (self.interval_s, self.min_s) = (min_s, self.min_s.max(min_s));
         true
     }
@@ -147,6 +155,9 @@ pub(crate) fn learn(response: &Message, min_s: u32, config: SessionConfig, now: 
 
 /// The option tag.
 pub(crate) const OPTION: &str = "timer";
+
+/// How often a leg may want a longer session than it is asked for: each proxy on the way may, once.
+pub(crate) const RAISED: u8 = 4;
 
 /// The shortest interval that there is, and what no Min-SE means (RFC 4028 §5). Units: seconds.
 pub(crate) const SHORTEST_S: u32 = 90;
@@ -245,5 +256,7 @@ mod tests {
         assert!(!session.raise(&message("")) && !session.raise(&message("Min-SE: 100\r\n")));
         assert!(session.raise(&message("Min-SE: 200\r\n")));
         assert_eq!(session.in_request(), (200, Refresher::Uac));
+        let wanted = (201..).take_while(|min_s| session.raise(&message(&format!("Min-SE: {min_s}\r\n"))));
+        assert_eq!(wanted.count(), usize::from(RAISED) - 1, "who wants more each time is not asked for ever");
     }
 }

@@ -60,6 +60,8 @@ pub struct Phone {
     pub unasked: Vec<String>,
     /// What it was sent, and what became of what it sent.
     pub messages: Messages,
+    /// How often it was asked for a session that is too short for it.
+    pub too_short: u32,
     /// Whether it has power. Without, nothing comes in or goes out.
     pub plugged: bool,
     /// Its own address, which its Contact names.
@@ -120,6 +122,7 @@ impl Phone {
             publication: Publication::default(),
             unasked: Vec::new(),
             messages: Messages::default(),
+            too_short: 0,
             plugged: true,
             address,
             transport,

@@ -153,12 +153,14 @@ pub struct Timers {
     pub refresher: Option<Refresher>,
     /// It takes the part of refreshing and does not do it.
     pub forgets: bool,
+    /// Whatever it is asked inside a call is a second too short.
+    pub grows: bool,
 }
 
 impl Timers {
     /// A phone that asks for this interval and leaves the rest to the other side.
     pub const fn of(interval: u32) -> Timers {
-        Timers { interval, min: 90, refresher: None, forgets: false }
+        Timers { interval, min: 90, refresher: None, forgets: false, grows: false }
     }
 
     /// The same, and wants this one to refresh.

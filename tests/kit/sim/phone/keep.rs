@@ -68,11 +68,13 @@ impl Phone {
 
     /// Whether a request's session is too short for the phone; then it is refused.
     pub(super) fn too_short(&mut self, txn: ServerTxn, request: &Message, now: Time) -> bool {
-        let Some(Timers { min, .. }) = self.habits.timers else { return false };
-        let asked = request.session_expires().ok().flatten();
-        if asked.is_none_or(|asked| asked.seconds >= min) {
+        let Some(Timers { min, grows, .. }) = self.habits.timers else { return false };
+        let Some(asked) = request.session_expires().ok().flatten() else { return false };
+        let min = if grows && request.to_tag().is_some() { asked.seconds + 1 } else { min };
+        if asked.seconds >= min {
             return false;
         }
+        self.too_short += 1;
         let tag = format!("{:08x}", self.chance.u32());
         let builder = MessageBuilder::response(request, 422, "", Some(&tag));
         self.respond(txn, builder.header_fmt(HeaderName::MinSe, format_args!("{min}")), None, now);
