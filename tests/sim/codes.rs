@@ -228,6 +228,7 @@ fn a_phone_that_says_each_key_twice_types_it_once() {
     for_seeds(SEEDS, |seed| {
         for info_first in [true, false] {
             let (mut world, [ann, bob, carl]) = typing_office(seed);
+            world.phone_mut(ann).habits.bare_digits = seed % 2 == 0;
             let call = world.calls()[0].call;
             for digit in "*2103#".chars() {
                 let event = Input::Media(MediaReport::Dtmf { end: LegId { call, n: 0 }, digit, duration_ms: 100 });
@@ -263,6 +264,21 @@ fn telephone_events_are_typed_as_info_is() {
         wait(&mut world, 3, |world| world.rings(carl));
         world.tell(carl, Do::Answer);
         wait(&mut world, 4, |world| world.talk(ann, carl) || world.talk(bob, carl));
+        world.finish();
+    });
+}
+
+/// Phones that write the key alone (`application/dtmf`) type as others do.
+#[test]
+fn bare_keys_are_typed_too() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob, carl]) = typing_office(seed);
+        world.phone_mut(ann).habits.bare_digits = true;
+        type_keys(&mut world, ann, "*2103#");
+        wait(&mut world, 3, |world| world.rings(carl));
+        assert_eq!(world.line(bob).digits.len(), 6, "who hears them hears all");
+        world.tell(carl, Do::Answer);
+        wait(&mut world, 4, |world| world.talk(bob, carl));
         world.finish();
     });
 }

@@ -59,6 +59,56 @@ fn a_transfer_to_a_gruu_reaches_one_device() {
 }
 
 #[test]
+fn a_message_to_a_gruu_reaches_one_device() {
+    for_seeds(SEEDS, |seed| {
+        for kind in ["pub-gruu", "temp-gruu"] {
+            let (mut world, [ann, desk, home]) = two_devices(seed);
+            let gruu = world.at_phone(home).gruu(kind).unwrap();
+            let send = |world: &mut World, number: &str| {
+                let before = world.at_phone(ann).messages.statuses.len();
+                world.tell(ann, Do::Message { number: number.to_owned(), text: "Hello".to_owned() });
+                wait(world, 5, |world| world.at_phone(ann).messages.statuses.len() > before);
+                world.pass(secs(1));
+                world.at_phone(ann).messages.statuses[before]
+            };
+            assert_eq!(send(&mut world, &gruu), 200, "{gruu}");
+            let taken = |world: &World, phone| world.at_phone(phone).messages.taken.len();
+            assert_eq!((taken(&world, desk), taken(&world, home)), (0, 1), "{gruu}");
+            world.tell(home, Do::Unregister);
+            world.pass(secs(1));
+            let gone = format!("sip:102@office.example;gr={HOME}");
+            for (uri, status) in [(gone.as_str(), 480), ("sip:tgruu.1@office.example;gr", 404)] {
+                assert_eq!(send(&mut world, uri), status, "{uri}");
+            }
+            assert_eq!(taken(&world, desk), 0);
+            world.finish();
+        }
+    });
+}
+
+/// What is told of a user names him, and a temporary name must not.
+#[test]
+fn a_gruu_is_watched_as_its_user_and_a_temporary_one_by_its_own_alone() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, desk, home]) = two_devices(seed);
+        let gruu = |world: &World, kind| world.at_phone(home).gruu(kind).unwrap();
+        let (public, temporary) = (gruu(&world, "pub-gruu"), gruu(&world, "temp-gruu"));
+        for (watcher, uri, status) in [
+            (ann, public.as_str(), 200),
+            (ann, &temporary, 403),
+            (desk, &temporary, 200),
+            (ann, "sip:tgruu.1@office.example;gr", 404),
+        ] {
+            world.tell(watcher, Do::watch(uri));
+            let answered = |world: &World| world.at_phone(watcher).watching().statuses().last().copied();
+            wait(&mut world, 5, |world| answered(world).is_some_and(|status| status != 401));
+            assert_eq!(answered(&world), Some(status), "{uri}");
+        }
+        world.finish();
+    });
+}
+
+#[test]
 fn a_gruu_of_nobody_is_told_so() {
     for_seeds(SEEDS, |seed| {
         let (mut world, [ann, desk, home]) = two_devices(seed);

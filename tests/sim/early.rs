@@ -197,3 +197,54 @@ fn who_answered_and_is_lost_before_the_caller_knows_ends_the_call() {
         assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::SignallingLost);
     });
 }
+
+/// A menu that asks for a key before it answers.
+#[test]
+fn keys_before_the_answer_reach_who_is_heard() {
+    for_seeds(SEEDS, |seed| {
+        for (caller, callee) in [(Rel::No, Rel::No), (Rel::Supports, Rel::Supports), (Rel::Supports, Rel::No)] {
+            let (mut world, [ann, menu]) = office(seed);
+            world.phone_mut(ann).habits.rel = caller;
+            world.phone_mut(menu).habits.rel = callee;
+            world.phone_mut(menu).habits.when_called = vec![(millis(50), Do::Ring), (secs(2), Do::Early)];
+            world.tell(ann, Do::call("102"));
+            wait(&mut world, 3, |world| world.line(ann).statuses.contains(&180));
+            // Until its PRACK is there, which the INFO might overtake.
+            world.pass(millis(200));
+            world.tell(ann, Do::Digit('4'));
+            wait(&mut world, 3, |world| world.line(ann).typed == [480]);
+            wait(&mut world, 3, |world| world.line(ann).statuses.contains(&183));
+            world.pass(millis(200));
+            world.tell(ann, Do::Digit('5'));
+            wait(&mut world, 3, |world| world.line(ann).typed == [480, 200]);
+            world.tell(menu, Do::Digit('6'));
+            wait(&mut world, 3, |world| world.line(menu).typed == [200]);
+            assert!(world.line(menu).digits.len() == 1 && world.line(menu).digits[0].starts_with("Signal=5"));
+            assert!(world.line(ann).digits.len() == 1 && world.line(ann).digits[0].starts_with("Signal=6"));
+            world.tell(menu, Do::Answer);
+            wait(&mut world, 3, |world| world.talk(ann, menu));
+            world.pass(millis(200));
+            world.tell(ann, Do::Digit('7'));
+            wait(&mut world, 3, |world| world.line(menu).digits.len() == 2);
+            world.tell(ann, Do::Hold);
+            wait(&mut world, 3, |world| world.line(ann).changes == [200]);
+            world.finish();
+        }
+    });
+}
+
+#[test]
+fn keys_cross_while_the_callers_ack_is_missing() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        world.phone_mut(ann).habits.acknowledges = false;
+        world.tell(ann, Do::call("102"));
+        wait(&mut world, 3, |world| world.rings(bob));
+        world.tell(bob, Do::Answer);
+        wait(&mut world, 3, |world| world.line(bob).talks() && world.line(ann).talks());
+        world.tell(bob, Do::Digit('5'));
+        wait(&mut world, 3, |world| world.line(bob).typed == [200]);
+        assert_eq!(world.line(ann).digits.len(), 1);
+        world.finish();
+    });
+}

@@ -32,6 +32,7 @@ pub(crate) struct Letter {
     pub(crate) to: String,
     pub(crate) call_id: String,
     pub(crate) cseq: String,
+    pub(crate) forwards: u8,
     /// Further header lines, each with its line end.
     pub(crate) more: String,
     pub(crate) body: String,
@@ -49,6 +50,7 @@ impl Letter {
             to: "<sip:102@office.example>".to_owned(),
             call_id: format!("{method}-{n}@hand"),
             cseq: "1".to_owned(),
+            forwards: 70,
             more: String::new(),
             body: String::new(),
         }
@@ -109,9 +111,9 @@ impl Letter {
     }
 
     pub(crate) fn text(&self) -> String {
-        let Letter { method, uri, source, branch, from, to, call_id, cseq, more, body } = self;
+        let Letter { method, uri, source, branch, from, to, call_id, cseq, forwards, more, body } = self;
         format!(
-            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {source};branch={branch}\r\nMax-Forwards: 70\r\nFrom: {from}\r\n\
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {source};branch={branch}\r\nMax-Forwards: {forwards}\r\nFrom: {from}\r\n\
              To: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n{more}Content-Length: {}\r\n\r\n{body}",
             body.len()
         )

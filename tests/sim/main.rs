@@ -34,6 +34,7 @@ mod shell;
 mod snapshot;
 mod soak;
 mod timers;
+mod torture;
 mod transfer;
 mod transports;
 mod trouble;

@@ -1,6 +1,8 @@
 //! MESSAGE between users of an account (RFC 3428).
 
-use crate::flows::{SEEDS, office, secs, wait};
+use crate::flows::{SEEDS, office, secs, talking, wait};
+use crate::hostile::Letter;
+use sip::Method;
 use tests::sim::{Do, PhoneId, Site, World, for_seeds};
 
 fn send(world: &mut World, from: PhoneId, number: &str, text: &str) -> u16 {
@@ -55,6 +57,38 @@ fn whom_it_is_for_may_have_to_be_looked_up_and_costs_no_second_challenge() {
             let before = world.at_phone(ann).messages.challenges;
             assert_eq!(send(&mut world, ann, number, "Hello"), status);
             assert_eq!(world.at_phone(ann).messages.challenges, before + 1, "{number}");
+        }
+        world.finish();
+    });
+}
+
+#[test]
+fn a_message_inside_a_call_is_for_who_is_there() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, ann, bob) = talking(seed);
+        let source = world.at_phone(bob).address;
+        let letter = Letter::inside(&world, bob, Method::Message, source).with("Content-Type", "text/plain");
+        let letter = Letter { body: "Hello".to_owned(), ..letter };
+        assert_eq!(letter.status(&mut world), 200);
+        assert_eq!(world.at_phone(ann).messages.taken.len(), 1);
+        assert_eq!(world.at_phone(ann).messages.taken[0].1, "Hello");
+        assert!(world.talk(ann, bob));
+        world.finish();
+    });
+}
+
+#[test]
+fn each_kind_of_message_is_carried() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        let source = world.at_phone(ann).address;
+        for (n, kind) in ["text/html", "application/im-iscomposing+xml", "message/cpim"].into_iter().enumerate() {
+            let letter = Letter::new("MESSAGE", source, n as u32).with("Content-Type", kind);
+            let letter = Letter { body: "<b>Hello</b>".to_owned(), forwards: 9, ..letter };
+            let asked = letter.send(&mut world);
+            assert_eq!(letter.proving(asked.last().unwrap(), "office-101").status(&mut world), 200, "{kind}");
+            let came = &world.at_phone(bob).messages.requests[n];
+            assert_eq!((came.content_type(), came.max_forwards()), (Some(kind), Ok(Some(8))));
         }
         world.finish();
     });

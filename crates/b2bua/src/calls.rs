@@ -234,6 +234,7 @@ impl Calls {
                     Due::Exchange => call.handle_patience_over(desk, now),
                     Due::Reliable => call.handle_unacknowledged(desk, now),
                     Due::Session => call.handle_session_due(desk, now),
+                    Due::Referral => call.handle_referral_due(desk, now),
                     Due::Join => call.go_on(desk, now),
                     Due::Limit => call.end(desk, &Ending::new(EndCause::TooLong, None), now),
                     Due::Lost => call.handle_not_back(desk, now),

@@ -83,6 +83,8 @@ pub(crate) enum Due {
     Reliable,
     /// A session is to be refreshed, or was not (RFC 4028).
     Session,
+    /// What a REFER made is watched no longer (RFC 6665 §4.2.1.4).
+    Referral,
     /// A connection closed under an answered leg, and it did not come back.
     Lost,
     /// The last answers of an ended call did not come.
@@ -104,6 +106,7 @@ const ALL: [Due; DUES] = [
     Due::Limit,
     Due::Reliable,
     Due::Session,
+    Due::Referral,
     Due::Lost,
     Due::Linger,
 ];

@@ -12,6 +12,7 @@ use crate::calls::Calls;
 use crate::desk::Desk;
 use crate::end::End;
 use crate::leg::LegState;
+use crate::relayed::{DTMF, DTMF_RELAY};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use words::{AccountId, LegId, Time};
@@ -74,8 +75,8 @@ impl Desk {
 
 impl Call {
     /// A leg typed something in an INFO.
-    pub(crate) fn handle_typed(&mut self, desk: &mut Desk, n: u16, body: &[u8], now: Time) {
-        if let Some(digit) = signal(body) {
+    pub(crate) fn handle_typed(&mut self, desk: &mut Desk, n: u16, kind: &str, body: &[u8], now: Time) {
+        if let Some(digit) = key_of(kind, body) {
             self.handle_digit(desk, n, Way::Info, digit, now);
         }
     }
@@ -124,13 +125,18 @@ impl Typed {
     }
 }
 
-/// The key of an INFO with `application/dtmf-relay`: `Signal=5`; some say 10 and 11 for `*` and `#`.
-fn signal(body: &[u8]) -> Option<char> {
+/// The key of an INFO: `Signal=5` in `application/dtmf-relay`, the key alone in `application/dtmf`; some say 10 and 11 for
+/// `*` and `#`.
+fn key_of(kind: &str, body: &[u8]) -> Option<char> {
     let text = std::str::from_utf8(body).ok()?;
-    let value = text.lines().find_map(|line| {
-        let (name, value) = line.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
-    })?;
+    let value = match kind {
+        DTMF_RELAY => text.lines().find_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
+        })?,
+        DTMF => text.trim(),
+        _ => return None,
+    };
     match value {
         "10" => Some('*'),
         "11" => Some('#'),
@@ -218,8 +224,12 @@ mod tests {
             ("Signal=", None),
             ("5", None),
         ] {
-            assert_eq!(signal(body.as_bytes()), key, "{body}");
+            assert_eq!(key_of(DTMF_RELAY, body.as_bytes()), key, "{body}");
         }
-        assert_eq!(signal(&[0xff, 0xfe]), None);
+        for (body, key) in [("5", Some('5')), ("*\r\n", Some('*')), ("11", Some('#')), ("Signal=5", None), ("", None)] {
+            assert_eq!(key_of(DTMF, body.as_bytes()), key, "{body}");
+        }
+        assert_eq!(key_of(DTMF_RELAY, &[0xff, 0xfe]), None);
+        assert_eq!(key_of("application/media_control+xml", b"5"), None);
     }
 }

@@ -56,6 +56,11 @@ impl Ear {
         self.heard = Some(Heard { leg, body, carried });
     }
 
+    /// The leg that the caller hears before the answer; its own number: the exchange itself.
+    pub(crate) fn heard(&self) -> Option<u16> {
+        self.heard.as_ref().map(|heard| heard.leg)
+    }
+
     /// Whether the caller was told nothing yet.
     pub(crate) fn is_silent(&self) -> bool {
         self.told == 0

@@ -14,6 +14,7 @@ use crate::newcomer::NO_MORE;
 use crate::ring::elsewhere;
 use crate::secure::Saying;
 use crate::session;
+use crate::setup::check_accept;
 use crate::single::Offering;
 use crate::transfer::TRANSFERS;
 use crate::view::CallState;
@@ -78,6 +79,7 @@ impl Call {
             return Err(refusal(482, "Loop Detected: the call was transferred too often"));
         }
         session::check(&invite.message, desk.config.session)?;
+        check_accept(&invite.message)?;
         let offer = read_body(&invite.message, invite.srtp)?;
         family::check(&invite.flow, offer.as_ref())?;
         match (self.state, rings) {

@@ -262,10 +262,11 @@ impl Leg {
 
     /// Whether a request with our tag is from the other side of this leg's dialog (RFC 3261 §12).
     pub(crate) fn owns(&self, request: &Message) -> bool {
-        self.dialog.as_ref().is_some_and(|dialog| {
+        let fits = |dialog: &Dialog| {
             request.header(HeaderName::CallId) == Some(dialog.call_id.as_str())
                 && request.from_tag().unwrap_or_default() == dialog.remote_tag
-        })
+        };
+        self.dialog.as_deref().is_some_and(fits) || self.early_dialogs().any(fits)
     }
 
     /// From where its media may come (facts of the leg, and what its description says).

@@ -57,6 +57,7 @@ mod prack;
 mod redirect;
 mod refer;
 mod refresh;
+mod relayed;
 mod reliable;
 mod ring;
 mod secure;

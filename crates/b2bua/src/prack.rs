@@ -12,7 +12,7 @@ use bytes::Bytes;
 use media::offer::{Local, carry, carry_answer};
 use media::sdp::Description;
 use serde::{Deserialize, Serialize};
-use sip::{Dialog, HeaderName, Message, Method, Outgoing};
+use sip::{Dialog, HeaderName, Message, MessageBuilder, Method, Outgoing};
 use words::Time;
 
 /// The early dialogs of a leg that sends reliable provisional answers. The first is the leg's dialog; a proxy on the way
@@ -57,7 +57,8 @@ impl Leg {
         if self.dialog.as_ref().is_none_or(|dialog| dialog.matches(response)) {
             let known = self.dialog.is_some();
             if !known {
-                let Some(dialog) = self.early_dialog(response) else { return Hears::Plain };
+                let kept = self.take_early(response).or_else(|| self.early_dialog(response));
+                let Some(dialog) = kept else { return Hears::Plain };
                 self.dialog = Some(Box::new(dialog));
             }
             let heard = self.more().heard.get_or_insert_default();
@@ -75,6 +76,50 @@ impl Leg {
             }
             Some(_) | None => Hears::Again,
         }
+    }
+
+    /// The early dialog of a leg that is heard before its answer, though it does not say so reliably: what is typed goes
+    /// there (RFC 3261 §12.1).
+    pub(crate) fn keep_early(&mut self, response: &Message) {
+        let known = |dialog: &Dialog| dialog.matches(response);
+        if self.dialog.as_deref().is_some_and(known) || self.early_dialogs().any(known) {
+            return;
+        }
+        let Some(dialog) = self.early_dialog(response) else { return };
+        let heard = self.more().heard.get_or_insert_default();
+        if heard.others.len() < EARLY_DIALOGS {
+            heard.others.push((dialog, Early::default()));
+        }
+    }
+
+    fn take_early(&mut self, response: &Message) -> Option<Dialog> {
+        let heard = self.more.as_mut()?.heard.as_deref_mut()?;
+        let at = heard.others.iter().position(|(dialog, _)| dialog.matches(response))?;
+        Some(heard.others.swap_remove(at).0)
+    }
+
+    /// Its early dialogs beside its own.
+    pub(crate) fn early_dialogs(&self) -> impl Iterator<Item = &Dialog> {
+        self.heard().into_iter().flat_map(|heard| heard.others.iter().map(|(dialog, _)| dialog))
+    }
+
+    /// Whether a request of its other side comes in its order (RFC 3261 §12.2.2), in whichever of its dialogs.
+    pub(crate) fn takes_in_order(&mut self, request: &Message) -> bool {
+        if let Some(dialog) = self.dialog.as_mut().filter(|dialog| dialog.matches(request)) {
+            return dialog.accept(request).is_ok();
+        }
+        let others = self.more.as_mut().and_then(|more| more.heard.as_mut()).map(|heard| &mut heard.others);
+        let found = others.into_iter().flatten().find(|(dialog, _)| dialog.matches(request));
+        found.is_some_and(|(dialog, _)| dialog.accept(request).is_ok())
+    }
+
+    /// A request inside its dialog; before its answer in the early one in which it was heard last.
+    pub(crate) fn request_early(&mut self, method: Method) -> Option<MessageBuilder> {
+        if self.dialog.is_some() {
+            return self.request(method);
+        }
+        let heard = self.more.as_mut()?.heard.as_mut()?;
+        heard.others.last_mut().map(|(dialog, _)| dialog.request(method))
     }
 
     fn early_dialog(&self, response: &Message) -> Option<Dialog> {
@@ -217,7 +262,7 @@ impl Call {
         }
     }
 
-    fn send_prack(&self, desk: &mut Desk, at: usize, mut builder: sip::MessageBuilder, rseq: u32, body: Option<Bytes>) {
+    fn send_prack(&self, desk: &mut Desk, at: usize, mut builder: MessageBuilder, rseq: u32, body: Option<Bytes>) {
         let leg = &self.legs[at];
         let cseq = leg.ours.as_ref().map_or(0, |ours| ours.cseq);
         builder.push_header_fmt(HeaderName::RAck, format_args!("{rseq} {cseq} INVITE"));

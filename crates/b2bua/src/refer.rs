@@ -2,7 +2,7 @@
 
 use crate::call::Call;
 use crate::claim::Unnamed;
-use crate::desk::Desk;
+use crate::desk::{Desk, Due};
 use crate::event::Output;
 use crate::leg::{Leg, LegState};
 use crate::transfer::{TRANSFERS, Wish};
@@ -10,6 +10,7 @@ use crate::view::CallState;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, HeaderName, Message, Method, Outgoing, ReferTo, ServerTxn};
+use std::time::Duration;
 use words::{EndCause, LegId, Time};
 
 /// The subscription that a REFER makes (RFC 3515 §2.4.4), for as long as its dialog lives.
@@ -25,8 +26,28 @@ pub(crate) struct Referral {
     next: Option<(u16, String)>,
     /// What was told last.
     told: u16,
+    /// When it ends, unless it is refreshed.
+    #[serde(default)]
+    until: Time,
+    /// It has ended, or was asked to, and the NOTIFY that says so has to wait.
+    #[serde(default)]
+    ends: bool,
     /// The leg is out of the call: a BYE follows the last NOTIFY.
     leaves: bool,
+}
+
+impl Referral {
+    /// Whether the parameters of an Event name it (RFC 3515 §2.4.6). The first of a dialog has no name.
+    fn is_named(&self, params: &str) -> bool {
+        let pairs = params.split(';').filter_map(|param| param.split_once('='));
+        let id =
+            pairs.map(|(name, value)| (name.trim(), value.trim())).find(|(name, _)| name.eq_ignore_ascii_case("id"));
+        match (id, self.id) {
+            (None, None) => true,
+            (Some((_, named)), Some(id)) => named.parse() == Ok(id),
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
 }
 
 impl Call {
@@ -78,12 +99,12 @@ impl Call {
             uri: target.uri.raw().split('?').next().unwrap_or_default().to_owned(),
         };
         let silent = message.header(HeaderName::ReferSub).is_some_and(|wanted| wanted.eq_ignore_ascii_case("false"));
-        self.accept_refer(desk, at, txn, message, silent);
+        self.accept_refer(desk, at, txn, message, silent, now);
         self.seek(desk, wish, instead_of, now);
     }
 
     /// 202, and the first NOTIFY.
-    fn accept_refer(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: &Message, silent: bool) {
+    fn accept_refer(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: &Message, silent: bool, now: Time) {
         let mut builder = self.dialog_response(desk, at, message, 202);
         if silent {
             builder.push_header(HeaderName::ReferSub, "false");
@@ -95,38 +116,96 @@ impl Call {
         }
         let id = leg.referral().and_then(|_| message.cseq().ok()).map(|cseq| cseq.number);
         // A NOTIFY of an earlier one whose answer is missing has nobody who waits for it any more.
-        leg.more().referral = Some(Referral { id, silent, notify: None, next: None, told: 0, leaves: false });
-        self.notify(desk, at, 100, "");
+        leg.more().referral = Some(Referral {
+            id,
+            silent,
+            notify: None,
+            next: None,
+            told: 0,
+            until: now + SUBSCRIPTION,
+            ends: false,
+            leaves: false,
+        });
+        self.notify(desk, at, 100, "", now);
+        self.arm_referrals(desk);
     }
 
-    /// SUBSCRIBE to what a REFER began: refreshes or ends it (RFC 3515 §2.4.4, RFC 6665 §4.2.1).
-    pub(crate) fn handle_subscribe(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: &Message) {
+    /// SUBSCRIBE to what a REFER began: refreshes or ends it (RFC 3515 §2.4.4, RFC 6665 §4.2.1). A NOTIFY follows each.
+    pub(crate) fn handle_subscribe(
+        &mut self,
+        desk: &mut Desk,
+        at: usize,
+        txn: ServerTxn,
+        message: &Message,
+        now: Time,
+    ) {
         let event = message.header(HeaderName::Event).unwrap_or_default();
-        let event = event.split(';').next().unwrap_or_default().trim();
+        let (event, params) = event.split_once(';').unwrap_or((event, ""));
         let n = self.legs[at].n;
-        if event != "refer" {
+        if !event.trim().eq_ignore_ascii_case("refer") {
             let mut builder = self.response(desk, at, message, 489, "");
             builder.push_header(HeaderName::AllowEvents, "refer");
             return desk.respond(txn, builder);
         }
-        let Some(referral) = self.legs[at].referral() else {
-            // RFC 3515 §2.4.4: only a REFER begins it.
-            return self.refuse_request(desk, n, txn, message, 403, "Forbidden: there was no REFER");
+        let asked = match message.expires() {
+            Ok(asked) => asked.map_or(SUBSCRIPTION, |seconds| Duration::from_secs(seconds.into())),
+            Err(error) => return self.refuse_request(desk, n, txn, message, 400, error.reason()),
+        };
+        // RFC 3515 §2.4.4: only a REFER begins it; §2.4.6: which one it is about, its id tells.
+        let Some(referral) = self.legs[at].referral().filter(|referral| referral.is_named(params)) else {
+            return self.refuse_request(desk, n, txn, message, 403, "Forbidden: there was no such REFER");
         };
         if referral.silent {
             return self.refuse_request(desk, n, txn, message, 481, "");
         }
-        let (ends, told) = (message.expires() == Ok(Some(0)), referral.told);
-        let expires = if ends { 0 } else { SUBSCRIPTION_S };
+        let granted = asked.min(SUBSCRIPTION);
+        referral.until = now + granted;
+        referral.ends |= granted.is_zero();
+        let told = referral.told;
+        if let Some(dialog) = &mut self.legs[at].dialog {
+            dialog.refresh_target(message);
+        }
+        let expires = u32::try_from(granted.as_secs()).unwrap_or(0);
         let builder = self.dialog_response(desk, at, message, 200).header_number(HeaderName::Expires, expires);
         desk.respond(txn, builder);
-        if ends {
-            self.send_notify(desk, at, told, "", "terminated;reason=timeout");
+        self.notify_again(desk, at, told, now);
+        self.arm_referrals(desk);
+    }
+
+    /// Says once more what was said last, unless something newer is to be said anyway.
+    fn notify_again(&mut self, desk: &mut Desk, at: usize, told: u16, now: Time) {
+        let newer = self.legs[at].referral().is_some_and(|referral| referral.next.is_some());
+        if !newer {
+            self.notify(desk, at, told, "", now);
         }
     }
 
+    /// Sets the one timer for what all legs referred to.
+    pub(crate) fn arm_referrals(&mut self, desk: &mut Desk) {
+        let until = |leg: &mut Leg| leg.referral().filter(|it| !it.silent && !it.ends).map(|it| it.until);
+        match self.legs.iter_mut().filter_map(until).min().filter(|_| self.state == CallState::Answered) {
+            Some(next) => self.set_timer(desk, Due::Referral, next),
+            None => self.clear_timer(desk, Due::Referral),
+        }
+    }
+
+    /// A subscription was not refreshed (RFC 6665 §4.2.1.4): that is its last NOTIFY. What it is about goes on.
+    pub(crate) fn handle_referral_due(&mut self, desk: &mut Desk, now: Time) {
+        for at in 0..self.legs.len() {
+            let due = self.legs[at].referral().filter(|it| !it.silent && !it.ends && it.until <= now);
+            let Some(told) = due.map(|referral| {
+                referral.ends = true;
+                referral.told
+            }) else {
+                continue;
+            };
+            self.notify_again(desk, at, told, now);
+        }
+        self.arm_referrals(desk);
+    }
+
     /// Tells who refers how it goes; one NOTIFY at a time, so that none overtakes another.
-    pub(crate) fn notify(&mut self, desk: &mut Desk, at: usize, status: u16, phrase: &str) {
+    pub(crate) fn notify(&mut self, desk: &mut Desk, at: usize, status: u16, phrase: &str, now: Time) {
         let leg = &mut self.legs[at];
         let speaks = matches!(leg.state, LegState::Accepted | LegState::Confirmed);
         let Some(referral) = leg.referral().filter(|referral| speaks && !referral.silent) else { return };
@@ -134,11 +213,12 @@ impl Call {
             referral.next = Some((status, phrase.to_owned()));
             return;
         }
-        let state = if status < 200 { "active;expires=60" } else { "terminated;reason=noresource" };
-        self.send_notify(desk, at, status, phrase, state);
-    }
-
-    fn send_notify(&mut self, desk: &mut Desk, at: usize, status: u16, phrase: &str, state: &str) {
+        let left = referral.until.since(now).as_secs();
+        let state = match status {
+            200.. => "terminated;reason=noresource".to_owned(),
+            _ if referral.ends => "terminated;reason=timeout".to_owned(),
+            _ => format!("active;expires={left}"),
+        };
         let txn = desk.client_txn(self.slot);
         let Some(mut builder) = self.target_refresh(desk, at, Method::Notify) else { return };
         let leg = &mut self.legs[at];
@@ -150,7 +230,7 @@ impl Call {
             Some(id) => builder.push_header_fmt(HeaderName::Event, format_args!("refer;id={id}")),
             None => builder.push_header(HeaderName::Event, "refer"),
         }
-        builder.push_header(HeaderName::SubscriptionState, state);
+        builder.push_header(HeaderName::SubscriptionState, &state);
         let phrase = if phrase.is_empty() { sip::reason_phrase(status) } else { phrase };
         let body = Bytes::from(format!("SIP/2.0 {status} {phrase}\r\n"));
         let request = Outgoing { builder, body: Some((SIPFRAG, body)) };
@@ -158,7 +238,7 @@ impl Call {
     }
 
     /// A NOTIFY was answered with this status, or will never be. Whether it was one.
-    pub(crate) fn handle_notified(&mut self, desk: &mut Desk, txn: ClientTxn, status: u16) -> bool {
+    pub(crate) fn handle_notified(&mut self, desk: &mut Desk, txn: ClientTxn, status: u16, now: Time) -> bool {
         let is_it = |leg: &mut Leg| leg.referral().is_some_and(|it| it.notify == Some(txn));
         let Some(at) = self.legs.iter_mut().position(is_it) else { return false };
         let Some(referral) = self.legs[at].referral() else { return false };
@@ -170,7 +250,7 @@ impl Call {
         referral.silent |= status >= 300;
         let (next, leaves) = (referral.next.take(), referral.leaves);
         if let Some((status, phrase)) = next {
-            self.notify(desk, at, status, &phrase);
+            self.notify(desk, at, status, &phrase, now);
         }
         if leaves {
             self.part(desk, at);
@@ -192,5 +272,6 @@ impl Call {
 
 const SIPFRAG: &str = "message/sipfrag;version=2.0";
 
-/// For how long a subscription that a REFER made is granted. Units: seconds. It ends with what it is about.
-const SUBSCRIPTION_S: u32 = 60;
+/// For how long a subscription that a REFER made is granted, at most: longer than anybody lets phones ring, one after the
+/// other. It ends with what it is about.
+const SUBSCRIPTION: Duration = Duration::from_hours(1);

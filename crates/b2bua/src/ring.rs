@@ -83,6 +83,7 @@ impl Call {
         if !self.fits(at, &answer, true) {
             return None;
         }
+        self.legs[at].keep_early(response);
         if self.caller_has_description() {
             self.turn_early(desk, n, words, answer, now);
             return None;

@@ -109,7 +109,7 @@ impl Call {
         self.set_timer(desk, Due::Ring, now + ring_for);
         self.move_transfer(desk, Move::Rings, now);
         if self.legs.iter().any(|leg| leg.state == LegState::Ringing) {
-            self.tell_search(desk, 180);
+            self.tell_search(desk, 180, now);
         }
     }
 
@@ -133,18 +133,18 @@ impl Call {
             return self.end(desk, &Ending { reason, ..Ending::new(failure.cause, None) }, now);
         }
         if let Some(at) = self.place(transfer.wish.n) {
-            self.notify(desk, at, failure.status, &failure.phrase);
+            self.notify(desk, at, failure.status, &failure.phrase, now);
         }
     }
 
     /// How far the search is, for who refers.
-    pub(crate) fn tell_search(&mut self, desk: &mut Desk, status: u16) {
+    pub(crate) fn tell_search(&mut self, desk: &mut Desk, status: u16, now: Time) {
         if let Some(setup) = &mut self.setup {
             setup.ear.tell(status);
         }
         let by = self.transfer.as_ref().map(|transfer| transfer.wish.n);
         if let Some(at) = by.and_then(|n| self.place(n)) {
-            self.notify(desk, at, status, "");
+            self.notify(desk, at, status, "", now);
         }
     }
 
@@ -209,7 +209,7 @@ impl Call {
         if !left && let Some(at) = self.place(by) {
             self.say_leg_ended(desk, by, EndCause::Transferred);
             self.withdraw(desk, by, now);
-            self.notify(desk, at, 200, "");
+            self.notify(desk, at, 200, "", now);
             self.part(desk, at);
         }
         self.tidy_ends(desk, now);

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use media::command::Sound;
 use media::sdp::{Description, Direction};
 use serde::{Deserialize, Serialize};
-use sip::{Dialog, Outgoing};
+use sip::{Dialog, Message, Outgoing};
 use std::time::Duration;
 use words::{CallId, EndCause, Fact, Party, Pii, Time};
 
@@ -32,6 +32,7 @@ impl Call {
         let forwards = message.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS);
         let forwards = forwards.checked_sub(1).ok_or(refusal(483, ""))?;
         session::check(&message, desk.config.session)?;
+        check_accept(&message)?;
         let offer = read_body(&message, srtp)?;
         if offer.as_ref().is_some_and(|offer| !offer.is_carried()) {
             return Err(refusal(488, ""));
@@ -202,7 +203,7 @@ impl Call {
         let Some(setup) = &mut self.setup else { return };
         setup.ear.tell(status);
         if self.setup.as_ref().is_some_and(|setup| setup.asked.is_none()) {
-            return self.tell_search(desk, status);
+            return self.tell_search(desk, status, now);
         }
         self.set_timer(desk, Due::Refresh, now + REFRESH);
         if self.told().is_some() {
@@ -376,6 +377,14 @@ impl Call {
             }
         }
     }
+}
+
+/// Refuses an INVITE whose sender does not take what all our answers to it bring (RFC 3261 §21.4.7).
+pub(crate) fn check_accept(invite: &Message) -> Result<(), Refusal> {
+    if invite.accepts(SDP) {
+        return Ok(());
+    }
+    Err(Refusal { status: 406, reason: "Not Acceptable: Accept does not name application/sdp", header: None })
 }
 
 impl Setup {

@@ -1,6 +1,6 @@
 //! Requests inside a leg's dialog, and answers to ours.
 
-use crate::call::{Call, Ending, Relayed, SDP};
+use crate::call::{Call, Ending, SDP};
 use crate::cause::Failure;
 use crate::claim::Unnamed;
 use crate::desk::Desk;
@@ -9,7 +9,6 @@ use crate::exchange::Stage;
 use crate::leg::{Acking, Leg, LegEvent, LegState};
 use crate::servers::Trouble;
 use crate::transfer::Move;
-use bytes::Bytes;
 use sip::advertise::{ACCEPT_IN_CALLS, SUPPORTED};
 use sip::{ClientTxn, HeaderName, Message, Method, Outgoing, ServerTxn, Target};
 use words::{EndCause, Flow, LegId, Time};
@@ -29,7 +28,7 @@ impl Call {
     pub(crate) fn handle_request(&mut self, desk: &mut Desk, at: usize, inside: Inside, now: Time) {
         let Inside { txn, message, flow, named } = inside;
         self.follow(desk, at, flow);
-        let in_order = self.legs[at].dialog.as_mut().is_some_and(|dialog| dialog.accept(&message).is_ok());
+        let in_order = self.legs[at].takes_in_order(&message);
         let n = self.legs[at].n;
         if !in_order {
             return self.refuse_request(desk, n, txn, &message, 500, "CSeq Out Of Order");
@@ -43,6 +42,7 @@ impl Call {
             Method::Invite => self.reinvite(desk, at, txn, message, now),
             Method::Bye => self.handle_bye(desk, at, txn, &message, now),
             Method::Info => self.handle_info(desk, at, txn, message, now),
+            Method::Message => self.handle_message(desk, at, txn, message),
             Method::Update => self.handle_update(desk, at, txn, message, now),
             Method::Options => {
                 let mut builder = self.dialog_response(desk, at, &message, 200);
@@ -54,12 +54,12 @@ impl Call {
                 self.refuse_request(desk, n, txn, &message, 200, "");
             }
             Method::Refer => self.handle_refer(desk, at, txn, &message, named, now),
-            Method::Subscribe => self.handle_subscribe(desk, at, txn, &message),
+            Method::Subscribe => self.handle_subscribe(desk, at, txn, &message, now),
             Method::Prack => self.handle_prack(desk, at, txn, message, now),
             Method::Notify => self.refuse_request(desk, n, txn, &message, 481, ""),
             Method::Other => self.refuse_method(desk, at, txn, &message, 501),
             // ACK and CANCEL are no requests to answer: the endpoint gives them as events of their own.
-            Method::Ack | Method::Cancel | Method::Message | Method::Publish | Method::Register => {
+            Method::Ack | Method::Cancel | Method::Publish | Method::Register => {
                 self.refuse_method(desk, at, txn, &message, 405);
             }
         }
@@ -90,7 +90,7 @@ impl Call {
             return;
         }
         let Some(at) = self.inviting(txn) else {
-            if self.handle_notified(desk, txn, response.status()) {
+            if self.handle_notified(desk, txn, response.status(), now) {
                 return;
             }
             self.acknowledge_earlier(desk, txn);
@@ -158,7 +158,7 @@ impl Call {
             }
             return;
         }
-        if self.handle_notified(desk, txn, status) {
+        if self.handle_notified(desk, txn, status, now) {
             return;
         }
         // After a time-out nobody waits for an answer any more, and none may be a 408 (RFC 4320 §4.2).
@@ -269,65 +269,6 @@ impl Call {
         desk.push(Output::Respond { txn, response, after_facts: true });
     }
 
-    /// INFO (RFC 6086): digits and the like go to the other leg, what nobody knows is refused by its type.
-    fn handle_info(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: Message, now: Time) {
-        let n = self.legs[at].n;
-        if message.raw_header("Info-Package").is_some() {
-            let builder = self.response(desk, at, &message, 469, "").raw("Recv-Info", "");
-            return desk.respond(txn, builder);
-        }
-        let kind = message.content_type().map(|kind| kind.split(';').next().unwrap_or(kind).trim());
-        let kind = INFO_BODIES.iter().find(|known| kind.is_some_and(|kind| kind.eq_ignore_ascii_case(known)));
-        let Some(&kind) = kind else {
-            if message.body().is_empty() {
-                // A sign of life (RFC 2976 §2.2).
-                return self.refuse_request(desk, n, txn, &message, 200, "");
-            }
-            let mut builder = self.response(desk, at, &message, 415, "");
-            builder.push_header(HeaderName::Accept, ACCEPT_INFO);
-            return desk.respond(txn, builder);
-        };
-        let other = self.other_of(n);
-        if kind == INFO_BODIES[0] {
-            self.handle_typed(desk, n, message.body(), now);
-        }
-        let other = other.and_then(|n| self.place(n)).filter(|&at| self.legs[at].state == LegState::Confirmed);
-        let Some(to) = other else {
-            // The exchange itself is the other side, and has heard it.
-            return self.refuse_request(desk, n, txn, &message, 200, "");
-        };
-        if self.relayed.len() >= RELAYED {
-            return self.refuse_request(desk, n, txn, &message, 503, "Too Many Requests In Flight");
-        }
-        let client = desk.client_txn(self.slot);
-        let leg = &mut self.legs[to];
-        let Some(mut builder) = leg.request(Method::Info) else { return };
-        builder.push_header(HeaderName::UserAgent, &desk.config.server);
-        let request = Outgoing { builder, body: Some((kind, Bytes::copy_from_slice(message.body()))) };
-        desk.push(Output::Request { txn: client, request, target: leg.target });
-        self.relayed.push(Relayed { server: txn, client, from: n, request: message });
-    }
-
-    fn handle_relayed(&mut self, desk: &mut Desk, txn: ClientTxn, response: &Message) {
-        if response.status() < 200 {
-            return;
-        }
-        if let Some(relayed) = self.take_relayed(txn) {
-            let status = match response.status() {
-                // A dialog of the other leg is not this leg's (§12.2.1.2).
-                481 | 408 => 480,
-                300..=399 | 401 | 407 => 403,
-                status => status,
-            };
-            self.refuse_request(desk, relayed.from, relayed.server, &relayed.request, status, "");
-        }
-    }
-
-    fn take_relayed(&mut self, txn: ClientTxn) -> Option<Relayed> {
-        let place = self.relayed.iter().position(|relayed| relayed.client == txn)?;
-        Some(self.relayed.swap_remove(place))
-    }
-
     /// 405 or 501 with what we can do (§8.2.1).
     fn refuse_method(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: &Message, status: u16) {
         let mut builder = self.response(desk, at, message, status, "");
@@ -398,21 +339,6 @@ fn unsupported(request: &Message) -> Option<String> {
     let unknown: Vec<&str> = unknown.collect();
     (!unknown.is_empty()).then(|| unknown.join(", "))
 }
-
-/// What INFO may carry from one leg to the other.
-const INFO_BODIES: [&str; 4] = [
-    "application/dtmf-relay",
-    "application/dtmf",
-    "application/media_control+xml",
-    "application/vnd.nortelnetworks.digits",
-];
-
-/// The same as a header.
-const ACCEPT_INFO: &str =
-    "application/dtmf-relay, application/dtmf, application/media_control+xml, application/vnd.nortelnetworks.digits";
-
-/// The most requests of one call that wait for the other leg.
-const RELAYED: usize = 4;
 
 /// How long a phone whose connection closed may take to come back: 64*T1, as long as a transaction would have tried.
 pub(crate) const GRACE: std::time::Duration = std::time::Duration::from_secs(32);

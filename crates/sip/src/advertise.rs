@@ -5,7 +5,11 @@ pub const ALLOW: &str =
     "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, NOTIFY, UPDATE, PRACK, REFER, SUBSCRIBE, PUBLISH, MESSAGE";
 
 /// The value of `Accept` (RFC 3261 §20.1).
-pub const ACCEPT: &str = "application/sdp, application/pidf+xml, multipart/mixed";
+pub const ACCEPT: &str = "application/sdp, application/pidf+xml, multipart/mixed, text/plain, text/html, \
+     application/im-iscomposing+xml, message/cpim";
+
+/// What a message may be (RFC 3428).
+pub const MESSAGE_BODIES: [&str; 4] = ["text/plain", "text/html", "application/im-iscomposing+xml", "message/cpim"];
 
 /// The same in calls, where descriptions alone are read (RFC 5621 §4).
 pub const ACCEPT_IN_CALLS: &str = "application/sdp, multipart/mixed";
@@ -25,6 +29,11 @@ pub const SUPPORTED_LATE: &str = "timer, replaces";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_kind_of_message_is_accepted() {
+        assert!(MESSAGE_BODIES.iter().all(|kind| ACCEPT.split(", ").any(|accepted| accepted == *kind)), "{ACCEPT}");
+    }
 
     #[test]
     fn the_option_tags_that_we_name_are_registered() {

@@ -227,6 +227,22 @@ impl Message {
         self.values(name).any(|value| value.eq_ignore_ascii_case(token))
     }
 
+    /// Whether the sender takes that kind of body. Without an Accept it takes what its request is about (RFC 3261 §20.1,
+    /// RFC 6665 §3.1.3).
+    pub fn accepts(&self, kind: &str) -> bool {
+        let main = kind.split('/').next().unwrap_or(kind);
+        let mut any = false;
+        for value in self.values(HeaderName::Accept) {
+            let range = value.split(';').next().unwrap_or(value).trim();
+            let of_main = || range.strip_suffix("/*").is_some_and(|found| found.eq_ignore_ascii_case(main));
+            if range.eq_ignore_ascii_case(kind) || range == "*/*" || of_main() {
+                return true;
+            }
+            any |= !range.is_empty();
+        }
+        !any
+    }
+
     /// The topmost Via.
     pub fn via(&self) -> Result<Via<'_>, HeaderError> {
         let Top { transport, host, params, branch, port, .. } = self.top;

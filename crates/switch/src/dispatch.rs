@@ -4,7 +4,7 @@ use crate::answer::Stop;
 use crate::need::Need;
 use crate::switch::{Incoming, Switch, Waiter};
 use sip::advertise::SUPPORTED;
-use sip::{HeaderName, Method};
+use sip::{HeaderName, Method, Scheme, Uri};
 use words::{AccountId, Flow, PeerId, Time, UserId};
 
 /// Who is at the other side of a dialog.
@@ -127,6 +127,7 @@ impl Switch {
         if incoming.message.to_tag().is_some() {
             return self.take_in_dialog(incoming, now);
         }
+        self.check_scheme(incoming)?;
         self.check_required(incoming)?;
         match incoming.message.method() {
             Method::Register => self.register(incoming, now),
@@ -204,6 +205,16 @@ impl Switch {
                 Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another address"))
             }
         }
+    }
+
+    /// 416 for a Request-URI of a scheme that we do not know (RFC 3261 §8.2.2.1). Which method it is counts before.
+    fn check_scheme(&mut self, incoming: &Incoming) -> Result<(), Stop> {
+        let uri = Uri::parse(incoming.message.request_uri());
+        let served = !matches!(incoming.message.method(), Method::Info | Method::Other);
+        if served && uri.is_ok_and(|uri| uri.scheme == Scheme::Other) {
+            return Err(self.plain(incoming, 416, "Unsupported URI Scheme: sip, sips and tel are known"));
+        }
+        Ok(())
     }
 
     /// 420 for what a request needs and we do not have (RFC 3261 §8.2.2.3).

@@ -24,6 +24,7 @@ pub mod command;
 mod config;
 mod dispatch;
 mod down;
+mod gruu;
 mod invite;
 mod message;
 mod names;

@@ -2,12 +2,14 @@
 //! as one of them took it. Nothing is kept for who is away.
 
 use crate::answer::Stop;
+use crate::gruu::{Meant, gr_of};
 use crate::need::Need;
 use crate::switch::{Incoming, Switch};
 use crate::whose::Whose;
 use bytes::Bytes;
 use registrar::User;
 use serde::{Deserialize, Serialize};
+use sip::advertise::MESSAGE_BODIES;
 use sip::{ClientTxn, HeaderName, Message, MessageBuilder, Outgoing, ServerTxn, Target, Uri};
 use std::collections::HashMap;
 use words::{Party, Time};
@@ -48,29 +50,34 @@ impl Switch {
             Whose::Stranger => None,
             Whose::Peer(..) => return Err(self.plain(incoming, 403, "Forbidden: messages are between users")),
         };
-        let dialled = Uri::parse(incoming.message.request_uri()).map(|uri| uri.dialled().into_owned());
-        let extension = dialled.unwrap_or_default();
+        let uri = incoming.message.request_uri();
+        let dialled = Uri::parse(uri).map(|uri| uri.dialled().into_owned()).unwrap_or_default();
+        let gr = gr_of(uri);
         let (account, from, _) = self.user_calls(incoming, account, now)?;
         let message = &incoming.message;
-        if message.max_forwards().ok().flatten() == Some(0) {
+        let Some(forwards) = message.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS).checked_sub(1) else {
             return Err(self.plain(incoming, 483, ""));
-        }
+        };
         if message.body().len() > BODY_BYTES {
             return Err(self.plain(incoming, 413, "Request Entity Too Large: a message has 1,000 bytes at most"));
         }
         let kind = message.content_type().unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
-        let Some(&kind) = KINDS.iter().find(|known| known.eq_ignore_ascii_case(kind)) else {
-            let builder = self.answers.builder(message, 415, "").header(HeaderName::Accept, &KINDS.join(", "));
+        let Some(&kind) = MESSAGE_BODIES.iter().find(|known| known.eq_ignore_ascii_case(kind)) else {
+            let builder = self.answers.builder(message, 415, "").header(HeaderName::Accept, &MESSAGE_BODIES.join(", "));
             return Err(Stop::Answer(Outgoing { builder, body: None }));
         };
-        let need = Need::Extension { account: account.id, extension: extension.clone() };
-        let Some(user) = self.user(need, now).map_err(Stop::Need)? else {
+        let Some(meant) = self.meant(account.id, &dialled, gr, now) else {
+            return Err(self.plain(incoming, 404, "Not Found: no device has this GRUU"));
+        };
+        let need = Need::Extension { account: account.id, extension: meant.extension.clone() };
+        let user = self.user(need, now).map_err(Stop::Need)?.filter(|user| meant.is(user));
+        let Some(user) = user else {
             return Err(self.plain(incoming, 404, "Not Found: no extension has this number"));
         };
         let body = Bytes::copy_from_slice(message.body());
-        let to = format!("sip:{extension}@{}", account.domain);
-        let devices = self.message_targets(&user, now);
+        let to = format!("sip:{}@{}", meant.extension, account.domain);
+        let devices = self.message_targets(&user, &meant, now);
         if devices.is_empty() {
             return Err(self.plain(incoming, 480, "Temporarily Unavailable: no device is registered"));
         }
@@ -87,7 +94,7 @@ impl Switch {
             let txn = ClientTxn(OURS | self.messages.last);
             self.messages.requests.insert(txn.0, id);
             let builder = builder
-                .header(HeaderName::MaxForwards, "69")
+                .header_number(HeaderName::MaxForwards, u32::from(forwards))
                 .header_fmt(HeaderName::From, format_args!("{from};tag={:08x}", self.chance.u32()))
                 .header_fmt(HeaderName::To, format_args!("<{to}>"))
                 .header_fmt(HeaderName::CallId, format_args!("{:016x}", self.chance.u64()))
@@ -99,9 +106,9 @@ impl Switch {
         Ok(())
     }
 
-    /// The devices of a user, each with the beginning of its request.
-    fn message_targets(&self, user: &User, now: Time) -> Vec<(Target, MessageBuilder)> {
-        let devices = self.registrar.lookup(user.id, now).filter(|_| user.enabled);
+    /// The devices that are meant of a user, each with the beginning of its request.
+    fn message_targets(&self, user: &User, meant: &Meant, now: Time) -> Vec<(Target, MessageBuilder)> {
+        let devices = self.registrar.lookup(user.id, now).filter(|device| user.enabled && meant.has(device));
         devices
             .filter_map(|device| {
                 let target = device.reach.target()?;
@@ -164,8 +171,8 @@ const BODY_BYTES: usize = 1_000;
 /// The most messages on their way at a time.
 const ON_THEIR_WAY: usize = 1_000;
 
-/// What messages may be.
-const KINDS: [&str; 4] = ["text/plain", "text/html", "application/im-iscomposing+xml", "message/cpim"];
+/// What a request without Max-Forwards counts as (RFC 3261 §16.6).
+const MAX_FORWARDS: u8 = 70;
 
 /// The failures of a device that its sender is told as they are.
 const TOLD: [u16; 6] = [413, 415, 480, 486, 600, 603];

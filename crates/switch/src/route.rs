@@ -4,6 +4,7 @@
 //! (the longest wins).
 
 use crate::account::{Account, Pattern, Route, RouteTarget, Service};
+use crate::gruu::is_named as is_named_device;
 use crate::need::Need;
 use crate::switch::{Switch, Waiter};
 use crate::whereabouts::Whereabouts;
@@ -150,18 +151,10 @@ impl Switch {
     /// One device of a user (RFC 5627 §5.5, §6.1): named by its instance, or without one by a temporary name.
     fn steps_to_device(&self, account: &Account, dialled: &str, gr: &str, now: Time) -> Result<Vec<Step>, Lack> {
         let nobody = || vec![reject(404, "Not Found: no device has this GRUU", EndCause::NotFound)];
-        let named = if gr.is_empty() { self.registrar.temporary(dialled, now) } else { None };
-        let (extension, gr) = match &named {
-            Some(named) if named.account == account.id => (named.extension.as_str(), named.gr.as_str()),
-            None if !gr.is_empty() => (dialled, gr),
-            Some(_) | None => return Ok(nobody()),
-        };
-        let need = Need::Extension { account: account.id, extension: extension.to_owned() };
-        let Some(user) = self.user(need, now)? else { return Ok(nobody()) };
-        if named.as_ref().is_some_and(|named| named.user != user.id) {
-            return Ok(nobody());
-        }
-        Ok(self.ring(account, &[user], account.ring_for, false, Some(gr), now))
+        let Some(meant) = self.meant(account.id, dialled, Some(gr), now) else { return Ok(nobody()) };
+        let need = Need::Extension { account: account.id, extension: meant.extension.clone() };
+        let Some(user) = self.user(need, now)?.filter(|user| meant.is(user)) else { return Ok(nobody()) };
+        Ok(self.ring(account, &[user], account.ring_for, false, meant.gr.as_deref(), now))
     }
 
     /// Answers a call that somebody who was rung sends elsewhere: by the routes of his account, and to nobody else.
@@ -262,10 +255,7 @@ impl Switch {
         for (place, user) in users.iter().filter(|user| user.enabled).enumerate() {
             // In order: each user's devices come after all devices of the one before.
             let place = if in_order { place as u32 * 1001 } else { 0 };
-            let meant = |device: &Device<'_>| {
-                gr.is_none_or(|gr| device.instance.is_some_and(|one| registrar::gr_of(one).eq_ignore_ascii_case(gr)))
-            };
-            for device in self.registrar.lookup(user.id, now).filter(meant) {
+            for device in self.registrar.lookup(user.id, now).filter(|device| is_named_device(gr, device)) {
                 let Some(mut target) = device_target(account, user, &device, place) else { continue };
                 let other = self.registrar.other_flow(&device, now);
                 target.instead = other.and_then(|other| device_target(account, user, &other, place)).map(Box::new);

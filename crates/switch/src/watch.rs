@@ -4,6 +4,7 @@
 use crate::account::Account;
 use crate::answer::Stop;
 use crate::dispatch::Owner;
+use crate::gruu::gr_of;
 use crate::need::Need;
 use crate::switch::{Incoming, Switch};
 use crate::whose::Whose;
@@ -300,6 +301,14 @@ impl Switch {
         let Some(name) = named(incoming).filter(|name| !is_named(watcher, name)) else {
             return Ok(Arc::clone(watcher));
         };
+        if gr_of(incoming.message.request_uri()) == Some("") {
+            return match self.meant(account.id, &name, Some(""), now).and_then(|meant| meant.temporary) {
+                Some(user) if user == watcher.id => Ok(Arc::clone(watcher)),
+                // Each document names its user, and a temporary name is there to tell nobody (RFC 5627 §3.1.2).
+                Some(_) => Err(self.plain(incoming, 403, "Forbidden: a temporary GRUU tells nobody whose it is")),
+                None => Err(self.plain(incoming, 404, "Not Found: no device has this GRUU")),
+            };
+        }
         let need = Need::Extension { account: account.id, extension: name };
         match (self.user(need, now).map_err(Stop::Need)?, package.is_own()) {
             (Some(user), false) => Ok(user),

@@ -76,8 +76,10 @@ pub struct Line {
     pub refreshed: u32,
     /// Its session timer.
     pub timer: Option<TimedSession>,
-    /// The bodies of its INFOs that came.
+    /// The bodies of INFOs that came.
     pub digits: Vec<String>,
+    /// The final answers to its own.
+    pub typed: Vec<u16>,
     /// The final answers to its REFERs.
     pub refers: Vec<u16>,
     /// What it was told about them.
@@ -188,6 +190,7 @@ impl Line {
             refreshed: 0,
             timer: None,
             digits: Vec::new(),
+            typed: Vec::new(),
             refers: Vec::new(),
             notified: Vec::new(),
             shows: Vec::new(),

@@ -97,7 +97,7 @@ pub(crate) enum Asked {
     Bye { line: usize, tries: u8 },
     Update { line: usize, tries: u8 },
     Prack { line: usize, offers: bool },
-    Info,
+    Info { line: usize },
     Refer { line: usize, tries: u8 },
     Message { tries: u8 },
     Subscribe { watch: usize, expires: u32, tries: u8 },
@@ -260,7 +260,8 @@ impl Phone {
             Asked::Subscribe { watch, expires, tries } => self.subscribed(watch, expires, tries, message, now),
             Asked::Publish { tries } => self.published(tries, message, now),
             Asked::Prack { line, offers: true } => self.prack_answered(line, message),
-            Asked::Info | Asked::Prack { .. } => {}
+            Asked::Info { line } if message.status() >= 200 => self.lines[line].typed.push(message.status()),
+            Asked::Info { .. } | Asked::Prack { .. } => {}
             Asked::Refer { line, tries } => self.refer_answered(line, tries, message, now),
             Asked::Message { tries } => self.message_answered(tries, message, now),
         }
@@ -280,7 +281,7 @@ impl Phone {
                 self.hang_up(line, now);
             }
             Asked::Bye { line, .. } => self.lines[line].end(crate::sim::line::Ending::Own),
-            Asked::Info
+            Asked::Info { .. }
             | Asked::Prack { .. }
             | Asked::Message { .. }
             | Asked::Refer { .. }

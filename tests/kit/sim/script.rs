@@ -216,6 +216,8 @@ pub struct Habits {
     pub takes_update: bool,
     /// Holds and resumes by UPDATE.
     pub changes_by_update: bool,
+    /// Its INFOs have the key alone, as `application/dtmf`.
+    pub bare_digits: bool,
     /// Sends media while it talks.
     pub speaks: bool,
     /// When it hangs up after a REFER.
@@ -264,6 +266,7 @@ impl Default for Habits {
             timers: None,
             takes_update: false,
             changes_by_update: false,
+            bare_digits: false,
             speaks: true,
             parts: Parts::AtSuccess,
             refreshes: false,

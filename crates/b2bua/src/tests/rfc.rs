@@ -105,12 +105,19 @@ fn what_is_not_known_counts_as_its_class() {
     w.got(A, 200);
 }
 
-/// B sends A to a number that nobody has.
-fn refers(w: &mut World, callee: &mut Dialog) -> Message {
+/// B sends A to another number.
+fn refers_unheard(w: &mut World, callee: &mut Dialog) {
     let builder = callee.request(Method::Refer).header(HeaderName::Contact, &contact(B));
     w.request(B, builder.header(HeaderName::ReferTo, "<sip:7777@10.0.0.1>"), None);
     w.got(B, 202);
-    w.asked(B, Method::Notify).message
+}
+
+/// The same; what is told at first, which is taken.
+fn refers(w: &mut World, callee: &mut Dialog) -> Message {
+    refers_unheard(w, callee);
+    let notify = w.asked(B, Method::Notify);
+    w.answer(B, &notify, 200, None);
+    notify.message
 }
 
 /// What is told until a transfer failed, each NOTIFY answered.
@@ -144,28 +151,117 @@ fn a_second_transfer_in_a_dialog_has_its_own_name() {
     assert_eq!(w.calls.len(), 1);
 }
 
+/// Event, Subscription-State and body of a NOTIFY.
+fn told(notify: &Message) -> (String, String, String) {
+    let header = |name| notify.header(name).unwrap_or_default().to_owned();
+    (header(HeaderName::Event), header(HeaderName::SubscriptionState), body(notify).trim_end().to_owned())
+}
+
+/// B sends A to C, who rings for two minutes.
+fn refers_long(w: &mut World) -> (Dialog, Dialog) {
+    let dialogs = w.talk();
+    w.plan = vec![Step::Dial { targets: vec![target(C, 0)], ring_for: Duration::from_mins(2) }];
+    dialogs
+}
+
+fn subscribe(w: &mut World, callee: &mut Dialog, event: &str, expires: Option<&str>) {
+    let mut builder = callee.request(Method::Subscribe).header(HeaderName::Contact, &contact(B));
+    builder.push_header(HeaderName::Event, event);
+    if let Some(expires) = expires {
+        builder.push_header(HeaderName::Expires, expires);
+    }
+    w.request(B, builder, None);
+}
+
+#[test]
+fn a_transfer_is_watched_as_long_as_was_asked() {
+    let mut w = World::new().rings(&[B]);
+    let (_, mut callee) = refers_long(&mut w);
+    let first = told(&refers(&mut w, &mut callee));
+    assert_eq!(first, ("refer".into(), "active;expires=3600".into(), "SIP/2.0 100 Trying".into()));
+    for (expires, granted) in [(None, "3600"), (Some("7200"), "3600"), (Some("30"), "30")] {
+        w.pass(Duration::from_secs(1));
+        subscribe(&mut w, &mut callee, "refer", expires);
+        assert_eq!(w.got(B, 200).header(HeaderName::Expires), Some(granted));
+    }
+    let mut states = Vec::new();
+    for _ in 0..40 {
+        while let Some(notify) = w.try_asked(B, Method::Notify) {
+            w.answer(B, &notify, 200, None);
+            states.push(told(&notify.message).1);
+        }
+        w.pass(Duration::from_secs(1));
+    }
+    // The NOTIFY of each refresh, as far as one waits for the one before; then nobody refreshed it.
+    assert!(states.contains(&"active;expires=30".to_owned()), "{states:?}");
+    assert_eq!(states.last().map(String::as_str), Some("terminated;reason=timeout"));
+    subscribe(&mut w, &mut callee, "refer", Some("60"));
+    w.got(B, 481);
+    // What it was about goes on.
+    assert!(w.try_asked(C, Method::Invite).is_some() && w.calls.len() == 1);
+}
+
+#[test]
+fn a_transfer_outlives_nobody_who_watches_it() {
+    let mut w = World::new().rings(&[B]);
+    let (_, mut callee) = refers_long(&mut w);
+    let notify = {
+        refers_unheard(&mut w, &mut callee);
+        w.asked(B, Method::Notify)
+    };
+    w.answer(B, &notify, 200, None);
+    let asked = w.asked(C, Method::Invite);
+    w.answer(C, &asked, 180, None);
+    let ringing = w.asked(B, Method::Notify);
+    assert_eq!(told(&ringing.message), ("refer".into(), "active;expires=3600".into(), "SIP/2.0 180 Ringing".into()));
+    w.answer(B, &ringing, 200, None);
+    w.pass(Duration::from_secs(119));
+    assert!(w.try_asked(B, Method::Notify).is_none(), "it lasts");
+    w.pass(Duration::from_secs(3));
+    let last = w.asked(B, Method::Notify);
+    assert_eq!(told(&last.message).1, "terminated;reason=noresource");
+    assert!(told(&last.message).2.starts_with("SIP/2.0 480"));
+}
+
 #[test]
 fn a_transfer_can_be_watched_no_longer() {
     let mut w = World::new().rings(&[B]);
-    let (_, mut callee) = w.talk();
-    w.plan = vec![Step::Dial { targets: vec![target(C, 0)], ring_for: Duration::from_secs(20) }];
-    let notify = refers(&mut w, &mut callee);
-    assert_eq!(notify.header(HeaderName::Event), Some("refer"));
-    let subscribe = |callee: &mut Dialog, expires: &str| {
-        let builder = callee.request(Method::Subscribe).header(HeaderName::Contact, &contact(B));
-        builder.header(HeaderName::Event, "refer").header(HeaderName::Expires, expires)
-    };
-    let builder = subscribe(&mut callee, "600");
-    w.request(B, builder, None);
-    assert_eq!(w.got(B, 200).header(HeaderName::Expires), Some("60"));
-    let builder = subscribe(&mut callee, "0");
-    w.request(B, builder, None);
+    let (_, mut callee) = refers_long(&mut w);
+    refers_unheard(&mut w, &mut callee);
+    subscribe(&mut w, &mut callee, "refer", Some("0"));
     assert_eq!(w.got(B, 200).header(HeaderName::Expires), Some("0"));
-    let last = w.asked(B, Method::Notify).message;
-    assert_eq!(last.header(HeaderName::SubscriptionState), Some("terminated;reason=timeout"));
-    let builder = subscribe(&mut callee, "60");
-    w.request(B, builder, None);
+    let first = w.asked(B, Method::Notify);
+    assert!(w.try_asked(B, Method::Notify).is_none(), "none overtakes another");
+    w.answer(B, &first, 200, None);
+    let last = w.asked(B, Method::Notify);
+    assert_eq!(told(&last.message).1, "terminated;reason=timeout");
+    w.answer(B, &last, 200, None);
+    subscribe(&mut w, &mut callee, "refer", Some("60"));
     w.got(B, 481);
+}
+
+#[test]
+fn one_of_several_transfers_is_watched_by_its_name() {
+    let mut w = World::new().rings(&[B]);
+    let (_, mut callee) = w.talk();
+    w.plan = vec![Step::Reject { status: 404, reason: String::new(), cause: EndCause::NotFound }];
+    refers_unheard(&mut w, &mut callee);
+    hears_all(&mut w);
+    w.plan = vec![Step::Dial { targets: vec![target(C, 0)], ring_for: Duration::from_mins(2) }];
+    refers_unheard(&mut w, &mut callee);
+    let id = callee.local_cseq;
+    let first = w.asked(B, Method::Notify);
+    w.answer(B, &first, 200, None);
+    for event in ["refer".to_owned(), format!("refer;id={}", id + 1), "refer;id=x".to_owned()] {
+        subscribe(&mut w, &mut callee, &event, Some("60"));
+        w.got(B, 403);
+        assert!(w.try_asked(B, Method::Notify).is_none());
+    }
+    subscribe(&mut w, &mut callee, &format!("refer;id={id}"), Some("60"));
+    w.got(B, 200);
+    let again = w.asked(B, Method::Notify);
+    assert_eq!(told(&again.message).0, format!("refer;id={id}"));
+    assert_eq!(told(&again.message).1, "active;expires=60");
 }
 
 #[test]

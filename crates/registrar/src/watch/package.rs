@@ -83,7 +83,7 @@ impl Asked {
     /// What is to be answered: 400, 406, 423, 489.
     pub fn read(message: &Message) -> Result<Asked, Refusal> {
         let (package, id) = read_event(message)?;
-        if !accepts(message, package.content_type()) {
+        if !message.accepts(package.content_type()) {
             let header = Some((HeaderName::Accept, package.content_type().to_owned()));
             return Err(Refusal { status: 406, reason: "Not Acceptable", header });
         }
@@ -135,19 +135,6 @@ pub(crate) fn read_expires(message: &Message, default: u32) -> Result<Duration, 
         });
     }
     Ok(asked.min(limit::EVENT_MAX_EXPIRES))
-}
-
-/// Whether the sender takes that kind of body. Without an Accept it takes the package's own (RFC 6665 §3.1.3).
-fn accepts(message: &Message, kind: &str) -> bool {
-    let mut any = false;
-    for value in message.values(HeaderName::Accept) {
-        let range = value.split(';').next().unwrap_or(value).trim();
-        if range.eq_ignore_ascii_case(kind) || range == "*/*" || range.eq_ignore_ascii_case("application/*") {
-            return true;
-        }
-        any |= !range.is_empty();
-    }
-    !any
 }
 
 /// The kind of body that presence comes and goes in (RFC 3863).

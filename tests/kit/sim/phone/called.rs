@@ -67,6 +67,7 @@ impl Phone {
                 self.plain(txn, message, 200, now);
             }
             Method::Options => self.plain(txn, message, 200, now),
+            Method::Message => self.take_message(txn, message, now),
             Method::Notify => {
                 self.plain(txn, message, 200, now);
                 self.notified(line, message, now);

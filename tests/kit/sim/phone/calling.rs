@@ -59,11 +59,16 @@ impl Phone {
         if (101..200).contains(&status) && !self.hear(line, message, now) {
             return;
         }
+        let own = self.local(line);
         let found = &mut self.lines[line];
         if status > 100 {
             found.statuses.push(status);
         }
         if status < 200 {
+            if status > 100 && found.sip.dialog.is_none() {
+                let dialog = Dialog::uac(&own, &found.sip.call_id, found.sip.cseq, message);
+                found.sip.dialog = dialog.ok().map(Box::new);
+            }
             found.early_tag = message.to_tag().map(str::to_owned).or(found.early_tag.take());
             if !message.body().is_empty() && !found.without_offer && message.rseq().is_none() {
                 found.session.take(message.body());
@@ -179,11 +184,16 @@ impl Phone {
 
     pub(super) fn digit(&mut self, line: usize, digit: char, now: Time) {
         // Nothing follows a goodbye: it would overtake it, and make it come out of order.
-        let talking = self.lines.get_mut(line).filter(|line| line.talks());
+        let talking =
+            self.lines.get_mut(line).filter(|line| !matches!(line.state, LineState::Leaving | LineState::Ended));
         let Some(dialog) = talking.and_then(|line| line.sip.dialog.as_mut()) else { return };
         let uri = dialog.remote_target.clone();
-        let body = Bytes::from(format!("Signal={digit}\r\nDuration=160\r\n"));
-        let request = Outgoing { builder: dialog.request(Method::Info), body: Some(("application/dtmf-relay", body)) };
-        self.send(Asked::Info, Method::Info, &uri, request, false, now);
+        let (kind, body) = if self.habits.bare_digits {
+            ("application/dtmf", format!("{digit}\r\n"))
+        } else {
+            ("application/dtmf-relay", format!("Signal={digit}\r\nDuration=160\r\n"))
+        };
+        let request = Outgoing { builder: dialog.request(Method::Info), body: Some((kind, Bytes::from(body))) };
+        self.send(Asked::Info { line }, Method::Info, &uri, request, false, now);
     }
 }

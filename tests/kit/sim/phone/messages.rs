@@ -11,6 +11,8 @@ use words::Time;
 pub struct Messages {
     /// Who sent what.
     pub taken: Vec<(String, String)>,
+    /// What came, whole.
+    pub requests: Vec<Message>,
     /// The final answers to its own.
     pub statuses: Vec<u16>,
     /// How often it was asked for its password.
@@ -23,7 +25,7 @@ impl Phone {
         self.messages.last = Some((number.to_owned(), text.to_owned()));
         let (tag, call_id) = (self.chance.u32(), self.chance.u64());
         let host = &self.identity.host;
-        let uri = format!("sip:{number}@{host}");
+        let uri = if number.contains(':') { number.to_owned() } else { format!("sip:{number}@{host}") };
         let own = if self.habits.anonymous {
             "sip:anonymous@anonymous.invalid".to_owned()
         } else {
@@ -57,6 +59,7 @@ impl Phone {
     pub(super) fn take_message(&mut self, txn: ServerTxn, message: &Message, now: Time) {
         let from = message.from().map(|from| from.uri.to_owned()).unwrap_or_default();
         self.messages.taken.push((from, String::from_utf8_lossy(message.body()).into_owned()));
+        self.messages.requests.push(message.clone());
         self.plain(txn, message, 200, now);
     }
 }

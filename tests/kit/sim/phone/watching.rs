@@ -109,7 +109,8 @@ impl Phone {
         let (contact, host) = (self.contact(), self.identity.host.clone());
         let own = format!("<sip:{}@{host}>", self.identity.number);
         let found = &mut self.watchings[watch];
-        let mut uri = format!("sip:{}@{host}", found.number);
+        let mut uri =
+            if found.number.contains(':') { found.number.clone() } else { format!("sip:{}@{host}", found.number) };
         found.cseq += 1;
         let builder = if let Some(dialog) = &mut found.dialog {
             uri.clone_from(&dialog.remote_target);

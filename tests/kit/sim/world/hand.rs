@@ -59,16 +59,25 @@ impl World {
     /// Sends a datagram from an address, which may be a phone's, and gives what the exchange sends there within the next
     /// second.
     pub fn send_by_hand(&mut self, source: SocketAddr, text: &str) -> Vec<Heard> {
-        self.post(source, text);
+        self.send_octets(source, text.as_bytes())
+    }
+
+    /// The same with what need not be a text.
+    pub fn send_octets(&mut self, source: SocketAddr, octets: &[u8]) -> Vec<Heard> {
+        self.post_octets(source, octets);
         self.pass(Duration::from_secs(1));
         self.heard_by_hand(source)
     }
 
     /// Sends a datagram from an address and waits for nothing.
     pub fn post(&mut self, source: SocketAddr, text: &str) {
+        self.post_octets(source, text.as_bytes());
+    }
+
+    fn post_octets(&mut self, source: SocketAddr, octets: &[u8]) {
         self.hands.0.entry(source).or_default();
         self.laws.know(source);
-        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let bytes = Bytes::copy_from_slice(octets);
         self.transcript.note_message(self.now, format_args!("<- {source} (by hand)"), &bytes);
         self.later(Duration::ZERO, Due::ToExchange { flow: by_hand(source), bytes });
     }
