@@ -1,6 +1,8 @@
 //! Transfers (RFC 3515, RFC 5589, RFC 5359).
 
 use crate::flows::{SEEDS, connect, millis, office, secs, wait};
+use crate::hostile::{Letter, stranger};
+use switch::ListenerConfig;
 use tests::sim::{Do, Parts, PhoneId, World, for_seeds};
 use words::EndCause;
 
@@ -326,7 +328,9 @@ fn a_dialog_that_is_not_of_the_account_is_not_there() {
             let before = world.line(eve).refers.len();
             world.tell(eve, Do::transfer(victim));
             wait(&mut world, 3, |world| world.line(eve).refers.len() > before);
-            assert_eq!(world.line(eve).refers.last(), Some(&481));
+            // Not 481, which would be about the very call that is transferred.
+            assert_eq!(world.line(eve).refers.last(), Some(&603));
+            assert!(world.talk(eve, fred));
         }
         world.tell(eve, Do::CallInstead { number: "102".into(), replaces });
         wait(&mut world, 3, |world| world.is_over(eve));
@@ -482,6 +486,94 @@ fn a_refer_may_say_the_method_that_it_means_anyway() {
                 wait(&mut world, 3, |world| world.rings(carl));
                 world.tell(carl, Do::Answer);
                 wait(&mut world, 4, |world| world.talk(ann, carl) && world.is_over(bob));
+            }
+            world.finish();
+        }
+    });
+}
+
+/// RFC 3891 §3, §8: whose people are not of the account has no part in its calls, whatever ids he knows.
+#[test]
+fn from_outside_nobody_takes_the_place_of_others() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, ann, bob, carl) = trio(seed);
+        let (_, pbx) = world.peer("pbx");
+        let replaces = world.at_phone(bob).replaces(0).unwrap();
+        world.tell(pbx, Do::CallInstead { number: "102".into(), replaces: replaces.clone() });
+        wait(&mut world, 3, |world| world.is_over(pbx));
+        assert_eq!(world.line(pbx).status(), Some(481));
+        // By REFER in a call of its own neither.
+        world.tell(pbx, Do::call("103"));
+        wait(&mut world, 3, |world| world.rings(carl));
+        world.tell(carl, Do::Answer);
+        wait(&mut world, 3, |world| world.talk(pbx, carl));
+        world.pass(millis(200));
+        let escaped = replaces.replace(';', "%3B").replace('=', "%3D").replace('@', "%40");
+        world.tell(pbx, Do::transfer(&format!("sip:102@office.example?Replaces={escaped}")));
+        wait(&mut world, 3, |world| world.line(pbx).refers == [603]);
+        assert!(world.talk(ann, bob) && world.talk(pbx, carl));
+        // What is its own it may have: so an exchange of an office transfers.
+        let own = world.at_phone(pbx).replaces(1).unwrap();
+        world.tell(pbx, Do::CallInstead { number: "103".into(), replaces: own });
+        wait(&mut world, 4, |world| world.line(pbx).talks() && world.talk(pbx, carl));
+        wait(&mut world, 3, |world| world.at_phone(pbx).lines[1].is_over());
+        world.finish();
+    });
+}
+
+/// On a listener where nobody is asked for a password.
+#[test]
+fn a_stranger_takes_the_place_of_nobody() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::with(seed, |config| {
+            let open = ListenerConfig { account: Some(words::AccountId(1)), port: None, open: true };
+            config.listeners = vec![open; 2];
+        });
+        let [ann, bob] = ["101", "102"].map(|extension| world.phone(extension));
+        world.register(&[ann, bob]);
+        connect(&mut world, ann, bob, "102");
+        let replaces = world.at_phone(bob).replaces(0).unwrap();
+        let source = stranger();
+        let letter = Letter::new("INVITE", source, 1).with("Contact", &format!("<sip:x@{source}>"));
+        let letter = letter.with("Replaces", &replaces).describing("198.51.100.66");
+        assert_eq!(letter.status(&mut world), 481);
+        assert!(world.talk(ann, bob));
+        world.finish();
+    });
+}
+
+/// 491 would end the matter for a phone whose INVITE begins a dialog.
+#[test]
+fn who_comes_waits_for_a_change_and_not_for_ever() {
+    for_seeds(SEEDS, |seed| {
+        for what in 0..3 {
+            let (mut world, ann, bob, carl) = trio(seed);
+            let replaces = world.at_phone(ann).replaces(0).unwrap();
+            world.unplug(bob);
+            world.tell(ann, Do::Hold);
+            world.pass(millis(200));
+            world.tell(carl, Do::CallInstead { number: "102".into(), replaces });
+            world.pass(secs(2));
+            assert_eq!(world.line(carl).status(), None, "it waits");
+            match what {
+                0 => {
+                    world.plug(bob);
+                    wait(&mut world, 8, |world| world.talk(bob, carl) && world.is_over(ann));
+                    world.pass(secs(40));
+                    assert!(world.talk(bob, carl));
+                }
+                1 => {
+                    wait(&mut world, 22, |world| world.is_over(carl));
+                    assert_eq!(world.line(carl).status(), Some(480));
+                    assert!(world.line(carl).phrase.contains("being changed") && world.line(ann).talks());
+                }
+                _ => {
+                    world.tell(carl, Do::HangUp);
+                    wait(&mut world, 3, |world| world.is_over(carl));
+                    assert_eq!(world.line(carl).status(), Some(487));
+                    world.plug(bob);
+                    wait(&mut world, 8, |world| world.line(ann).changes == [200]);
+                }
             }
             world.finish();
         }

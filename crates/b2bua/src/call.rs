@@ -12,7 +12,8 @@ use crate::fork::Fork;
 use crate::hold::{Side, settle};
 use crate::identity::contact_value;
 use crate::leg::{Acking, Leg, LegEffect, LegEvent, LegState};
-use crate::newcomer::NO_MORE;
+use crate::newcomer::{NO_MORE, Newcomer};
+use crate::relayed::Relayed;
 use crate::secure::{Saying, dress};
 use crate::setup::Held;
 use crate::step::Step;
@@ -25,7 +26,7 @@ use media::sdes;
 use media::sdp::Description;
 use serde::{Deserialize, Serialize};
 use sip::advertise::ACCEPT_IN_CALLS;
-use sip::{BodyError, ClientTxn, HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
+use sip::{BodyError, HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
 use std::collections::VecDeque;
 use std::time::Duration;
 use words::{AccountId, CallId, EndCause, Fact, LegId, Party, Srtp, Time, TimerToken};
@@ -46,11 +47,14 @@ pub(crate) struct Call {
     /// What is known until an answer, of the caller's or of who is sought for a transfer.
     pub(crate) setup: Option<Box<Setup>>,
     pub(crate) exchange: Option<Box<Exchange>>,
+    /// Somebody who waits until he can come in.
+    #[serde(default)]
+    pub(crate) newcomer: Option<Box<Newcomer>>,
     /// Somebody comes in another's place.
     pub(crate) transfer: Option<Box<Transfer>>,
     /// How often that was so.
     pub(crate) transfers: u8,
-    /// INFO requests on their way to the other leg.
+    /// Requests on their way to the other leg.
     pub(crate) relayed: Vec<Relayed>,
     /// The leg on the first side: the caller's, until a transfer takes it out.
     pub(crate) caller: u16,
@@ -136,15 +140,6 @@ pub(crate) enum Service {
     Silent,
     Echo,
     Play(Sound),
-}
-
-/// A request that waits for the other leg's answer.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Relayed {
-    pub(crate) server: ServerTxn,
-    pub(crate) client: ClientTxn,
-    pub(crate) from: u16,
-    pub(crate) request: Message,
 }
 
 /// How a call ends.

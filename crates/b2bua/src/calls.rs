@@ -113,7 +113,7 @@ impl Calls {
                 if message.method() == Method::Bye {
                     self.join_held(slot, n, now);
                 }
-                let named = if message.method() == Method::Refer { self.named_by(slot, &message) } else { None };
+                let named = if message.method() == Method::Refer { self.named_by(slot, n, &message) } else { None };
                 self.at_leg(slot, n, |call, desk, at| {
                     call.handle_request(desk, at, Inside { txn, message, flow, named }, now);
                 });
@@ -236,6 +236,7 @@ impl Calls {
                     Due::Session => call.handle_session_due(desk, now),
                     Due::Referral => call.handle_referral_due(desk, now),
                     Due::Join => call.go_on(desk, now),
+                    Due::Newcomer => call.handle_newcomer_due(desk, now),
                     Due::Limit => call.end(desk, &Ending::new(EndCause::TooLong, None), now),
                     Due::Lost => call.handle_not_back(desk, now),
                     Due::Linger => call.abandon(),

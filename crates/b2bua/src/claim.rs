@@ -16,7 +16,7 @@ use media::command::Family;
 use media::offer::OurSide;
 use media::renew::can_talk;
 use sip::{Message, ReferTo, Replaces};
-use words::{CallId, EndCause, Fact, LegId, Party, Time};
+use words::{CallId, EndCause, Fact, Flow, LegId, Party, Time};
 
 /// Why a dialog that somebody named cannot have its place taken: status and phrase.
 pub(crate) type Unnamed = (u16, &'static str);
@@ -32,15 +32,45 @@ enum Claim {
     Later,
 }
 
+/// Who wants the place of a dialog.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claimant<'a> {
+    pub(crate) party: &'a Party,
+    /// How it speaks to us.
+    pub(crate) flow: &'a Flow,
+}
+
+impl Claimant<'_> {
+    /// A user may have any call of the account, as colleagues pick up for each other. A peer may have what is its own, as
+    /// an exchange of an office has that transfers two calls of its people; so may who is nobody, from where he spoke.
+    fn may_have(&self, leg: &Leg) -> bool {
+        match (self.party.user, self.party.peer) {
+            (Some(_), _) => true,
+            (None, Some(peer)) => leg.party.peer == Some(peer),
+            (None, None) => {
+                let theirs = leg.party.user.is_none() && leg.party.peer.is_none();
+                theirs && leg.flow.connection == self.flow.connection && leg.flow.remote == self.flow.remote
+            }
+        }
+    }
+}
+
 impl Calls {
-    /// The leg whose dialog a `Replaces` names, seen from either side of it; only of that account.
-    pub(crate) fn named(&self, replaces: &Replaces, account: words::AccountId) -> Result<(u32, u16), Unnamed> {
+    /// The leg whose dialog a `Replaces` names, seen from either side of it; only of that account, and only one that `by`
+    /// may have (RFC 3891 §3, §8). What others may not have is not there for them: who guesses ids learns nothing.
+    pub(crate) fn named(
+        &self,
+        replaces: &Replaces,
+        account: words::AccountId,
+        by: Claimant<'_>,
+    ) -> Result<(u32, u16), Unnamed> {
         let tags = [(&replaces.to_tag, &replaces.from_tag), (&replaces.from_tag, &replaces.to_tag)];
         let mut found = tags.into_iter().filter_map(|(ours, theirs)| {
             let (slot, n) = self.at_tag(Tag::parse(ours)?)?;
             let call = self.slots.get(slot as usize)?;
             let leg = &call.legs[call.place(n)?];
-            (call.account == account && leg.is_dialog(call.id, &replaces.call_id, theirs)).then_some((call, leg, slot))
+            let is_it = call.account == account && leg.is_dialog(call.id, &replaces.call_id, theirs);
+            (is_it && by.may_have(leg)).then_some((call, leg, slot))
         });
         // RFC 3891 §3: what nobody here has is 481, what is over 603, what is answered and should not be 486.
         let (call, leg, slot) = found.next().ok_or((481, ""))?;
@@ -54,17 +84,21 @@ impl Calls {
     }
 
     /// The leg in whose place a REFER wants its target; `None` when it names none.
-    pub(crate) fn named_by(&self, slot: u32, refer: &Message) -> Option<Result<LegId, Unnamed>> {
+    pub(crate) fn named_by(&self, slot: u32, n: u16, refer: &Message) -> Option<Result<LegId, Unnamed>> {
         // What cannot be read is refused by who reads the rest.
         let replaces = ReferTo::of(refer).ok()?.replaces?;
-        let account = self.slots.get(slot as usize)?.account;
-        Some(self.named(&replaces, account).and_then(|(other, n)| {
+        let call = self.slots.get(slot as usize)?;
+        let by = &call.legs[call.place(n)?];
+        let named = self.named(&replaces, call.account, Claimant { party: &by.party, flow: &by.flow });
+        let named = named.and_then(|(other, n)| {
             if other == slot {
                 return Err((403, "Forbidden: a call cannot be transferred to itself"));
             }
             let call = self.slots.get(other as usize).ok_or((481, ""))?;
             Ok(call.leg_id(n))
-        }))
+        });
+        // 481 would be about the dialog of the REFER, which its phone would give up (RFC 3261 §12.2.1.2, RFC 5057 §5.1).
+        Some(named.map_err(|no| if no.0 == 481 { (603, "Declined: the other call is over") } else { no }))
     }
 
     /// Takes what the transfer of a call waits for out of another one.

@@ -77,6 +77,8 @@ pub(crate) enum Due {
     Exchange,
     /// Whether a leg is free to be asked for a transfer.
     Join,
+    /// Whether somebody who waits can come into an answered call.
+    Newcomer,
     /// The call lasts too long.
     Limit,
     /// A provisional answer has no PRACK yet (RFC 3262 §3).
@@ -103,6 +105,7 @@ const ALL: [Due; DUES] = [
     Due::Server,
     Due::Exchange,
     Due::Join,
+    Due::Newcomer,
     Due::Limit,
     Due::Reliable,
     Due::Session,

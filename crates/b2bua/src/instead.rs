@@ -4,6 +4,7 @@
 use crate::bridge::{Agreed, CODECS, Carried};
 use crate::call::{Call, SDP, read_body};
 use crate::calls::Calls;
+use crate::claim::Claimant;
 use crate::desk::Desk;
 use crate::end::Said;
 use crate::event::{Invite, Output, Refusal};
@@ -33,7 +34,7 @@ impl Calls {
     /// # Errors
     /// [`Refusal`]: the answer to the INVITE, as RFC 3891 §3 has it.
     pub fn replace(&mut self, invite: Invite, replaces: &Replaces, now: Time) -> Result<CallId, Refusal> {
-        let named = self.named(replaces, invite.account);
+        let named = self.named(replaces, invite.account, Claimant { party: &invite.from, flow: &invite.flow });
         let (slot, n) = named.map_err(|(status, reason)| Refusal { status, reason, header: None })?;
         self.enter(slot, n, invite, now)
     }
@@ -86,10 +87,11 @@ impl Call {
             (CallState::Ringing, _) => match (self.setup.as_ref().and_then(|setup| setup.offer.clone()), offer) {
                 // Both described what they want, and only the caller's answer waits.
                 (Some(asked), Some(offer)) => self.answer_elsewhere(desk, &invite, &asked, offer, now),
-                (_, _) if self.must_wait() => self.let_wait(desk, n, invite),
+                (_, _) if self.must_wait() => self.let_wait(desk, n, invite, now),
                 (None, Some(offer)) => self.offer_elsewhere(desk, invite, offer, now),
                 (asked, None) => self.ask_elsewhere(desk, invite, asked, now),
             },
+            (CallState::Answered, _) if !self.is_at_rest(n) => self.let_wait(desk, n, invite, now),
             (CallState::Answered | CallState::Ended, true) => {
                 let by = self.transfer.as_ref().map(|transfer| (transfer.wish.n, transfer.near));
                 let (by, near) = by.ok_or(refusal(481, ""))?;
@@ -280,9 +282,6 @@ impl Call {
     ) -> Result<(), Refusal> {
         let refusal = |status, reason| Refusal { status, reason, header: None };
         let near_at = self.place(near).ok_or(refusal(481, ""))?;
-        if self.exchange.is_some() || self.is_asking() || !self.legs[near_at].is_quiet() {
-            return Err(refusal(491, ""));
-        }
         let family = Family::of(invite.flow.local.ip());
         let carried = self.question(desk, near, offer.as_ref()).ok_or(refusal(488, ""))?;
         let end = self.fresh_end(desk, self.next_leg, family, near_at, now).ok_or(refusal(503, ""))?;

@@ -1,15 +1,25 @@
 //! Requests that mean something to the other side alone: INFO with digits and the like (RFC 6086), MESSAGE inside a call
 //! (RFC 3428 §2). Each goes to whoever its sender talks to, before the answer too, and waits for what that one says.
 
-use crate::call::{Call, Relayed};
+use crate::call::Call;
 use crate::desk::Desk;
 use crate::event::Output;
 use crate::leg::LegState;
 use crate::view::CallState;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use sip::advertise::MESSAGE_BODIES;
 use sip::{ClientTxn, HeaderName, Message, Method, Outgoing, ServerTxn};
 use words::Time;
+
+/// A request that waits for the other leg's answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Relayed {
+    pub(crate) server: ServerTxn,
+    pub(crate) client: ClientTxn,
+    pub(crate) from: u16,
+    pub(crate) request: Message,
+}
 
 /// Who hears what a leg sends to its other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

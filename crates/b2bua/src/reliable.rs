@@ -6,7 +6,6 @@ use crate::cause::Failure;
 use crate::desk::{Desk, Due};
 use crate::end::Said;
 use crate::event::Output;
-use crate::newcomer::Newcomer;
 use crate::setup::Held;
 use crate::view::CallState;
 use bytes::Bytes;
@@ -37,9 +36,6 @@ pub(crate) struct Told {
     pub(crate) agreed_with: Option<(u16, Bytes)>,
     /// The description that it must be offered once it has its 2xx.
     pub(crate) turn: Option<(u16, Description)>,
-    /// Somebody picks the call up, and waits until it may be told.
-    #[serde(default)]
-    pub(crate) newcomer: Option<Box<Newcomer>>,
 }
 
 /// A provisional answer whose PRACK is missing.
@@ -83,7 +79,6 @@ impl Told {
             offer: None,
             agreed_with: None,
             turn: None,
-            newcomer: None,
         })
     }
 

@@ -77,6 +77,7 @@ impl Call {
             ends: Vec::with_capacity(2),
             setup: Some(Box::new(setup)),
             exchange: None,
+            newcomer: None,
             transfer: None,
             transfers: 0,
             relayed: Vec::new(),

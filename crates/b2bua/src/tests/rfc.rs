@@ -324,7 +324,10 @@ fn a_dialog_that_is_over_or_answered_is_not_replaced() {
     let text = format!("{};to-tag={};from-tag={}", callee.call_id, callee.local_tag, callee.remote_tag);
     let replaces = sip::Replaces::parse(&text).unwrap();
     let early = sip::Replaces::parse(&format!("{text};early-only")).unwrap();
-    let named = |w: &World, replaces| w.calls.named(replaces, words::AccountId(1)).map(|(_, n)| n).map_err(|no| no.0);
+    let (party, flow) = (words::Party { user: Some(words::UserId(9)), ..words::Party::default() }, flow(C));
+    let by = crate::claim::Claimant { party: &party, flow: &flow };
+    let named =
+        |w: &World, replaces| w.calls.named(replaces, words::AccountId(1), by).map(|(_, n)| n).map_err(|no| no.0);
     assert_eq!((named(&w, &replaces), named(&w, &early)), (Ok(1), Err(486)));
     let other = sip::Replaces::parse(&format!("x{text}")).unwrap();
     assert_eq!(named(&w, &other), Err(481));

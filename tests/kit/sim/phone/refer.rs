@@ -2,6 +2,7 @@
 
 use super::register::TRIES;
 use super::{Asked, Phone};
+use crate::sim::line::Ending;
 use crate::sim::script::{Do, Parts};
 use sip::{HeaderName, Message, Method, Outgoing};
 use std::fmt::Write as _;
@@ -42,6 +43,10 @@ impl Phone {
             return;
         }
         self.lines[line].refers.push(status);
+        if matches!(status, 408 | 481) {
+            // RFC 3261 §12.2.1.2: its dialog is over.
+            return self.lines[line].end(Ending::Lost);
+        }
         if status < 300 && self.habits.parts == Parts::AtOnce {
             self.hang_up(line, now);
         }
