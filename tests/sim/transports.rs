@@ -1,7 +1,7 @@
 //! Phones of every transport and of both families of addresses: their connections die and come back, and each leg has
 //! media of its own family.
 
-use crate::flows::{SEEDS, connect, secs, wait};
+use crate::flows::{SEEDS, connect, millis, secs, wait};
 use crate::trouble::comes_back_over_a_new_connection;
 use media::command::Family;
 use tests::sim::{Do, PhoneId, Site, World, for_seeds};
@@ -214,5 +214,43 @@ fn a_router_forgets_in_the_middle_of_a_call() {
         world.tell(bob, Do::HangUp);
         wait(&mut world, 3, |world| world.is_over(ann));
         assert_eq!(world.finish().len(), 1);
+    });
+}
+
+/// RFC 3261 §26.2.2: who dials `sips` is not carried in clear behind our back.
+#[test]
+fn a_sips_call_reaches_whom_tls_reaches() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let ann = world.add(Site::new("101").over(Transport::Tls));
+        let clear = world.phone("102");
+        world.register(&[ann, clear]);
+        world.tell(ann, Do::call("sips:102@office.example"));
+        wait(&mut world, 3, |world| world.is_over(ann));
+        assert_eq!(world.line(ann).status(), Some(480));
+        assert!(world.line(ann).phrase.contains("TLS") && world.at_phone(clear).lines.is_empty());
+        let secret = world.add(Site::new("102").second_device().over(Transport::Tls));
+        world.register(&[secret]);
+        connect(&mut world, ann, secret, "sips:102@office.example");
+        assert!(world.at_phone(clear).lines.is_empty());
+        let invite = world.line(secret).invite.clone().unwrap();
+        assert!(invite.request_uri().starts_with("sips:102@"), "{}", invite.request_uri());
+        assert_eq!(invite.to().unwrap().uri, "sips:102@office.example");
+        let targets = |world: &World| {
+            [ann, secret].map(|phone| world.line(phone).dialog().unwrap().remote_target.starts_with("sips:"))
+        };
+        assert_eq!(targets(&world), [true, true]);
+        for phone in [ann, secret] {
+            world.tell(phone, Do::Hold);
+            wait(&mut world, 3, |world| world.line(phone).changes == [200]);
+            world.pass(millis(200));
+        }
+        assert_eq!(targets(&world), [true, true], "each Contact of ours is sips");
+        world.tell(ann, Do::HangUp);
+        wait(&mut world, 3, |world| world.is_over(secret));
+        // Who does not mind reaches both.
+        world.tell(ann, Do::call("102"));
+        wait(&mut world, 3, |world| world.rings(secret) && world.rings(clear));
+        world.finish();
     });
 }

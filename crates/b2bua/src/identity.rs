@@ -73,6 +73,13 @@ pub(crate) fn contact_value(desk: &mut Desk, flow: &Flow, tag: Tag, secure: bool
     value
 }
 
+/// Whether a URI wants TLS all the way (RFC 3261 §26.2.2).
+pub(crate) fn is_sips(uri: &str) -> bool {
+    uri.get(..SIPS.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SIPS))
+}
+
+const SIPS: &str = "sips:";
+
 /// The Call-ID of a leg that we open: it tells which call of ours it belongs to.
 pub(crate) fn call_id_value(call: CallId, leg: u16) -> String {
     let mut value = String::with_capacity(38);

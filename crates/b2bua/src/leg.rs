@@ -1,7 +1,7 @@
 //! One leg: a dialog side of a call, and the table of what may happen to it.
 
 use crate::end::Said;
-use crate::identity::{call_id_value, is_behind_nat, is_hidden};
+use crate::identity::{call_id_value, is_behind_nat, is_hidden, is_sips};
 use crate::more::More;
 use crate::step::Trust;
 use crate::tag::Tag;
@@ -255,7 +255,7 @@ impl Leg {
             theirs: Some((txn, invite.cseq().map_or(0, |cseq| cseq.number))),
             takes: Takes::of(invite),
             nat: is_behind_nat(invite, &flow),
-            secure: invite.request_uri().starts_with("sips:"),
+            secure: is_sips(invite.request_uri()),
             ..Leg::new(n, LegState::Incoming, tag, Target::Flow(flow), flow, party)
         }
     }

@@ -253,7 +253,7 @@ impl Call {
         };
         let Some(end) = end else { return Err(self.no_port(desk, now)) };
         let session_s = (desk.config.session.expires_s, desk.config.session.min_s);
-        let secure = request_uri.starts_with("sips:");
+        let secure = identity::is_sips(&request_uri);
         let patience = servers.as_ref().map(|servers| now + servers.patience());
         let dialled =
             Dialled { request_uri, to_uri, route, diverted, session_s, raised: 0, servers, patience, instead };

@@ -7,7 +7,7 @@ use crate::end::End;
 use crate::event::Output;
 use crate::exchange::{Exchange, Move as ExchangeMove, Stage as ExchangeStage};
 use crate::fork::Fork;
-use crate::identity::uri_value;
+use crate::identity::{is_sips, uri_value};
 use crate::leg::{Leg, LegEvent, LegState};
 use crate::ring::elsewhere;
 use crate::setup::{MAX_FORWARDS, PLAN};
@@ -54,11 +54,13 @@ impl Call {
     pub(crate) fn asks(&self) -> Asked<'_> {
         let account = self.account;
         if let Some(Transfer { wish, .. }) = self.transfer.as_deref().filter(|_| self.is_seeking()) {
-            return Asked { account, number: &wish.number, by: &wish.by, uri: Some(&wish.uri), gr: gr_of(&wish.uri) };
+            let (uri, secure) = (Some(wish.uri.as_str()), is_sips(&wish.uri));
+            return Asked { account, number: &wish.number, by: &wish.by, uri, gr: gr_of(&wish.uri), secure };
         }
         let invite = self.setup.as_ref().and_then(|setup| setup.asked.as_ref());
-        let gr = invite.and_then(|(_, invite)| gr_of(invite.request_uri()));
-        Asked { account, number: self.who.to.number.as_str(), by: &self.who.from, uri: None, gr }
+        let dialled = invite.map_or("", |(_, invite)| invite.request_uri());
+        let (gr, secure) = (gr_of(dialled), is_sips(dialled));
+        Asked { account, number: self.who.to.number.as_str(), by: &self.who.from, uri: None, gr, secure }
     }
 
     /// Who calls those who are rung: the caller, or who is transferred.

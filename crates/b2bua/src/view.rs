@@ -33,6 +33,8 @@ pub struct Asked<'a> {
     pub uri: Option<&'a str>,
     /// The `gr` of what was dialled: one device is meant (RFC 5627 §3.1).
     pub gr: Option<&'a str>,
+    /// What was dialled is `sips`: each hop to whoever answers is to be TLS (RFC 3261 §26.2.2).
+    pub secure: bool,
 }
 
 /// Where a call stands.

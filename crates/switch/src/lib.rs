@@ -34,6 +34,7 @@ mod pickup;
 mod pings;
 mod register;
 mod route;
+mod sips;
 pub mod snapshot;
 mod strangers;
 mod stream;

@@ -6,6 +6,7 @@
 use crate::account::{Account, Pattern, Route, RouteTarget, Service};
 use crate::gruu::is_named as is_named_device;
 use crate::need::Need;
+use crate::sips::{secured, secured_targets};
 use crate::switch::{Switch, Waiter};
 use crate::whereabouts::Whereabouts;
 use b2bua::{Asked, DialTarget, Step, Trust};
@@ -48,11 +49,13 @@ impl Switch {
 
     fn steps(&self, call: CallId, now: Time) -> Result<Vec<Step>, Lack> {
         let Some(asked) = self.calls.asked(call) else { return Ok(Vec::new()) };
-        if let Some(steps) = self.by_code(call, &asked, now)? {
-            return Ok(steps);
-        }
-        let uri = asked.uri.filter(|uri| !self.is_home(asked.by, uri));
-        self.steps_to(asked.account, asked.number, uri, asked.gr, now)
+        let steps = if let Some(steps) = self.by_code(call, &asked, now)? {
+            steps
+        } else {
+            let uri = asked.uri.filter(|uri| !self.is_home(asked.by, uri));
+            self.steps_to(asked.account, asked.number, uri, asked.gr, now)?
+        };
+        Ok(if asked.secure { secured(steps) } else { steps })
     }
 
     /// What a number means that begins with a code for users who call; `None`: it begins with none, or the account says
@@ -196,6 +199,9 @@ impl Switch {
                     }
                 }
             }
+        }
+        if self.calls.asked(leg.call).is_some_and(|asked| asked.secure) {
+            targets = secured_targets(targets);
         }
         let refusal = refusal.unwrap_or_default();
         let why = refusal.split_once(": ").map_or("redirected to nobody", |(_, why)| why);
