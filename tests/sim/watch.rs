@@ -242,9 +242,11 @@ fn a_mailbox_lights_the_lamp_of_its_owner() {
 fn a_phone_sees_its_own_registrations() {
     for_seeds(SEEDS, |seed| {
         let (mut world, [ann, _bob]) = office(seed);
+        world.phone_mut(ann).habits.refreshes = true;
+        world.register(&[ann]);
         world.tell(ann, Do::watch_event("101", "reg", 600));
         let says = |world: &World, text: &str| world.at_phone(ann).watching().body.contains(text);
-        wait(&mut world, 2, |world| says(world, "state=\"active\" event=\"created\"><uri>sip:101@"));
+        wait(&mut world, 2, |world| says(world, "state=\"active\" event=\"registered\"><uri>sip:101@"));
         let second = world.add(Site::new("101").second_device());
         world.register(&[second]);
         wait(&mut world, 2, |world| world.at_phone(ann).watching().body.matches("<contact ").count() == 2);
@@ -254,6 +256,10 @@ fn a_phone_sees_its_own_registrations() {
         assert_eq!(world.at_phone(ann).watching().notifies, notifies, "a refresh is no news");
         world.tell(second, Do::Unregister);
         wait(&mut world, 2, |world| says(world, "state=\"terminated\" event=\"unregistered\""));
+        // One that nobody refreshes any more.
+        world.register(&[second]);
+        world.unplug(second);
+        wait(&mut world, 3_700, |world| says(world, "event=\"expired\"><uri>sip:101@198.51.100.3"));
         world.finish();
     });
 }

@@ -40,7 +40,7 @@ pub use dialog_info::{Direction, Line, Stage};
 pub use event::{Notified, NotifyId, Output, Request, Subscribed, SubscriptionView, Wish};
 pub use package::{Asked, Package};
 pub use publication::Published;
-pub use reginfo::Registered;
+pub use reginfo::{Departure, Registered};
 use serde::{Deserialize, Serialize};
 pub use summary::Messages;
 
@@ -296,10 +296,10 @@ impl Watch {
         }
     }
 
-    /// Takes the Contacts of a user.
-    pub fn set_bound(&mut self, user: UserId, bound: Vec<Registered>, now: Time) {
+    /// Takes the Contacts of a user, and why those that are missing went.
+    pub fn set_bound(&mut self, user: UserId, bound: Vec<Registered>, why: Departure, now: Time) {
         self.begin(now);
-        let Some(gone) = self.subjects.get_mut(user).and_then(|subject| subject.set_bound(bound)) else { return };
+        let Some(gone) = self.subjects.get_mut(user).and_then(|subject| subject.set_bound(bound, why)) else { return };
         self.changed(user, Package::Dialog, &[], now);
         self.changed(user, Package::Presence, &[], now);
         self.changed(user, Package::Reg, &gone, now);
@@ -557,7 +557,7 @@ impl Watch {
     }
 
     /// Prints a state anew. Whether its watchers have to be told.
-    fn print(&mut self, user: UserId, package: Package, gone: &[Registered]) -> bool {
+    fn print(&mut self, user: UserId, package: Package, gone: &[(Registered, Departure)]) -> bool {
         let messages = self.mailboxes.get(&user).copied().unwrap_or_default();
         let Some(subject) = self.subjects.get_mut(user).filter(|subject| subject.is_watched(package)) else {
             return false;
@@ -567,7 +567,7 @@ impl Watch {
     }
 
     /// Something about a user may have changed: whoever watches that is told.
-    fn changed(&mut self, user: UserId, package: Package, gone: &[Registered], now: Time) {
+    fn changed(&mut self, user: UserId, package: Package, gone: &[(Registered, Departure)], now: Time) {
         if !self.print(user, package, gone) {
             return;
         }

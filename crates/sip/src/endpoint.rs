@@ -61,6 +61,9 @@ pub struct Endpoint {
     /// How it is refused when there is no room for it.
     #[serde(default)]
     when_full: RetryAfter,
+    /// What was left unsent that has no transaction to say so.
+    #[serde(default)]
+    unsent: u64,
 }
 
 /// What a refusal says about when to come again.
@@ -82,6 +85,7 @@ impl Endpoint {
             servers: Servers::new(),
             busy: None,
             when_full: RetryAfter::Told,
+            unsent: 0,
         }
     }
 
@@ -144,7 +148,7 @@ impl Endpoint {
                 }
                 (Waiting::Server(txn), flow) => self.servers.connected(&mut self.shared, txn, flow, now),
                 (Waiting::Bytes(bytes), Some(flow)) => self.shared.transmit(flow, bytes),
-                (Waiting::Bytes(_), None) => {}
+                (Waiting::Bytes(_), None) => self.unsent += 1,
             }
         }
     }
@@ -234,7 +238,8 @@ impl Endpoint {
         let (bytes, reached) = client::launch(&mut self.shared, ack, target, branch, Waiting::Bytes(Bytes::new()), now);
         match reached {
             Reached::Open(flow) => self.shared.transmit(flow, bytes),
-            Reached::Opening | Reached::Full => {}
+            Reached::Opening => {}
+            Reached::Full => self.unsent += 1,
         }
     }
 
@@ -247,6 +252,11 @@ impl Endpoint {
     /// The next output. Call until [`Output::Timeout`], after each input.
     pub fn poll(&mut self) -> Output {
         self.shared.out.pop_front().unwrap_or_else(|| Output::Timeout(self.shared.timers.next_at()))
+    }
+
+    /// How many messages without a transaction, ACKs to 2xx above all, were dropped for want of a connection.
+    pub fn unsent(&self) -> u64 {
+        self.unsent
     }
 
     /// How many transactions live, of both sides.

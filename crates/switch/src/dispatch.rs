@@ -4,7 +4,7 @@ use crate::answer::Stop;
 use crate::need::Need;
 use crate::switch::{Incoming, Switch, Waiter};
 use sip::advertise::SUPPORTED;
-use sip::{HeaderName, Method, Scheme, Uri};
+use sip::{HeaderName, Message, Method, Scheme, Uri};
 use words::{AccountId, Flow, PeerId, Time, UserId};
 
 /// Who is at the other side of a dialog.
@@ -134,8 +134,8 @@ impl Switch {
             Method::Invite => self.invite(incoming, now),
             Method::Options => Err(Stop::Answer(self.answers.capabilities(&incoming.message, incoming.answer_bytes()))),
             // Some phones keep their NAT binding open with a NOTIFY outside any dialog; an answer is all they want.
-            Method::Notify => Err(self.plain(incoming, 200, "OK")),
-            Method::Bye | Method::Prack | Method::Update => {
+            Method::Notify if keeps_alive(&incoming.message) => Err(self.plain(incoming, 200, "OK")),
+            Method::Notify | Method::Bye | Method::Prack | Method::Update => {
                 Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist"))
             }
             Method::Ack | Method::Cancel => Ok(()),
@@ -244,11 +244,26 @@ impl Switch {
     }
 }
 
+/// Whether a NOTIFY is about nothing but itself.
+fn keeps_alive(notify: &Message) -> bool {
+    notify.header(HeaderName::Event).is_none_or(|event| event.eq_ignore_ascii_case("keep-alive"))
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::{Config, Input, Output, Switch};
+    use crate::{Command, Config, Input, Output, Reply, Switch};
     use sip::{HeaderName, Message};
     use words::{Clock, ConnectionId, Flow, Seed, Time, Transport};
+
+    fn udp() -> Flow {
+        Flow {
+            transport: Transport::Udp,
+            listener: 0,
+            connection: ConnectionId::NONE,
+            local: "192.0.2.1:5060".parse().unwrap(),
+            remote: "192.0.2.9:5070".parse().unwrap(),
+        }
+    }
 
     /// What a stranger hears who requires these.
     fn heard(method: &str, requires: &str) -> Message {
@@ -259,13 +274,7 @@ mod tests {
     fn told(method: &str, to: &str, lines: &str) -> Message {
         let (seed, secrets) = (Seed::from_number(1), Seed::from_number(2));
         let mut switch = Switch::new(Config::default(), seed, secrets, Clock::default(), Time::ZERO);
-        let flow = Flow {
-            transport: Transport::Udp,
-            listener: 0,
-            connection: ConnectionId::NONE,
-            local: "192.0.2.1:5060".parse().unwrap(),
-            remote: "192.0.2.9:5070".parse().unwrap(),
-        };
+        let flow = udp();
         let text = format!(
             "{method} sip:b@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK1\r\n\
              From: <sip:a@h>;tag=a\r\nTo: <sip:b@h>{to}\r\nCall-ID: c\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n\
@@ -279,6 +288,51 @@ mod tests {
                 other => drop(other),
             }
         }
+    }
+
+    /// Whatever is dropped is counted.
+    #[test]
+    fn each_drop_has_its_counter() {
+        let (seed, secrets) = (Seed::from_number(1), Seed::from_number(2));
+        let mut switch = Switch::new(Config::default(), seed, secrets, Clock::default(), Time::ZERO);
+        let flow = udp();
+        let request = |method: &str, to: &str| {
+            format!(
+                "{method} sip:b@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bK{method}\r\n\
+                 From: <sip:a@h>;tag=a\r\nTo: <sip:b@h>{to}\r\nCall-ID: c\r\nCSeq: 1 {method}\r\n\
+                 Contact: <sip:a@192.0.2.9>\r\n\r\n"
+            )
+        };
+        let mut sent = Vec::new();
+        let mut take = |switch: &mut Switch, text: &str| {
+            switch.handle(Input::Message { flow, bytes: text.to_owned().into() }, Time::ZERO);
+            loop {
+                match switch.poll() {
+                    Output::Transmit { bytes, .. } => sent.extend(Message::parse(bytes)),
+                    Output::Timeout(_) => return sent.last().and_then(|m: &Message| m.to_tag().map(str::to_owned)),
+                    _ => {}
+                }
+            }
+        };
+        let count = |switch: &mut Switch, name: &str| {
+            switch.handle(Input::Command { id: 1, command: Command::Status }, Time::ZERO);
+            loop {
+                if let Output::Reply { reply: Reply::Status(status), .. } = switch.poll() {
+                    return status.counters.iter().find(|(known, _)| *known == name).map(|(_, count)| *count);
+                }
+            }
+        };
+        take(&mut switch, "GET / HTTP/1.1\r\n\r\n");
+        take(&mut switch, &request("OPTIONS", "").replace("CSeq: 1", "CSeq: x"));
+        take(&mut switch, &request("OPTIONS", "").replacen("OPTIONS sip:b@192.0.2.1 SIP/2.0", "SIP/2.0 200 OK", 1));
+        assert_eq!(count(&mut switch, "messages_refused"), Some(3));
+        take(&mut switch, &request("ACK", ";tag=0123"));
+        assert_eq!(count(&mut switch, "strays"), Some(1));
+        switch.handle(Input::Overloaded(true), Time::ZERO);
+        let tag = take(&mut switch, &request("INVITE", "")).expect("it is refused");
+        take(&mut switch, &request("ACK", &format!(";tag={tag}")));
+        let counts = ["acks_forgotten", "calls_refused", "messages_refused"].map(|name| count(&mut switch, name));
+        assert_eq!(counts, [Some(1), Some(1), Some(3)]);
     }
 
     #[test]
@@ -301,6 +355,15 @@ mod tests {
             assert_eq!(told(method, ";tag=b", "Event: dialog\r\n").status(), 481, "{method}");
         }
         assert_eq!(told("OPTIONS", "", two).status(), 200);
+    }
+
+    #[test]
+    fn a_notify_that_nobody_asked_for_is_481_unless_it_keeps_a_way_open() {
+        for (event, status) in [("", 200), ("Event: keep-alive\r\n", 200), ("Event: dialog\r\n", 481)] {
+            assert_eq!(told("NOTIFY", "", event).status(), status, "{event}");
+        }
+        let state = "Event: message-summary\r\nSubscription-State: active\r\n";
+        assert_eq!(told("NOTIFY", "", state).status(), 481);
     }
 
     #[test]

@@ -35,13 +35,11 @@ pub(crate) fn is_named(gr: Option<&str>, device: &Device<'_>) -> bool {
 impl Switch {
     /// Whom a URI means with this user part and this `gr`, as far as it is of the account; `None`: a GRUU of nobody.
     pub(crate) fn meant(&self, account: AccountId, dialled: &str, gr: Option<&str>, now: Time) -> Option<Meant> {
-        let named = match gr {
-            Some("") => self.registrar.temporary(dialled, now).filter(|named| named.account == account)?,
-            gr => {
-                let gr = gr.map(str::to_owned);
-                return Some(Meant { extension: dialled.to_owned(), gr, temporary: None });
-            }
-        };
+        if gr != Some("") {
+            let (extension, gr) = (dialled.to_owned(), gr.map(str::to_owned));
+            return Some(Meant { extension, gr, temporary: None });
+        }
+        let named = self.registrar.temporary(dialled, now).filter(|named| named.account == account)?;
         Some(Meant { extension: named.extension, gr: Some(named.gr), temporary: Some(named.user) })
     }
 }

@@ -36,7 +36,7 @@ impl Switch {
                     self.say(account, fact, now);
                 }
                 self.lamps.room.drop_user(user, now);
-                self.tell_bound(user, now);
+                self.tell_departed(user, registrar::watch::Departure::Deactivated, now);
                 Reply::Done(any)
             }
             Command::CheckSync { user, reboot } => Reply::Done(self.check_sync(user, reboot, now)),
@@ -71,7 +71,7 @@ impl Switch {
     fn status(&self) -> view::Status {
         let Counters { messages, refused_messages, registrations, auth_failures, calls, calls_refused, .. } =
             self.counters;
-        let Counters { strays, strangers_unheard, strangers_crowded_out, .. } = self.counters;
+        let Counters { strays, acks_forgotten, strangers_unheard, strangers_crowded_out, .. } = self.counters;
         view::Status {
             calls: self.calls.len(),
             transactions: self.endpoint.transactions(),
@@ -90,6 +90,8 @@ impl Switch {
                 ("calls", calls),
                 ("calls_refused", calls_refused),
                 ("strays", strays),
+                ("acks_forgotten", acks_forgotten),
+                ("acks_unsent", self.endpoint.unsent()),
                 ("strangers_unheard", strangers_unheard),
                 ("strangers_crowded_out", strangers_crowded_out),
             ],

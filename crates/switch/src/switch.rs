@@ -13,6 +13,7 @@ use crate::whose::{Claimed, Peers};
 use b2bua::Calls;
 use bytes::Bytes;
 use media::command::{MediaCommand, MediaReport};
+use registrar::watch::Departure;
 use registrar::{Door, Registrar, User};
 use serde::{Deserialize, Serialize};
 use sip::{Endpoint, Message, Outgoing, Refused, RetryAfter, ServerTxn, Undelivered};
@@ -241,6 +242,9 @@ pub(crate) struct Counters {
     pub(crate) calls: u64,
     pub(crate) calls_refused: u64,
     pub(crate) strays: u64,
+    /// ACKs to refusals that nobody remembers.
+    #[serde(default)]
+    pub(crate) acks_forgotten: u64,
     /// Datagrams of strangers who had sent their share.
     #[serde(default)]
     pub(crate) strangers_unheard: u64,
@@ -427,7 +431,7 @@ impl Switch {
         match self.endpoint.handle_message(flow, bytes, now) {
             Ok(()) => return self.settle(now),
             Err(Refused::Busy) => self.counters.calls_refused += 1,
-            Err(Refused::Forgotten) => {}
+            Err(Refused::Forgotten) => self.counters.acks_forgotten += 1,
             Err(_) => self.counters.refused_messages += 1,
         }
         // What was refused moved nothing: there is at most its answer.
@@ -582,7 +586,7 @@ impl Switch {
                     let unbound = if let Fact::Unbound { user, .. } = &fact { Some(*user) } else { None };
                     self.say(account, fact, now);
                     if let Some(user) = unbound {
-                        self.tell_bound(user, now);
+                        self.tell_departed(user, Departure::Expired, now);
                     }
                 }
                 registrar::Output::Timeout(at) => {

@@ -10,8 +10,8 @@ use crate::switch::{Incoming, Switch};
 use crate::whose::Whose;
 use b2bua::{CallState, CallView, LegLine, LegState};
 use registrar::watch::{
-    Asked, Direction, Line, Notified, Output, Package, Registered, Request, Stage, Subscribed, SubscriptionView, Watch,
-    Wish,
+    Asked, Departure, Direction, Line, Notified, Output, Package, Registered, Request, Stage, Subscribed,
+    SubscriptionView, Watch, Wish,
 };
 use registrar::{Reach, Refusal, User};
 use serde::{Deserialize, Serialize};
@@ -184,8 +184,13 @@ impl Switch {
         self.settle(now);
     }
 
-    /// The registrations of a user may have changed.
+    /// The registrations of a user may have changed, as its devices said.
     pub(crate) fn tell_bound(&mut self, user: UserId, now: Time) {
+        self.tell_departed(user, Departure::Unregistered, now);
+    }
+
+    /// The same where what went did so for another reason.
+    pub(crate) fn tell_departed(&mut self, user: UserId, why: Departure, now: Time) {
         if !self.lamps.room.cares(user) {
             return;
         }
@@ -196,7 +201,7 @@ impl Switch {
             reachable: !device.unreachable && device.reach != Reach::Gone,
         });
         let bound = bound.collect();
-        self.lamps.room.set_bound(user, bound, now);
+        self.lamps.room.set_bound(user, bound, why, now);
     }
 
     /// Carries out what the room wants, after calls that changed were looked at.

@@ -16,9 +16,31 @@ pub struct Registered {
     pub reachable: bool,
 }
 
+/// Why a Contact is bound no longer (RFC 3680 §4.7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Departure {
+    /// Its device said so.
+    Unregistered,
+    /// It was not refreshed.
+    Expired,
+    /// We took it away: whoever is there proves anew who it is.
+    Deactivated,
+}
+
+impl Departure {
+    /// The event that a document tells.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Departure::Unregistered => "unregistered",
+            Departure::Expired => "expired",
+            Departure::Deactivated => "deactivated",
+        }
+    }
+}
+
 /// Prints the Contacts of `entity`, a `sip:user@domain`: those bound, and those that went since the document before.
 /// When a binding ends is left out: then each refresh would be news.
-pub(crate) fn print(entity: &str, bound: &[Registered], gone: &[Registered]) -> Document {
+pub(crate) fn print(entity: &str, bound: &[Registered], gone: &[(Registered, Departure)]) -> Document {
     let head = String::from(concat!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n",
         "<reginfo xmlns=\"urn:ietf:params:xml:ns:reginfo\" version=\"",
@@ -34,10 +56,11 @@ pub(crate) fn print(entity: &str, bound: &[Registered], gone: &[Registered]) -> 
     });
     tail.push_str("\">\r\n");
     for contact in bound {
-        push_contact(&mut tail, contact, "active", "created");
+        // Each came by REGISTER: `created` is for those that somebody writes down (RFC 3680 §4.7.1).
+        push_contact(&mut tail, contact, "active", "registered");
     }
-    for contact in gone {
-        push_contact(&mut tail, contact, "terminated", "unregistered");
+    for (contact, why) in gone {
+        push_contact(&mut tail, contact, "terminated", why.as_str());
     }
     tail.push_str("</registration>\r\n</reginfo>\r\n");
     Document::versioned(head, &tail)
@@ -66,7 +89,7 @@ mod tests {
         Registered { uri: uri.into(), q, reachable: true }
     }
 
-    fn text(bound: &[Registered], gone: &[Registered]) -> String {
+    fn text(bound: &[Registered], gone: &[(Registered, Departure)]) -> String {
         String::from_utf8(print("sip:1@a.example", bound, gone).body(3).to_vec()).unwrap()
     }
 
@@ -75,13 +98,16 @@ mod tests {
         let (a, b) = (registered("sip:1@10.0.0.1;x=<y>", 1_000), registered("sip:1@10.0.0.2", 500));
         let both = text(&[a.clone(), b.clone()], &[]);
         assert!(both.contains("version=\"3\" state=\"full\"") && both.contains("id=\"aor\" state=\"active\""));
-        assert!(both.contains("state=\"active\" event=\"created\"><uri>sip:1@10.0.0.1;x=&lt;y&gt;</uri>"));
+        assert!(both.contains("state=\"active\" event=\"registered\"><uri>sip:1@10.0.0.1;x=&lt;y&gt;</uri>"));
         assert!(both.contains(" q=\"0.500\"><uri>sip:1@10.0.0.2</uri>"));
-        let gone = text(&[], &[b]);
-        assert!(gone.contains("id=\"aor\" state=\"terminated\"") && gone.contains("event=\"unregistered\""));
+        for why in [Departure::Unregistered, Departure::Expired, Departure::Deactivated] {
+            let gone = text(&[], &[(b.clone(), why)]);
+            assert!(gone.contains("id=\"aor\" state=\"terminated\""));
+            assert!(gone.contains(&format!("state=\"terminated\" event=\"{}\"", why.as_str())), "{gone}");
+        }
         assert!(text(&[], &[]).contains("id=\"aor\" state=\"init\""));
         let id = |text: &str| text.split("contact id=\"").nth(1).unwrap()[..17].to_owned();
-        let a = std::slice::from_ref(&a);
-        assert_eq!(id(&text(a, &[])), id(&text(&[], a)));
+        let gone = [(a.clone(), Departure::Expired)];
+        assert_eq!(id(&text(&[a], &[])), id(&text(&[], &gone)));
     }
 }

@@ -4,7 +4,7 @@ use super::dialog_info::{self, Line};
 use super::document::Document;
 use super::package::Package;
 use super::pidf::{self, Known, Status};
-use super::reginfo::{self, Registered};
+use super::reginfo::{self, Departure, Registered};
 use super::summary::{self, Messages};
 use serde::{Deserialize, Serialize};
 use words::{OwnMap, UserId};
@@ -103,14 +103,14 @@ impl Subject {
         differs
     }
 
-    /// Takes the Contacts of the user; gives those that went, or `None` when nothing changed.
-    pub(crate) fn set_bound(&mut self, bound: Vec<Registered>) -> Option<Vec<Registered>> {
+    /// Takes the Contacts of the user; gives those that went, and why, or `None` when nothing changed.
+    pub(crate) fn set_bound(&mut self, bound: Vec<Registered>, why: Departure) -> Option<Vec<(Registered, Departure)>> {
         if self.bound == bound {
             return None;
         }
         let mut gone = std::mem::replace(&mut self.bound, bound);
         gone.retain(|old| !self.bound.iter().any(|new| new.uri == old.uri));
-        Some(gone)
+        Some(gone.into_iter().map(|contact| (contact, why)).collect())
     }
 
     /// Takes a document that was printed just now. Whether the watchers of that package have to be told.
@@ -148,7 +148,7 @@ impl Subject {
         package: Package,
         messages: Messages,
         published: impl Iterator<Item = &'a Status> + Clone,
-        gone: &[Registered],
+        gone: &[(Registered, Departure)],
     ) -> Document {
         let reachable = self.bound.iter().any(|contact| contact.reachable);
         match package {
