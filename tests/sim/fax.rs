@@ -48,6 +48,25 @@ fn who_speaks_no_t38_leaves_the_speech_as_it_was() {
     });
 }
 
+/// A 200 that declines the fax is a refusal to who asks for it; and speech has to be asked for anew.
+#[test]
+fn who_answers_a_fax_with_nothing_refuses_it() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, ann, bob) = talking(seed);
+        world.phone_mut(bob).lines[0].session.declines_fax = true;
+        world.tell(ann, Do::Fax);
+        wait(&mut world, 3, |world| world.line(ann).changes == [488]);
+        assert!(world.line(ann).talks() && world.line(bob).talks());
+        world.pass(millis(500));
+        let asked = world.line(bob).asked;
+        world.tell(ann, Do::Resume);
+        wait(&mut world, 3, |world| world.line(ann).changes == [488, 200]);
+        assert_eq!(world.line(bob).asked, asked + 1);
+        assert!(world.talk(ann, bob));
+        world.finish();
+    });
+}
+
 #[test]
 fn the_exchange_itself_takes_no_fax() {
     for_seeds(SEEDS, |seed| {

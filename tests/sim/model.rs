@@ -13,6 +13,7 @@ mod reference;
 use graph::{Tally, play};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tests::sim::{Replay, for_seeds, seeds};
 
 /// How many graphs are played.
@@ -20,7 +21,7 @@ const GRAPHS: u64 = 10_000;
 
 #[test]
 fn users_see_what_a_plain_model_says() {
-    let seeds = seeds(GRAPHS);
+    let (seeds, began) = (seeds(GRAPHS), now());
     let (next, all) = (AtomicU64::new(0), Mutex::new(Tally::default()));
     let work = || {
         let mut tally = Tally::default();
@@ -37,10 +38,22 @@ fn users_see_what_a_plain_model_says() {
             scope.spawn(work);
         }
     });
+    // Beside other tests, on whatever machine, that is for people to see; TIMED=1 holds it to its bound.
+    let took = began.elapsed();
+    println!("{} graphs in {:.1} s, of {} s", seeds.len(), took.as_secs_f64(), BOUND.as_secs());
+    assert!(std::env::var_os("TIMED").is_none() || took < BOUND, "{took:?}");
     // One seed alone, which somebody looks at, need not have everything.
     if seeds.len() > 1 {
         all.into_inner().expect("all have ended").is_rich(seeds.len());
     }
+}
+
+/// How long all of them may take.
+const BOUND: Duration = Duration::from_secs(60);
+
+#[expect(clippy::disallowed_methods, reason = "how long the test itself takes; nothing that it plays sees a clock")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 #[test]

@@ -139,7 +139,10 @@ impl Call {
         };
         let n = self.legs[at].n;
         let is_answer = offer.is_some();
-        let body = read_body(response, self.legs[at].srtp).ok().flatten().filter(|said| self.fits(at, said, is_answer));
+        // Who answers a fax with nothing at all speaks no T.38.
+        let fax = offer.as_ref().is_some_and(|offer| offer.fax().is_some());
+        let fits = |said: &Description| self.fits(at, said, is_answer) && (!fax || said.is_carried());
+        let body = read_body(response, self.legs[at].srtp).ok().flatten().filter(fits);
         match (offer, body) {
             (Some(offer), Some(answer)) => {
                 let for_asker = if waits { self.answer_for(desk, asker_at, &answer, &offer) } else { None };
@@ -170,6 +173,8 @@ impl Call {
             // It agreed without a word, or to what cannot be: the asking leg keeps what it had.
             (_, None) => {
                 let carried = self.refusal_of_agreement(at, response);
+                // What it hears now is not what was agreed on before: the next offer is not answered without it.
+                self.legs[asker_at].words = 0;
                 if !self.exchange.as_ref().is_some_and(|exchange| exchange.by_update) {
                     self.acknowledge(desk, at, None);
                 }

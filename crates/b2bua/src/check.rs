@@ -2,7 +2,7 @@
 
 use crate::call::Call;
 use crate::desk::Due;
-use crate::leg::LegState;
+use crate::leg::{Leg, LegState};
 use crate::view::CallState;
 
 impl Call {
@@ -38,6 +38,7 @@ impl Call {
             // A question to a leg ends with its transaction.
             ("rings without an end", self.waits() || self.exchange.is_some()),
             ("carries media changes before an answer", self.exchange.is_none() || self.told().is_some()),
+            ("has two who answered, or one whom nobody waits for", self.answered().all(|n| self.is_held_for(n))),
         ];
         first_broken(&rule)
     }
@@ -58,6 +59,7 @@ impl Call {
                 "talks without media ends",
                 self.legs.iter().all(|leg| !self.is_party(leg.n) || leg.end < self.ends.len()),
             ),
+            ("has two winners", self.answered().all(|n| self.has_a_part(n))),
             ("has nobody to talk to", self.talks_with.is_some() || self.service.is_some() || seeks),
         ];
         first_broken(&rule)
@@ -74,6 +76,31 @@ impl Call {
             ("has timers after its end", only),
         ];
         first_broken(&rule)
+    }
+
+    /// Those whose answer we took, and who have had no goodbye.
+    fn answered(&self) -> impl Iterator<Item = u16> {
+        let took = |leg: &&Leg| matches!(leg.state, LegState::Accepted | LegState::Confirmed);
+        self.legs.iter().filter(took).map(|leg| leg.n)
+    }
+
+    /// Whether the caller is only to be told of that one.
+    fn is_held_for(&self, n: u16) -> bool {
+        let held = self.setup.as_ref().and_then(|setup| setup.held.as_ref());
+        held.is_some_and(|held| held.other == Some(n))
+    }
+
+    /// Whether a leg talks, comes in the place of one that does, or leaves once it was told how that went.
+    fn has_a_part(&self, n: u16) -> bool {
+        let comes = self
+            .transfer
+            .as_ref()
+            .is_some_and(|transfer| transfer.wish.n == n || transfer.near == n || transfer.far == Some(n));
+        let leaves = self.place(n).is_some_and(|at| {
+            let more = self.legs[at].more.as_ref();
+            self.legs[at].lost || more.is_some_and(|more| more.leaves || more.referral.is_some())
+        });
+        self.takes_part(n) || comes || leaves
     }
 
     fn waits(&self) -> bool {

@@ -3,7 +3,7 @@
 use crate::sim::store::Store;
 use bytes::Bytes;
 use sip::{HeaderName, Message, Method};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use words::{Flow, Time, Transport};
 
@@ -14,6 +14,8 @@ pub(crate) struct Laws {
     known: BTreeSet<SocketAddr>,
     /// Where DNS sent us.
     hosts: BTreeSet<IpAddr>,
+    /// What was told for the last time, the newest last: dialog and what it was about, by the number of that request.
+    ended: VecDeque<(String, u32)>,
 }
 
 impl Laws {
@@ -28,7 +30,7 @@ impl Laws {
     }
 
     /// A message leaves the exchange. Says what is wrong with it.
-    pub(crate) fn judge(&self, flow: &Flow, bytes: &Bytes, store: &mut Store, now: Time) -> Result<(), String> {
+    pub(crate) fn judge(&mut self, flow: &Flow, bytes: &Bytes, store: &mut Store, now: Time) -> Result<(), String> {
         // Calls go to the flow that a registration came from, not to where a Contact claims.
         let known = self.known.contains(&flow.remote) || self.hosts.contains(&flow.remote.ip());
         if flow.transport == Transport::Udp && !known {
@@ -40,6 +42,7 @@ impl Laws {
         let message =
             Message::parse(bytes.clone()).map_err(|error| format!("writes what cannot be read: {error:?}"))?;
         check_private(&message)?;
+        self.check_last(&message)?;
         if message.status() != 200 {
             return Ok(());
         }
@@ -53,6 +56,37 @@ impl Laws {
         }
     }
 }
+
+impl Laws {
+    /// Nothing follows a BYE in its dialog, nor a NOTIFY that says `terminated` in its subscription, but the same again.
+    fn check_last(&mut self, message: &Message) -> Result<(), String> {
+        if !message.is_request() {
+            return Ok(());
+        }
+        let header = |name| message.header(name).unwrap_or_default();
+        let tags = (message.from_tag().unwrap_or_default(), message.to_tag().unwrap_or_default());
+        let dialog = format!("{} {} {}", header(HeaderName::CallId), tags.0, tags.1);
+        let about = format!("{dialog} {}", header(HeaderName::Event));
+        let cseq = message.cseq().map_err(|error| error.to_string())?.number;
+        let follows = |(over, last): &(String, u32)| (*over == dialog || *over == about) && cseq > *last;
+        if self.ended.iter().any(follows) {
+            return Err(format!("sends {} after the last word of {about}", message.method_token()));
+        }
+        let over = match message.method() {
+            Method::Bye => dialog,
+            Method::Notify if header(HeaderName::SubscriptionState).starts_with("terminated") => about,
+            _ => return Ok(()),
+        };
+        if self.ended.len() >= ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((over, cseq));
+        Ok(())
+    }
+}
+
+/// How many last words are remembered.
+const ENDED: usize = 64;
 
 /// Nothing that belongs to one hop crosses: no credentials, and one Via on our requests.
 fn check_private(message: &Message) -> Result<(), String> {

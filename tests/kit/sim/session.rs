@@ -61,6 +61,8 @@ pub struct Session {
     version: u32,
     /// It wants or has a fax (T.38), not speech.
     pub fax: bool,
+    /// It answers a fax by declining all that is offered, instead of refusing.
+    pub declines_fax: bool,
     /// It had one: the line stays in its descriptions (RFC 3264 §8).
     faxed: bool,
     /// What the other side said last was a fax.
@@ -91,6 +93,7 @@ impl Session {
             id: id >> 34,
             version: 0,
             fax: false,
+            declines_fax: false,
             faxed: false,
             theirs_fax: false,
             before: None,
@@ -204,7 +207,11 @@ impl Session {
         let theirs = self.remote.map_or(Direction::SendRecv, |(_, direction)| direction);
         // A phone that is held may still send; one that holds does not begin to hear because it was asked.
         self.said = self.wish.and(theirs.reversed());
-        self.fax = self.theirs_fax;
+        self.fax = self.theirs_fax && !self.declines_fax;
+        if self.theirs_fax && self.declines_fax {
+            self.said = Direction::Inactive;
+            return self.print("m=audio 0 RTP/AVP 8\r\nm=image 0 udptl t38\r\n");
+        }
         if self.fax || self.faxed {
             return self.print("");
         }
