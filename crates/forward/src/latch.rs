@@ -233,21 +233,27 @@ impl Latch {
 
     /// Judges a valid RTCP packet.
     pub fn judge_rtcp(&mut self, from: SocketAddr) -> Judgement {
-        let Some(remote) = self.remote else { return Judgement::Refused };
-        if let Some(knows) = self.checked.as_ref().and_then(|checked| checked.knows(!remote.is_muxed(), from)) {
-            return if knows { Judgement::Taken } else { Judgement::Refused };
+        if !self.may_report(from) {
+            return Judgement::Refused;
         }
-        let known = match (self.heard, self.rtcp) {
+        if let (Heard::Learnt(_), None, None, false) = (self.heard, self.rtcp, &self.checked, self.is_muxed()) {
+            self.rtcp = Some(from);
+        }
+        Judgement::Taken
+    }
+
+    /// Whether a valid RTCP packet from there would be taken.
+    pub fn may_report(&self, from: SocketAddr) -> bool {
+        let Some(remote) = self.remote else { return false };
+        if let Some(knows) = self.checked.as_ref().and_then(|checked| checked.knows(!remote.is_muxed(), from)) {
+            return knows;
+        }
+        match (self.heard, self.rtcp) {
             (Heard::Learnt(rtp), _) if remote.is_muxed() => same(from, rtp),
             (Heard::Learnt(_), Some(rtcp)) => same(from, rtcp),
-            (Heard::Learnt(rtp), None) if from.ip() == rtp.ip() => {
-                self.rtcp = Some(from);
-                true
-            }
-            (Heard::Learnt(_), None) => false,
+            (Heard::Learnt(rtp), None) => from.ip() == rtp.ip(),
             (Heard::Nobody | Heard::Spoken, _) => same(from, remote.rtcp),
-        };
-        if known { Judgement::Taken } else { Judgement::Refused }
+        }
     }
 
     /// Whether RTP from there could be taken at all, now or once it is learnt, if it is genuine.

@@ -130,7 +130,8 @@ impl Table {
         let row = self.rows.get_mut(socket.slot() as usize);
         let Some(end) = row.and_then(|row| row.end.as_mut()) else { return Ok(length) };
         let Some(secure) = &mut end.secure else { return Ok(length) };
-        if !socket.is_rtcp() && from.is_some_and(|from| !end.latch.may_speak(from)) {
+        let may_come = |from| if socket.is_rtcp() { end.latch.may_report(from) } else { end.latch.may_speak(from) };
+        if from.is_some_and(|from| !may_come(from)) {
             end.counters.dropped_source += 1;
             self.totals.dropped_source += 1;
             return Err(Verdict::Refused);

@@ -178,6 +178,19 @@ fn forged_and_replayed_packets_are_never_learnt_from() {
     assert_eq!((counters.dropped_forged, counters.dropped_replayed, counters.packets_in), (100, 50, 49));
 }
 
+/// A report that a stranger caught and sends first must not be what the phone's own is a copy of.
+#[test]
+fn reports_of_strangers_are_not_even_decrypted() {
+    let mut bench = Bench::new(SourceRule::Strict);
+    let report = sealed(&mut Outbound::new(&key(1)), &REPORT, true);
+    for bytes in [&report[..], &REPORT] {
+        assert_eq!(bench.relay(SocketId::rtcp(0), at(STRANGER), bytes), Err(Verdict::Refused));
+    }
+    assert_eq!(bench.relay(SocketId::rtcp(0), rtcp_of(phone(0)), &report), Ok(REPORT.to_vec()));
+    let counters = bench.close();
+    assert_eq!((counters.dropped_source, counters.dropped_forged, counters.dropped_replayed), (2, 0, 0));
+}
+
 #[test]
 fn plain_packets_of_the_phone_itself_do_not_pass_while_it_has_keys() {
     let mut bench = Bench::new(SourceRule::Strict);
