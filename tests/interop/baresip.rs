@@ -88,7 +88,8 @@ fn sounded_well(program: &Program) {
     assert!(told.iter().all(|leg| leg["to"]["lost"].as_u64().is_some_and(|lost| lost < 10)), "{call}");
     assert!(legs.iter().filter_map(|leg| leg["round_trip_us"].as_u64()).all(|us| us < 1_000_000), "{call}");
     // The numbers of media are looked at every few seconds.
-    let all = ["crosspoint_mos_count", "crosspoint_rtp_jitter_seconds_count", "crosspoint_rtp_packets_total"];
+    let all =
+        ["crosspoint_mos_count", "crosspoint_rtp_jitter_seconds_count", "crosspoint_rtp_packets_total{dir=\"in\"}"];
     soon("metrics know of it", program, || all.iter().all(|name| program.metric(name) > 0));
     assert!(program.metric("crosspoint_rtp_lost_total") < 10);
     assert!(program.get("/metrics").contains("crosspoint_rtp_forward_seconds_bucket{le=\"0.0025\"}"));

@@ -25,8 +25,9 @@ pub struct Exchange {
     pub trace: broadcast::Sender<Arc<str>>,
     /// Reads the wall clock.
     pub wall: fn() -> Wall,
-    /// How audio is forwarded on this host, and why so.
-    pub media: Arc<str>,
+    /// Tells how audio is forwarded on this host at the moment, and why so. It asks the kernel, so it is called where
+    /// waiting disturbs nobody.
+    pub media: Arc<dyn Fn() -> String + Send + Sync>,
     /// How the audio of legs goes right now. It waits, so it is called where waiting disturbs nobody.
     pub figures: Figures,
 }

@@ -15,8 +15,46 @@ use std::sync::Arc;
 use switch::{Command, Reply};
 use tokio::net::TcpListener;
 
-/// Numbers that the shell alone knows, by the names that metrics have without their prefix.
-pub type Gauges = Arc<dyn Fn() -> Vec<(&'static str, &'static str, u64)> + Send + Sync>;
+/// A number that the shell alone knows. What only rises says so by its name, which ends with `_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number {
+    /// Its name, without the prefix.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// What tells it from others of its name, which stand beside it.
+    pub label: Option<(&'static str, &'static str)>,
+    /// The number.
+    pub value: u64,
+}
+
+impl Number {
+    /// The only one of its name.
+    pub const fn new(name: &'static str, help: &'static str, value: u64) -> Self {
+        Number { name, help, label: None, value }
+    }
+
+    /// One of several of its name.
+    #[must_use]
+    pub const fn of(self, label: &'static str, value: &'static str) -> Self {
+        Number { label: Some((label, value)), ..self }
+    }
+
+    /// As OpenMetrics writes it, under a heading where it is the `first` of its name.
+    fn print(&self, first: bool, text: &mut String) {
+        let Number { name, help, label, value } = self;
+        // A counter's family has the name without what says that it is one.
+        let (family, kind) = name.strip_suffix("_total").map_or((*name, "gauge"), |family| (family, "counter"));
+        if first {
+            let _ = write!(text, "# HELP crosspoint_{family} {help}.\n# TYPE crosspoint_{family} {kind}\n");
+        }
+        let label = label.map_or_else(String::new, |(name, value)| format!("{{{name}=\"{value}\"}}"));
+        let _ = writeln!(text, "crosspoint_{name}{label} {value}");
+    }
+}
+
+/// Numbers that the shell alone knows, those of one name beside each other.
+pub type Gauges = Arc<dyn Fn() -> Vec<Number> + Send + Sync>;
 
 /// A histogram that the shell alone knows.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,14 +136,15 @@ async fn metrics(State((exchange, numbers)): State<(Exchange, Numbers)>) -> impl
     for (name, value) in status.counters {
         registry.register(name, name.replace('_', " "), ConstCounter::new(value));
     }
-    for (name, help, value) in (numbers.gauges)() {
-        registry.register(name, help, ConstGauge::new(value as i64));
-    }
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => {
             // The end is said once, after everything.
             text.truncate(text.len() - text.strip_suffix(END).map_or(0, |_| END.len()));
+            let mut before = None;
+            for number in &(numbers.gauges)() {
+                number.print(before.replace(number.name) != Some(number.name), &mut text);
+            }
             for histogram in &(numbers.histograms)() {
                 histogram.print(&mut text);
             }
@@ -133,6 +172,22 @@ const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_rises_is_a_counter_and_those_of_one_name_share_a_heading() {
+        let all = [
+            Number::new("rtp_packets_total", "Packets", 3).of("dir", "in"),
+            Number::new("rtp_packets_total", "Packets", 2).of("dir", "out"),
+            Number::new("connections_active", "Connections", 1),
+        ];
+        let mut text = String::new();
+        all.iter().zip([true, false, true]).for_each(|(number, first)| number.print(first, &mut text));
+        let expected = "# HELP crosspoint_rtp_packets Packets.\n# TYPE crosspoint_rtp_packets counter\n\
+            crosspoint_rtp_packets_total{dir=\"in\"} 3\ncrosspoint_rtp_packets_total{dir=\"out\"} 2\n\
+            # HELP crosspoint_connections_active Connections.\n# TYPE crosspoint_connections_active gauge\n\
+            crosspoint_connections_active 1\n";
+        assert_eq!(text, expected);
+    }
 
     #[test]
     fn a_histogram_is_printed_with_buckets_that_hold_those_before() {

@@ -21,5 +21,5 @@ mod sound;
 
 pub use ask::{ASK_BYTES, Answer, Ask};
 pub use exchange::{Asked, Exchange, Figures};
-pub use http::{Gauges, Histogram, Histograms, Numbers, serve_http};
+pub use http::{Gauges, Histogram, Histograms, Number, Numbers, serve_http};
 pub use local::{SOCKET, serve_local};

@@ -4,6 +4,7 @@ use crate::ask::Ask;
 use crate::exchange::{AskError, Exchange};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use switch::{Command, Reply};
 use words::{AccountId, CallId, EndCause, UserId};
 
@@ -105,8 +106,10 @@ async fn show(exchange: &Exchange, reply: Reply) -> Result<Value, AskError> {
         Reply::Peers(peers) => Ok(serde_json::to_value(peers).unwrap_or_default()),
         Reply::Status(status) => {
             let mut status = serde_json::to_value(status).unwrap_or_default();
+            let media = Arc::clone(&exchange.media);
+            let media = tokio::task::spawn_blocking(move || media()).await;
             if let Value::Object(fields) = &mut status {
-                fields.insert("media".to_owned(), Value::from(&*exchange.media));
+                fields.insert("media".to_owned(), Value::from(media.unwrap_or_default()));
             }
             Ok(status)
         }

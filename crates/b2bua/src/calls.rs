@@ -319,6 +319,11 @@ impl Calls {
         self.desk.pool.counts(family)
     }
 
+    /// How often there was no media port for a leg.
+    pub fn ports_refused(&self) -> u64 {
+        self.desk.pool.refused()
+    }
+
     /// Whether everything adds up. For tests, after each input: it looks at every call.
     pub fn check(&self) -> Result<(), String> {
         let mut sums = Sums::default();

@@ -58,6 +58,12 @@ impl Failure {
         Failure { reason, ..Failure::own(shown, cause_of(status)) }
     }
 
+    /// There is no media port for one of the legs.
+    pub(crate) fn no_port() -> Self {
+        let phrase = "Service Unavailable: no media port is free".to_owned();
+        Failure { phrase, ..Failure::own(503, EndCause::Overload) }
+    }
+
     /// Nobody answered in the time given.
     pub(crate) fn no_answer() -> Self {
         let reason = Some("Q.850;cause=19;text=\"No answer\"".to_owned());

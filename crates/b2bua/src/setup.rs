@@ -296,7 +296,8 @@ impl Call {
     }
 
     pub(crate) fn no_port(&mut self, desk: &mut Desk, now: Time) -> StepError {
-        self.nobody(desk, &Ending::new(EndCause::Overload, None), now);
+        let failure = Some(Failure::no_port());
+        self.nobody(desk, &Ending { failure, ..Ending::new(EndCause::Overload, None) }, now);
         StepError::NoPort
     }
 

@@ -6,7 +6,7 @@ mod sound;
 mod table;
 
 pub(crate) use ask::{AccountVerb, PeerVerb, PhonesVerb, RouteVerb, UserVerb};
-pub(crate) use client::ask_and_print;
+pub(crate) use client::{ask_and_print, ask_if_running};
 
 use crate::config::{Durability, PortRange, Tier};
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -1,12 +1,14 @@
 //! `crosspoint doctor`: whether this machine allows what the configuration asks for, and what to do where it does not.
 
+use crate::cli;
 use crate::config::{Config, Tier};
 use crate::host::Capacity;
-use net::offload::{self, OffloadError};
+use net::offload::{self, Entrance, Hook, OffloadError, Standing};
 use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
+use words::Seed;
 use words::diagnosis::{Diagnosis, Language};
 
 /// What was looked at, and what was found.
@@ -18,7 +20,7 @@ struct Finding {
 }
 
 /// Looks, prints, and ends with 1 where something is to be done, with 2 where the configuration cannot be read.
-pub(crate) fn run(config: Option<&Path>, as_json: bool) -> ExitCode {
+pub(crate) fn run(config: Option<&Path>, data: &Path, as_json: bool) -> ExitCode {
     let config = match config.map_or_else(|| Ok(Config::default()), Config::load) {
         Ok(config) => config,
         Err(error) => return crate::fail(&error.to_string()),
@@ -31,7 +33,9 @@ pub(crate) fn run(config: Option<&Path>, as_json: bool) -> ExitCode {
         buffer(granted, language),
         tier(&config, language),
     ];
-    let findings: Vec<Finding> = always.into_iter().chain(single_port(&config, language)).collect();
+    let status = cli::ask_if_running(data, &api::Ask::Status);
+    let running = status.and_then(|status| media_ports(&status, language));
+    let findings: Vec<Finding> = always.into_iter().chain(single_port(&config, language)).chain(running).collect();
     if as_json {
         let rows = findings.iter().map(|finding| {
             let id = finding.diagnosis.map(Diagnosis::id);
@@ -60,8 +64,14 @@ fn granted() -> usize {
 /// How audio goes on this host, in a sentence.
 pub(crate) fn tell_tier(tier: &relay::Tier, language: Language) -> String {
     match (language, tier) {
-        (Language::En, relay::Tier::Kernel { .. }) => format!("Audio is forwarded inside the kernel: {tier}"),
-        (Language::Ru, relay::Tier::Kernel { .. }) => format!("Звук передаёт само ядро: {tier}"),
+        (_, relay::Tier::Kernel { interfaces, refused }) => {
+            let standing = Standing { interfaces: interfaces.clone(), refused: refused.clone() };
+            let places = places(&standing, language);
+            match language {
+                Language::En => format!("Audio is forwarded inside the kernel: {places}"),
+                Language::Ru => format!("Звук передаёт само ядро: {places}"),
+            }
+        }
         (Language::En, relay::Tier::Batch { .. } | relay::Tier::Basic) => {
             format!("Audio is forwarded by sockets: {tier}")
         }
@@ -151,7 +161,23 @@ fn single_port(config: &Config, language: Language) -> Option<Finding> {
     Some(Finding { what: "single-port", is_good: true, found, diagnosis: None })
 }
 
-/// Whether the kernel forwards audio, tried on loopback.
+/// Whether the server that runs had media ports for all calls.
+fn media_ports(status: &serde_json::Value, language: Language) -> Option<Finding> {
+    let counters = status.get("counters")?.as_array()?;
+    let refused = counters.iter().find(|counter| counter[0] == "media_ports_refused")?[1].as_u64()?;
+    let is_good = refused == 0;
+    let found = match (language, is_good) {
+        (Language::En, true) => "the running server had media ports for all calls".to_owned(),
+        (Language::Ru, true) => "работающему серверу хватало портов для звука".to_owned(),
+        (Language::En, false) => format!("since its start the running server had no media port {refused} times"),
+        (Language::Ru, false) => {
+            format!("с запуска работающему серверу не хватило порта для звука столько раз: {refused}")
+        }
+    };
+    Some(Finding { what: "media-ports", is_good, found, diagnosis: (!is_good).then_some(Diagnosis::PortsExhausted) })
+}
+
+/// Whether the kernel forwards audio, and on which interfaces.
 fn tier(config: &Config, language: Language) -> Finding {
     let wanted = match config.media.tier {
         Tier::Auto | Tier::Kernel => true,
@@ -165,21 +191,66 @@ fn tier(config: &Config, language: Language) -> Finding {
         };
         return finding(true, found.to_owned(), None);
     }
-    match offload::trial() {
-        Ok(()) => {
-            let found = match (language, offload::is_tcx()) {
-                (Language::En, true) => "the kernel can forward audio by itself",
-                (Language::Ru, true) => "ядро может передавать звук само",
-                (Language::En, false) => {
+    // Nothing is put anywhere, so an exchange that is at work here stays as it is.
+    let listeners = crate::setup::listeners(config, net::host::has_ipv6()).unwrap_or_default();
+    let config = crate::setup::relay_config(config, &listeners, Seed([0; 32])).offload(1);
+    match offload::trial(&config) {
+        Ok(standing) => {
+            let can = match (language, config.entrance) {
+                (Language::En, Entrance::Tcx) => "the kernel can forward audio by itself",
+                (Language::Ru, Entrance::Tcx) => "ядро может передавать звук само",
+                (Language::En, Entrance::Clsact) => {
                     "the kernel can forward audio by itself; from Linux 6.6 on it also stops at once when crosspoint is killed"
                 }
-                (Language::Ru, false) => {
+                (Language::Ru, Entrance::Clsact) => {
                     "ядро может передавать звук само; начиная с Linux 6.6 оно ещё и перестаёт сразу, если crosspoint убит"
                 }
             };
-            finding(true, found.to_owned(), None)
+            // A tunnel has no frames: there is nothing that somebody could do about it.
+            let is_good = standing.refused.iter().all(|why| matches!(why, OffloadError::NoFrames(_)));
+            let diagnosis = standing.refused.iter().find_map(OffloadError::diagnosis);
+            finding(is_good, format!("{can}: {}", places(&standing, language)), diagnosis)
         }
         Err(why) => finding(false, tell_why(&why, language), why.diagnosis()),
+    }
+}
+
+/// Where the programme is, and what is not served and why.
+fn places(standing: &Standing, language: Language) -> String {
+    let of = |hook| {
+        let all = standing.interfaces.iter().filter(|(_, at)| *at == hook).map(|(name, _)| name.as_str());
+        all.collect::<Vec<_>>().join(", ")
+    };
+    let hooks = [("tc", of(Hook::Tc)), ("XDP", of(Hook::Xdp))];
+    let there = hooks.iter().filter(|(_, names)| !names.is_empty()).map(|(hook, names)| format!("{hook} {names}"));
+    let refused = standing.refused.iter().map(|why| tell_refused(why, language));
+    there.chain(refused).collect::<Vec<_>>().join("; ")
+}
+
+/// Why an interface is not served, or not as it could be.
+fn tell_refused(why: &OffloadError, language: Language) -> String {
+    if language == Language::En {
+        return why.to_string();
+    }
+    match why {
+        OffloadError::Ahead { interface, programme } => {
+            format!(
+                "программа {programme} видит пакеты на {interface} раньше нашей: что она пропустит, идёт через сокеты"
+            )
+        }
+        OffloadError::Occupied(interface) => format!("на {interface} стоит другая программа"),
+        OffloadError::NoFrames(interface) => {
+            format!("{interface} — не Ethernet (туннель или модем): звук там идёт через сокеты")
+        }
+        OffloadError::NoCard(interface) => format!("{interface} — не сетевая карта: XDP там не включается"),
+        OffloadError::ForwardsNothing(interface) => {
+            format!("компьютер не пересылает пакеты с {interface} (net.ipv4.ip_forward = 1): XDP там не включается")
+        }
+        OffloadError::Gone(interface) => format!("{interface} исчез"),
+        other => match other.diagnosis() {
+            Some(diagnosis) => diagnosis.text(language).what.to_owned(),
+            None => other.to_string(),
+        },
     }
 }
 
@@ -227,9 +298,25 @@ mod tests {
         let told = tell_tier(&batch, Language::En);
         assert_eq!(told, "Audio is forwarded by sockets: batch (not permitted: it needs CAP_BPF and CAP_NET_ADMIN)");
         assert!(tell_tier(&batch, Language::Ru).contains("нельзя загружать"));
+        let interfaces = vec![("lo".into(), Hook::Tc), ("eth0".into(), Hook::Tc), ("eth0".into(), Hook::Xdp)];
+        let kernel = relay::Tier::Kernel { interfaces, refused: vec![OffloadError::NoFrames("wg0".into())] };
+        let told = tell_tier(&kernel, Language::En);
+        assert!(told.contains("kernel: tc lo, eth0; XDP eth0; interface wg0 carries no Ethernet frames"), "{told}");
+        let told = tell_tier(&kernel, Language::Ru);
+        assert!(told.contains("ядро: tc lo, eth0; XDP eth0; wg0 — не Ethernet"), "{told}");
         let mut config = Config::default();
         config.media.tier = Tier::Batch;
         assert!(tier(&config, Language::Ru).is_good);
+    }
+
+    #[test]
+    fn calls_that_found_no_media_port_are_told_by_the_server_that_runs() {
+        let status = |refused: u64| json!({ "counters": [["calls", 7], ["media_ports_refused", refused]] });
+        assert!(media_ports(&status(0), Language::Ru).unwrap().is_good);
+        let finding = media_ports(&status(3), Language::En).unwrap();
+        assert_eq!((finding.is_good, finding.diagnosis), (false, Some(Diagnosis::PortsExhausted)));
+        assert!(finding.found.ends_with("no media port 3 times"), "{}", finding.found);
+        assert!(media_ports(&json!({}), Language::En).is_none());
     }
 
     #[test]

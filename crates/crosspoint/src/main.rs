@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     match verb {
         Verb::Run(args) => run::run(&args, named.as_deref()),
         Verb::Check { config } => check(&config),
-        Verb::Doctor { config } => doctor::run(config.as_deref(), json),
+        Verb::Doctor { config } => doctor::run(config.as_deref(), &data, json),
         Verb::Status => ask(&data, &api::Ask::Status, json),
         Verb::Account(verb) => ask(&data, &verb.ask(), json),
         Verb::User(verb) => match verb.ask() {

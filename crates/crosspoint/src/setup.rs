@@ -2,10 +2,11 @@
 
 use crate::cli::{Profile, RunArgs};
 use crate::config::{Config, ConfigError, Durability, PortRange, Tier};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use words::Transport;
+use words::{Seed, Transport};
 
 /// A listener: its place in the list is its number in every flow.
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +128,36 @@ fn overrule(config: &mut Config, args: &RunArgs) {
     }
 }
 
-fn listeners(config: &Config, has_ipv6: bool) -> Result<Vec<Listener>, ConfigError> {
+/// Where media sockets are bound: on the one address that all listeners of a family have, else on all.
+pub(crate) fn media_addresses(listeners: &[Listener]) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+    let all: BTreeSet<IpAddr> = listeners.iter().filter(|one| !one.absent).map(|one| one.address.ip()).collect();
+    let v4: Vec<Ipv4Addr> =
+        all.iter().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None }).collect();
+    let v6: Vec<Ipv6Addr> =
+        all.iter().filter_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None }).collect();
+    let one_v4 = if v4.len() > 1 { Some(Ipv4Addr::UNSPECIFIED) } else { v4.first().copied() };
+    let one_v6 = if v6.len() > 1 { Some(Ipv6Addr::UNSPECIFIED) } else { v6.first().copied() };
+    (one_v4, one_v6)
+}
+
+/// What the relay is started with.
+pub(crate) fn relay_config(config: &Config, listeners: &[Listener], seed: Seed) -> relay::Config {
+    let media = &config.media;
+    let (ipv4, ipv6) = media_addresses(listeners);
+    relay::Config {
+        workers: media.workers,
+        ipv4,
+        ipv6,
+        mode: media.tier.into(),
+        xdp: media.xdp,
+        dscp: media.dscp,
+        single_port: media.single_port,
+        ..relay::Config::new(media.ports.min, media.ports.max, seed)
+    }
+}
+
+/// The listeners of a configuration, in the order of their numbers.
+pub(crate) fn listeners(config: &Config, has_ipv6: bool) -> Result<Vec<Listener>, ConfigError> {
     let sip = &config.sip;
     let of = |transport, addresses: &[SocketAddr]| {
         let listener = |&address: &SocketAddr| {

@@ -115,6 +115,7 @@ impl Table {
             out.counters.packets_out += packets;
             out.counters.bytes_out += bytes;
         }
+        self.totals.packets_in += packets;
         self.totals.packets += packets;
         self.totals.bytes += bytes;
     }

@@ -5,6 +5,8 @@
 pub struct Totals {
     /// Ends that are open at this moment.
     pub ends: u64,
+    /// RTP packets that were taken from those who may speak.
+    pub packets_in: u64,
     /// RTP packets that were given to a socket to send.
     pub packets: u64,
     /// Bytes of them. Units: bytes of UDP payload.

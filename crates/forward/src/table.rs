@@ -482,6 +482,7 @@ impl Table {
     #[inline]
     fn pass(&mut self, slot: u32, rtp: &RtpView<'_>, bytes: usize, now: Time) -> Verdict {
         let Some(end) = self.rows[slot as usize].end.as_mut() else { return Verdict::Dropped };
+        self.totals.packets_in += 1;
         end.count(rtp, bytes, now);
         end.trial.count(end.counters.packets_in);
         if end.kernel == Kernel::Unproven {

@@ -79,6 +79,9 @@ pub struct PortPool {
     /// When it is looked next; `None` while nothing could be given up.
     #[serde(default)]
     look_at: Option<Time>,
+    /// How often there was nothing to hand out.
+    #[serde(default)]
+    refused: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +110,7 @@ impl PortPool {
             wishes: [None; 2],
             peaks: [0; 2],
             look_at: None,
+            refused: 0,
         }
     }
 
@@ -140,7 +144,9 @@ impl PortPool {
             Some(worker) => usize::from(worker),
             None => self.richest_in(family),
         };
-        self.take_of(family, worker)
+        let taken = self.take_of(family, worker);
+        self.refused += u64::from(taken.is_none());
+        taken
     }
 
     /// Two pairs of one worker for the two sides of a call: of the preferred one where that has them.
@@ -159,6 +165,7 @@ impl PortPool {
         let preferred = preferred.map(usize::from).filter(|&n| calls(n) > 0);
         let worker = preferred.unwrap_or_else(|| self.richest(calls));
         if calls(worker) == 0 {
+            self.refused += 1;
             return None;
         }
         Some((self.take_of(a, worker)?, self.take_of(b, worker)?))
@@ -227,6 +234,11 @@ impl PortPool {
     /// When [`PortPool::give_up_idle`] has something to look at.
     pub fn next_at(&self) -> Option<Time> {
         self.look_at
+    }
+
+    /// How often an end got no pair, because none was ready.
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// How many pairs of a family are in which state.

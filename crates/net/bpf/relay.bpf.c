@@ -139,6 +139,7 @@ struct map SEC("maps") lives = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struc
 #define REWRITES_TYPE 2
 #define REWRITES_SSRC 4
 #define IS_IPV6 8
+#define BY_DRIVER 16
 
 #define ETHERNET 14
 #define IPV4 20
@@ -626,12 +627,15 @@ SEC("xdp") int crosspoint_xdp(struct xdp_md *context)
 	if (!look(data, end, &seen))
 		return XDP_PASS;
 	flow = seen.flow;
-	/* What stays on this host goes through its stack anyway. */
-	if (!flow->interface)
+	/*
+	 * What stays on this host goes through its stack anyway; and a frame for an interface whose driver takes none (a
+	 * bridge, a virtual card with nobody behind it) would be lost after it was counted: the programme at tc sends it.
+	 */
+	if (!flow->interface || !(flow->traits & BY_DRIVER))
 		return XDP_PASS;
 	now = bpf_ktime_get_ns();
 	/* A neighbour that is not known yet, an interface that does not forward: the programme at tc finds the way. */
-	if (!find(context, &seen, &way, now))
+	if (!find(context, &seen, &way, now) || way.interface != flow->interface)
 		return XDP_PASS;
 	if (!is_alive(now) || !take(&seen))
 		return XDP_PASS;

@@ -3,15 +3,18 @@
 //! [`Offload::open`] loads and attaches it, each media worker takes its [`Flows`] and installs, pauses and removes them.
 //! A flow that is paused or not there costs its packets nothing but a look: they reach the sockets as without all this.
 //! Links are descriptors: when the process ends, so does the programme. On kernels before 6.6 it stays behind a process
-//! that was killed, lets go after [`PATIENCE`] without a [`Offload::beat`], and the next start removes it.
+//! that was killed, lets go after [`PATIENCE`] without a [`Offload::beat`], and the next start removes it; what a living
+//! process uses stays where it is, so several may share an interface.
 //!
 //! Limits: [`Config::flows`] flows; what a flow was given back for rests [`REST`] before another takes its place.
 
 mod program;
 mod record;
+mod seat;
 
-pub use program::{Hook, Offload, is_tcx, trial};
+pub use program::{Hook, Offload, trial};
 pub use record::{Counts, Header, Reception};
+pub use seat::Entrance;
 
 use record::FLOW_WORDS;
 use std::collections::VecDeque;
@@ -35,8 +38,62 @@ pub struct Config {
     pub flows: u32,
     /// The media addresses; unspecified for all of a family.
     pub addresses: [Option<IpAddr>; 2],
-    /// Also forward in the drivers of network cards (native XDP), where they can.
-    pub xdp: bool,
+    /// Whether to forward in the drivers of network cards too (native XDP).
+    pub in_driver: InDriver,
+    /// How the programme comes to interfaces.
+    pub entrance: Entrance,
+}
+
+/// In which drivers the programme is put (native XDP).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InDriver {
+    /// In none.
+    No,
+    /// In those of cards, where the host forwards. Virtual ones only seem to take what is sent from the driver: frames lie
+    /// in the peer's ring until something else wakes it.
+    Cards,
+    /// In all that have one, for measurements whose other side was prepared for it.
+    Any,
+}
+
+/// Where the programme is, and what stands in its way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The interfaces that it is on.
+    pub interfaces: Vec<(String, Hook)>,
+    /// What is not served by it, or not as it could be: what comes there goes by the sockets.
+    pub refused: Vec<OffloadError>,
+}
+
+/// What is otherwise than it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An interface is served from here on.
+    Came(String, Hook),
+    /// An interface is gone, is switched off, or has no media address any more.
+    Went(String, Hook),
+    /// Somebody had taken the programme off an interface; it was put there again if it could be.
+    Lost(String),
+    /// Something stands in the way.
+    Refused(OffloadError),
+    /// What stood in the way is gone.
+    Cleared(OffloadError),
+}
+
+impl Standing {
+    /// What another has that this one has not, and the other way round.
+    fn changes_to(&self, next: &Standing) -> Vec<Change> {
+        let (before, after) = (&self.interfaces, &next.interfaces);
+        let went = before.iter().filter(|place| !after.contains(place));
+        let came = after.iter().filter(|place| !before.contains(place));
+        let refused = next.refused.iter().filter(|why| !self.refused.contains(why)).cloned();
+        let cleared = self.refused.iter().filter(|why| !next.refused.contains(why)).cloned();
+        went.map(|(name, hook)| Change::Went(name.clone(), *hook))
+            .chain(came.map(|(name, hook)| Change::Came(name.clone(), *hook)))
+            .chain(refused.map(Change::Refused))
+            .chain(cleared.map(Change::Cleared))
+            .collect()
+    }
 }
 
 /// Why flows are not forwarded in the kernel.
@@ -55,6 +112,25 @@ pub enum OffloadError {
     /// Somebody else's programme is where ours would be.
     #[error("another programme is on interface {0}")]
     Occupied(String),
+    /// Somebody else's programme sees packets before ours, and may let them pass to the sockets or drop them.
+    #[error(
+        "programme {programme} sees packets before ours on interface {interface}: what it lets pass goes by sockets"
+    )]
+    Ahead {
+        /// Where.
+        interface: String,
+        /// Its name.
+        programme: String,
+    },
+    /// The interface is a tunnel or a modem, whose packets have no frames.
+    #[error("interface {0} carries no Ethernet frames: media there goes by sockets")]
+    NoFrames(String),
+    /// XDP is for cards.
+    #[error("interface {0} is no network card of its own: no XDP there")]
+    NoCard(String),
+    /// XDP finds no way on a host that does not forward.
+    #[error("the host does not forward what comes to {0} (net.ipv4.ip_forward = 1): no XDP there")]
+    ForwardsNothing(String),
     /// The interface went away.
     #[error("interface {0} is gone")]
     Gone(String),
@@ -80,10 +156,14 @@ impl OffloadError {
         match self {
             OffloadError::NotPermitted => Some(Diagnosis::KernelTierForbidden),
             OffloadError::NoBpf | OffloadError::Refused(_) => Some(Diagnosis::KernelTierUnsupported),
-            OffloadError::Occupied(_) => Some(Diagnosis::KernelTierOccupied),
-            OffloadError::Gone(_) | OffloadError::NoInterface | OffloadError::Full(_) | OffloadError::System { .. } => {
-                None
-            }
+            OffloadError::Occupied(_) | OffloadError::Ahead { .. } => Some(Diagnosis::KernelTierOccupied),
+            OffloadError::NoFrames(_)
+            | OffloadError::NoCard(_)
+            | OffloadError::ForwardsNothing(_)
+            | OffloadError::Gone(_)
+            | OffloadError::NoInterface
+            | OffloadError::Full(_)
+            | OffloadError::System { .. } => None,
         }
     }
 
@@ -159,15 +239,16 @@ pub struct FlowId {
 #[derive(Debug)]
 pub struct Flows {
     offload: Arc<Offload>,
-    /// Records that nobody uses, and since when.
+    /// Records that nobody uses, and since when: twice as many as flows are installed at a time, as records rest.
     free: VecDeque<(u32, Time)>,
+    installed: u32,
     most: u32,
 }
 
 impl Flows {
     pub(super) fn new(offload: Arc<Offload>, records: std::ops::Range<u32>) -> Self {
-        let most = records.len() as u32;
-        Flows { offload, free: records.map(|index| (index, Time::ZERO)).collect(), most }
+        let most = (records.len() as u32).div_ceil(2);
+        Flows { offload, free: records.map(|index| (index, Time::ZERO)).collect(), installed: 0, most }
     }
 
     /// Installs a flow; packets are forwarded from here on.
@@ -177,9 +258,10 @@ impl Flows {
     pub fn install(&mut self, flow: &Flow, reception: &Reception, now: Time) -> Result<FlowId, OffloadError> {
         let rested = |(_, since): &&(u32, Time)| *since == Time::ZERO || now.since(*since) >= REST;
         let full = OffloadError::Full(self.most);
-        let index = self.free.front().filter(rested).map(|(index, _)| *index).ok_or(full)?;
+        let has_room = |_: &&(u32, Time)| self.installed < self.most;
+        let index = self.free.front().filter(rested).filter(has_room).map(|(index, _)| *index).ok_or(full)?;
         let words = self.record(index);
-        record::write(words, flow);
+        record::write(words, flow, self.offload.is_in_driver(flow.interface));
         record::resume(words, reception);
         if let Some(rest) = record::rest(flow) {
             self.offload.set_rest(index, rest)?;
@@ -187,6 +269,7 @@ impl Flows {
         let place = record::place(flow.local);
         self.offload.insert(place, index)?;
         self.free.pop_front();
+        self.installed += 1;
         Ok(FlowId { index, place, taken: 0, is_paused: false })
     }
 
@@ -240,6 +323,7 @@ impl Flows {
         record::close(self.record(index));
         self.offload.remove(place, index);
         self.free.push_back((index, now));
+        self.installed = self.installed.saturating_sub(1);
     }
 
     /// What they are flows of.
@@ -256,5 +340,7 @@ impl Flows {
 /// How often a figure that another processor is writing is looked at: half a millisecond, as long as an interrupt takes there.
 const SPINS: usize = 20_000;
 
+#[cfg(test)]
+mod entrances;
 #[cfg(test)]
 mod tests;

@@ -48,8 +48,25 @@ pub struct Interface {
     pub link: Link,
     /// Whether it is switched on.
     pub is_up: bool,
+    /// Whether it is made by the kernel alone (a virtual card, a bridge, a VLAN), with no card of its own behind it.
+    pub is_virtual: bool,
+    /// The kernel's number of the programme in its driver (XDP), if there is one.
+    pub in_driver: Option<u32>,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+}
+
+/// What classifies packets at the entrance of an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// The kernel's number of the programme, where it is one.
+    pub programme: Option<u32>,
+    /// What it was named when it was put there; of what is no programme its kind.
+    pub name: String,
+    /// The lower, the sooner.
+    pub priority: u16,
+    /// Tells it apart from others of its priority.
+    pub handle: u32,
 }
 
 /// A way to ask.
@@ -108,11 +125,15 @@ impl Routes {
                 ARPHRD_LOOPBACK => Link::Loopback,
                 _ => Link::Other,
             };
-            let name = attributes(&body[16..]).find(|(kind, _)| *kind == IFLA_IFNAME);
-            let name = name
-                .map_or_else(String::new, |(_, name)| String::from_utf8_lossy(name).trim_end_matches('\0').to_owned());
+            let of = |wanted| attributes(&body[16..]).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+            let name = of(IFLA_IFNAME).map_or_else(String::new, text_of);
             let is_up = u32_of(&head[8..12]) & IFF_UP != 0;
-            all.push(Interface { index: u32_of(&head[4..8]), name, link, is_up, addresses: Vec::new() });
+            let is_virtual =
+                of(IFLA_LINKINFO).is_some_and(|about| attributes(about).any(|(kind, _)| kind == IFLA_INFO_KIND));
+            let in_driver = attributes(of(IFLA_XDP).unwrap_or_default()).find(|(kind, _)| *kind == IFLA_XDP_PROG_ID);
+            let in_driver = in_driver.map(|(_, value)| u32_of(value));
+            let (index, addresses) = (u32_of(&head[4..8]), Vec::new());
+            all.push(Interface { index, name, link, is_up, is_virtual, in_driver, addresses });
         })?;
         let mut addresses = 0;
         self.ask(RTM_GETADDR, REQUEST | DUMP, &[0; 8], RTM_NEWADDR, |body| {
@@ -127,6 +148,33 @@ impl Routes {
                 interface.addresses.push(*ip);
                 addresses += 1;
             }
+        })?;
+        Ok(all)
+    }
+
+    /// What classifies packets at the entrance of an interface (tc clsact), in the order in which it sees them.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn filters(&self, interface: u32) -> io::Result<Vec<Filter>> {
+        let mut body = vec![0; 4];
+        [interface, 0, INGRESS, 0].into_iter().for_each(|word| body.extend(word.to_ne_bytes()));
+        let mut all = Vec::new();
+        self.ask(RTM_GETTFILTER, REQUEST | DUMP, &body, RTM_NEWTFILTER, |body| {
+            let (Some(head), true) = (body.get(..20), all.len() < ENTRIES) else { return };
+            let of = |wanted| attributes(&body[20..]).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+            let handle = u32_of(&head[8..12]);
+            // The kernel also lists the priorities themselves, each without a handle.
+            if u32_of(&head[4..8]) != interface || handle == 0 {
+                return;
+            }
+            let options = of(TCA_OPTIONS).unwrap_or_default();
+            let option = |wanted| attributes(options).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+            let is_bpf = of(TCA_KIND).map(text_of).as_deref() == Some("bpf");
+            let name = option(TCA_BPF_NAME).filter(|_| is_bpf).or_else(|| of(TCA_KIND));
+            let programme = option(TCA_BPF_ID).filter(|_| is_bpf).map(u32_of);
+            let priority = (u32_of(&head[16..20]) >> 16) as u16;
+            all.push(Filter { programme, name: name.map_or_else(String::new, text_of), priority, handle });
         })?;
         Ok(all)
     }
@@ -212,6 +260,10 @@ fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+}
+
 fn u32_of(bytes: &[u8]) -> u32 {
     bytes.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
 }
@@ -223,7 +275,7 @@ fn ip_of(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(bytes).ok().map(|v6| Ipv6Addr::from(v6).into())
 }
 
-// Names and numbers of linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h and if_arp.h.
+// Names and numbers of linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h, if_arp.h and pkt_cls.h.
 const HEADER_BYTES: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -240,7 +292,19 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_PREFSRC: u16 = 7;
 const RTN_LOCAL: u8 = 2;
+const RTM_NEWTFILTER: u16 = 44;
+const RTM_GETTFILTER: u16 = 46;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_PROG_ID: u16 = 4;
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_BPF_NAME: u16 = 7;
+const TCA_BPF_ID: u16 = 11;
+/// TC_H_CLSACT with TC_H_MIN_INGRESS.
+const INGRESS: u32 = 0xffff_fff2;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFF_UP: u32 = 1;

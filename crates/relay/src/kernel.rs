@@ -6,6 +6,7 @@
 //! flows back; they find their way anew.
 
 use crate::ports::Pair;
+use crate::tier::look_again;
 use crate::worker::pair_of;
 use forward::{Carriage, Speaker, Table};
 use media::command::MediaCommand;
@@ -27,6 +28,8 @@ pub(crate) struct InKernel {
     /// Something changed, and it is not yet time to look what.
     is_stale: bool,
     anew_at: Time,
+    /// When it may be told again that a flow was not taken.
+    full_at: Time,
     /// Where hosts are, as long as nothing changes.
     ways: HashMap<IpAddr, Way>,
     /// Interfaces by which flows may leave.
@@ -83,6 +86,7 @@ impl InKernel {
             changes,
             is_stale,
             anew_at,
+            full_at: Time::ZERO,
             ways,
             ethernet,
             places,
@@ -207,7 +211,11 @@ impl InKernel {
                 true
             }
             Err(error) => {
-                tracing::debug!(%error, "a flow stays with the worker");
+                // Each further flow would say the same.
+                if now >= self.full_at {
+                    self.full_at = now + FULL_TOLD_EVERY;
+                    tracing::warn!(%error, carried = self.carried, "the kernel takes no more flows: the others go by sockets");
+                }
                 false
             }
         }
@@ -289,14 +297,7 @@ impl InKernel {
             Ok(ethernet) => self.ethernet = ethernet,
             Err(error) => tracing::warn!(%error, "cannot list interfaces"),
         }
-        match self.flows.offload().refresh() {
-            Ok(refused) => {
-                for error in refused {
-                    tracing::warn!(%error, "an interface is served in user space");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "new interfaces are served in user space"),
-        }
+        look_again(self.flows.offload());
     }
 }
 
@@ -381,5 +382,7 @@ const LOOKS: usize = 4;
 const LOOK_MIN: usize = 1_024;
 /// How often at most all flows are taken back because something changed.
 const ANEW_EVERY: Duration = Duration::from_secs(1);
+/// How often at most it is told that flows are not taken.
+const FULL_TOLD_EVERY: Duration = Duration::from_mins(1);
 /// How many hosts' ways are remembered.
 const WAYS_MAX: usize = 1_024;

@@ -47,5 +47,5 @@ pub use orders::{Full, ORDERS};
 pub use ports::RECEIVE_BUFFER;
 pub use relay::{Config, Counters, Relay};
 pub use report::{KEPT, REPORTS};
-pub use tier::{Capacity, Limit, Mode, Tier};
+pub use tier::{Capacity, Limit, Mode, Tier, TierNow};
 pub use worker::{COMMANDS, DATAGRAM_BYTES, HOUSEKEEPING, READS_PER_SOCKET};

@@ -7,12 +7,12 @@ use crate::orders::{Full, Sender, orders};
 use crate::ports::{Pair, Share, Stock};
 use crate::report::{Notify, REPORTS, Reports};
 use crate::source::Sounds;
-use crate::tier::{Capacity, Mode, Tier, kernel_buffer_bytes};
+use crate::tier::{Capacity, Mode, Tier, TierNow, kernel_buffer_bytes, tell_refused};
 use crate::worker::{Published, Worker};
 use forward::{Table, Totals};
 use media::command::{MediaCommand, MediaReport, Refusal, SHARING_WORKER};
 use net::batch::{Poller, monotonic_nanos, raise_descriptor_limit};
-use net::offload::{self, Offload};
+use net::offload::{self, Entrance, InDriver};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -52,6 +52,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// What the tier `kernel` would be opened with.
+    pub fn offload(&self, flows: u32) -> offload::Config {
+        let addresses = [self.ipv4.map(IpAddr::V4), self.ipv6.map(IpAddr::V6)];
+        let in_driver = if self.xdp { InDriver::Cards } else { InDriver::No };
+        offload::Config { flows, addresses, in_driver, entrance: Entrance::best() }
+    }
+
     /// One worker on these ports of all addresses of the host, by the best tier.
     pub fn new(port_min: u16, port_max: u16, seed: Seed) -> Self {
         Config {
@@ -101,8 +108,7 @@ pub struct Relay {
     reports: SyncSender<MediaReport>,
     notify: Notify,
     capacity: Capacity,
-    tier: Tier,
-    offload: Option<Arc<Offload>>,
+    tier: TierNow,
 }
 
 struct Handle {
@@ -140,16 +146,22 @@ impl Relay {
         let (sender, receiver) = sync_channel(REPORTS);
         let notify: Notify = Arc::from(on_reports);
         let mut chance = Chance::new(config.seed);
-        let flows = offload::Config { flows: capacity.pairs.min(FLOWS_MAX), addresses, xdp: config.xdp };
-        let (tier, offload) = Tier::choose(config.mode, flows);
+        let (chosen, offload) = Tier::choose(config.mode, config.offload(capacity.pairs.min(FLOWS_MAX)));
+        let tier = TierNow { chosen, offload };
         let (workers, owners) = (Vec::new(), HashMap::new());
-        let mut relay = Relay { workers, owners, reports: sender, notify, capacity, tier, offload };
+        let mut relay = Relay { workers, owners, reports: sender, notify, capacity, tier };
         for number in 0..config.workers {
             let worker = relay.start_worker(number, config, addresses, chance.fork())?;
             relay.workers.push(worker);
         }
         let Capacity { pairs, limit, .. } = capacity;
-        tracing::info!(asked = %config.mode, tier = %relay.tier, workers = config.workers, pairs, ?limit, "media relay started");
+        let tier = &relay.tier.chosen;
+        tracing::info!(asked = %config.mode, %tier, workers = config.workers, pairs, ?limit, "media relay started");
+        match tier {
+            Tier::Kernel { refused, .. } => refused.iter().for_each(tell_refused),
+            Tier::Batch { why } => why.iter().for_each(tell_refused),
+            Tier::Basic => {}
+        }
         Ok((relay, receiver))
     }
 
@@ -205,9 +217,14 @@ impl Relay {
         self.capacity
     }
 
-    /// How packets are moved on this host, and why so.
+    /// How packets were moved on this host when the relay was started, and why so.
     pub fn tier(&self) -> &Tier {
-        &self.tier
+        &self.tier.chosen
+    }
+
+    /// What looks how they are moved at the moment.
+    pub fn tier_now(&self) -> TierNow {
+        self.tier.clone()
     }
 
     /// What went through so far.
@@ -217,6 +234,7 @@ impl Relay {
             let seen = *worker.published.lock().unwrap_or_else(PoisonError::into_inner);
             let (all, of) = (&mut sum.totals, seen.totals);
             all.ends += of.ends;
+            all.packets_in += of.packets_in;
             all.packets += of.packets;
             all.bytes += of.bytes;
             all.rtcp += of.rtcp;
@@ -281,7 +299,7 @@ impl Relay {
         let [v4, v6] =
             single.map(|single| single.map(|(address, port)| bind_single(address, port, config.dscp)).transpose());
         let single = [v4?, v6?];
-        let (table, flows) = (Table::new(config.mode.is_batch()), self.offload.as_ref());
+        let (table, flows) = (Table::new(config.mode.is_batch()), self.tier.offload.as_ref());
         let (table, kernel) =
             match flows.map(|offload| InKernel::new(offload.flows(number, config.workers), config.dscp)) {
                 Some(kernel) => (table.with_carriage(), Some(Box::new(kernel?))),

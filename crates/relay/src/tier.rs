@@ -1,8 +1,9 @@
 //! Which way packets go through this host, and how many fit.
 
-use net::offload::{Config, Hook, Offload, OffloadError};
+use net::offload::{Change, Config, Hook, Offload, OffloadError, Standing};
 use std::fmt;
 use std::sync::Arc;
+use words::diagnosis::Language;
 
 /// How workers move packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub enum Tier {
     Kernel {
         /// Where the programme is.
         interfaces: Vec<(String, Hook)>,
-        /// The interfaces that refused it: what comes there goes by the sockets.
+        /// What it does not serve, or not as it could: what comes there goes by the sockets.
         refused: Vec<OffloadError>,
     },
     /// Workers forward by sockets that they connect, and tick under load.
@@ -56,7 +57,7 @@ impl Tier {
             Mode::Basic => (Tier::Basic, None),
             Mode::Batch => (Tier::Batch { why: None }, None),
             Mode::Auto | Mode::Kernel => match Offload::open(config) {
-                Ok((offload, refused)) => (Tier::Kernel { interfaces: offload.interfaces(), refused }, Some(offload)),
+                Ok(offload) => (Tier::from(offload.standing()), Some(offload)),
                 Err(why) => (Tier::Batch { why: Some(why) }, None),
             },
         }
@@ -69,6 +70,64 @@ impl Tier {
             Tier::Batch { .. } => "batch",
             Tier::Basic => "basic",
         }
+    }
+}
+
+impl From<Standing> for Tier {
+    fn from(Standing { interfaces, refused }: Standing) -> Self {
+        Tier::Kernel { interfaces, refused }
+    }
+}
+
+/// The way that packets go at the moment: interfaces come and go. Copies are the same.
+#[derive(Clone, Debug)]
+pub struct TierNow {
+    pub(crate) chosen: Tier,
+    pub(crate) offload: Option<Arc<Offload>>,
+}
+
+impl TierNow {
+    /// Looks, puts the programme where it is missing, and logs what is otherwise than at the last look. It asks the kernel,
+    /// which can take milliseconds.
+    pub fn look(&self) -> Tier {
+        let Some(offload) = &self.offload else { return self.chosen.clone() };
+        look_again(offload);
+        Tier::from(offload.standing())
+    }
+}
+
+/// Has the programme follow the interfaces, and logs what changed.
+pub(crate) fn look_again(offload: &Offload) {
+    match offload.refresh() {
+        Ok(changes) => changes.iter().for_each(tell),
+        Err(error) => tracing::warn!(%error, "new interfaces are served in user space"),
+    }
+}
+
+fn tell(change: &Change) {
+    match change {
+        Change::Came(interface, hook) => {
+            tracing::info!(%interface, ?hook, "the kernel forwards media here from now on")
+        }
+        Change::Went(interface, hook) => {
+            tracing::warn!(%interface, ?hook, "the kernel forwards no media here any more: it goes by sockets");
+        }
+        Change::Lost(interface) => {
+            tracing::warn!(%interface, "somebody took the programme that forwards media off here: it is put there again");
+        }
+        Change::Refused(why) => tell_refused(why),
+        Change::Cleared(why) => tracing::info!(what = %why, "this is over"),
+    }
+}
+
+/// Says why something goes by sockets, and what to do where that is known.
+pub(crate) fn tell_refused(why: &OffloadError) {
+    match why.diagnosis() {
+        Some(diagnosis) => {
+            let text = diagnosis.text(Language::En);
+            tracing::warn!(diag = diagnosis.id(), %why, "{} {} {}", text.what, text.means, text.todo);
+        }
+        None => tracing::warn!(%why, "media here goes by sockets"),
     }
 }
 

@@ -89,6 +89,7 @@ impl Switch {
                 ("auth_failures", auth_failures),
                 ("calls", calls),
                 ("calls_refused", calls_refused),
+                ("media_ports_refused", self.calls.ports_refused()),
                 ("strays", strays),
                 ("acks_forgotten", acks_forgotten),
                 ("acks_unsent", self.endpoint.unsent()),

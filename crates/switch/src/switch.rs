@@ -383,6 +383,11 @@ impl Switch {
         self.calls.len()
     }
 
+    /// How often there was no media port for a leg of a call.
+    pub fn ports_refused(&self) -> u64 {
+        self.calls.ports_refused()
+    }
+
     /// How many pairs of media ports of a family are in use, or closed and not reported free yet.
     pub fn ports_taken(&self, family: media::command::Family) -> u32 {
         self.calls.ports(family).taken

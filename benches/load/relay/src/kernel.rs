@@ -1,7 +1,7 @@
 //! What the tier `kernel` adds to packets: beside phones that send to each other directly, in turns, and by itself.
 
 use crate::{Args, Run, Subject, generate, neighbours};
-use net::offload::{Config, Flow, Offload, OffloadError, Reception};
+use net::offload::{Config, Entrance, Flow, InDriver, Offload, OffloadError, Reception};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -59,7 +59,8 @@ fn tell(what: &str, figure: f64, most: f64) -> bool {
 /// The time that the programme takes for a packet which it turns into itself, so that it can be had again and again.
 fn alone() -> Result<Duration, OffloadError> {
     let addresses = [Some(Ipv4Addr::LOCALHOST.into()), None];
-    let (offload, _) = Offload::open(Config { flows: 2, addresses, xdp: false })?;
+    let config = Config { flows: 2, addresses, in_driver: InDriver::No, entrance: Entrance::best() };
+    let offload = Offload::open(config)?;
     let ours = SocketAddr::from(([192, 0, 2, 1], 4_000));
     let theirs = SocketAddr::from(([198, 51, 100, 7], 5_004));
     let flow = Flow {

@@ -8,7 +8,7 @@ use crate::Args;
 use aya::Ebpf;
 use aya::programs::{Xdp, XdpMode};
 use net::batch::monotonic_nanos;
-use net::offload::{Config, Flow, FlowId, Flows, Header, Hook, Offload, Reception};
+use net::offload::{Config, Entrance, Flow, FlowId, Flows, Header, Hook, InDriver, Offload, Reception};
 use net::route::Routes;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, LinkNameSpaceType, move_into_link_name_space, sched_setaffinity};
@@ -132,10 +132,12 @@ impl Loop {
 }
 
 fn install(legs: u32, hook: Hook) -> Result<(Flows, Vec<FlowId>), String> {
-    let config = Config { flows: legs, addresses: [Some(RELAY.into()), None], xdp: hook == Hook::Xdp };
-    let (offload, refused) = Offload::open(config).map_err(|error| error.to_string())?;
+    // The other side is prepared for frames from a driver, so a virtual card will do.
+    let in_driver = if hook == Hook::Xdp { InDriver::Any } else { InDriver::No };
+    let config = Config { flows: legs, addresses: [Some(RELAY.into()), None], in_driver, entrance: Entrance::best() };
+    let offload = Offload::open(config).map_err(|error| error.to_string())?;
     if !offload.interfaces().iter().any(|(name, at)| name == NEAR && *at == hook) {
-        return Err(format!("the programme is not on the card: {refused:?}"));
+        return Err(format!("the programme is not on the card: {:?}", offload.standing().refused));
     }
     let interfaces = Routes::open().and_then(|routes| routes.interfaces()).map_err(|error| error.to_string())?;
     let card = interfaces.iter().find(|interface| interface.name == NEAR).ok_or("the card is gone")?.index;

@@ -424,7 +424,10 @@ fn no_port_is_503() {
     config.ports.pairs_max = 1;
     let mut w = World::with(config, 1).rings(&[B]);
     w.invite(A, "1001", Some(&sdp(A)));
-    assert_eq!(w.got(A, 503).header(HeaderName::RetryAfter), Some("5"));
+    let told = w.got(A, 503);
+    assert_eq!(told.header(HeaderName::RetryAfter), Some("5"));
+    assert_eq!(told.reason(), "Service Unavailable: no media port is free");
+    assert_eq!(w.calls.ports_refused(), 1);
     assert!(w.try_asked(B, Method::Invite).is_none());
     assert_eq!(w.ends(), [EndCause::Overload]);
     w.is_clean();

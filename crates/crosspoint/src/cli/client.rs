@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Asks, prints, and tells by the exit code: 0 done, 1 refused, 2 nobody there.
 pub(crate) fn ask_and_print(data: &Path, ask: &Ask, json: bool) -> ExitCode {
@@ -38,6 +39,19 @@ pub(crate) fn ask_and_print(data: &Path, ask: &Ask, json: bool) -> ExitCode {
     code
 }
 
+/// What a server says that runs on this folder; `None` when none does, or it does not answer.
+pub(crate) fn ask_if_running(data: &Path, ask: &Ask) -> Option<serde_json::Value> {
+    let mut stream = UnixStream::connect(data.join(api::SOCKET)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.write_all(format!("{}\n", serde_json::to_string(ask).ok()?).as_bytes()).ok()?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).ok()?;
+    match serde_json::from_str(&line) {
+        Ok(Answer::Ok(value)) => Some(value),
+        Ok(Answer::Error(_)) | Err(_) => None,
+    }
+}
+
 /// As people read it.
 fn shown(mut value: serde_json::Value) -> String {
     match sound::take(&mut value, sound::language()) {
@@ -64,3 +78,6 @@ fn print(line: &str, json: bool) -> ExitCode {
         }
     }
 }
+
+/// How long a running server may take to answer who only wants to know how it is.
+const PATIENCE: Duration = Duration::from_secs(5);

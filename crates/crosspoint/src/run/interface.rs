@@ -6,6 +6,7 @@ use api::Exchange;
 use relay::{DELAY_BOUNDS_US, Delays, JITTER_BOUNDS_MS, Judged, MOS_BOUNDS_X100};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -14,8 +15,11 @@ use tokio::sync::mpsc;
 #[derive(Debug, Default)]
 pub(crate) struct EdgeGauges {
     pub(crate) connections: AtomicU64,
-    pub(crate) rtp_packets: AtomicU64,
+    pub(crate) rtp_in: AtomicU64,
+    pub(crate) rtp_out: AtomicU64,
     pub(crate) rtp_dropped: AtomicU64,
+    pub(crate) rtp_forged: AtomicU64,
+    pub(crate) rtp_replayed: AtomicU64,
     pub(crate) rtp_packets_in_kernel: AtomicU64,
     pub(crate) rtp_flows_in_kernel: AtomicU64,
     /// How well streams went, and how long packets were held.
@@ -48,6 +52,7 @@ pub(crate) fn start(setup: &Setup, exchange: Exchange, stop: mpsc::Sender<()>) -
                 ended = http => tracing::error!(?ended, "HTTP ended"),
                 ended = api::serve_local(&data, exchange.clone()) => tracing::error!(?ended, "the local socket ended"),
                 () = signals(stop) => {}
+                () = follow_interfaces(Arc::clone(&exchange.media)) => {}
             }
         });
     };
@@ -56,6 +61,17 @@ pub(crate) fn start(setup: &Setup, exchange: Exchange, stop: mpsc::Sender<()>) -
         .spawn(run)
         .map_err(|error| StartError::new(format!("the interface's thread does not start: {error}")))?;
     Ok(numbers)
+}
+
+/// Looks now and then whether the tier of media is still as it was: the log says what changed.
+async fn follow_interfaces(media: Arc<dyn Fn() -> String + Send + Sync>) {
+    let mut often = tokio::time::interval(LOOK_EVERY);
+    loop {
+        often.tick().await;
+        let media = Arc::clone(&media);
+        // What it finds is logged where it is found.
+        let _ = tokio::task::spawn_blocking(move || media()).await;
+    }
 }
 
 /// The first signal stops the loop; the second ends the process at once.
@@ -79,29 +95,32 @@ async fn signals(stop: mpsc::Sender<()>) {
 
 fn gauges(numbers: Arc<EdgeGauges>) -> api::Gauges {
     Arc::new(move || {
+        let of = |name, help, number: &AtomicU64| api::Number::new(name, help, number.load(Ordering::Relaxed));
+        let lost = numbers.judged.lock().unwrap_or_else(PoisonError::into_inner).0.lost;
+        let packets = "RTP packets that were taken from those who may speak, and that were sent";
         vec![
-            ("rtp_packets_total", "RTP packets forwarded", numbers.rtp_packets.load(Ordering::Relaxed)),
-            (
+            of("rtp_packets_total", packets, &numbers.rtp_in).of("dir", "in"),
+            of("rtp_packets_total", packets, &numbers.rtp_out).of("dir", "out"),
+            of(
                 "rtp_packets_in_kernel_total",
                 "RTP packets that the kernel forwarded by itself",
-                numbers.rtp_packets_in_kernel.load(Ordering::Relaxed),
+                &numbers.rtp_packets_in_kernel,
             ),
-            (
+            of(
                 "rtp_flows_in_kernel",
                 "Directions of audio that the kernel forwards by itself",
-                numbers.rtp_flows_in_kernel.load(Ordering::Relaxed),
+                &numbers.rtp_flows_in_kernel,
             ),
-            (
+            of(
                 "rtp_dropped_total",
-                "RTP packets of strangers or of a type that was not agreed",
-                numbers.rtp_dropped.load(Ordering::Relaxed),
+                "RTP packets of strangers or of a type that was not agreed; of strangers to a socket that the kernel guards \
+                 (settled calls, tiers batch and kernel) it counts itself, among NoPorts of UDP in /proc/net/snmp",
+                &numbers.rtp_dropped,
             ),
-            (
-                "rtp_lost_total",
-                "RTP packets of ended streams that did not arrive",
-                numbers.judged.lock().unwrap_or_else(PoisonError::into_inner).0.lost,
-            ),
-            ("connections_active", "TCP, TLS and WebSocket connections", numbers.connections.load(Ordering::Relaxed)),
+            of("rtp_forged_total", "Packets to legs with keys that were not encrypted with them", &numbers.rtp_forged),
+            of("rtp_replayed_total", "Packets to legs with keys that had been heard before", &numbers.rtp_replayed),
+            api::Number::new("rtp_lost_total", "RTP packets of ended streams that did not arrive", lost),
+            of("connections_active", "TCP, TLS and WebSocket connections", &numbers.connections),
         ]
     })
 }
@@ -135,5 +154,8 @@ fn histograms(numbers: Arc<EdgeGauges>) -> api::Histograms {
     })
 }
 
+/// How often it is looked whether somebody took the programme of the kernel tier off, and what stands before it. A worker
+/// that is at work hears at once of interfaces that come and go.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Threads for work on the database.
 const BLOCKING_THREADS: usize = 2;

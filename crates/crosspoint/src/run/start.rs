@@ -12,7 +12,7 @@ use crate::edge::{SipFrames, StreamGate};
 use crate::host::Capacity;
 use crate::peers;
 use crate::profile;
-use crate::setup::{Listener, Setup};
+use crate::setup::{self, Listener, Setup};
 use api::exchange::{COMMANDS_WAITING, Exchange};
 use controller::{CommitLoop, Store};
 use media::command::{Family, MediaReport};
@@ -21,8 +21,7 @@ use net::clock::Clocks;
 use net::stream::{Connections, Gate, Limits};
 use net::tls::{Acceptor, Authorities, Identity};
 use net::udp::Udp;
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use switch::{Config, ListenerConfig, SessionConfig, Strangers, Switch};
@@ -62,7 +61,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     let (stop_in, stop) = mpsc::channel(1);
     let (trace, _) = broadcast::channel(TRACE_LINES);
     let interrupted = store.recovered().interrupted.len();
-    let inquirer = relay.inquirer();
+    let (inquirer, tier) = (relay.inquirer(), relay.tier_now());
     let exchange = Exchange {
         commands: commands_in,
         store: Arc::new(Mutex::new(store)),
@@ -70,7 +69,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
         reload: Arc::new(Notify::new()),
         trace: trace.clone(),
         wall: net::clock::wall,
-        media: relay.tier().to_string().into(),
+        media: Arc::new(move || tier.look().to_string()),
         figures: Arc::new(move |legs| inquirer.ask(legs, FIGURES_PATIENCE)),
     };
     exchange.reload.notify_one();
@@ -206,32 +205,9 @@ fn open_relay(
     seed: Seed,
     ringer: Ringer,
 ) -> Result<(relay::Relay, std::sync::mpsc::Receiver<MediaReport>), StartError> {
-    let media = &setup.config.media;
-    let (ipv4, ipv6) = media_addresses(setup);
-    let config = relay::Config {
-        workers: media.workers,
-        ipv4,
-        ipv6,
-        mode: media.tier.into(),
-        xdp: media.xdp,
-        dscp: media.dscp,
-        single_port: media.single_port,
-        ..relay::Config::new(media.ports.min, media.ports.max, seed)
-    };
+    let config = setup::relay_config(&setup.config, &setup.listeners, seed);
     relay::Relay::start(&config, Box::new(move || ringer.ring()))
         .map_err(|error| StartError::new(format!("the relay does not start: {error}")))
-}
-
-/// Where media sockets are bound: on the one address that all listeners of a family have, else on all.
-fn media_addresses(setup: &Setup) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
-    let all: BTreeSet<IpAddr> = setup.opened().map(|(_, listener)| listener.address.ip()).collect();
-    let v4: Vec<Ipv4Addr> =
-        all.iter().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None }).collect();
-    let v6: Vec<Ipv6Addr> =
-        all.iter().filter_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None }).collect();
-    let one_v4 = if v4.len() > 1 { Some(Ipv4Addr::UNSPECIFIED) } else { v4.first().copied() };
-    let one_v6 = if v6.len() > 1 { Some(Ipv6Addr::UNSPECIFIED) } else { v6.first().copied() };
-    (one_v4, one_v6)
 }
 
 fn switch_config(setup: &Setup, bench: Option<AccountId>, own: Vec<SocketAddr>, pairs: u32) -> Config {
@@ -262,7 +238,7 @@ fn switch_config(setup: &Setup, bench: Option<AccountId>, own: Vec<SocketAddr>, 
 }
 
 fn families(setup: &Setup) -> Vec<Family> {
-    let (v4, v6) = media_addresses(setup);
+    let (v4, v6) = setup::media_addresses(&setup.listeners);
     let both = [v4.map(|_| Family::V4), v6.map(|_| Family::V6)];
     both.into_iter().flatten().collect()
 }

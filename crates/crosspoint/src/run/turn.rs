@@ -103,6 +103,9 @@ pub(crate) struct Load {
     shedding: bool,
     next_warning: Time,
     next_clock: Time,
+    /// How many legs had no media port when that was told last, and when it may be told next.
+    ports_refused: u64,
+    next_ports: Time,
 }
 
 impl Running {
@@ -158,12 +161,25 @@ impl Running {
         if self.wake.is_some_and(|at| at <= now) {
             self.guarded(|switch| switch.handle_timeout(now));
         }
+        self.tell_ports(now);
         if now >= self.load.next_clock {
             self.load.next_clock = now + CLOCK_EVERY;
             self.input(Input::Clock(self.clocks.clock()));
             self.look_after();
         }
         self.store();
+    }
+
+    /// Says that calls found no media ports: once in a while, with how many there were since the last time.
+    fn tell_ports(&mut self, now: Time) {
+        let refused = self.switch.ports_refused();
+        if refused == self.load.ports_refused || now < self.load.next_ports {
+            return;
+        }
+        let legs = refused.saturating_sub(self.load.ports_refused);
+        (self.load.ports_refused, self.load.next_ports) = (refused, now + PORTS_TOLD_EVERY);
+        let text = Diagnosis::PortsExhausted.text(words::diagnosis::Language::En);
+        tracing::warn!(diag = Diagnosis::PortsExhausted.id(), legs, "{} {} {}", text.what, text.means, text.todo);
     }
 
     fn datagrams(&mut self) {
@@ -434,7 +450,10 @@ impl Running {
         let packets = counters.totals;
         self.gauges.rtp_packets_in_kernel.store(counters.packets_carried, Ordering::Relaxed);
         self.gauges.rtp_flows_in_kernel.store(counters.carried, Ordering::Relaxed);
-        self.gauges.rtp_packets.store(packets.packets, Ordering::Relaxed);
+        self.gauges.rtp_in.store(packets.packets_in, Ordering::Relaxed);
+        self.gauges.rtp_out.store(packets.packets, Ordering::Relaxed);
+        self.gauges.rtp_forged.store(packets.dropped_forged, Ordering::Relaxed);
+        self.gauges.rtp_replayed.store(packets.dropped_replayed, Ordering::Relaxed);
         self.gauges.rtp_dropped.store(packets.dropped_source + packets.dropped_type, Ordering::Relaxed);
         *self.gauges.judged.lock().unwrap_or_else(PoisonError::into_inner) = (packets.judged, counters.delays);
         self.gauges.connections.store(self.wire.connections.len() as u64, Ordering::Relaxed);
@@ -544,6 +563,8 @@ const WEIGHED: usize = 8;
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How often both clocks are read together, so that a stepped wall clock is seen.
 const CLOCK_EVERY: Duration = Duration::from_secs(10);
+/// How often at most the log says that there are no media ports.
+const PORTS_TOLD_EVERY: Duration = Duration::from_mins(1);
 /// How long a stop waits for calls to end.
 const GRACE: Duration = Duration::from_secs(3);
 /// How often it looks.

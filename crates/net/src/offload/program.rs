@@ -1,14 +1,12 @@
 //! The programme itself: loaded, attached to interfaces, and taken off again.
 
 use super::record::{FLOW_WORDS, REST_WORDS};
-use super::{Config, Flows, OffloadError, PATIENCE};
+use super::seat::{Entrance, Usher};
+use super::{Change, Config, Flows, InDriver, OffloadError, PATIENCE, Standing};
 use crate::batch::{SharedWords, monotonic_nanos};
-use crate::route::{Interface, Link, Routes};
+use crate::route::{self, Interface};
 use aya::maps::{Array, Map, MapData, MapError};
-use aya::programs::links::FdLink;
-use aya::programs::tc::{qdisc_add_clsact, qdisc_detach_program};
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType, TestRun, TestRunOptions, Xdp, XdpMode};
-use aya::util::KernelVersion;
+use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -32,6 +30,8 @@ pub struct Offload {
     rests: Mutex<Array<MapData, [u32; REST_WORDS]>>,
     lives: Mutex<Array<MapData, [u64; 2]>>,
     attached: Mutex<Attached>,
+    /// The interfaces in whose drivers it is: apart, so that no worker waits for who asks the kernel about interfaces.
+    drivers: Mutex<Vec<u32>>,
     flows: u32,
     config: Config,
 }
@@ -39,25 +39,31 @@ pub struct Offload {
 /// Programmes and where they are.
 struct Attached {
     ebpf: Ebpf,
+    usher: Usher,
     places: Vec<Place>,
+    /// What is not served, or not as it could be, and why.
+    refused: Vec<OffloadError>,
 }
 
 struct Place {
     interface: u32,
     name: String,
     hook: Hook,
-    /// Dropping it takes the programme off; `None` for a link that the library keeps.
-    _link: Option<FdLink>,
+    /// Dropping it takes the programme off.
+    link: Link,
 }
+
+type Link = Box<dyn std::any::Any + Send>;
 
 impl Offload {
     /// Loads the programme and attaches it to every interface that owns a media address, and to loopback.
     ///
     /// # Errors
-    /// Why the kernel does not forward; interfaces that refuse while others do not are told by the second value.
-    pub fn open(config: Config) -> Result<(Arc<Offload>, Vec<OffloadError>), OffloadError> {
+    /// Why the kernel does not forward. What refuses while others do not is told by [`Offload::standing`].
+    pub fn open(config: Config) -> Result<Arc<Offload>, OffloadError> {
         // Twice, because a record rests before it is used again.
         let records = config.flows.saturating_mul(2).max(2);
+        let usher = usher(config.entrance)?;
         let mut ebpf = load(records)?;
         let Maps { places, rests, words, lives } = maps(&mut ebpf, records)?;
         let offload = Offload {
@@ -65,16 +71,18 @@ impl Offload {
             places: Mutex::new(places),
             rests: Mutex::new(rests),
             lives: Mutex::new(lives),
-            attached: Mutex::new(Attached { ebpf, places: Vec::new() }),
+            attached: Mutex::new(Attached { ebpf, usher, places: Vec::new(), refused: Vec::new() }),
+            drivers: Mutex::new(Vec::new()),
             flows: config.flows,
             config,
         };
         offload.beat()?;
-        let refused = offload.refresh()?;
-        if offload.interfaces().is_empty() {
+        offload.refresh()?;
+        let Standing { interfaces, refused } = offload.standing();
+        if interfaces.is_empty() {
             return Err(refused.into_iter().next().unwrap_or(OffloadError::NoInterface));
         }
-        Ok((Arc::new(offload), refused))
+        Ok(Arc::new(offload))
     }
 
     /// The flows of worker `number` of `workers`.
@@ -84,35 +92,45 @@ impl Offload {
         Flows::new(self.clone(), from..from + each)
     }
 
-    /// Attaches to interfaces that are new, and lets go of those that went away. Gives those that refuse.
+    /// Attaches to interfaces that are new and where somebody took it off, lets go of those that went away, and looks
+    /// what stands in its way. Gives what is otherwise than at the last time.
     ///
     /// # Errors
     /// When the interfaces cannot be listed.
-    pub fn refresh(&self) -> Result<Vec<OffloadError>, OffloadError> {
-        let list = Routes::open().and_then(|routes| routes.interfaces());
-        let list = list.map_err(|error| OffloadError::of("cannot list interfaces", "", &error))?;
-        let wanted: Vec<&Interface> = list.iter().filter(|interface| self.wants(interface)).collect();
+    pub fn refresh(&self) -> Result<Vec<Change>, OffloadError> {
         let mut attached = self.attached();
-        attached.places.retain(|place| wanted.iter().any(|interface| interface.index == place.interface));
-        let mut refused = Vec::new();
-        for interface in wanted {
-            let hooks = [(Hook::Tc, true), (Hook::Xdp, self.config.xdp && interface.link == Link::Ethernet)];
-            for (hook, _) in hooks.into_iter().filter(|(_, wanted)| *wanted) {
-                if attached.places.iter().any(|place| place.interface == interface.index && place.hook == hook) {
-                    continue;
-                }
-                match attached.attach(interface, hook) {
-                    Ok(place) => attached.places.push(place),
-                    Err(error) => refused.push(error),
-                }
+        let list = list(&attached.usher)?;
+        let (wanted, mut refused) = plan(&self.config, &list);
+        let before = attached.standing();
+        attached
+            .places
+            .retain(|place| wanted.iter().any(|(it, hook)| it.index == place.interface && *hook == place.hook));
+        let mut changes = Vec::new();
+        for (interface, hook) in wanted {
+            match attached.hold(interface, hook) {
+                Ok(false) => {}
+                Ok(true) => changes.push(Change::Lost(interface.name.clone())),
+                Err(error) => refused.push(error),
+            }
+            if hook == Hook::Tc {
+                refused.extend(attached.hidden(interface));
             }
         }
-        Ok(refused)
+        attached.refused = refused;
+        let in_drivers = attached.places.iter().filter(|place| place.hook == Hook::Xdp);
+        *self.drivers() = in_drivers.map(|place| place.interface).collect();
+        changes.extend(before.changes_to(&attached.standing()));
+        Ok(changes)
+    }
+
+    /// Where the programme is, and what stands in its way.
+    pub fn standing(&self) -> Standing {
+        self.attached().standing()
     }
 
     /// Where the programme is, by the names of interfaces.
     pub fn interfaces(&self) -> Vec<(String, Hook)> {
-        self.attached().places.iter().map(|place| (place.name.clone(), place.hook)).collect()
+        self.standing().interfaces
     }
 
     /// Says that the process is there; once a second is enough. Costs nothing where the kernel knows by itself.
@@ -120,7 +138,7 @@ impl Offload {
     /// # Errors
     /// What the kernel says.
     pub fn beat(&self) -> Result<(), OffloadError> {
-        if is_tcx() {
+        if self.config.entrance == Entrance::Tcx {
             return Ok(());
         }
         self.live([monotonic_nanos(), PATIENCE.as_nanos() as u64])
@@ -169,9 +187,7 @@ impl Offload {
     /// The kernel's number of the programme at tc.
     #[cfg(test)]
     pub(super) fn programme(&self) -> u32 {
-        let mut attached = self.attached();
-        let info = attached.tc().expect("it is loaded").info();
-        info.expect("the kernel knows it").id()
+        self.attached().programme().expect("it is loaded, and the kernel knows it")
     }
 
     pub(super) fn words(&self) -> &[AtomicU64] {
@@ -203,22 +219,14 @@ impl Offload {
         }
     }
 
-    fn wants(&self, interface: &Interface) -> bool {
-        let owns = |address: &IpAddr| {
-            let same_family = |media: &IpAddr| media.is_ipv4() == address.is_ipv4();
-            self.config
-                .addresses
-                .iter()
-                .flatten()
-                .any(|media| media == address || media.is_unspecified() && same_family(media))
-        };
-        // What this host sends to itself comes by loopback, whoever owns the address.
-        let link = match interface.link {
-            Link::Loopback => true,
-            Link::Ethernet => interface.addresses.iter().any(owns),
-            Link::Other => false,
-        };
-        link && interface.is_up
+    /// Whether what leaves by an interface may leave by its driver: where our own programme is in it, the driver has all
+    /// that a frame of another card needs.
+    pub(super) fn is_in_driver(&self, interface: Option<u32>) -> bool {
+        interface.is_some_and(|interface| self.drivers().contains(&interface))
+    }
+
+    fn drivers(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.drivers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn attached(&self) -> MutexGuard<'_, Attached> {
@@ -233,53 +241,177 @@ impl std::fmt::Debug for Offload {
 }
 
 impl Attached {
-    fn attach(&mut self, interface: &Interface, hook: Hook) -> Result<Place, OffloadError> {
+    /// Sees to it that the programme is at a place; whether somebody had taken it off there.
+    fn hold(&mut self, interface: &Interface, hook: Hook) -> Result<bool, OffloadError> {
+        let at = self.places.iter().position(|place| place.interface == interface.index && place.hook == hook);
+        let mut was_lost = false;
+        if let Some(at) = at {
+            let own = self.programme();
+            if hook == Hook::Xdp || own.is_none_or(|own| self.usher.is_seated(own, interface)) {
+                return Ok(false);
+            }
+            // Its place may be somebody else's by now, whom the end of the link would take off.
+            std::mem::forget(self.places.swap_remove(at).link);
+            was_lost = true;
+        }
+        let link = self.attach(interface, hook)?;
+        self.places.push(Place { interface: interface.index, name: interface.name.clone(), hook, link });
+        Ok(was_lost)
+    }
+
+    fn attach(&mut self, interface: &Interface, hook: Hook) -> Result<Link, OffloadError> {
         let name = interface.name.as_str();
         let failed = |error: ProgramError| OffloadError::of("cannot attach", name, &error);
-        let link = match hook {
+        match hook {
             Hook::Tc => {
-                if !is_tcx() {
-                    // Whoever was killed left it behind; who else uses the interface has made the place already.
-                    let _ = qdisc_detach_program(name, TcAttachType::Ingress, TC);
-                    let _ = qdisc_add_clsact(name);
-                }
-                let tc = self.tc()?;
-                let id = tc.attach(name, TcAttachType::Ingress).map_err(failed)?;
-                if is_tcx() { tc.take_link(id).ok().and_then(|link| FdLink::try_from(link).ok()) } else { None }
+                let tc = tc_of(&mut self.ebpf)?;
+                Ok(Box::new(self.usher.seat(tc, interface).map_err(failed)?))
             }
             Hook::Xdp => {
                 let xdp = self.xdp()?;
                 let id = xdp.attach(name, XdpMode::Driver).map_err(failed)?;
-                xdp.take_link(id).ok().and_then(|link| FdLink::try_from(link).ok())
+                Ok(Box::new(xdp.take_link(id).map_err(failed)?))
             }
-        };
-        Ok(Place { interface: interface.index, name: name.to_owned(), hook, _link: link })
+        }
+    }
+
+    /// Whose programme sees packets before ours.
+    fn hidden(&mut self, interface: &Interface) -> Option<OffloadError> {
+        let own = self.programme()?;
+        self.usher.ahead(Some(own), interface)
+    }
+
+    fn standing(&self) -> Standing {
+        let interfaces = self.places.iter().map(|place| (place.name.clone(), place.hook)).collect();
+        Standing { interfaces, refused: self.refused.clone() }
+    }
+
+    /// The kernel's number of the programme at tc.
+    fn programme(&mut self) -> Option<u32> {
+        Some(self.tc().ok()?.info().ok()?.id())
     }
 
     fn tc(&mut self) -> Result<&mut SchedClassifier, OffloadError> {
-        let programme = self.ebpf.program_mut(TC).and_then(|programme| programme.try_into().ok());
-        programme.ok_or_else(|| OffloadError::Refused("it holds no programme for tc".into()))
+        tc_of(&mut self.ebpf)
     }
 
     fn xdp(&mut self) -> Result<&mut Xdp, OffloadError> {
-        let programme = self.ebpf.program_mut(XDP).and_then(|programme| programme.try_into().ok());
-        programme.ok_or_else(|| OffloadError::Refused("it holds no programme for XDP".into()))
+        xdp_of(&mut self.ebpf)
     }
 }
 
-/// Whether the kernel takes the programme off by itself when the process ends (tcx).
-pub fn is_tcx() -> bool {
-    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
+fn tc_of(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, OffloadError> {
+    let programme = ebpf.program_mut(TC).and_then(|programme| programme.try_into().ok());
+    programme.ok_or_else(|| OffloadError::Refused("it holds no programme for tc".into()))
 }
 
-/// Loads the programme, attaches it to loopback and takes it off again: whether and why not this host forwards in the
-/// kernel.
+fn xdp_of(ebpf: &mut Ebpf) -> Result<&mut Xdp, OffloadError> {
+    let programme = ebpf.program_mut(XDP).and_then(|programme| programme.try_into().ok());
+    programme.ok_or_else(|| OffloadError::Refused("it holds no programme for XDP".into()))
+}
+
+/// Where the programme is wanted, and what else could be served and is not.
+fn plan<'a>(config: &Config, list: &'a [Interface]) -> (Vec<(&'a Interface, Hook)>, Vec<OffloadError>) {
+    let (mut wanted, mut refused) = (Vec::new(), Vec::new());
+    for interface in list.iter().filter(|interface| interface.is_up) {
+        match interface.link {
+            // What this host sends to itself comes by loopback, whoever owns the address.
+            route::Link::Loopback => wanted.push((interface, Hook::Tc)),
+            route::Link::Ethernet if owns(config, interface) => {
+                wanted.push((interface, Hook::Tc));
+                match may_be_in_driver(config, interface) {
+                    Ok(true) => wanted.push((interface, Hook::Xdp)),
+                    Ok(false) => {}
+                    Err(error) => refused.push(error),
+                }
+            }
+            route::Link::Other if owns(config, interface) => {
+                refused.push(OffloadError::NoFrames(interface.name.clone()))
+            }
+            route::Link::Ethernet | route::Link::Other => {}
+        }
+    }
+    (wanted, refused)
+}
+
+/// Whether media comes to an address of an interface.
+fn owns(config: &Config, interface: &Interface) -> bool {
+    let serves = |address: &IpAddr| {
+        let same_family = |media: &IpAddr| media.is_ipv4() == address.is_ipv4();
+        let mut all = config.addresses.iter().flatten();
+        all.any(|media| media == address || media.is_unspecified() && same_family(media))
+    };
+    // A link-local address alone is what each interface has.
+    let is_own = |address: &&IpAddr| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    interface.addresses.iter().filter(is_own).any(serves)
+}
+
+/// Whether the programme belongs into the driver of an interface, and why not where it was asked for. A virtual card takes
+/// frames for its peer and wakes nobody there; where nothing is forwarded, no way is found in the driver.
+fn may_be_in_driver(config: &Config, interface: &Interface) -> Result<bool, OffloadError> {
+    let name = &interface.name;
+    match config.in_driver {
+        InDriver::No => Ok(false),
+        InDriver::Any => Ok(true),
+        InDriver::Cards if interface.is_virtual => Err(OffloadError::NoCard(name.clone())),
+        InDriver::Cards if !forwards(config, name) => Err(OffloadError::ForwardsNothing(name.clone())),
+        InDriver::Cards => Ok(true),
+    }
+}
+
+/// Whether the host forwards what comes to an interface, in a family that media has.
+fn forwards(config: &Config, name: &str) -> bool {
+    config.addresses.iter().flatten().any(|address| {
+        let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
+        let said = std::fs::read_to_string(format!("/proc/sys/net/{family}/conf/{name}/forwarding"));
+        said.is_ok_and(|said| said.trim() != "0")
+    })
+}
+
+fn list(usher: &Usher) -> Result<Vec<Interface>, OffloadError> {
+    usher.interfaces().map_err(|error| OffloadError::of("cannot list interfaces", "", &error))
+}
+
+fn usher(entrance: Entrance) -> Result<Usher, OffloadError> {
+    Usher::new(entrance).map_err(|error| OffloadError::of("cannot look at interfaces", "", &error))
+}
+
+/// Whether and where this host forwards in the kernel, and why not elsewhere. The programme is loaded and tried, and put
+/// nowhere: one that is at work stays as it is.
 ///
 /// # Errors
-/// Why not.
-pub fn trial() -> Result<(), OffloadError> {
-    let addresses = [Some(std::net::Ipv4Addr::LOCALHOST.into()), None];
-    Offload::open(Config { flows: 1, addresses, xdp: false }).map(|_| ())
+/// Why it does not.
+pub fn trial(config: &Config) -> Result<Standing, OffloadError> {
+    let mut ebpf = load(2)?;
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(&NO_MEDIA);
+    let tried = tc_of(&mut ebpf)?.test_run(options);
+    tried.map_err(|error| OffloadError::of("cannot try the programme", "", &error))?;
+    let usher = usher(config.entrance)?;
+    let list = list(&usher)?;
+    let (wanted, mut refused) = plan(config, &list);
+    let mut interfaces = Vec::new();
+    for (interface, hook) in wanted {
+        match (hook, interface.in_driver) {
+            (Hook::Xdp, Some(programme)) if !is_ours_in_driver(programme) => {
+                refused.push(OffloadError::Occupied(interface.name.clone()));
+                continue;
+            }
+            (Hook::Tc, _) => refused.extend(usher.ahead(None, interface)),
+            (Hook::Xdp, _) => {}
+        }
+        interfaces.push((interface.name.clone(), hook));
+    }
+    if interfaces.is_empty() {
+        return Err(refused.into_iter().next().unwrap_or(OffloadError::NoInterface));
+    }
+    Ok(Standing { interfaces, refused })
+}
+
+/// Whether a programme in a driver is one of ours; what may not be asked counts as ours.
+fn is_ours_in_driver(programme: u32) -> bool {
+    let all = aya::programs::loaded_programs().filter_map(Result::ok);
+    all.into_iter().find(|info| info.id() == programme).is_none_or(|info| info.name_as_str() == Some(XDP))
 }
 
 fn load(records: u32) -> Result<Ebpf, OffloadError> {
@@ -287,10 +419,8 @@ fn load(records: u32) -> Result<Ebpf, OffloadError> {
     loader.map_max_entries("flows", records).map_max_entries("rests", records);
     let failed = |error: EbpfError| OffloadError::of("cannot make the memory of flows", "", &error);
     let mut ebpf = loader.load(OBJECT).map_err(failed)?;
-    let mut attached = Attached { ebpf, places: Vec::new() };
-    attached.tc()?.load().map_err(|error| refused(&error))?;
-    attached.xdp()?.load().map_err(|error| refused(&error))?;
-    ebpf = attached.ebpf;
+    tc_of(&mut ebpf)?.load().map_err(|error| refused(&error))?;
+    xdp_of(&mut ebpf)?.load().map_err(|error| refused(&error))?;
     Ok(ebpf)
 }
 
@@ -329,5 +459,7 @@ fn maps(ebpf: &mut Ebpf, records: u32) -> Result<Maps, OffloadError> {
 }
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/relay.bpf.o"));
-const TC: &str = "crosspoint_tc";
+/// A frame that is none of ours.
+const NO_MEDIA: [u8; 60] = [0; 60];
+pub(super) const TC: &str = "crosspoint_tc";
 const XDP: &str = "crosspoint_xdp";

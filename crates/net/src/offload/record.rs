@@ -64,7 +64,8 @@ pub(super) fn place(local: SocketAddr) -> (u32, usize) {
 }
 
 /// Writes what user space alone writes, into a record that no packet finds.
-pub(super) fn write(words: &[AtomicU64], flow: &Flow) {
+/// `by_driver`: it may leave by the driver of the card that it came to or of another.
+pub(super) fn write(words: &[AtomicU64], flow: &Flow, by_driver: bool) {
     words[STATE].store(OFF, Ordering::SeqCst);
     words[STREAM + 3].store(u64::from(flow.dscp & 63) << (TOS_AT + 2), Ordering::Relaxed);
     let [local, remote, source, target] = [flow.local, flow.remote, flow.source, flow.target].map(address);
@@ -73,7 +74,8 @@ pub(super) fn write(words: &[AtomicU64], flow: &Flow) {
     let traits = u32::from(flow.header.is_some())
         | u32::from(header.payload_type.is_some()) << 1
         | u32::from(header.ssrc.is_some()) << 2
-        | u32::from(flow.local.is_ipv6()) << 3;
+        | u32::from(flow.local.is_ipv6()) << 3
+        | u32::from(by_driver) << 4;
     let last = u32::from(header.sequence_added) | traits << 16 | u32::from(header.payload_type.unwrap_or(0)) << 24;
     // The two addresses change places in the sum, which does not mind.
     let address_sum = difference([local, remote].as_flattened(), [target, source].as_flattened());

@@ -43,17 +43,22 @@ impl Exchange {
 
     /// On an address of its own, with the tier `kernel`; `None` where the host does not allow it, which is said.
     pub(crate) fn start_in_kernel(address: IpAddr) -> Option<Self> {
+        let exchange = Self::start_in_kernel_with(address, |_| ())?;
+        assert!(matches!(exchange.relay.tier(), Tier::Kernel { refused, .. } if refused.is_empty()));
+        Some(exchange)
+    }
+
+    /// The same, with another configuration.
+    pub(crate) fn start_in_kernel_with(address: IpAddr, change: impl FnOnce(&mut Config)) -> Option<Self> {
         let (ipv4, ipv6) = match address {
             IpAddr::V4(v4) => (Some(v4), None),
             IpAddr::V6(v6) => (None, Some(v6)),
         };
-        let config = Config { mode: Mode::Kernel, ipv4, ipv6, ..config() };
+        let mut config = Config { mode: Mode::Kernel, ipv4, ipv6, ..config() };
+        change(&mut config);
         let exchange = Self::with(&config, address, Family::of(address)).expect("the relay starts");
         match exchange.relay.tier() {
-            Tier::Kernel { refused, .. } => {
-                assert_eq!(refused, &[]);
-                Some(exchange)
-            }
+            Tier::Kernel { .. } => Some(exchange),
             other @ (Tier::Batch { .. } | Tier::Basic) => {
                 eprintln!("skipped: {other}");
                 None

@@ -2,7 +2,7 @@
 //! pairs of virtual cards. Needs root; where it is missing the test says so.
 
 use crate::kit::{Exchange, Phone};
-use net::offload::{Config, Flow, Hook, Offload, Reception};
+use net::offload::{Config, Entrance, Flow, Hook, InDriver, Offload, Reception};
 use net::route::Routes;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::BTreeSet;
@@ -84,6 +84,10 @@ struct Office {
 
 impl Office {
     fn open(address: &str) -> Option<Self> {
+        Self::open_with(address, |_| ())
+    }
+
+    fn open_with(address: &str, change: impl FnOnce(&mut relay::Config)) -> Option<Self> {
         let (Some(middle), Some(left), Some(right)) = (Namespace::new(), Namespace::new(), Namespace::new()) else {
             eprintln!("skipped: no right to make network namespaces");
             return None;
@@ -94,7 +98,7 @@ impl Office {
         right.ip("route add 10.77.1.0/24 via 10.77.2.1");
         right.ip("route add fd77:1::/64 via fd77:2::1");
         middle.enter();
-        let exchange = Exchange::start_in_kernel(address.parse().unwrap())?;
+        let exchange = Exchange::start_in_kernel_with(address.parse().unwrap(), change)?;
         Some(Office { exchange, middle, sides: [left, right] })
     }
 
@@ -201,15 +205,18 @@ fn in_the_driver_a_packet_goes_to_a_known_neighbour_and_up_the_stack_to_an_unkno
         middle.enter();
         // The lookup of neighbours in the driver wants a host that forwards.
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("root may");
-        let addresses = [Some("10.77.1.1".parse().unwrap()), None];
-        let (offload, refused) = match Offload::open(Config { flows: 4, addresses, xdp: true }) {
-            Ok(opened) => opened,
+        let (entrance, in_driver) = (Entrance::best(), InDriver::Any);
+        let of = |address: &str| Some(address.parse().unwrap());
+        let config = Config { flows: 4, addresses: [of("0.0.0.0"), None], in_driver, entrance };
+        let offload = match Offload::open(config) {
+            Ok(offload) => offload,
             Err(why) => return eprintln!("skipped: {why}"),
         };
         let names: BTreeSet<(String, Hook)> = offload.interfaces().into_iter().collect();
-        let expected = [("left", Hook::Tc), ("left", Hook::Xdp), ("lo", Hook::Tc)];
+        let expected =
+            [("left", Hook::Tc), ("left", Hook::Xdp), ("lo", Hook::Tc), ("right", Hook::Tc), ("right", Hook::Xdp)];
         assert_eq!(names, expected.map(|(name, hook)| (name.to_owned(), hook)).into_iter().collect());
-        assert!(refused.is_empty(), "{refused:?}");
+        assert_eq!(offload.standing().refused, []);
         let interfaces = Routes::open().and_then(|routes| routes.interfaces()).unwrap();
         let number = |name: &str| interfaces.iter().find(|interface| interface.name == name).unwrap().index;
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
@@ -240,6 +247,40 @@ fn in_the_driver_a_packet_goes_to_a_known_neighbour_and_up_the_stack_to_an_unkno
         let mut id = flows.install(&flow("10.77.2.9:6000"), &Reception::default(), Time::ZERO).unwrap();
         let (said, out) = offload.try_frame_at(number("left"), &sent).unwrap();
         assert_eq!((said, out == sent, flows.pause(&mut id).0.packets), (XDP_PASS, true, 0));
+
+        // A card whose driver has no programme of ours may not take frames: what leaves there is sent from tc.
+        drop((flows, offload));
+        let offload = Offload::open(Config { addresses: [of("10.77.1.1"), None], ..config }).unwrap();
+        assert_eq!(offload.interfaces().iter().filter(|(_, hook)| *hook == Hook::Xdp).count(), 1);
+        let mut flows = offload.flows(0, 1);
+        let mut id = flows.install(&flow("10.77.2.2:6000"), &Reception::default(), Time::ZERO).unwrap();
+        let (said, out) = offload.try_frame_at(number("left"), &sent).unwrap();
+        assert_eq!((said, out == sent, flows.pause(&mut id).0.packets), (XDP_PASS, true, 0));
+    });
+}
+
+/// A phone whose packets come by a virtual card is heard although `media.xdp` is on: frames sent from the driver of
+/// such a card lie in the ring of the other.
+#[test]
+fn between_virtual_cards_xdp_is_not_used_and_calls_go_on_at_tc() {
+    in_thread(|| {
+        let Some(mut office) = Office::open_with("10.77.1.1", |config| config.xdp = true) else { return };
+        let why = office.exchange.relay.tier_now().look();
+        assert_eq!(why.to_string().matches("is no network card of its own").count(), 1, "{why}");
+        let (mut a, mut b) = (office.phone(0, "10.77.1.2"), office.phone(1, "10.77.2.2"));
+        office.exchange.call(&mut a, &mut b);
+        let mut n = 0;
+        while office.exchange.relay.counters().packets_carried < 50 {
+            assert!(n < 3_000, "nothing is carried: {:?}", office.exchange.relay.counters());
+            speak_both(&office.exchange, &mut a, &mut b, &mut n);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // The present state is told, not that of the start.
+        office.middle.ip("link delete left");
+        let now = office.exchange.relay.tier_now().look();
+        assert_eq!(now.to_string(), "kernel (tc on lo)");
+        assert_ne!(office.exchange.relay.tier(), &now);
+        office.exchange.close([&a, &b]);
     });
 }
 
