@@ -120,8 +120,8 @@ fn what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(other.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let said = lines.filter_map(|line| line.split_once("programme ")?.1.trim().parse::<u32>().ok()).next();
+        let mut lines = BufReader::new(other.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let said = lines.find_map(|line| line.split_once("programme ")?.1.trim().parse::<u32>().ok());
         let dead = said.expect("the other process says its number");
         assert!(on_loopback().contains(&dead));
         let next = open(config(Entrance::Clsact)).unwrap();

@@ -410,8 +410,8 @@ pub fn trial(config: &Config) -> Result<Standing, OffloadError> {
 
 /// Whether a programme in a driver is one of ours; what may not be asked counts as ours.
 fn is_ours_in_driver(programme: u32) -> bool {
-    let all = aya::programs::loaded_programs().filter_map(Result::ok);
-    all.into_iter().find(|info| info.id() == programme).is_none_or(|info| info.name_as_str() == Some(XDP))
+    let mut all = aya::programs::loaded_programs().filter_map(Result::ok);
+    all.find(|info| info.id() == programme).is_none_or(|info| info.name_as_str() == Some(XDP))
 }
 
 fn load(records: u32) -> Result<Ebpf, OffloadError> {

@@ -117,10 +117,9 @@ impl Usher {
         let left = self.routes.filters(interface.index).unwrap_or_default();
         for filter in left.into_iter().filter(|filter| filter.name == super::program::TC) {
             if filter.handle == own.number || !Token::is_held(filter.handle) {
-                let handle = TcHandle::from(filter.handle);
-                let at = (TcAttachType::Ingress, filter.priority, handle);
+                let (at, handle) = (TcAttachType::Ingress, TcHandle::from(filter.handle));
                 // Its link takes it off when it is dropped.
-                drop(SchedClassifierLink::attached(&interface.name, at.0, at.1, at.2, None));
+                drop(SchedClassifierLink::attached(&interface.name, at, filter.priority, handle, None));
             }
         }
     }
