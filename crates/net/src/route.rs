@@ -158,7 +158,9 @@ impl Routes {
     /// What the kernel says.
     pub fn filters(&self, interface: u32) -> io::Result<Vec<Filter>> {
         let mut body = vec![0; 4];
-        [interface, 0, INGRESS, 0].into_iter().for_each(|word| body.extend(word.to_ne_bytes()));
+        for word in [interface, 0, INGRESS, 0] {
+            body.extend(word.to_ne_bytes());
+        }
         let mut all = Vec::new();
         self.ask(RTM_GETTFILTER, REQUEST | DUMP, &body, RTM_NEWTFILTER, |body| {
             let (Some(head), true) = (body.get(..20), all.len() < ENTRIES) else { return };

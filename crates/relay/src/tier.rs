@@ -107,7 +107,7 @@ pub(crate) fn look_again(offload: &Offload) {
 fn tell(change: &Change) {
     match change {
         Change::Came(interface, hook) => {
-            tracing::info!(%interface, ?hook, "the kernel forwards media here from now on")
+            tracing::info!(%interface, ?hook, "the kernel forwards media here from now on");
         }
         Change::Went(interface, hook) => {
             tracing::warn!(%interface, ?hook, "the kernel forwards no media here any more: it goes by sockets");
@@ -122,12 +122,11 @@ fn tell(change: &Change) {
 
 /// Says why something goes by sockets, and what to do where that is known.
 pub(crate) fn tell_refused(why: &OffloadError) {
-    match why.diagnosis() {
-        Some(diagnosis) => {
-            let text = diagnosis.text(Language::En);
-            tracing::warn!(diag = diagnosis.id(), %why, "{} {} {}", text.what, text.means, text.todo);
-        }
-        None => tracing::warn!(%why, "media here goes by sockets"),
+    if let Some(diagnosis) = why.diagnosis() {
+        let text = diagnosis.text(Language::En);
+        tracing::warn!(diag = diagnosis.id(), %why, "{} {} {}", text.what, text.means, text.todo);
+    } else {
+        tracing::warn!(%why, "media here goes by sockets");
     }
 }
 

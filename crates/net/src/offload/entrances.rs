@@ -160,7 +160,7 @@ fn whoever_sees_packets_before_ours_is_named() {
         let ahead = OffloadError::Ahead { interface: "lo".into(), programme: "bpf".into() };
         assert_eq!(offload.refresh().unwrap(), [Change::Refused(ahead.clone())]);
         assert_eq!(ahead.diagnosis(), Some(Diagnosis::KernelTierOccupied));
-        assert_eq!(trial(&config(Entrance::Clsact)).unwrap().refused, [ahead.clone()]);
+        assert_eq!(trial(&config(Entrance::Clsact)).unwrap().refused, std::slice::from_ref(&ahead));
         run("tc filter del dev lo ingress prio 1");
         assert_eq!(offload.refresh().unwrap(), [Change::Cleared(ahead)]);
     });
@@ -177,7 +177,9 @@ fn foreign() -> Option<Vec<u8>> {
     let made =
         Command::new("clang").args(["-O2", "-target", "bpfel", "-c"]).arg(at("c")).arg("-o").arg(at("o")).status();
     let read = std::fs::read(at("o"));
-    [at("c"), at("o")].iter().for_each(|file| _ = std::fs::remove_file(file));
+    for file in [at("c"), at("o")] {
+        _ = std::fs::remove_file(file);
+    }
     made.is_ok_and(|status| status.success()).then_some(read.ok()).flatten()
 }
 
@@ -203,7 +205,7 @@ fn ours_comes_first_and_who_comes_before_it_later_is_named() {
         let link = attach(LinkOrder::first());
         let ahead = OffloadError::Ahead { interface: "lo".into(), programme: "foreign".into() };
         assert_eq!(offload.refresh().unwrap(), [Change::Refused(ahead.clone())]);
-        assert_eq!(trial(&config(Entrance::Tcx)).unwrap().refused, [ahead.clone()]);
+        assert_eq!(trial(&config(Entrance::Tcx)).unwrap().refused, std::slice::from_ref(&ahead));
         drop(link);
         assert_eq!(offload.refresh().unwrap(), [Change::Cleared(ahead)]);
     });

@@ -326,7 +326,7 @@ fn plan<'a>(config: &Config, list: &'a [Interface]) -> (Vec<(&'a Interface, Hook
                 }
             }
             route::Link::Other if owns(config, interface) => {
-                refused.push(OffloadError::NoFrames(interface.name.clone()))
+                refused.push(OffloadError::NoFrames(interface.name.clone()));
             }
             route::Link::Ethernet | route::Link::Other => {}
         }
@@ -352,10 +352,9 @@ fn may_be_in_driver(config: &Config, interface: &Interface) -> Result<bool, Offl
     let name = &interface.name;
     match config.in_driver {
         InDriver::No => Ok(false),
-        InDriver::Any => Ok(true),
         InDriver::Cards if interface.is_virtual => Err(OffloadError::NoCard(name.clone())),
         InDriver::Cards if !forwards(config, name) => Err(OffloadError::ForwardsNothing(name.clone())),
-        InDriver::Cards => Ok(true),
+        InDriver::Cards | InDriver::Any => Ok(true),
     }
 }
 
