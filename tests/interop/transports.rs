@@ -102,11 +102,15 @@ fn phones_are_shown_with_how_far_away_they_are() {
             phone.args(["--user", extension, "--seconds", "6", "--trust"]).arg(&certificate);
             scope.spawn(move || {
                 let said = said(phone);
-                assert!(said["registered"] == 200 && said["asked"].as_u64() > Some(0), "{transport}: {said}");
+                // A tool on the exchange's own machine that can be dialled is left alone.
+                let asked = !matches!(transport, "udp" | "tcp");
+                let was_asked = said["asked"].as_u64() > Some(0);
+                assert!(said["registered"] == 200 && was_asked == asked, "{transport}: {said}");
             });
         }
         let known = |row: &Value| row["round_trip_ms"].as_f64().is_some_and(|ms| ms > 0.0 && ms < 1_000.0);
-        let all = || rows().iter().filter(|row| known(row)).count() == extensions.len();
+        let asked = |row: &&Value| !matches!(row["transport"].as_str(), Some("udp" | "tcp"));
+        let all = || rows().len() == extensions.len() && rows().iter().filter(asked).all(known);
         assert!(wait_for(Duration::from_secs(6), all), "{:#?}\n{}", rows(), program.log());
         for row in rows() {
             assert!(row["unreachable"] == false && row["agent"] == "phone.py", "{row}");
@@ -206,7 +210,8 @@ fn keep_alives_of_every_make_are_welcome() {
 /// New calls that come too late are refused whatever they come over, so that those under way go on.
 #[test]
 fn a_flood_of_calls_over_one_connection_is_shed() {
-    const CALLS: usize = 6_000;
+    // A second of work on the fastest of machines.
+    const CALLS: usize = 40_000;
     let program = Program::bench();
     let invite = |number: usize| {
         let text = options("TCP", number).replace("OPTIONS sip:office", "INVITE sip:busy@127.0.0.1");

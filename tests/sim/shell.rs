@@ -201,7 +201,7 @@ fn an_overloaded_shell_refuses_new_calls() {
 #[test]
 fn a_full_exchange_tells_phones_when_to_come_again_and_peers_nothing() {
     for_seeds(SEEDS, |seed| {
-        let mut world = World::with(seed, |config| config.transactions = 4);
+        let mut world = World::with(seed, |config| (config.transactions, config.asks_devices) = (4, false));
         let ann = world.phone("101");
         let (_, carrier) = world.peer("carrier");
         // Each 200 is remembered for 32 s.

@@ -59,6 +59,12 @@ impl Pace {
         if binding.flow.transport == Transport::Udp && (binding.nat || heeded) {
             return config.ping_every.map(|every| Pace { every, first: every, kind: config.ping_kind });
         }
+        // A port of this very machine that can be dialled is as near as can be, says by itself that nobody is there, and
+        // is mostly a tool's that knows calls only.
+        let is_dialled = matches!(binding.flow.transport, Transport::Udp | Transport::Tcp);
+        if is_dialled && binding.flow.remote.ip().is_loopback() {
+            return None;
+        }
         // Who just came is asked soon, so that it is known how far away it is.
         let first = spread(FIRST_ASKED, binding.id);
         config.ask_every.map(|every| Pace { every, first, kind: PingKind::Options })

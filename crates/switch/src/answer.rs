@@ -59,9 +59,9 @@ impl Answers {
         let builder = self
             .builder(request, 200, "OK")
             .header_within(most, HeaderName::Allow, ALLOW)
+            .header_within(most, HeaderName::Supported, &SUPPORTED.join(", "))
             .header_within(most, HeaderName::Accept, ACCEPT)
-            .header_within(most, HeaderName::AllowEvents, ALLOW_EVENTS)
-            .header_within(most, HeaderName::Supported, &SUPPORTED.join(", "));
+            .header_within(most, HeaderName::AllowEvents, ALLOW_EVENTS);
         Outgoing { builder, body: None }
     }
 

@@ -2,11 +2,12 @@
 
 use crate::switch::{Output, Switch};
 use bytes::Bytes;
+use registrar::watch::Departure;
 use registrar::{Ping, PingId, PingKind};
 use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, HeaderName, MessageBuilder, Outgoing, Target};
 use std::collections::HashMap;
-use words::Time;
+use words::{Fact, Time};
 
 /// Pings that wait for an answer, by their transaction.
 ///
@@ -32,6 +33,28 @@ impl Pings {
 }
 
 impl Switch {
+    /// Carries out what the registrar wants. Whether there was anything.
+    pub(crate) fn settle_registrar(&mut self, now: Time) -> bool {
+        let mut moved = false;
+        loop {
+            match self.registrar.poll() {
+                registrar::Output::Ping(ping) => self.ping(&ping, now),
+                registrar::Output::Fact { account, fact } => {
+                    let unbound = if let Fact::Unbound { user, .. } = &fact { Some(*user) } else { None };
+                    self.say(account, fact, now);
+                    if let Some(user) = unbound {
+                        self.tell_departed(user, Departure::Expired, now);
+                    }
+                }
+                registrar::Output::Timeout(at) => {
+                    self.wakes.registrar = at;
+                    return moved;
+                }
+            }
+            moved = true;
+        }
+    }
+
     pub(crate) fn ping(&mut self, ping: &Ping, now: Time) {
         if ping.kind == PingKind::Crlf {
             self.outputs.push_back(Output::Transmit { flow: ping.flow, bytes: Bytes::from_static(b"\r\n\r\n") });

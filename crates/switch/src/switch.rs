@@ -13,7 +13,6 @@ use crate::whose::{Claimed, Peers};
 use b2bua::Calls;
 use bytes::Bytes;
 use media::command::{MediaCommand, MediaReport};
-use registrar::watch::Departure;
 use registrar::{Door, Registrar, User};
 use serde::{Deserialize, Serialize};
 use sip::{Endpoint, Message, Outgoing, Refused, RetryAfter, ServerTxn, Undelivered};
@@ -220,7 +219,7 @@ pub struct Switch {
 pub(crate) struct Wakes {
     endpoint: Option<Time>,
     calls: Option<Time>,
-    registrar: Option<Time>,
+    pub(crate) registrar: Option<Time>,
     pub(crate) lamps: Option<Time>,
 }
 
@@ -575,27 +574,6 @@ impl Switch {
                 b2bua::Output::ServerFailed { target, trouble } => self.handle_server_failed(target, trouble, now),
                 b2bua::Output::Timeout(at) => {
                     self.wakes.calls = at;
-                    return moved;
-                }
-            }
-            moved = true;
-        }
-    }
-
-    fn settle_registrar(&mut self, now: Time) -> bool {
-        let mut moved = false;
-        loop {
-            match self.registrar.poll() {
-                registrar::Output::Ping(ping) => self.ping(&ping, now),
-                registrar::Output::Fact { account, fact } => {
-                    let unbound = if let Fact::Unbound { user, .. } = &fact { Some(*user) } else { None };
-                    self.say(account, fact, now);
-                    if let Some(user) = unbound {
-                        self.tell_departed(user, Departure::Expired, now);
-                    }
-                }
-                registrar::Output::Timeout(at) => {
-                    self.wakes.registrar = at;
                     return moved;
                 }
             }

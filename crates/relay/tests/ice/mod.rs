@@ -178,8 +178,9 @@ fn a_flood_of_checks_does_not_keep_the_party_from_being_checked_and_heard() {
         // More than the socket holds is lost in the kernel, whoever sent it: a check is repeated until it is answered.
         let mut answered = None;
         for _ in 0..20 {
-            flood(200);
+            flood(50);
             a.send(&check(&checks, 1, true));
+            flood(150);
             exchange.settle(&a);
             answered = answered.or_else(|| {
                 let datagram = a.datagram(Duration::from_millis(100))?;
