@@ -1,6 +1,7 @@
 //! Who shares an interface with the programme, each test in a network namespace of its own. They need root and say so
 //! where it is missing.
 
+use super::tests::another;
 use super::*;
 use crate::route::Routes;
 use aya::programs::links::LinkOrder;
@@ -8,7 +9,6 @@ use aya::programs::tc::TcAttachOptions;
 use aya::programs::{SchedClassifier, TcAttachType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -114,15 +114,7 @@ fn what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not() {
     alone(|| {
         let Some(living) = open(config(Entrance::Clsact)) else { return };
         let name = "offload::entrances::what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not";
-        let mut other = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture"])
-            .env(HOLDS, "1")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(other.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let said = lines.find_map(|line| line.split_once("programme ")?.1.trim().parse::<u32>().ok());
-        let dead = said.expect("the other process says its number");
+        let (mut other, dead) = another(name, HOLDS);
         assert!(on_loopback().contains(&dead));
         let next = open(config(Entrance::Clsact)).unwrap();
         assert!(on_loopback().contains(&dead), "it is alive");

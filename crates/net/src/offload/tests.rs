@@ -5,7 +5,7 @@ use crate::batch::monotonic_nanos;
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// What `open` says where it may not be tried.
 fn open(flows: u32) -> Option<Arc<Offload>> {
@@ -323,27 +323,32 @@ fn on_loopback() -> Vec<u32> {
     listed.expect("they can be listed").1.iter().map(ProgramInfo::id).collect()
 }
 
+/// Runs a test in another process, where the variable is set: it says which programme it holds, and goes on holding it.
+pub(super) fn another(test: &str, variable: &str) -> (Child, u32) {
+    let mut other = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(variable, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(other.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let said = lines.find_map(|line| line.split_once("programme ")?.1.trim().parse::<u32>().ok());
+    (other, said.expect("the other process says its number"))
+}
+
 #[test]
 fn a_process_that_is_killed_leaves_nothing_behind() {
     const HOLDS: &str = "CROSSPOINT_TEST_HOLDS";
     let Some(offload) = open(1) else { return };
     if std::env::var_os(HOLDS).is_some() {
-        println!("{}", offload.programme());
+        println!("programme {}", offload.programme());
         return std::thread::sleep(Duration::from_mins(1));
     }
     if Entrance::best() == Entrance::Clsact {
         return eprintln!("skipped: kernels before 6.6 let go by the heartbeat");
     }
     let name = "offload::tests::a_process_that_is_killed_leaves_nothing_behind";
-    let mut other = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(HOLDS, "1")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(other.stdout.take().unwrap()).lines();
-    let said = lines.map_while(Result::ok).find_map(|line| line.split_whitespace().last()?.parse::<u32>().ok());
-    let programme = said.expect("the other process says its number");
+    let (mut other, programme) = another(name, HOLDS);
     assert!(on_loopback().contains(&programme));
     other.kill().unwrap();
     other.wait().unwrap();
