@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -218,10 +219,13 @@ impl Program {
 
     fn wait_until_ready(&mut self) {
         let http = self.http;
+        let mut ended = None;
         let ready = wait_for(Duration::from_secs(20), || {
-            TcpStream::connect(http).is_ok() || self.child.try_wait().is_ok_and(|s| s.is_some())
+            ended = self.child.try_wait().expect("our own child can be asked");
+            ended.is_some() || TcpStream::connect(http).is_ok()
         });
-        assert!(ready && self.get("/readyz").contains("200"), "the program does not start: {}", self.log());
+        assert!(ready && ended.is_none(), "the program does not start ({ended:?}): {}", self.log());
+        assert!(self.get("/readyz").contains("200"), "the program is not ready: {}", self.log());
     }
 }
 
@@ -267,13 +271,22 @@ pub fn host_address() -> Option<IpAddr> {
     socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
 }
 
-/// The same on another address of this host.
+/// The same on another address of this host. Ports are handed out in turn, from above those that the system gives to sockets
+/// which ask for any: between this moment and the one in which a program binds it, nobody else comes upon such a port.
 pub fn free_at(host: IpAddr) -> SocketAddr {
-    for _ in 0..100 {
-        let udp = UdpSocket::bind((host, 0)).expect("a free port");
-        let address = udp.local_addr().expect("a bound socket has an address");
-        if TcpListener::bind(address).is_ok() {
-            return address;
+    const FIRST: u16 = 61_000;
+    const COUNT: u16 = 4_400;
+    // SIPp takes those beside its media port, too.
+    const STEP: u16 = 4;
+    static TURN: LazyLock<AtomicU16> = LazyLock::new(|| {
+        // Two of these tests' executables, if somebody runs them side by side, begin at different ports.
+        AtomicU16::new(u16::try_from(std::process::id() % u32::from(COUNT)).unwrap_or_default())
+    });
+    for _ in 0..COUNT / STEP {
+        let turn = TURN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |turn| Some((turn + STEP) % COUNT));
+        let port = FIRST + turn.unwrap_or_default() / STEP * STEP;
+        if UdpSocket::bind((host, port)).is_ok() && TcpListener::bind((host, port)).is_ok() {
+            return SocketAddr::new(host, port);
         }
     }
     panic!("no port is free for both UDP and TCP");

@@ -314,6 +314,11 @@ impl Calls {
         }
     }
 
+    /// Whether a call of any family would find media ports.
+    pub fn has_ports(&self) -> bool {
+        self.desk.config.families.iter().all(|&family| self.ports(family).ready > 1)
+    }
+
     /// How many media ports of a family are where.
     pub fn ports(&self, family: Family) -> PoolCounts {
         self.desk.pool.counts(family)

@@ -4,6 +4,7 @@ mod banner;
 mod bell;
 mod facts;
 mod interface;
+mod load;
 mod names;
 mod promises;
 mod start;

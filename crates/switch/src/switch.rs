@@ -382,6 +382,11 @@ impl Switch {
         self.calls.len()
     }
 
+    /// Whether the relay has brought the ports that were wished for at the start: until then a call finds none.
+    pub fn has_ports(&self) -> bool {
+        self.calls.has_ports()
+    }
+
     /// How often there was no media port for a leg of a call.
     pub fn ports_refused(&self) -> u64 {
         self.calls.ports_refused()

@@ -418,11 +418,21 @@ fn a_proxy_that_forks_behind_the_callee_gets_its_second_200_ended() {
     assert_eq!(w.calls.len(), 1);
 }
 
+/// Who starts the core waits for that: whoever called before would get 503.
+#[test]
+fn there_are_ports_once_the_relay_has_brought_them() {
+    let config = crate::Config::default();
+    let calls = crate::Calls::new(config, words::Chance::new(words::Seed([1; 32])), words::Time::ZERO);
+    assert!(!calls.has_ports());
+    assert!(World::new().calls.has_ports());
+}
+
 #[test]
 fn no_port_is_503() {
     let mut config = crate::Config::default();
     config.ports.pairs_max = 1;
     let mut w = World::with(config, 1).rings(&[B]);
+    assert!(!w.calls.has_ports());
     w.invite(A, "1001", Some(&sdp(A)));
     let told = w.got(A, 503);
     assert_eq!(told.header(HeaderName::RetryAfter), Some("5"));

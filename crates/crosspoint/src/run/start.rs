@@ -3,9 +3,10 @@
 use super::StartError;
 use super::bell::{Ringer, bell};
 use super::facts::Facts;
+use super::load::Load;
 use super::names::Names;
 use super::promises::Promises;
-use super::turn::{Inbox, Load, Running, Wire, WireCounters};
+use super::turn::{Inbox, Running, Wire, WireCounters};
 use crate::cli::Profile;
 use crate::directory::{self, PeerAddresses};
 use crate::edge::{SipFrames, StreamGate};
@@ -81,8 +82,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
     };
     let gauges = super::interface::start(&setup, exchange.clone(), stop_in)?;
     tokio::task::spawn_local(peers::follow(exchange, Arc::clone(&addresses), locals));
-    super::banner::print(&setup, &udp, demo.as_deref(), &capacity, relay.tier(), interrupted);
-    Ok(Running {
+    let mut running = Running {
         switch,
         clocks,
         wire: Wire { udp, connections, gate, names, peers: addresses, counters: WireCounters::default() },
@@ -100,7 +100,11 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
         wake: None,
         alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
         setup,
-    })
+    };
+    running.await_ports();
+    let Running { setup, wire, relay, .. } = &running;
+    super::banner::print(setup, &wire.udp, demo.as_deref(), &capacity, relay.tier(), interrupted);
+    Ok(running)
 }
 
 /// Hands back who was registered and who watched when the exchange ended.

@@ -8,6 +8,7 @@ use super::StartError;
 use super::bell::Bell;
 use super::facts::Facts;
 use super::interface::EdgeGauges;
+use super::load::{Lateness, Load};
 use super::names::Names;
 use super::promises::Promises;
 use crate::directory::PeerAddresses;
@@ -92,22 +93,6 @@ pub(crate) struct Inbox {
     pub(crate) stop: mpsc::Receiver<()>,
 }
 
-/// Whether the loop keeps up.
-#[derive(Debug, Default)]
-pub(crate) struct Load {
-    /// Whether the last turn left datagrams or stream events behind.
-    backlog: bool,
-    /// Whether the last datagram that was asked had waited for too long.
-    late: bool,
-    /// What the exchange was told.
-    shedding: bool,
-    next_warning: Time,
-    next_clock: Time,
-    /// How many legs had no media port when that was told last, and when it may be told next.
-    ports_refused: u64,
-    next_ports: Time,
-}
-
 impl Running {
     /// Runs until a signal comes, then ends what it can within [`GRACE`]: calls hear goodbye, facts are stored.
     pub(crate) async fn until_stopped(mut self) -> Result<(), StartError> {
@@ -130,6 +115,18 @@ impl Running {
         self.wire.connections.shutdown(STEP).await;
         self.commit.stop();
         Ok(())
+    }
+
+    /// Lets the relay bind its first ports, as who calls in the first moment would find none. Where they cannot be bound,
+    /// the start goes on: calls without media ports of their own are refused and told of.
+    pub(crate) fn await_ports(&mut self) {
+        self.input(Input::Clock(self.clocks.clock()));
+        let deadline = self.clocks.now() + PORTS_WITHIN;
+        while !self.switch.has_ports() && self.clocks.now() < deadline {
+            if let Ok(report) = self.inbox.reports.recv_timeout(STEP) {
+                self.input(Input::Media(report));
+            }
+        }
     }
 
     async fn turns(&mut self) {
@@ -184,7 +181,7 @@ impl Running {
 
     fn datagrams(&mut self) {
         let now = self.clocks.now();
-        self.shed(self.load.late);
+        self.shed(self.load.datagrams.lasts(now));
         for taken in 1..=DATAGRAMS_PER_TURN {
             let (setup, switch) = (&self.setup, &mut self.switch);
             let sorted = self.wire.udp.try_recv_with(|bytes, flow| {
@@ -196,12 +193,13 @@ impl Running {
                 (fate, flow)
             });
             let Some((fate, flow)) = sorted else {
-                (self.load.backlog, self.load.late) = (false, false);
+                self.load.backlog = false;
+                self.load.datagrams = Lateness::default();
                 return self.shed(false);
             };
             if taken % WEIGHED == 0 {
-                self.load.late = self.wire.udp.waited() > PATIENCE;
-                self.shed(self.load.late);
+                let late = self.load.datagrams.judge(self.wire.udp.waited(), self.clocks.now());
+                self.shed(late);
             }
             self.datagram(fate, flow);
         }
@@ -240,7 +238,10 @@ impl Running {
 
     fn streams(&mut self) {
         for _ in 0..EVENTS_PER_TURN {
-            let Ok(event) = self.inbox.net.try_recv() else { return };
+            let Ok(event) = self.inbox.net.try_recv() else {
+                self.load.streams = Lateness::default();
+                return;
+            };
             self.stream_event(event);
         }
         self.load.backlog = true;
@@ -249,7 +250,9 @@ impl Running {
     fn stream_event(&mut self, event: NetEvent) {
         match event {
             NetEvent::Received { flow, bytes, since } if may_speak(&self.setup, &flow) => {
-                self.shed(self.clocks.now().since(since) > PATIENCE);
+                let now = self.clocks.now();
+                let late = self.load.streams.judge(now.since(since), now);
+                self.shed(late);
                 self.message(flow, bytes);
             }
             NetEvent::Received { flow, .. } => {
@@ -558,11 +561,10 @@ const DATAGRAMS_PER_TURN: usize = 64;
 const EVENTS_PER_TURN: usize = 16;
 /// Every so many datagrams of a turn the loop asks how long the one in hand has waited.
 const WEIGHED: usize = 8;
-/// A request that waited longer, in a socket or behind others of its connection, finds its sender about to repeat it (T1
-/// is 500 ms): new work is refused from here on.
-const PATIENCE: Duration = Duration::from_millis(200);
 /// How often both clocks are read together, so that a stepped wall clock is seen.
 const CLOCK_EVERY: Duration = Duration::from_secs(10);
+/// How long a start waits for media ports.
+const PORTS_WITHIN: Duration = Duration::from_millis(500);
 /// How often at most the log says that there are no media ports.
 const PORTS_TOLD_EVERY: Duration = Duration::from_mins(1);
 /// How long a stop waits for calls to end.
