@@ -13,7 +13,7 @@ import argparse, csv, itertools, json, os, platform, socket, subprocess, sys, te
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TICK = os.sysconf('SC_CLK_TCK')
-MEDIA_FIRST, MEDIA_PLACES, TURNS = 6000, 1000, itertools.count(os.getpid())
+MEDIA_FIRST, MEDIA_PLACES, TURNS = 6000, 1000, itertools.count(2 * os.getpid())
 CALLEES = {'uac_cancel': 'uas_rings', 'uac_early_offer': 'uas_100rel', 'uac_attended': 'uas_refer', 'uac_semi_attended': 'uas_refer', 'uac_replaces': 'uas_refer'}
 
 
