@@ -107,8 +107,14 @@ impl<'a> AudioView<'a> {
 
     /// The codecs in the order of preference. A dynamic type without `a=rtpmap` is none (RFC 3264 §5.1).
     pub fn codecs(&self) -> impl Iterator<Item = CodecView<'a>> + use<'a> {
-        let media = self.media;
-        media.payload_types().filter_map(move |payload_type| codec_of(&media, payload_type))
+        let maps = rtpmaps(&self.media);
+        self.media.payload_types().filter_map(move |payload_type| match maps.get(usize::from(payload_type))? {
+            Some(value) => rtpmap(value),
+            None => {
+                let (name, clock_hz, channels) = codec::static_codec(payload_type)?;
+                Some(CodecView { payload_type, name, clock_hz, channels })
+            }
+        })
     }
 
     /// The key that an answer takes up, or that an answer has (RFC 4568 §5.1).
@@ -122,16 +128,16 @@ impl<'a> AudioView<'a> {
     }
 }
 
-/// The codec of a payload type: by its `a=rtpmap`, else by the static table.
-fn codec_of<'a>(media: &MediaView<'a>, payload_type: u8) -> Option<CodecView<'a>> {
-    rtpmaps(media).find(|codec| codec.payload_type == payload_type).or_else(|| {
-        let (name, clock_hz, channels) = codec::static_codec(payload_type)?;
-        Some(CodecView { payload_type, name, clock_hz, channels })
-    })
-}
-
-fn rtpmaps<'a>(media: &MediaView<'a>) -> impl Iterator<Item = CodecView<'a>> + use<'a> {
-    media.attributes().filter(|(name, _)| *name == "rtpmap").filter_map(|(_, value)| rtpmap(value))
+/// The `a=rtpmap` of each payload type that has one, found in one walk: to look for each by itself would cost who takes a long
+/// description as many walks as it names types.
+fn rtpmaps<'a>(media: &MediaView<'a>) -> [Option<&'a str>; 128] {
+    let mut maps = [None; 128];
+    for (_, value) in media.attributes().filter(|(name, _)| *name == "rtpmap") {
+        if let Some(map) = rtpmap(value).and_then(|codec| maps.get_mut(usize::from(codec.payload_type))) {
+            *map = map.or(Some(value));
+        }
+    }
+    maps
 }
 
 /// The value of `a=rtpmap` (RFC 8866 §6.6): `101 telephone-event/8000`, `111 opus/48000/2`.
