@@ -369,9 +369,13 @@ impl<'a> NameAddr<'a> {
         Ok((NameAddr { display, uri, params: Params(trim(&text[at..end])), tag }, end))
     }
 
-    /// The tag (RFC 3261 §19.3).
+    /// The tag (RFC 3261 §19.3). An empty one is none: what we answer has ours behind it.
     pub fn tag(&self) -> Option<&'a str> {
-        self.tag.filter(|tag| !tag.is_empty())
+        if !self.tag?.is_empty() {
+            return self.tag;
+        }
+        let mut tags = self.params.iter().filter(|(name, _)| name.eq_ignore_ascii_case("tag"));
+        tags.find_map(|(_, tag)| (!tag.is_empty()).then_some(tag))
     }
 
     /// The value of a header parameter, `""` when it has none.
@@ -530,6 +534,7 @@ mod tests {
         assert_eq!((found.display, found.uri, found.tag()), ("", "sip:a@h", Some("1")));
         let found = address("Anna Lena<sip:a@h;x=1>;tag=").unwrap();
         assert_eq!((found.display, found.uri, found.tag()), ("Anna Lena", "sip:a@h;x=1", None));
+        assert_eq!(address("<sip:a@h> ; tag = ;x;tag=ours").unwrap().tag(), Some("ours"));
         assert_eq!(address("tel:+123;tag=2").unwrap().uri, "tel:+123");
         assert_eq!(address("Иван <sip:i@h>").unwrap().display_name(), "Иван");
     }
