@@ -6,6 +6,7 @@ mod layers;
 mod licences;
 mod object;
 mod planted;
+mod profile;
 mod purity;
 mod rfc;
 mod security;
