@@ -37,15 +37,50 @@ pub enum Verdict {
     Malformed(&'static str),
 }
 
-/// Whose credentials are, as they say.
+/// The credentials that a request presents, read once.
+#[derive(Clone, Debug)]
+pub struct Presented<'m> {
+    message: &'m Message,
+    claims: SmallVec<[Claim<'m>; 1]>,
+    /// What is wrong with the first that cannot be read.
+    broken: Option<&'static str>,
+}
+
+impl<'m> Presented<'m> {
+    /// The request.
+    pub fn message(&self) -> &'m Message {
+        self.message
+    }
+
+    /// Those that can be read: what answers a challenge of ours first.
+    pub fn claims(&self) -> &[Claim<'m>] {
+        &self.claims
+    }
+}
+
+/// Credentials, and whose they are as they say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim<'m> {
     /// The user name.
     pub name: Cow<'m, str>,
     /// The realm that they are for.
     pub realm: Cow<'m, str>,
+    credentials: Credentials<'m>,
+    nonce: Option<NonceId>,
+}
+
+impl Claim<'_> {
     /// Whether they answer a challenge of ours. Others were made up, or are old, or another server's.
-    pub answers: bool,
+    pub fn answers(&self) -> bool {
+        self.nonce.is_some()
+    }
+
+    /// Whether they are for this user at all: name, realm and an algorithm that it was offered.
+    fn fits(&self, user: &User) -> bool {
+        self.name == user.auth_user
+            && self.realm == user.realm
+            && self.credentials.algorithm().is_some_and(|algorithm| user.algorithms.offered().contains(&algorithm))
+    }
 }
 
 impl Challenger {
@@ -73,35 +108,41 @@ impl Challenger {
         policy.offered().iter().map(print).collect()
     }
 
-    /// The credentials in `message` as far as they say whose they are: those that answer a challenge of ours first.
-    pub fn claims<'m>(&self, message: &'m Message, source: IpAddr, now: Time) -> SmallVec<[Claim<'m>; 1]> {
-        let read = lines(message).filter_map(|line| Credentials::parse(line).ok());
-        let claim = |found: Credentials<'m>| Claim {
-            name: unescaped(found.username),
-            realm: unescaped(found.realm),
-            answers: self.mint.read(found.nonce, source, now).is_some(),
-        };
-        let mut claims: SmallVec<[Claim<'m>; 1]> = read.map(claim).collect();
-        claims.sort_by_key(|claim| !claim.answers);
-        claims
+    /// Reads the credentials in `message`, which came from `source`.
+    pub fn read<'m>(&self, message: &'m Message, source: IpAddr, now: Time) -> Presented<'m> {
+        let mut presented = Presented { message, claims: SmallVec::new(), broken: None };
+        for line in lines(message) {
+            match Credentials::parse(line) {
+                Ok(credentials) => presented.claims.push(Claim {
+                    name: unescaped(credentials.username),
+                    realm: unescaped(credentials.realm),
+                    credentials,
+                    nonce: self.mint.read(credentials.nonce, source, now),
+                }),
+                Err(error) => presented.broken = presented.broken.or(Some(error.reason())),
+            }
+        }
+        presented.claims.sort_by_key(|claim| !claim.answers());
+        presented
     }
 
-    /// Judges the credentials for `realm` in `message`, which came from `source`. `user` is whom they name, `None` when
-    /// nobody is called so: the same work is done and the same verdicts come out, so that names cannot be sounded out.
-    pub fn check(&mut self, message: &Message, realm: &str, user: Option<&User>, source: IpAddr, now: Time) -> Verdict {
-        let (credentials, nonce) = match self.credentials(message, realm, source, now) {
-            Some(Ok(found)) => found,
-            Some(Err(reason)) => return Verdict::Malformed(reason),
-            None => return Verdict::NoCredentials,
+    /// Judges the credentials for `realm`: those that answer a challenge of ours, else the first. What cannot be read counts
+    /// where there is nothing else. Which of several is chosen must not depend on whether the user exists. `user` is whom
+    /// they name, `None` when nobody is called so: the same work is done and the same verdicts come out, so that names
+    /// cannot be sounded out.
+    pub fn check(&mut self, presented: &Presented<'_>, realm: &str, user: Option<&User>, now: Time) -> Verdict {
+        let Presented { message, claims, broken } = presented;
+        let Some(claim) = claims.iter().find(|claim| claim.realm == realm) else {
+            return broken.filter(|_| claims.is_empty()).map_or(Verdict::NoCredentials, Verdict::Malformed);
         };
-        let count = match formalities(&credentials, message) {
+        let count = match formalities(&claim.credentials, message) {
             Ok(count) => count,
             Err(reason) => return Verdict::Malformed(reason),
         };
-        let Some(nonce) = nonce else { return Verdict::Stale };
-        let fitting = user.filter(|user| fits(&credentials, user));
+        let Some(nonce) = claim.nonce else { return Verdict::Stale };
+        let fitting = user.filter(|user| claim.fits(user));
         let ha1 = fitting.map_or(&self.decoy, |user| &user.ha1);
-        let proven = verify(&credentials, ha1, message.method_token(), message.body());
+        let proven = verify(&claim.credentials, ha1, message.method_token(), message.body());
         match fitting {
             Some(user) if proven => {
                 if self.spent.spend(user.id, nonce, count, now) {
@@ -112,32 +153,6 @@ impl Challenger {
             }
             Some(_) | None => Verdict::Wrong,
         }
-    }
-
-    /// The credentials for a realm that answer a challenge of ours, with its nonce; else the first for it. What cannot be
-    /// read counts where there is nothing else. Which of several is chosen must not depend on whether the user exists.
-    fn credentials<'m>(
-        &self,
-        message: &'m Message,
-        realm: &str,
-        source: IpAddr,
-        now: Time,
-    ) -> Option<Result<(Credentials<'m>, Option<NonceId>), &'static str>> {
-        let (mut first, mut broken, mut others) = (None, None, false);
-        for line in lines(message) {
-            match Credentials::parse(line) {
-                Ok(found) if unescaped(found.realm) != realm => others = true,
-                Ok(found) => {
-                    let nonce = self.mint.read(found.nonce, source, now);
-                    if nonce.is_some() {
-                        return Some(Ok((found, nonce)));
-                    }
-                    first = first.or(Some((found, None)));
-                }
-                Err(error) => broken = broken.or(Some(error.reason())),
-            }
-        }
-        first.map(Ok).or(broken.filter(|_| !others).map(Err))
     }
 
     /// The user's password changed or the user is gone: its nonces need no remembering.
@@ -176,13 +191,6 @@ fn formalities(credentials: &Credentials<'_>, message: &Message) -> Result<u32, 
         return Err("Bad Authorization: uri is not the Request-URI");
     }
     Ok(count)
-}
-
-/// Whether the credentials are for this user at all: name, realm and an algorithm that it was offered.
-fn fits(credentials: &Credentials<'_>, user: &User) -> bool {
-    unescaped(credentials.username) == user.auth_user
-        && unescaped(credentials.realm) == user.realm
-        && credentials.algorithm().is_some_and(|algorithm| user.algorithms.offered().contains(&algorithm))
 }
 
 /// Whether `uri` authorises a request to `request_uri` (RFC 3261 §22.4, RFC 7616 §3.4.6). Parameters may differ, as

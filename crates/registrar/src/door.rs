@@ -1,11 +1,10 @@
 //! Who comes in: the challenge and the count of wrong passwords, put together once so that no caller can forget a part.
 
-use crate::challenge::{Challenger, Claim, Verdict};
+use crate::challenge::{Challenger, Presented, Verdict};
 use crate::directory::{AlgorithmPolicy, User};
 use crate::throttle::{Ban, Sender, Throttle};
 use serde::{Deserialize, Serialize};
 use sip::Message;
-use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
 use words::{Chance, Time, UserId};
 
@@ -65,9 +64,9 @@ impl Door {
         self.throttled = throttled;
     }
 
-    /// Whose the credentials in `message` say they are, those first that answer a challenge of ours to `source`.
-    pub fn claims<'m>(&self, message: &'m Message, source: IpAddr, now: Time) -> SmallVec<[Claim<'m>; 1]> {
-        self.challenger.claims(message, source, now)
+    /// Reads the credentials in `message`, which came from `source`.
+    pub fn read<'m>(&self, message: &'m Message, source: IpAddr, now: Time) -> Presented<'m> {
+        self.challenger.read(message, source, now)
     }
 
     /// Decides on a request from `source` to `realm`. `user` is whom its credentials name, `None` when nobody is called so.
@@ -75,17 +74,17 @@ impl Door {
     /// having been let in: after a restart that is all that is known.
     pub fn admit(
         &mut self,
-        message: &Message,
+        presented: &Presented<'_>,
         realm: &str,
         user: Option<&User>,
         source: SocketAddr,
         bound: bool,
         now: Time,
     ) -> Admission {
-        let sender = Sender::of(message, source);
+        let sender = Sender::of(presented.message(), source);
         let judged = user.filter(|user| self.is_heard(user.id, sender, bound, now));
         // Whoever is out of tries is judged like a stranger: the same work, and no word on whether it was right.
-        match self.challenger.check(message, realm, judged, source.ip(), now) {
+        match self.challenger.check(presented, realm, judged, now) {
             Verdict::Ok => {
                 let Some(user) = judged else { return OUT_OF_TRIES };
                 if self.throttled {
@@ -196,7 +195,8 @@ mod tests {
 
         fn send_bound(&mut self, message: &Message, user: Option<&User>, source: &str, bound: bool) -> Admission {
             let realm = crate::kit::REALM;
-            match self.door.admit(message, realm, user, address(source), bound, self.now) {
+            let presented = self.door.read(message, address(source).ip(), self.now);
+            match self.door.admit(&presented, realm, user, address(source), bound, self.now) {
                 Admission::Wrong(miss) => self.door.count(miss, self.now),
                 admission => admission,
             }

@@ -80,7 +80,7 @@ mod undo;
 pub mod watch;
 
 pub use binding::{Device, Reach};
-pub use challenge::{Challenger, Claim, Verdict};
+pub use challenge::{Challenger, Claim, Presented, Verdict};
 pub use contact::Refusal;
 pub use directory::{AlgorithmPolicy, NatPolicy, User};
 pub use door::{Admission, Door, Miss};

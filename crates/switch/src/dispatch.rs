@@ -192,7 +192,7 @@ impl Switch {
                     return Ok(());
                 }
                 let account = self.account(Need::Account(account), now).map_err(Stop::Need)?;
-                let proven = self.authenticate(incoming, account.as_deref(), now)?;
+                let proven = self.authenticate(incoming, &self.presented(incoming, now), account.as_deref(), now)?;
                 if proven.id != user {
                     return Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another user"));
                 }

@@ -7,6 +7,7 @@ use crate::switch::{Incoming, Switch};
 use crate::whereabouts::dial;
 use crate::whose::Whose;
 use b2bua::{Invite, Trust};
+use registrar::Presented;
 use sip::{Message, Outgoing, Target, Uri};
 use std::sync::Arc;
 use words::{Flow, Party, Pii, Srtp, Time, Transport};
@@ -16,7 +17,8 @@ impl Switch {
         let listener = self.config.listeners.get(usize::from(incoming.flow.listener));
         let open = listener.is_some_and(|listener| listener.open);
         let mut back = None;
-        let (account, from, trust, srtp) = match self.whose(incoming, now).map_err(Stop::Need)? {
+        let presented = self.presented(incoming, now);
+        let (account, from, trust, srtp) = match self.whose(incoming, &presented, now).map_err(Stop::Need)? {
             Whose::Peer(account, peer) => {
                 let from = Party { peer: Some(peer.id), ..caller(&incoming.message, peer.trust.believed) };
                 back = way_back(&peer, &incoming.flow);
@@ -27,11 +29,11 @@ impl Switch {
                 (account, caller(&incoming.message, false), Trust::default(), Srtp::default())
             }
             Whose::Account(account) => {
-                let (account, from, srtp) = self.user_calls(incoming, Some(account), now)?;
+                let (account, from, srtp) = self.user_calls(incoming, &presented, Some(account), now)?;
                 (account, from, Trust::default(), srtp)
             }
             Whose::Stranger => {
-                let (account, from, srtp) = self.user_calls(incoming, None, now)?;
+                let (account, from, srtp) = self.user_calls(incoming, &presented, None, now)?;
                 (account, from, Trust::default(), srtp)
             }
         };
@@ -75,10 +77,11 @@ impl Switch {
     pub(crate) fn user_calls(
         &mut self,
         incoming: &Incoming,
+        presented: &Presented<'_>,
         account: Option<Arc<Account>>,
         now: Time,
     ) -> Result<(Arc<Account>, Party, Srtp), Stop> {
-        let user = self.authenticate(incoming, account.as_deref(), now)?;
+        let user = self.authenticate(incoming, presented, account.as_deref(), now)?;
         let account = match account {
             Some(account) => Some(account),
             None => self.account(crate::need::Need::Account(user.account), now).map_err(Stop::Need)?,

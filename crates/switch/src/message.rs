@@ -45,7 +45,8 @@ impl Messages {
 impl Switch {
     /// MESSAGE outside calls.
     pub(crate) fn message(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
-        let account = match self.whose(incoming, now).map_err(Stop::Need)? {
+        let presented = self.presented(incoming, now);
+        let account = match self.whose(incoming, &presented, now).map_err(Stop::Need)? {
             Whose::Account(account) => Some(account),
             Whose::Stranger => None,
             Whose::Peer(..) => return Err(self.plain(incoming, 403, "Forbidden: messages are between users")),
@@ -53,7 +54,7 @@ impl Switch {
         let uri = incoming.message.request_uri();
         let dialled = Uri::parse(uri).map(|uri| uri.dialled().into_owned()).unwrap_or_default();
         let gr = gr_of(uri);
-        let (account, from, _) = self.user_calls(incoming, account, now)?;
+        let (account, from, _) = self.user_calls(incoming, &presented, account, now)?;
         let message = &incoming.message;
         let Some(forwards) = message.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS).checked_sub(1) else {
             return Err(self.plain(incoming, 483, ""));

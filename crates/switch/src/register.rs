@@ -6,19 +6,20 @@ use crate::need::Need;
 use crate::stream::{Promise, Registration};
 use crate::switch::{Incoming, Output, Switch};
 use crate::whose::Whose;
-use registrar::{Admission, AlgorithmPolicy, Outcome, Undo, User};
+use registrar::{Admission, AlgorithmPolicy, Claim, Outcome, Presented, Undo, User};
 use sip::{HeaderName, Method, Outgoing, Uri};
 use std::sync::Arc;
 use words::{ConnectionId, Time};
 
 impl Switch {
     pub(crate) fn register(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
-        let account = match self.whose(incoming, now).map_err(Stop::Need)? {
+        let presented = self.presented(incoming, now);
+        let account = match self.whose(incoming, &presented, now).map_err(Stop::Need)? {
             Whose::Account(account) => Some(account),
             Whose::Peer(..) => return Err(self.plain(incoming, 403, "Forbidden: a static peer does not register")),
             Whose::Stranger => None,
         };
-        let user = self.authenticate(incoming, account.as_deref(), now)?;
+        let user = self.authenticate(incoming, &presented, account.as_deref(), now)?;
         if !names(incoming, &user) {
             return Err(self.plain(incoming, 403, "Forbidden: To names another user than the credentials"));
         }
@@ -60,6 +61,7 @@ impl Switch {
     pub(crate) fn authenticate(
         &mut self,
         incoming: &Incoming,
+        presented: &Presented<'_>,
         account: Option<&Account>,
         now: Time,
     ) -> Result<Arc<User>, Stop> {
@@ -68,8 +70,8 @@ impl Switch {
         }
         let source = incoming.flow.remote;
         let realm = account.map(|account| account.realm.as_str());
-        let name = self.name(incoming, realm, now).unwrap_or_default();
-        let answers = self.claim(incoming, realm, now).is_some_and(|claim| claim.answers);
+        let name = self.name(presented, realm).unwrap_or_default();
+        let answers = self.claim(presented, realm).is_some_and(Claim::answers);
         let user = if answers { self.user(Need::AuthUser(name.to_string()), now).map_err(Stop::Need)? } else { None };
         // A user of another account is a stranger to this domain.
         let user = user.filter(|user| account.is_none_or(|account| account.id == user.account));
@@ -79,11 +81,11 @@ impl Switch {
             (None, None) => self.peers.realm_for_stranger(&name),
         };
         let bound = user.as_ref().is_some_and(|user| self.registrar.is_bound_from(user.id, source.ip()));
-        let mut admission = self.gate.door.admit(&incoming.message, realm, user.as_deref(), source, bound, now);
+        let mut admission = self.gate.door.admit(presented, realm, user.as_deref(), source, bound, now);
         let proves = matches!(admission, Admission::Admitted | Admission::Refused { status: 403, .. });
-        let answering = self.claim(incoming, None, now).filter(|claim| claim.answers && !proves && !incoming.asked);
+        let answering = self.claim(presented, None).filter(|claim| claim.answers() && !proves && !incoming.asked);
         if let Some(claim) = answering {
-            return Err(Stop::Need(Need::AuthUser(claim.name.clone())));
+            return Err(Stop::Need(Need::AuthUser(claim.name.to_string())));
         }
         if let Admission::Wrong(miss) = admission {
             admission = self.gate.door.count(miss, now);

@@ -9,14 +9,14 @@ use crate::pings::Pings;
 use crate::strangers::{Strangers, Verdict};
 use crate::stream::{Promise, Registration, Stream};
 use crate::watch::Lamps;
-use crate::whose::{Claimed, Peers};
+use crate::whose::Peers;
 use b2bua::Calls;
 use bytes::Bytes;
 use media::command::{MediaCommand, MediaReport};
 use registrar::{Door, Registrar, User};
 use serde::{Deserialize, Serialize};
 use sip::{Endpoint, Message, Outgoing, Refused, RetryAfter, ServerTxn, Undelivered};
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -164,9 +164,6 @@ pub(crate) struct Incoming {
     pub(crate) txn: ServerTxn,
     pub(crate) message: Message,
     pub(crate) flow: Flow,
-    /// See [`Switch::claim`].
-    #[serde(skip)]
-    pub(crate) claims: OnceCell<Vec<Claimed>>,
     /// Whether the directory was asked for the user whom it names, after it came.
     #[serde(default)]
     pub(crate) asked: bool,

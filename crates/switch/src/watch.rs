@@ -78,8 +78,7 @@ impl Switch {
     /// SUBSCRIBE outside dialogs: who asks is proven, and whom it is about is of the same account.
     pub(crate) fn subscribe(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
         let asked = Asked::read(&incoming.message).map_err(|refusal| self.refused(incoming, &refusal))?;
-        let home = self.home(incoming, now)?;
-        let (account, watcher) = self.prove(incoming, home, now)?;
+        let (account, watcher) = self.sender(incoming, now)?;
         let subject = self.whom(incoming, asked.package, &account, &watcher, now)?;
         if self.stream.is_full() || self.gate.overloaded {
             return Err(Stop::Answer(self.answers.overloaded(&incoming.message, true)));
@@ -121,8 +120,7 @@ impl Switch {
 
     /// PUBLISH (RFC 3903): users say something about themselves, and about nobody else.
     pub(crate) fn publish(&mut self, incoming: &Incoming, now: Time) -> Result<(), Stop> {
-        let home = self.home(incoming, now)?;
-        let (_, user) = self.prove(incoming, home, now)?;
+        let (_, user) = self.sender(incoming, now)?;
         if named(incoming).is_some_and(|name| !is_named(&user, &name)) {
             return Err(self.plain(incoming, 403, "Forbidden: publish for yourself only"));
         }
@@ -267,23 +265,15 @@ impl Switch {
         !devices.is_empty()
     }
 
-    /// The account that a request comes to.
-    fn home(&mut self, incoming: &Incoming, now: Time) -> Result<Option<Arc<Account>>, Stop> {
-        match self.whose(incoming, now).map_err(Stop::Need)? {
-            Whose::Account(account) => Ok(Some(account)),
-            Whose::Peer(..) => Err(self.plain(incoming, 403, "Forbidden: a static peer is no user")),
-            Whose::Stranger => Ok(None),
-        }
-    }
-
     /// The user who sends a request, and its account.
-    fn prove(
-        &mut self,
-        incoming: &Incoming,
-        account: Option<Arc<Account>>,
-        now: Time,
-    ) -> Result<(Arc<Account>, Arc<User>), Stop> {
-        let user = self.authenticate(incoming, account.as_deref(), now)?;
+    fn sender(&mut self, incoming: &Incoming, now: Time) -> Result<(Arc<Account>, Arc<User>), Stop> {
+        let presented = self.presented(incoming, now);
+        let account = match self.whose(incoming, &presented, now).map_err(Stop::Need)? {
+            Whose::Account(account) => Some(account),
+            Whose::Peer(..) => return Err(self.plain(incoming, 403, "Forbidden: a static peer is no user")),
+            Whose::Stranger => None,
+        };
+        let user = self.authenticate(incoming, &presented, account.as_deref(), now)?;
         let account = match account {
             Some(account) => Some(account),
             None => self.account(Need::Account(user.account), now).map_err(Stop::Need)?,

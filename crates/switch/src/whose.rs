@@ -6,11 +6,11 @@ use crate::names::Names;
 use crate::need::{Found, Known, Need};
 use crate::switch::{Incoming, Switch, Waiter};
 use crate::whereabouts::Named;
-use registrar::Claim;
+use registrar::{Claim, Presented};
 use serde::{Deserialize, Serialize};
 use sip::{HeaderName, Uri};
 use std::borrow::Cow;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -180,14 +180,6 @@ impl Peers {
     }
 }
 
-/// Whose credentials are, as they say; see [`registrar::Claim`].
-#[derive(Clone, Debug)]
-pub(crate) struct Claimed {
-    pub(crate) name: String,
-    realm: String,
-    pub(crate) answers: bool,
-}
-
 /// Who sends a request, as far as is known before a password is checked.
 pub(crate) enum Whose {
     /// Somebody of this account.
@@ -200,9 +192,9 @@ pub(crate) enum Whose {
 
 impl Switch {
     /// Finds the account: listener, peer, domain, user name. `Err` names what must be asked for first.
-    pub(crate) fn whose(&self, incoming: &Incoming, now: Time) -> Result<Whose, Need> {
+    pub(crate) fn whose(&self, incoming: &Incoming, presented: &Presented<'_>, now: Time) -> Result<Whose, Need> {
         let peer = match self.peers.at(incoming.flow.remote) {
-            Some(peer) if !self.is_beside(incoming, peer, now)? => Some(peer),
+            Some(peer) if !self.is_beside(incoming, presented, peer, now)? => Some(peer),
             Some(_) | None => None,
         };
         if let Some(id) = self.config.listeners.get(usize::from(incoming.flow.listener)).and_then(|l| l.account) {
@@ -224,7 +216,7 @@ impl Switch {
         }
         let id = match self.peers.sole {
             Some(sole) => Some(sole),
-            None => self.account_by_name(incoming, now)?,
+            None => self.account_by_name(incoming, presented, now)?,
         };
         let Some(id) = id else { return Ok(Whose::Stranger) };
         Ok(self.account(Need::Account(id), now)?.map_or(Whose::Stranger, Whose::Account))
@@ -232,10 +224,14 @@ impl Switch {
 
     /// The account of the user whom a request to our bare address names. Unless it answers a challenge it waits for the
     /// directory even where we know that user, as it would for one whom nobody knows.
-    fn account_by_name(&self, incoming: &Incoming, now: Time) -> Result<Option<AccountId>, Need> {
-        let claim = self.claim(incoming, None, now);
-        let answers = claim.is_some_and(|claim| claim.answers);
-        let Some(name) = self.name(incoming, None, now) else { return Ok(None) };
+    fn account_by_name(
+        &self,
+        incoming: &Incoming,
+        presented: &Presented<'_>,
+        now: Time,
+    ) -> Result<Option<AccountId>, Need> {
+        let answers = self.claim(presented, None).is_some_and(Claim::answers);
+        let Some(name) = self.name(presented, None) else { return Ok(None) };
         let need = Need::AuthUser(name.into_owned());
         if !answers && !incoming.asked {
             return Err(need);
@@ -245,7 +241,7 @@ impl Switch {
 
     /// Whether a request comes from a phone that shares its address with a peer, as all do behind one router: from another
     /// port than the peer's, it registers, or is bound where it comes from.
-    fn is_beside(&self, incoming: &Incoming, peer: &Peer, now: Time) -> Result<bool, Need> {
+    fn is_beside(&self, incoming: &Incoming, presented: &Presented<'_>, peer: &Peer, now: Time) -> Result<bool, Need> {
         let Incoming { message, flow, .. } = incoming;
         if peer.addresses.contains(&flow.remote) {
             return Ok(false);
@@ -257,7 +253,7 @@ impl Switch {
         if peer.transport == flow.transport && flow.transport.is_reliable() {
             return Ok(false);
         }
-        let Some(name) = self.name(incoming, None, now) else { return Ok(false) };
+        let Some(name) = self.name(presented, None) else { return Ok(false) };
         let extension = Need::Extension { account: peer.account, extension: name.to_string() };
         let user = match self.user(Need::AuthUser(name.into_owned()), now)? {
             Some(user) => Some(user),
@@ -267,27 +263,23 @@ impl Switch {
         Ok(user.is_some_and(bound))
     }
 
+    /// The credentials that came with a request: to be read once, and handed to whoever asks about them.
+    pub(crate) fn presented<'i>(&self, incoming: &'i Incoming, now: Time) -> Presented<'i> {
+        self.gate.door.read(&incoming.message, incoming.flow.remote.ip(), now)
+    }
+
     /// Whose credentials are that came with a request to a realm, or to our bare address: of those that answer a challenge
     /// of ours the first, else of those for our realms.
-    pub(crate) fn claim<'i>(&self, incoming: &'i Incoming, realm: Option<&str>, now: Time) -> Option<&'i Claimed> {
-        let claims = incoming.claims.get_or_init(|| {
-            let claims = self.gate.door.claims(&incoming.message, incoming.flow.remote.ip(), now);
-            let ours = claims.into_iter().filter(|claim| claim.answers || self.peers.is_realm(&claim.realm));
-            let claimed = |claim: Claim<'_>| Claimed {
-                name: claim.name.into_owned(),
-                realm: claim.realm.into_owned(),
-                answers: claim.answers,
-            };
-            ours.map(claimed).collect()
-        });
-        claims.iter().find(|claim| realm.is_none_or(|realm| claim.realm == realm))
+    pub(crate) fn claim<'p, 'i>(&self, presented: &'p Presented<'i>, realm: Option<&str>) -> Option<&'p Claim<'i>> {
+        let mut ours = presented.claims().iter().filter(|claim| claim.answers() || self.peers.is_realm(&claim.realm));
+        ours.find(|claim| realm.is_none_or(|realm| claim.realm == realm))
     }
 
     /// The user name that a request comes with: of its credentials, else of its To (REGISTER) or From.
-    pub(crate) fn name<'i>(&self, incoming: &'i Incoming, realm: Option<&str>, now: Time) -> Option<Cow<'i, str>> {
-        match self.claim(incoming, realm, now) {
+    pub(crate) fn name<'p>(&self, presented: &'p Presented<'_>, realm: Option<&str>) -> Option<Cow<'p, str>> {
+        match self.claim(presented, realm) {
             Some(claim) => Some(Cow::Borrowed(&claim.name)),
-            None => party_name(&incoming.message),
+            None => party_name(presented.message()),
         }
     }
 
@@ -321,7 +313,7 @@ fn domain_of(uri: &str) -> Option<String> {
 
 impl Incoming {
     pub(crate) fn new(txn: sip::ServerTxn, message: sip::Message, flow: Flow) -> Self {
-        Incoming { txn, message, flow, claims: OnceCell::new(), asked: false, proven: RefCell::default() }
+        Incoming { txn, message, flow, asked: false, proven: RefCell::default() }
     }
 
     /// Whether it says that it knows a password.
