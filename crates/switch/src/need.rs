@@ -123,7 +123,7 @@ impl<W> Directory<W> {
             return;
         }
         for (need, found) in found.into_iter().take(LEARNED) {
-            if !self.known.contains_key(&need) {
+            if self.known(&need, now).is_none() {
                 self.keep(&need, Known::Found(found), None);
             }
         }
@@ -144,6 +144,14 @@ impl<W> Directory<W> {
     /// Whether the directory's answers were read after the last change.
     fn is_settled(&self, now: Time) -> bool {
         self.forgot.is_none_or(|forgot| now.since(forgot) > words::limit::NEED)
+    }
+
+    /// What the directory has changed: what it read before is not believed for long. Before anything was asked nothing can be
+    /// on its way, and the phones of an office that come right after a start are read together.
+    fn unsettle(&mut self, now: Time) {
+        if self.forgot.is_some() || !self.order.is_empty() || !self.asked.is_empty() {
+            self.forgot = Some(now);
+        }
     }
 
     fn keep(&mut self, need: &Need, known: Known, until: Option<Time>) {
@@ -174,7 +182,7 @@ impl<W> Directory<W> {
 
     /// Forgets an answer that is no longer true.
     pub(crate) fn forget(&mut self, need: &Need, now: Time) {
-        self.forgot = Some(now);
+        self.unsettle(now);
         if self.known.remove(need).is_some() {
             self.order.retain(|other| other != need);
         }
@@ -182,7 +190,7 @@ impl<W> Directory<W> {
 
     /// Forgets everything of one account: its record, its users and its domain.
     pub(crate) fn forget_account(&mut self, account: AccountId, now: Time) {
-        self.forgot = Some(now);
+        self.unsettle(now);
         let known = &mut self.known;
         self.order.retain(|need| {
             let stays = match known.get(need) {
@@ -310,6 +318,23 @@ mod tests {
         assert!(directory.known(&need("1"), Time::from_millis(8_000)).is_none());
         directory.learn(account(2), Time::from_millis(8_000));
         assert!(directory.known(&need("2"), Time::from_millis(9_000)).is_some());
+        // What is no longer believed does not stand in the way.
+        directory.learn(account(1), Time::from_millis(8_000));
+        assert!(directory.known(&need("1"), Time::from_millis(9_000)).is_some());
+    }
+
+    #[test]
+    fn what_changes_before_anything_was_asked_spoils_no_answer() {
+        let mut directory: Directory<u8> = Directory::new(Time::ZERO);
+        // As at a start, when the peers are told.
+        directory.forget_account(AccountId(1), Time::ZERO);
+        directory.learn(account(1), Time::ZERO);
+        assert!(directory.known(&need("1"), Time::from_millis(60_000)).is_some());
+        let mut directory: Directory<u8> = Directory::new(Time::ZERO);
+        directory.park(need("1"), 1, Time::ZERO).unwrap();
+        directory.forget_account(AccountId(1), Time::ZERO);
+        directory.learn(account(1), Time::ZERO);
+        assert!(directory.known(&need("1"), Time::ZERO).is_none(), "it may have been read before the change");
     }
 
     #[test]
