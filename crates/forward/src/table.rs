@@ -19,10 +19,10 @@ use media::demux::{Protocol, protocol};
 use media::ice::Checks;
 use media::rtp::RtpView;
 use media::sdp::Direction;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
-use words::{LegId, Time};
+use words::{LegId, OwnMap, Time};
 
 /// How long a connected socket may be silent right after it was connected before that is taken back: where a host has
 /// several addresses on one link, connecting can choose another one than the peer sends to.
@@ -111,13 +111,13 @@ pub struct Table {
     /// Slots whose pairs were given up.
     vacant: Vec<u32>,
     /// Slots by the names of ends.
-    pub(crate) slots: HashMap<LegId, u32>,
+    pub(crate) slots: OwnMap<LegId, u32>,
     /// Ports of ends that could not be opened: closing them is answered all the same.
-    refused: HashMap<LegId, PortPair>,
+    refused: OwnMap<LegId, PortPair>,
     /// Keys of ends that will be opened.
-    keys: HashMap<LegId, Box<Keys>>,
+    keys: OwnMap<LegId, Box<Keys>>,
     /// By what checks are known that come to ends which will be opened.
-    pub(crate) checks: HashMap<LegId, Box<Checks>>,
+    pub(crate) checks: OwnMap<LegId, Box<Checks>>,
     outputs: VecDeque<Output>,
     pub(crate) totals: Totals,
     /// Ends that share a port.
@@ -132,8 +132,8 @@ impl Table {
     /// An empty table. With `connects`, [`Output::Connect`] is said for ends whose source is settled.
     pub fn new(connects: bool) -> Self {
         let outputs = VecDeque::with_capacity(64);
-        let (slots, refused) = (HashMap::new(), HashMap::new());
-        let (keys, checks) = (HashMap::new(), HashMap::new());
+        let (slots, refused) = (OwnMap::default(), OwnMap::default());
+        let (keys, checks) = (OwnMap::default(), OwnMap::default());
         let (totals, single) = (Totals::default(), Single::default());
         let (rows, vacant) = (Vec::new(), Vec::new());
         Table { rows, vacant, slots, refused, keys, checks, outputs, totals, single, connects, carries: false }
@@ -567,7 +567,7 @@ impl Table {
 }
 
 /// Keeps what an end is to be opened with: it must never be open without.
-pub(crate) fn keep<T>(kept: &mut HashMap<LegId, Box<T>>, name: LegId, what: Option<Box<T>>) {
+pub(crate) fn keep<T>(kept: &mut OwnMap<LegId, Box<T>>, name: LegId, what: Option<Box<T>>) {
     if let Some(what) = what
         && kept.len() < REFUSED_MAX
     {

@@ -13,14 +13,13 @@ use forward::{Table, Totals};
 use media::command::{MediaCommand, MediaReport, Refusal, SHARING_WORKER};
 use net::batch::{Poller, monotonic_nanos, raise_descriptor_limit};
 use net::offload::{self, Entrance, InDriver};
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use words::{Chance, LegId, Seed};
+use words::{Chance, LegId, OwnMap, Seed};
 
 /// What a relay is started with.
 #[derive(Clone, Debug)]
@@ -104,7 +103,7 @@ pub struct Counters {
 pub struct Relay {
     workers: Vec<Handle>,
     /// Which worker has an end; empty when there is one worker only.
-    owners: HashMap<LegId, u16>,
+    owners: OwnMap<LegId, u16>,
     reports: SyncSender<MediaReport>,
     notify: Notify,
     capacity: Capacity,
@@ -148,7 +147,7 @@ impl Relay {
         let mut chance = Chance::new(config.seed);
         let (chosen, offload) = Tier::choose(config.mode, config.offload(capacity.pairs.min(FLOWS_MAX)));
         let tier = TierNow { chosen, offload };
-        let (workers, owners) = (Vec::new(), HashMap::new());
+        let (workers, owners) = (Vec::new(), OwnMap::default());
         let mut relay = Relay { workers, owners, reports: sender, notify, capacity, tier };
         for number in 0..config.workers {
             let worker = relay.start_worker(number, config, addresses, chance.fork())?;
