@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use tests::program::{Program, wait_for};
+use tests::program::{Program, host_address, wait_for};
 use tests::sipp::folder;
 use tests::skip;
 
@@ -205,6 +205,35 @@ fn keep_alives_of_every_make_are_welcome() {
     let faults = ["sip_garbage", "connections_malformed", "connections_timed_out"].map(count);
     assert_eq!((faults, count("sip_keep_alives")), ([Some(0); 3], Some(6)), "{status}");
     assert_eq!(program.json(&["phones", "bans"]), Value::Array(Vec::new()));
+}
+
+/// Whatever is dropped at the edge raises a counter, and each counter is a metric.
+#[test]
+fn what_is_dropped_is_counted_and_every_counter_is_a_metric() {
+    let program = Program::bench();
+    let send = |from: &UdpSocket, text: &str| from.send_to(text.as_bytes(), program.sip).map(drop).unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    send(&socket, "\u{7f}no SIP at all");
+    let answer = options("UDP", 1).replacen("OPTIONS sip:office", "SIP/2.0 200 OK sip:office", 1);
+    send(&socket, &answer);
+    let ack = options("UDP", 2).replace("OPTIONS", "ACK");
+    send(&socket, &ack.replacen("\r\nCall-ID", ";tag=none\r\nCall-ID", 1));
+    let mut expected = vec![("sip_garbage", 1), ("messages_refused", 1), ("strays", 1)];
+    // The bench profile serves this host alone.
+    if let Some(host) = host_address() {
+        send(&UdpSocket::bind((host, 0)).unwrap(), &options("UDP", 3));
+        expected.push(("sip_foreign", 1));
+    } else {
+        skip("foreign", "transports");
+    }
+    let metric = |name: &str| program.metric(&format!("crosspoint_{name}_total"));
+    for (name, count) in expected {
+        assert!(wait_for(Duration::from_secs(5), || metric(name) == count), "{name} {}", metric(name));
+    }
+    for counter in program.json(&["status"])["counters"].as_array().unwrap() {
+        let name = counter[0].as_str().unwrap();
+        assert!(metric(name) >= counter[1].as_u64().unwrap(), "{name}");
+    }
 }
 
 /// New calls that come too late are refused whatever they come over, so that those under way go on.

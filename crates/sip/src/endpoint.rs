@@ -64,6 +64,9 @@ pub struct Endpoint {
     /// What was left unsent that has no transaction to say so.
     #[serde(default)]
     unsent: u64,
+    /// Answers whose transaction was gone.
+    #[serde(default)]
+    late: u64,
 }
 
 /// What a refusal says about when to come again.
@@ -86,6 +89,7 @@ impl Endpoint {
             busy: None,
             when_full: RetryAfter::Told,
             unsent: 0,
+            late: 0,
         }
     }
 
@@ -216,14 +220,14 @@ impl Endpoint {
     /// [`Event::NoAck`] follows (RFC 3261 §13.3.1.4). Nothing happens when the transaction is gone or has a final
     /// answer.
     pub fn respond(&mut self, txn: ServerTxn, response: Outgoing, now: Time) {
-        self.servers.respond(&mut self.shared, txn, response, now);
+        self.late += u64::from(!self.servers.respond(&mut self.shared, txn, response, now));
     }
 
     /// Answers a request for good and forgets it at once: how strangers are answered, so that they take no memory and
     /// get no retransmissions (RFC 3261 §8.2.7). A request that comes again is a new one, and the ACK to such an answer
     /// comes up as [`Event::Ack`]. Nothing happens when a final answer was given before.
     pub fn respond_once(&mut self, txn: ServerTxn, response: Outgoing) {
-        self.servers.respond_once(&mut self.shared, txn, response);
+        self.late += u64::from(!self.servers.respond_once(&mut self.shared, txn, response));
     }
 
     /// The user matched an ACK to the 2xx that it gave there.
@@ -257,6 +261,11 @@ impl Endpoint {
     /// How many messages without a transaction, ACKs to 2xx above all, were dropped for want of a connection.
     pub fn unsent(&self) -> u64 {
         self.unsent
+    }
+
+    /// How many answers were dropped because their transaction was over: RFC 4320 §4.2 wants none after it.
+    pub fn late(&self) -> u64 {
+        self.late
     }
 
     /// How many transactions live, of both sides.
@@ -399,8 +408,7 @@ impl Endpoint {
     /// Answers what was refused, without a memory of it.
     fn refuse(&mut self, request: &Message, flow: Flow, refused: &Refused) {
         let Some(status) = refused.status() else { return };
-        let reason = if let Refused::BadHeader(error) = refused { error.reason() } else { "" };
-        let mut answer = self.stateless(request, status, reason, None);
+        let mut answer = self.stateless(request, status, refused.reason(), None);
         if matches!(refused, Refused::Full | Refused::Busy) {
             answer = self.with_retry_after(answer);
         }

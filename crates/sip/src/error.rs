@@ -53,6 +53,20 @@ impl Refused {
     }
 }
 
+impl Refused {
+    /// The phrase of the answer; empty for the usual one.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Refused::BadHeader(error) => error.reason(),
+            Refused::NothingToCancel => "Call/Transaction Does Not Exist: nothing to cancel",
+            Refused::Merged => "Loop Detected: the same request came by another way",
+            Refused::TooManyHops => "Too Many Hops: Max-Forwards is used up",
+            Refused::Full | Refused::Busy => "Service Unavailable: try again soon",
+            Refused::Malformed(_) | Refused::NotOurs | Refused::Stray | Refused::Forgotten => "",
+        }
+    }
+}
+
 /// Why a message makes no dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -93,6 +93,7 @@ impl Switch {
                 ("strays", strays),
                 ("acks_forgotten", acks_forgotten),
                 ("acks_unsent", self.endpoint.unsent()),
+                ("answers_late", self.endpoint.late()),
                 ("strangers_unheard", strangers_unheard),
                 ("strangers_crowded_out", strangers_crowded_out),
             ],

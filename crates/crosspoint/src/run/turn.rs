@@ -78,6 +78,8 @@ pub(crate) struct WireCounters {
     pub(crate) keep_alives: u64,
     pub(crate) garbage: u64,
     pub(crate) foreign: u64,
+    /// What had no room on its way out.
+    pub(crate) unsent: u64,
     pub(crate) panics: u64,
 }
 
@@ -227,7 +229,8 @@ impl Running {
             Fate::Sip(bytes) => self.message(flow, bytes),
             Fate::Answer(answer) => {
                 // An unsent STUN answer is asked for again.
-                let _ = self.wire.udp.send(&flow, &answer);
+                let sent = self.wire.udp.send(&flow, &answer);
+                self.wire.counters.unsent += u64::from(sent.is_err());
             }
             Fate::KeepAlive => self.wire.counters.keep_alives += 1,
             Fate::Unheard => {}
@@ -262,7 +265,10 @@ impl Running {
             NetEvent::Stun { flow, bytes } => {
                 match edge::answer_stun(&bytes, &flow) {
                     // Who reads nothing asks again.
-                    Some(answer) => drop(self.wire.connections.send(flow.connection, answer.into())),
+                    Some(answer) => {
+                        let sent = self.wire.connections.send(flow.connection, answer.into());
+                        self.wire.counters.unsent += u64::from(sent.is_err());
+                    }
                     None => self.wire.counters.garbage += 1,
                 }
             }
@@ -375,7 +381,8 @@ impl Running {
             self.wire.connections.send(flow.connection, bytes)
         };
         match sent {
-            Ok(()) | Err(net::SendError::Full) => {}
+            Ok(()) => {}
+            Err(net::SendError::Full) => self.wire.counters.unsent += 1,
             Err(_) => {
                 let now = self.clocks.now();
                 self.switch.handle(Input::SendFailed { flow }, now);
@@ -473,8 +480,8 @@ impl Running {
 
 impl Wire {
     /// What the edge saw, by the names of metrics.
-    fn counted(&self) -> [(&'static str, u64); 15] {
-        let WireCounters { keep_alives, garbage, foreign, panics } = self.counters;
+    fn counted(&self) -> [(&'static str, u64); 16] {
+        let WireCounters { keep_alives, garbage, foreign, unsent, panics } = self.counters;
         let streams = self.connections.counters();
         [
             ("connections_accepted", streams.accepted),
@@ -490,6 +497,7 @@ impl Wire {
             ("sip_garbage", garbage),
             ("sip_keep_alives", keep_alives),
             ("sip_foreign", foreign),
+            ("sip_unsent", unsent),
             // What the kernel dropped for want of room.
             ("sip_overflowed", self.udp.overflowed()),
             ("panics", panics),

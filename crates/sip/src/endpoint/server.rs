@@ -206,8 +206,8 @@ impl Servers {
     }
 
     /// The user answers.
-    pub(super) fn respond(&mut self, shared: &mut Shared, txn: ServerTxn, response: Outgoing, now: Time) {
-        let Some(server) = self.find(txn) else { return };
+    pub(super) fn respond(&mut self, shared: &mut Shared, txn: ServerTxn, response: Outgoing, now: Time) -> bool {
+        let Some(server) = self.find(txn) else { return false };
         let answer = response.finish_response(&server.flow);
         let class = answer.get(8).copied().unwrap_or(b'6');
         let input = match (server.machine, class) {
@@ -225,15 +225,17 @@ impl Servers {
             self.by_merge.remove(merge, txn.slot);
         }
         self.run(shared, txn.slot, input, Parcel { up: None, answer }, now);
+        true
     }
 
-    /// The user answers, and the transaction is gone at once.
-    pub(super) fn respond_once(&mut self, shared: &mut Shared, txn: ServerTxn, response: Outgoing) {
-        let Some(server) = self.find(txn).filter(|server| server.machine.is_deciding()) else { return };
+    /// The user answers, and the transaction is gone at once. Whether there was one that had no final answer.
+    pub(super) fn respond_once(&mut self, shared: &mut Shared, txn: ServerTxn, response: Outgoing) -> bool {
+        let Some(server) = self.find(txn).filter(|server| server.machine.is_deciding()) else { return false };
         if server.way == Way::Open {
             shared.transmit(server.flow, response.finish_response(&server.flow));
         }
         self.end(shared, txn.slot);
+        true
     }
 
     /// The user matched an ACK to its 2xx.

@@ -41,6 +41,20 @@ fn a_connection_that_fails_or_stays_away_fails_its_requests() {
     assert_eq!((bed.sent().len(), bed.endpoint.transactions(), bed.pump()), (0, 0, None));
 }
 
+/// Nobody is told that an ACK stayed behind: it is counted.
+#[test]
+fn acks_without_a_connection_are_counted() {
+    let limits = EndpointLimits { dial_queue: 1, ..EndpointLimits::default() };
+    let mut bed = Bed::with(EndpointConfig { limits, ..EndpointConfig::default() });
+    for _ in 0..3 {
+        bed.endpoint.send_ack(ours("ACK"), dial(), bed.now);
+    }
+    bed.pump();
+    assert_eq!(bed.endpoint.unsent(), 2, "one waits for the connection");
+    bed.connected(Err(Undelivered::Unreachable));
+    assert_eq!((bed.endpoint.unsent(), bed.sent().len(), bed.told().len()), (3, 0, 0));
+}
+
 #[test]
 fn what_is_cancelled_before_it_was_sent_is_never_sent() {
     let mut bed = Bed::new();

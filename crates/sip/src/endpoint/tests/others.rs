@@ -99,8 +99,9 @@ fn an_answer_that_comes_too_late_is_not_sent() {
         (vec!["0 MESSAGE".into(), "32000 server failed".into()], vec!["3500 100".into()])
     );
     bed.endpoint.respond(txn, MessageBuilder::request("X", "x:y").into(), bed.now);
+    bed.endpoint.respond_once(txn, MessageBuilder::request("X", "x:y").into());
     bed.pump();
-    assert_eq!((bed.sent().len(), bed.endpoint.transactions()), (0, 0));
+    assert_eq!((bed.sent().len(), bed.endpoint.transactions(), bed.endpoint.late()), (0, 0, 2));
 }
 
 #[test]
@@ -123,6 +124,17 @@ fn a_request_that_takes_long_is_told_so_once() {
     assert_eq!(bed.sent(), ["3500 100", "7500 100", "31000 200"]);
     bed.run_to(70_000);
     assert_eq!((bed.told(), bed.endpoint.transactions()), (vec!["0 MESSAGE".into()], 0));
+}
+
+/// RFC 4320 §4.1: without regard to the transport.
+#[test]
+fn over_each_transport_a_slow_answer_is_announced() {
+    for flow in [udp(), tcp(1)] {
+        let mut bed = Bed::new();
+        bed.receive(flow, &text("MESSAGE", "z9hG4bK1", "")).unwrap();
+        bed.run_to(31_000);
+        assert_eq!(bed.sent(), ["3500 100"]);
+    }
 }
 
 #[test]
