@@ -244,12 +244,15 @@ fn a_phone_sees_its_own_registrations() {
         let (mut world, [ann, _bob]) = office(seed);
         world.phone_mut(ann).habits.refreshes = true;
         world.register(&[ann]);
+        world.pass(secs(2));
         world.tell(ann, Do::watch_event("101", "reg", 600));
         let says = |world: &World, text: &str| world.at_phone(ann).watching().body.contains(text);
-        wait(&mut world, 2, |world| says(world, "state=\"active\" event=\"registered\"><uri>sip:101@"));
+        // It registered twice.
+        wait(&mut world, 2, |world| says(world, "state=\"active\" event=\"refreshed\"><uri>sip:101@"));
         let second = world.add(Site::new("101").second_device());
         world.register(&[second]);
         wait(&mut world, 2, |world| world.at_phone(ann).watching().body.matches("<contact ").count() == 2);
+        assert!(says(&world, "state=\"active\" event=\"registered\"><uri>sip:101@198.51.100.3"));
         let notifies = world.at_phone(ann).watching().notifies;
         world.register(&[second]);
         world.pass(secs(2));

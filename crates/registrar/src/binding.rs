@@ -75,6 +75,8 @@ pub struct Device<'a> {
     pub unreachable: bool,
     /// When the binding ends.
     pub expires: Time,
+    /// Whether its device has registered it again since it came.
+    pub renewed: bool,
 }
 
 /// Limits: strings as [`crate::limit`] says.
@@ -106,6 +108,9 @@ pub(crate) struct Binding {
     pub(crate) expires: Time,
     /// When the last REGISTER for it came.
     pub(crate) refreshed: Time,
+    /// Whether that was not the first one. Not in the store.
+    #[serde(default)]
+    pub(crate) renewed: bool,
     pub(crate) pinging: Option<Box<Pinging>>,
     pub(crate) gruus: Option<Box<Gruus>>,
     /// Set while it is in the table.
@@ -170,6 +175,7 @@ impl Binding {
             round_trip: self.pinging.as_ref().and_then(|pinging| pinging.round_trip()),
             unreachable: reach == Reach::Gone || self.pinging.as_ref().is_some_and(|pinging| pinging.is_unreachable()),
             expires: self.expires,
+            renewed: self.renewed,
         }
     }
 

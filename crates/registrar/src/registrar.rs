@@ -255,6 +255,7 @@ impl Registrar {
             // A wall clock that was set back must not make a binding last for years.
             expires: clock.time_at(stored.expires).min(now + self.config.max_expires),
             refreshed: now,
+            renewed: false,
             pinging: None,
             // Its device gets new ones when it registers again.
             gruus: None,
@@ -391,7 +392,7 @@ impl Registrar {
         if wish < self.config.min_expires {
             let least = self.config.min_expires.as_secs().to_string();
             let header = Some((HeaderName::MinExpires, least));
-            return Err(Refusal { status: 423, reason: "Interval Too Brief", header });
+            return Err(Refusal { status: 423, reason: "Interval Too Brief: Min-Expires names the shortest", header });
         }
         let comes_back_soon = match flow.transport {
             Transport::Udp => nat,
@@ -466,7 +467,7 @@ impl Registrar {
     /// The binding as the REGISTER wants it, from the one before where there was one.
     fn renewed(&mut self, before: Option<Binding>, request: &Request<'_, '_>, change: &Change<'_>) -> Binding {
         let &Request { user, asked, flow, now, .. } = request;
-        let contact = change.contact;
+        let (contact, again) = (change.contact, before.is_some());
         let mut binding = before.unwrap_or_else(|| Binding {
             id: self.table.next_id(),
             account: user.account,
@@ -486,6 +487,7 @@ impl Registrar {
             reg_id: contact.reg_id,
             expires: now,
             refreshed: now,
+            renewed: false,
             pinging: None,
             gruus: None,
             timer: None,
@@ -512,7 +514,7 @@ impl Registrar {
         (binding.flow, binding.open, binding.nat) = (flow, true, change.nat);
         (binding.q, binding.cseq, binding.reg_id) = (contact.q, asked.cseq, contact.reg_id);
         binding.ice = contact.ice;
-        (binding.expires, binding.refreshed) = (now + change.expires, now);
+        (binding.expires, binding.refreshed, binding.renewed) = (now + change.expires, now, again);
         let is_new = binding.pinging.is_none();
         if let Some(pinging) = &mut binding.pinging {
             pinging.heard();

@@ -197,6 +197,7 @@ impl Switch {
             uri: device.contact.to_owned(),
             q: device.q,
             reachable: !device.unreachable && device.reach != Reach::Gone,
+            renewed: device.renewed,
         });
         let bound = bound.collect();
         self.lamps.room.set_bound(user, bound, why, now);

@@ -142,7 +142,10 @@ fn too_short_a_time_gets_423_with_the_shortest_allowed() {
     let mut exchange = Exchange::new();
     let outcome = exchange.send(&Register::new(&[OPEN]).header("Expires", "59"), udp(HOME));
     let headers = vec![(HeaderName::MinExpires, "60".to_owned())];
-    assert_eq!(outcome, Outcome::Refused { status: 423, reason: "Interval Too Brief", headers });
+    assert_eq!(
+        outcome,
+        Outcome::Refused { status: 423, reason: "Interval Too Brief: Min-Expires names the shortest", headers }
+    );
     assert!(exchange.registrar.is_empty());
     exchange.contacts(&Register::new(&[OPEN]).header("Expires", "60"));
     assert_eq!(exchange.registrar.len(), 1);

@@ -85,7 +85,7 @@ impl Asked {
         let (package, id) = read_event(message)?;
         if !message.accepts(package.content_type()) {
             let header = Some((HeaderName::Accept, package.content_type().to_owned()));
-            return Err(Refusal { status: 406, reason: "Not Acceptable", header });
+            return Err(Refusal { status: 406, reason: "Not Acceptable: Accept does not name what is told", header });
         }
         let expires = read_expires(message, package.default_expires())?;
         Ok(Asked { package, id, expires })
@@ -108,7 +108,7 @@ fn read_event(message: &Message) -> Result<(Package, Option<Box<str>>), Refusal>
 pub(crate) fn bad_event() -> Refusal {
     Refusal {
         status: 489,
-        reason: "Bad Event",
+        reason: "Bad Event: Allow-Events names what can be watched",
         header: Some((HeaderName::AllowEvents, sip::advertise::ALLOW_EVENTS.into())),
     }
 }
@@ -130,7 +130,7 @@ pub(crate) fn read_expires(message: &Message, default: u32) -> Result<Duration, 
         let least = limit::EVENT_MIN_EXPIRES.as_secs().to_string();
         return Err(Refusal {
             status: 423,
-            reason: "Interval Too Brief",
+            reason: "Interval Too Brief: Min-Expires names the shortest",
             header: Some((HeaderName::MinExpires, least)),
         });
     }

@@ -141,7 +141,11 @@ fn read(message: &Message) -> Result<Request, Refusal> {
     let (kind, params) = kind.split_at(kind.find(';').unwrap_or(kind.len()));
     let charset = Params::new(params).get("charset").unwrap_or("utf-8");
     if !kind.trim().eq_ignore_ascii_case(PIDF) || !charset.eq_ignore_ascii_case("utf-8") {
-        return Err(Refusal { status: 415, reason: "", header: Some((HeaderName::Accept, PIDF.into())) });
+        return Err(Refusal {
+            status: 415,
+            reason: "Unsupported Media Type: presence is published as Accept says",
+            header: Some((HeaderName::Accept, PIDF.into())),
+        });
     }
     let status = Status::read(message.body()).map_err(|_| Refusal::new(400, "Bad Presence Document"))?;
     Ok(Request { expires, etag, status: Some(status) })

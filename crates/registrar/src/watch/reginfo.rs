@@ -14,6 +14,16 @@ pub struct Registered {
     pub q: u16,
     /// Whether its device can be called: its connection is open, and it answers.
     pub reachable: bool,
+    /// Whether its device has registered it again since it came.
+    #[serde(default)]
+    pub renewed: bool,
+}
+
+impl Registered {
+    /// Whether nobody who watches has to be told the difference: a refresh is no news.
+    pub(crate) fn is_like(&self, other: &Registered) -> bool {
+        (&self.uri, self.q, self.reachable) == (&other.uri, other.q, other.reachable)
+    }
 }
 
 /// Why a Contact is bound no longer (RFC 3680 §4.7.1).
@@ -39,7 +49,8 @@ impl Departure {
 }
 
 /// Prints the Contacts of `entity`, a `sip:user@domain`: those bound, and those that went since the document before.
-/// When a binding ends is left out: then each refresh would be news.
+/// When a binding ends is left out, as each refresh would be news; only where we had shortened it must that be told (RFC 3680
+/// §5.2), and we never do. That it was refreshed stands in the documents that come for another reason.
 pub(crate) fn print(entity: &str, bound: &[Registered], gone: &[(Registered, Departure)]) -> Document {
     let head = String::from(concat!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n",
@@ -57,7 +68,7 @@ pub(crate) fn print(entity: &str, bound: &[Registered], gone: &[(Registered, Dep
     tail.push_str("\">\r\n");
     for contact in bound {
         // Each came by REGISTER: `created` is for those that somebody writes down (RFC 3680 §4.7.1).
-        push_contact(&mut tail, contact, "active", "registered");
+        push_contact(&mut tail, contact, "active", if contact.renewed { "refreshed" } else { "registered" });
     }
     for (contact, why) in gone {
         push_contact(&mut tail, contact, "terminated", why.as_str());
@@ -86,7 +97,7 @@ mod tests {
     use super::*;
 
     fn registered(uri: &str, q: u16) -> Registered {
-        Registered { uri: uri.into(), q, reachable: true }
+        Registered { uri: uri.into(), q, reachable: true, renewed: false }
     }
 
     fn text(bound: &[Registered], gone: &[(Registered, Departure)]) -> String {
@@ -100,6 +111,8 @@ mod tests {
         assert!(both.contains("version=\"3\" state=\"full\"") && both.contains("id=\"aor\" state=\"active\""));
         assert!(both.contains("state=\"active\" event=\"registered\"><uri>sip:1@10.0.0.1;x=&lt;y&gt;</uri>"));
         assert!(both.contains(" q=\"0.500\"><uri>sip:1@10.0.0.2</uri>"));
+        let again = text(&[Registered { renewed: true, ..a.clone() }], &[]);
+        assert!(again.contains("state=\"active\" event=\"refreshed\"><uri>sip:1@10.0.0.1"), "{again}");
         for why in [Departure::Unregistered, Departure::Expired, Departure::Deactivated] {
             let gone = text(&[], &[(b.clone(), why)]);
             assert!(gone.contains("id=\"aor\" state=\"terminated\""));

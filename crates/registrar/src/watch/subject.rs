@@ -105,10 +105,11 @@ impl Subject {
 
     /// Takes the Contacts of the user; gives those that went, and why, or `None` when nothing changed.
     pub(crate) fn set_bound(&mut self, bound: Vec<Registered>, why: Departure) -> Option<Vec<(Registered, Departure)>> {
-        if self.bound == bound {
+        let same = self.bound.len() == bound.len() && self.bound.iter().zip(&bound).all(|(old, new)| old.is_like(new));
+        let mut gone = std::mem::replace(&mut self.bound, bound);
+        if same {
             return None;
         }
-        let mut gone = std::mem::replace(&mut self.bound, bound);
         gone.retain(|old| !self.bound.iter().any(|new| new.uri == old.uri));
         Some(gone.into_iter().map(|contact| (contact, why)).collect())
     }

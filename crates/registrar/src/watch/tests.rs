@@ -173,11 +173,12 @@ fn what_did_not_change_is_no_news() {
     let mut desk = Desk::new();
     desk.subscribe("dialog");
     desk.told();
-    let bound = |reachable| vec![Registered { uri: "sip:102@198.51.100.5".into(), q: 1_000, reachable }];
+    let bound =
+        |reachable| vec![Registered { uri: "sip:102@198.51.100.5".into(), q: 1_000, reachable, renewed: false }];
     desk.watch.set_bound(BOB, bound(true), Departure::Expired, desk.now);
     assert_eq!(desk.told().len(), 1, "unplugged became idle");
     desk.watch.set_bound(BOB, bound(true), Departure::Expired, desk.now);
-    let other = vec![Registered { uri: "sip:102@198.51.100.6".into(), q: 500, reachable: true }];
+    let other = vec![Registered { uri: "sip:102@198.51.100.6".into(), q: 500, reachable: true, renewed: false }];
     desk.watch.set_bound(BOB, other, Departure::Expired, desk.now);
     assert!(desk.told().is_empty(), "a lamp does not show which device it is");
     desk.watch.set_lines(BOB, Vec::new(), desk.now);
