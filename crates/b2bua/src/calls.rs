@@ -5,6 +5,7 @@ use crate::cause::Failure;
 use crate::config::{CALLS_MAX, Config};
 use crate::desk::{Desk, Due};
 use crate::event::{Invite, Output, Refusal};
+use crate::exchange::Stage;
 use crate::leg::Leg;
 use crate::servers::Trouble;
 use crate::step::{Step, StepError};
@@ -16,7 +17,7 @@ use media::ports::PoolCounts;
 use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, Event, Message, Method};
 use std::collections::VecDeque;
-use words::{CallId, Chance, Clock, ConnectionId, EndCause, Fact, Flow, OwnMap, Places, Time, UserId};
+use words::{CallId, Chance, Clock, ConnectionId, EndCause, Fact, Flow, LegId, OwnMap, Places, Time, UserId};
 
 /// The calls of one loop.
 #[derive(Debug, Serialize, Deserialize)]
@@ -152,6 +153,13 @@ impl Calls {
         let leg = &call.legs[call.place(n)?];
         let (user, peer) = (leg.party.user, leg.party.peer);
         Some(LegView { leg: call.leg_id(n), account: call.account, flow: leg.flow, user, peer })
+    }
+
+    /// Whether the ACK of a leg has to bring the answer to an offer of ours (RFC 3261 §13.2.1).
+    pub fn owes_answer(&self, leg: LegId) -> bool {
+        let call = self.get(leg.call);
+        let exchange = call.and_then(|call| call.exchange.as_ref());
+        exchange.is_some_and(|exchange| exchange.asker == leg.n && exchange.stage == Stage::AnswerOwed)
     }
 
     /// Takes what the relay reports.

@@ -3,6 +3,7 @@
 use crate::answer::Stop;
 use crate::need::Need;
 use crate::switch::{Incoming, Switch, Waiter};
+use b2bua::LegView;
 use sip::advertise::SUPPORTED;
 use sip::{HeaderName, Message, Method, Scheme, Uri};
 use words::{AccountId, Flow, PeerId, Time, UserId};
@@ -50,6 +51,9 @@ impl Switch {
                 self.handle_notified(&event, now);
             }
             sip::Event::Cancelled { txn, .. } if self.cancel_parked(txn, now) => {}
+            sip::Event::Ack { message, flow } if self.is_forged_answer(&message, &flow, now) => {
+                self.counters.strays += 1;
+            }
             sip::Event::Ack { .. }
             | sip::Event::Cancelled { .. }
             | sip::Event::NoAck { .. }
@@ -69,7 +73,7 @@ impl Switch {
     fn cancel_parked(&mut self, txn: sip::ServerTxn, now: Time) -> bool {
         let is_it = |waiter: &Waiter| matches!(waiter, Waiter::Request(incoming) if incoming.txn == txn);
         let Some(Waiter::Request(incoming)) = self.directory.withdraw(is_it) else { return false };
-        let response = self.answers.plain(&incoming.message, 487, "");
+        let response = self.answers.plain(&incoming.message, 487, "Request Terminated");
         self.respond(txn, response, now);
         true
     }
@@ -157,12 +161,7 @@ impl Switch {
         let Some(leg) = self.calls.leg_of(&incoming.message) else {
             return Err(self.plain(incoming, 481, "Call/Transaction Does Not Exist"));
         };
-        let owner = match (leg.user, leg.peer) {
-            (Some(user), _) => Owner::User(leg.account, user),
-            (None, Some(peer)) => Owner::Peer(peer),
-            (None, None) => Owner::Nobody,
-        };
-        self.check_source(incoming, &leg.flow, owner, now)?;
+        self.check_source(incoming, &leg.flow, owner_of(&leg), now)?;
         self.strangers.prove_in_hand(incoming.flow.remote, now);
         let event = sip::Event::Request { txn: incoming.txn, message: incoming.message.clone(), flow: incoming.flow };
         if self.calls.handle(event, now).is_some() {
@@ -181,16 +180,11 @@ impl Switch {
         owner: Owner,
         now: Time,
     ) -> Result<(), Stop> {
-        let here = &incoming.flow;
-        if here.connection == flow.connection && here.remote == flow.remote {
+        if self.speaks_for(&incoming.flow, flow, owner, now) {
             return Ok(());
         }
         match owner {
             Owner::User(account, user) => {
-                let bound = |device: registrar::Device<'_>| device.reach == registrar::Reach::Flow(*here);
-                if self.registrar.lookup(user, now).any(bound) {
-                    return Ok(());
-                }
                 let account = self.account(Need::Account(account), now).map_err(Stop::Need)?;
                 let proven = self.authenticate(incoming, &self.presented(incoming, now), account.as_deref(), now)?;
                 if proven.id != user {
@@ -198,13 +192,36 @@ impl Switch {
                 }
                 Ok(())
             }
-            Owner::Peer(peer) if self.peers.is_from(peer, here.remote) => Ok(()),
-            // It cannot be asked who it is: over a connection at least its address is no forgery.
-            Owner::Nobody if here.transport.is_reliable() && here.remote.ip() == flow.remote.ip() => Ok(()),
             Owner::Peer(_) | Owner::Nobody => {
                 Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another address"))
             }
         }
+    }
+
+    /// Whether a flow is one by which the other side of a dialog, whose own is `flow`, is known.
+    fn speaks_for(&self, here: &Flow, flow: &Flow, owner: Owner, now: Time) -> bool {
+        if here.connection == flow.connection && here.remote == flow.remote {
+            return true;
+        }
+        match owner {
+            Owner::User(_, user) => {
+                let bound = |device: registrar::Device<'_>| device.reach == registrar::Reach::Flow(*here);
+                self.registrar.lookup(user, now).any(bound)
+            }
+            Owner::Peer(peer) => self.peers.is_from(peer, here.remote),
+            // It cannot be asked who it is: over a connection at least its address is no forgery.
+            Owner::Nobody => here.transport.is_reliable() && here.remote.ip() == flow.remote.ip(),
+        }
+    }
+
+    /// Whether an ACK that has to bring the answer to an offer of ours comes from somebody else than the other side of its
+    /// dialog: nobody can be challenged by an ACK, and the answer says where the media goes. It is dropped, and the 2xx
+    /// repeated for whom it is for.
+    fn is_forged_answer(&self, ack: &Message, here: &Flow, now: Time) -> bool {
+        let Some(leg) = self.calls.leg_of(ack).filter(|leg| self.calls.owes_answer(leg.leg)) else { return false };
+        // A phone may have opened its connection anew meanwhile.
+        let again = here.transport.is_reliable() && here.remote.ip() == leg.flow.remote.ip();
+        !again && !self.speaks_for(here, &leg.flow, owner_of(&leg), now)
     }
 
     /// 416 for a Request-URI of a scheme that we do not know (RFC 3261 §8.2.2.1). Which method it is counts before.
@@ -227,7 +244,8 @@ impl Switch {
         if unsupported.is_empty() {
             return Ok(());
         }
-        let builder = self.answers.builder(&incoming.message, 420, "Bad Extension");
+        let builder =
+            self.answers.builder(&incoming.message, 420, "Bad Extension: Unsupported names what is not known");
         let builder = builder.header(HeaderName::Unsupported, &unsupported.join(", "));
         Err(Stop::Answer(sip::Outgoing { builder, body: None }))
     }
@@ -241,6 +259,15 @@ impl Switch {
         let response = self.answers.overloaded(&incoming.message, to_phone);
         self.counters.calls_refused += 1;
         self.respond(incoming.txn, response, now);
+    }
+}
+
+/// Who is at the other side of a leg.
+fn owner_of(leg: &LegView) -> Owner {
+    match (leg.user, leg.peer) {
+        (Some(user), _) => Owner::User(leg.account, user),
+        (None, Some(peer)) => Owner::Peer(peer),
+        (None, None) => Owner::Nobody,
     }
 }
 

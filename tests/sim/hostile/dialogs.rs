@@ -229,6 +229,43 @@ fn an_ack_with_the_right_dialog_ids_moves_no_media() {
     });
 }
 
+/// An ACK cannot be challenged, and where it has the answer to our offer it says where the media goes.
+#[test]
+fn an_answer_in_an_ack_counts_from_the_dialogs_own_address_alone() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        world.phone_mut(ann).habits.acknowledges = false;
+        world.tell(ann, Do::call_without_offer("102"));
+        wait(&mut world, 3, |world| world.rings(bob));
+        world.tell(bob, Do::Answer);
+        wait(&mut world, 3, |world| world.line(ann).status() == Some(200));
+        let own = world.at_phone(ann).address;
+        let beside = std::net::SocketAddr::new(own.ip(), 5_099);
+        let ack = |world: &World, source| {
+            let dialog = world.line(ann).dialog().unwrap().clone();
+            let cseq = dialog.local_cseq.to_string();
+            Letter { cseq, ..Letter::of_dialog(dialog, Method::Ack, source) }.describing("198.51.100.66")
+        };
+        let repeated = |world: &World| {
+            let to_ann = |line: &&str| line.contains(&format!("-> {own}")) && line.contains("SIP/2.0 200");
+            world.transcript().text().lines().filter(to_ann).count()
+        };
+        for (count, source) in [(1, stranger()), (2, beside), (3, world.at_phone(bob).address)] {
+            assert!(ack(&world, source).send(&mut world).is_empty());
+            assert_eq!(world.counter("strays"), count);
+        }
+        let before = repeated(&world);
+        world.pass(secs(5));
+        assert!(repeated(&world) > before, "the 200 is repeated for Ann");
+        ack(&world, own).send(&mut world);
+        let before = repeated(&world);
+        world.pass(secs(10));
+        assert_eq!((repeated(&world), world.counter("strays")), (before, 3));
+        world.tell(bob, Do::HangUp);
+        assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Normal);
+    });
+}
+
 #[test]
 fn a_cancel_goes_by_its_branch_alone() {
     for_seeds(SEEDS, |seed| {
