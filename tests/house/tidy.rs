@@ -102,3 +102,29 @@ fn nothing_names_a_place_of_one_machine() {
         }
     }
 }
+
+/// Whoever is refused reads why: none of our refusals leaves its phrase to the RFC.
+#[test]
+fn no_refusal_is_without_words() {
+    for (file, text) in sources() {
+        let own = file.strip_prefix(root()).unwrap_or(&file);
+        let speak = ["sip", "registrar", "b2bua", "switch"].map(|name| format!("crates/{name}/src"));
+        if !speak.iter().any(|folder| own.starts_with(folder)) || own.iter().any(|part| part == "tests") {
+            continue;
+        }
+        // What comes after the tests of a file is no refusal.
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (at, _) in code.match_indices("\"\"") {
+            let before = code[..at].trim_end();
+            let status = before.strip_suffix(',').and_then(|before| before.get(before.len().saturating_sub(3)..));
+            let status = status.and_then(|status| status.parse::<u16>().ok());
+            let refuses = status.is_some_and(|status| (400..700).contains(&status)) || before.ends_with("reason:");
+            let line = code[..at].lines().count();
+            assert!(
+                !refuses,
+                "{}:{line}: a refusal says nothing: which mistake is it, and what helps?",
+                file.display()
+            );
+        }
+    }
+}

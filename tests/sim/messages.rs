@@ -2,7 +2,7 @@
 
 use crate::flows::{SEEDS, office, secs, talking, wait};
 use crate::hostile::Letter;
-use sip::Method;
+use sip::{HeaderName, Method};
 use tests::sim::{Do, PhoneId, Site, World, for_seeds};
 
 fn send(world: &mut World, from: PhoneId, number: &str, text: &str) -> u16 {
@@ -42,6 +42,26 @@ fn a_message_that_cannot_be_carried_is_refused() {
         world.phone_mut(ann).identity.password = Some("guessed".into());
         assert_eq!(send(&mut world, ann, "102", "Hello"), 401);
         assert!([bob, absent].iter().all(|&phone| world.at_phone(phone).messages.taken.is_empty()));
+        world.finish();
+    });
+}
+
+/// What a message may be made of is told to users alone, and to them with what is carried (RFC 3261 §8.2.3).
+#[test]
+fn a_message_of_several_parts_is_refused_with_what_is_carried() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        let letter = Letter::new("MESSAGE", world.at_phone(ann).address, 1);
+        let letter = letter.with("Content-Type", "multipart/mixed;boundary=b");
+        let body =
+            "--b\r\nContent-Type: text/plain\r\n\r\nHello\r\n--b\r\nContent-Type: image/png\r\n\r\n?\r\n--b--\r\n";
+        let letter = Letter { body: body.to_owned(), ..letter };
+        let asked = letter.send(&mut world).pop().unwrap();
+        assert_eq!((asked.status, asked.header(HeaderName::Accept)), (401, None));
+        let refused = letter.proving(&asked, "office-101").send(&mut world).pop().unwrap();
+        let accept = refused.header(HeaderName::Accept).unwrap_or_default();
+        assert_eq!((refused.status, accept.starts_with("text/plain")), (415, true), "{accept}");
+        assert!(world.at_phone(bob).messages.taken.is_empty());
         world.finish();
     });
 }

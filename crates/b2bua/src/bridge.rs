@@ -1,14 +1,16 @@
 //! What one leg's INVITE in the middle of a call means to the other: offers and answers carried across (RFC 3264,
 //! RFC 3261 §14), hold and resume among them.
 
-use crate::call::{Call, Ending, SDP, read_body};
+use crate::body::read_body;
+use crate::call::{Call, Ending, SDP};
 use crate::cause::Failure;
 use crate::desk::{Desk, Due};
 use crate::end::Said;
-use crate::event::Output;
+use crate::event::{Output, Refusal};
 use crate::exchange::{Effect, Exchange, Move, Stage};
 use crate::family::{incompatible, warning};
 use crate::leg::{Acking, LegEvent, LegState};
+use crate::refuse::PENDING;
 use crate::secure::Saying;
 use crate::session;
 use crate::view::CallState;
@@ -64,7 +66,7 @@ impl Call {
         let other = self.other_of(n);
         let free = |n: u16| self.place(n).is_some_and(|at| self.legs[at].is_there());
         if !self.is_party(n) || self.is_asking() || open.is_some() || !free(n) || !other.is_none_or(free) {
-            return self.refuse_request(desk, n, txn, &message, 491, "");
+            return self.refuse_request(desk, n, txn, &message, 491, PENDING);
         }
         let offer = session::check(&message, desk.config.session).and_then(|()| self.read_request(at, &message));
         let offer = match offer {
@@ -80,7 +82,7 @@ impl Call {
             (None, None) => self.own_answer(desk, offer.as_ref()),
         };
         let Some(carried) = carried else {
-            return self.refuse_request(desk, n, txn, &message, 488, "");
+            return self.refuse_with(desk, at, txn, &message, &Refusal::of_offer(offer.as_ref()));
         };
         let other_there = self.legs[at].learn_other(&message);
         let cseq = message.cseq().map_or(0, |cseq| cseq.number);

@@ -1,5 +1,6 @@
 //! A call: its legs, its media ends, and how it ends.
 
+use crate::body::read_body;
 use crate::bridge::{Agreed, Carried};
 use crate::cause::{Failure, bye_reason, refusal_of};
 use crate::desk::{DUES, Desk, Due};
@@ -13,6 +14,7 @@ use crate::hold::{Side, settle};
 use crate::identity::contact_value;
 use crate::leg::{Acking, Leg, LegEffect, LegEvent, LegState};
 use crate::newcomer::{NO_MORE, Newcomer};
+use crate::refuse::{INCOMPATIBLE, usual};
 use crate::relayed::Relayed;
 use crate::secure::{Saying, dress};
 use crate::setup::Held;
@@ -22,14 +24,12 @@ use crate::view::{CallState, CallView, LegLine};
 use bytes::Bytes;
 use media::command::{Sound, Terms};
 use media::offer::Local;
-use media::sdes;
 use media::sdp::Description;
 use serde::{Deserialize, Serialize};
-use sip::advertise::ACCEPT_IN_CALLS;
-use sip::{BodyError, HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
+use sip::{HeaderName, Message, MessageBuilder, Method, Outgoing, ServerTxn};
 use std::collections::VecDeque;
 use std::time::Duration;
-use words::{AccountId, CallId, EndCause, Fact, LegId, Party, Srtp, Time, TimerToken};
+use words::{AccountId, CallId, EndCause, Fact, LegId, Party, Time, TimerToken};
 
 /// One call, from its INVITE to the last answer to its BYE.
 #[derive(Debug, Serialize, Deserialize)]
@@ -205,7 +205,14 @@ impl Call {
         self.transfer = None;
         self.end_exchange(desk, now);
         for relayed in std::mem::take(&mut self.relayed) {
-            self.refuse_request(desk, relayed.from, relayed.server, &relayed.request, 487, "");
+            self.refuse_request(
+                desk,
+                relayed.from,
+                relayed.server,
+                &relayed.request,
+                487,
+                "Request Terminated: the call is over",
+            );
         }
         let by = ending.by.map(|n| self.leg_id(n));
         desk.say(self.account, Fact::CallEnded { call: self.id, cause: ending.cause, by });
@@ -282,6 +289,9 @@ impl Call {
         if let Some(family) = failure.misfit {
             builder.push_header(HeaderName::Warning, warning(family));
         }
+        if ending.failure.is_none() && ending.cause == EndCause::MediaMismatch {
+            builder.push_header(HeaderName::Warning, INCOMPATIBLE);
+        }
         if failure.status == 503 && self.who.from.peer.is_none() {
             // A trunk would park itself for that long (RFC 3261 §21.5.4); a phone tries again.
             builder.push_header(HeaderName::RetryAfter, RETRY_AFTER_S);
@@ -344,6 +354,7 @@ impl Call {
         phrase: &str,
     ) -> MessageBuilder {
         let tag = self.legs[at].tag.text();
+        let phrase = if phrase.is_empty() { usual(status) } else { phrase };
         let mut builder = MessageBuilder::response(request, status, phrase, Some(tag.as_str()));
         builder.push_header(HeaderName::Server, &desk.config.server);
         builder
@@ -548,39 +559,6 @@ impl Call {
             leg,
             early_tag: self.setup.as_ref().and_then(|setup| setup.tag_of(leg.n)).unwrap_or_default(),
         }
-    }
-}
-
-/// Reads the description in a message's body, which may be one of several parts (RFC 5621): what of it may be taken from
-/// whoever has this rule for SRTP.
-pub(crate) fn read_body(message: &Message, srtp: Srtp) -> Result<Option<Description>, Refusal> {
-    if message.body().is_empty() {
-        return Ok(None);
-    }
-    if message.header(HeaderName::ContentEncoding).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
-        // RFC 3261 §8.2.3, §20.12.
-        let header = Some((HeaderName::AcceptEncoding, "identity".into()));
-        return Err(Refusal { status: 415, reason: "", header });
-    }
-    let bad = |reason| Refusal { status: 400, reason, header: None };
-    let body = message.body_of(SDP).map_err(|error| match error {
-        BodyError::Malformed => bad("Bad Multipart Body"),
-        BodyError::Unsupported => {
-            Refusal { status: 415, reason: "", header: Some((HeaderName::Accept, ACCEPT_IN_CALLS.into())) }
-        }
-    })?;
-    let Some(body) = body else { return Ok(None) };
-    let said = Description::parse(body).map_err(|_| bad("Bad Session Description"))?;
-    if srtp != Srtp::Required && !sdes::concerns(&said) {
-        return Ok(Some(said));
-    }
-    let wants_any = |said: &Description| said.media().any(|media| media.port != 0);
-    let wanted = wants_any(&said);
-    let admitted = sdes::admit(said, srtp);
-    if !wanted || wants_any(&admitted) {
-        Ok(Some(admitted))
-    } else {
-        Err(Refusal { status: 488, reason: "", header: None })
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a failure of one leg means: to the caller, to the records, and in a `Reason` header (RFC 3326).
 
+use crate::refuse::{NO_CODEC, NO_PORT, usual};
 use media::command::Family;
 use serde::{Deserialize, Serialize};
+use sip::{HeaderName, Message};
 use words::EndCause;
 
 /// A final failure as it is told to the caller.
@@ -23,7 +25,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure of our own making.
     pub(crate) fn own(status: u16, cause: EndCause) -> Self {
-        Failure { status, phrase: String::new(), cause, reason: None, misfit: None }
+        Failure { status, phrase: own_phrase(status, cause).to_owned(), cause, reason: None, misfit: None }
     }
 
     /// What a callee's final answer means to the caller.
@@ -55,13 +57,31 @@ impl Failure {
             _ => 500,
         };
         let reason = (shown != status).then(|| sip_reason(status));
-        Failure { reason, ..Failure::own(shown, cause_of(status)) }
+        let phrase = match shown {
+            // The words of the RFC, which phones show: it is a person who says so.
+            _ if shown == status && status != 488 => sip::reason_phrase(status).to_owned(),
+            488 => usual(488).to_owned(),
+            _ => format!("{}: the callee answered {status} {}", sip::reason_phrase(shown), sip::reason_phrase(status)),
+        };
+        Failure { phrase, reason, ..Failure::own(shown, cause_of(status)) }
+    }
+
+    /// The same of the whole answer: why its sender refuses, in its own words where it has any (RFC 6432).
+    pub(crate) fn of_response(response: &Message) -> Self {
+        let plain = Failure::of_answer(response.status());
+        let is_sip = |value: &str| value.split(';').next().is_some_and(|of| of.trim().eq_ignore_ascii_case("SIP"));
+        let has_sip = response.values(HeaderName::Reason).any(is_sip);
+        let reason = match (reason_of(response), plain.reason) {
+            // One value for each protocol (RFC 3326 §2).
+            (Some(theirs), Some(ours)) if !has_sip => Some(format!("{theirs}, {ours}")),
+            (theirs, ours) => theirs.or(ours),
+        };
+        Failure { reason, ..plain }
     }
 
     /// There is no media port for one of the legs.
     pub(crate) fn no_port() -> Self {
-        let phrase = "Service Unavailable: no media port is free".to_owned();
-        Failure { phrase, ..Failure::own(503, EndCause::Overload) }
+        Failure::own(503, EndCause::Overload)
     }
 
     /// Nobody answered in the time given.
@@ -88,6 +108,23 @@ impl Failure {
             400..=499 => 4,
             _ => 6,
         }
+    }
+}
+
+/// Why the exchange itself refuses.
+const fn own_phrase(status: u16, cause: EndCause) -> &'static str {
+    match (status, cause) {
+        (480, EndCause::NoAnswer) => "Temporarily Unavailable: nobody answered",
+        (480, EndCause::SignallingLost) => "Temporarily Unavailable: a connection was lost",
+        (480, EndCause::Administrative) => "Temporarily Unavailable: ended by the operator",
+        (480, _) => "Temporarily Unavailable: no phone can be reached",
+        (488, _) => NO_CODEC,
+        (500, _) => "Server Internal Error: the exchange failed, and has logged why",
+        (503, EndCause::Interrupted) => "Service Unavailable: the exchange is being restarted",
+        (503, _) => NO_PORT,
+        (487, EndCause::Transferred) => "Request Terminated: somebody else took the call",
+        // Said by somebody, or with a sentence of its own.
+        _ => "",
     }
 }
 
@@ -153,6 +190,14 @@ pub(crate) fn refusal_of(cause: EndCause) -> u16 {
 
 /// The `Reason` that tells losers of a fork not to list a missed call (RFC 3326 §3.1).
 pub(crate) const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+
+/// Why somebody does what he does, as the others may read it.
+pub(crate) fn reason_of(message: &Message) -> Option<String> {
+    message.header(HeaderName::Reason).filter(|reason| reason.len() <= REASON_BYTES).map(str::to_owned)
+}
+
+/// The longest `Reason` that is carried across.
+const REASON_BYTES: usize = 200;
 
 /// The `Reason` that says which status it was.
 pub(crate) fn sip_reason(status: u16) -> String {

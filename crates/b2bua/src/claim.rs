@@ -7,6 +7,7 @@ use crate::cause::Failure;
 use crate::desk::{Desk, Due};
 use crate::join::{BEAT, JOIN};
 use crate::leg::{Leg, LegState};
+use crate::refuse::NO_DIALOG;
 use crate::reliable::Told;
 use crate::single::Offering;
 use crate::tag::Tag;
@@ -73,7 +74,7 @@ impl Calls {
             (is_it && by.may_have(leg)).then_some((call, leg, slot))
         });
         // RFC 3891 §3: what nobody here has is 481, what is over 603, what is answered and should not be 486.
-        let (call, leg, slot) = found.next().ok_or((481, ""))?;
+        let (call, leg, slot) = found.next().ok_or((481, NO_DIALOG))?;
         if call.state == CallState::Ended || !leg.state.is_live() {
             return Err((603, "Declined: that call is over"));
         }
@@ -94,7 +95,7 @@ impl Calls {
             if other == slot {
                 return Err((403, "Forbidden: a call cannot be transferred to itself"));
             }
-            let call = self.slots.get(other as usize).ok_or((481, ""))?;
+            let call = self.slots.get(other as usize).ok_or((481, NO_DIALOG))?;
             Ok(call.leg_id(n))
         });
         // 481 would be about the dialog of the REFER, which its phone would give up (RFC 3261 §12.2.1.2, RFC 5057 §5.1).

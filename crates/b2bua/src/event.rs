@@ -43,7 +43,7 @@ pub struct Invite {
 pub struct Refusal {
     /// The status.
     pub status: u16,
-    /// The reason phrase; empty for the usual one.
+    /// The reason phrase: what a person can do about it.
     pub reason: &'static str,
     /// A header that the answer needs, such as `Accept` with 415.
     pub header: Option<(sip::HeaderName, Cow<'static, str>)>,

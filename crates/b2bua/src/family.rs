@@ -2,8 +2,9 @@
 //! the reverse. Where the exchange has an address of that family a caller's media get it; elsewhere, and where a leg's
 //! ports are of the other family already, the description is refused as what cannot be reached (RFC 3261 §20.43).
 
+use crate::body::read_body;
 use crate::bridge::Carried;
-use crate::call::{Call, read_body};
+use crate::call::Call;
 use crate::cause::Failure;
 use crate::desk::Desk;
 use crate::event::Refusal;
@@ -67,7 +68,7 @@ impl Call {
 
     /// Why an answer that a request of a leg brings cannot be taken, if it cannot.
     pub(crate) fn refusal_of_answer(&self, at: usize, said: &Description) -> Option<Refusal> {
-        let keys = || (!self.keys_fit(at, said)).then_some(Refusal { status: 488, reason: "", header: None });
+        let keys = || (!self.keys_fit(at, said)).then(Refusal::of_transport);
         self.refusal_of_family(at, said).or_else(keys)
     }
 
@@ -107,7 +108,11 @@ fn misfit(offer: &Description) -> Refusal {
 
 /// 488 that says which addresses cannot be reached.
 pub(crate) fn incompatible(family: Family) -> Refusal {
-    Refusal { status: 488, reason: "", header: Some((HeaderName::Warning, warning(family).into())) }
+    let reason = match family {
+        Family::V4 => "Not Acceptable Here: media over IPv4 cannot be reached",
+        Family::V6 => "Not Acceptable Here: media over IPv6 cannot be reached",
+    };
+    Refusal { status: 488, reason, header: Some((HeaderName::Warning, warning(family).into())) }
 }
 
 /// A `Warning` that says which addresses cannot be reached.

@@ -1,8 +1,9 @@
 //! An INVITE that comes in another's place (RFC 3891): of who talks, or of who is rung, which is a pickup (RFC 5359
 //! §2.16).
 
+use crate::body::read_body;
 use crate::bridge::{Agreed, CODECS, Carried};
-use crate::call::{Call, SDP, read_body};
+use crate::call::{Call, SDP};
 use crate::calls::Calls;
 use crate::claim::Claimant;
 use crate::desk::Desk;
@@ -12,6 +13,7 @@ use crate::exchange::{Exchange, Move};
 use crate::family;
 use crate::leg::{Leg, LegEvent};
 use crate::newcomer::NO_MORE;
+use crate::refuse::NO_DIALOG;
 use crate::ring::elsewhere;
 use crate::secure::Saying;
 use crate::session;
@@ -35,7 +37,7 @@ impl Calls {
     /// [`Refusal`]: the answer to the INVITE, as RFC 3891 §3 has it.
     pub fn replace(&mut self, invite: Invite, replaces: &Replaces, now: Time) -> Result<CallId, Refusal> {
         let named = self.named(replaces, invite.account, Claimant { party: &invite.from, flow: &invite.flow });
-        let (slot, n) = named.map_err(|(status, reason)| Refusal { status, reason, header: None })?;
+        let (slot, n) = named.map_err(|(status, reason)| Refusal::new(status, reason))?;
         self.enter(slot, n, invite, now)
     }
 
@@ -44,7 +46,7 @@ impl Calls {
     /// # Errors
     /// [`Refusal`]: 481 when it rings no more.
     pub fn pick_up(&mut self, invite: Invite, ringing: LegId, now: Time) -> Result<CallId, Refusal> {
-        let gone = Refusal { status: 481, reason: NO_MORE, header: None };
+        let gone = Refusal::new(481, NO_MORE);
         let &slot = self.by_id.get(&ringing.call).ok_or(gone.clone())?;
         self.enter(slot, ringing.n, invite, now)
     }
@@ -60,7 +62,7 @@ impl Calls {
     }
 
     fn enter(&mut self, slot: u32, n: u16, invite: Invite, now: Time) -> Result<CallId, Refusal> {
-        let gone = Refusal { status: 481, reason: "", header: None };
+        let gone = Refusal::new(481, NO_DIALOG);
         let entered = self.with(slot, |call, desk| call.enter(desk, n, invite, now).map(|()| call.id));
         entered.unwrap_or(Err(gone))
     }
@@ -69,15 +71,14 @@ impl Calls {
 impl Call {
     /// Somebody comes in the place of a leg.
     pub(crate) fn enter(&mut self, desk: &mut Desk, n: u16, invite: Invite, now: Time) -> Result<(), Refusal> {
-        let refusal = |status, reason| Refusal { status, reason, header: None };
-        let at = self.place(n).ok_or(refusal(481, ""))?;
+        let at = self.place(n).ok_or(Refusal::new(481, NO_DIALOG))?;
         let rings = self.legs[at].state.is_inviting();
         if self.account != invite.account || !(rings || self.state == CallState::Answered && self.is_party(n)) {
             // A caller's own early dialog is none that others may take (RFC 3891 §3).
-            return Err(refusal(481, ""));
+            return Err(Refusal::new(481, NO_DIALOG));
         }
         if self.transfers >= TRANSFERS {
-            return Err(refusal(482, "Loop Detected: the call was transferred too often"));
+            return Err(Refusal::new(482, "Loop Detected: the call was transferred too often"));
         }
         session::check(&invite.message, desk.config.session)?;
         check_accept(&invite.message)?;
@@ -94,12 +95,12 @@ impl Call {
             (CallState::Answered, _) if !self.is_at_rest(n) => self.let_wait(desk, n, invite, now),
             (CallState::Answered | CallState::Ended, true) => {
                 let by = self.transfer.as_ref().map(|transfer| (transfer.wish.n, transfer.near));
-                let (by, near) = by.ok_or(refusal(481, ""))?;
+                let (by, near) = by.ok_or(Refusal::new(481, NO_DIALOG))?;
                 self.come_in(desk, by, near, invite, offer, now)
             }
             (CallState::Answered | CallState::Ended, false) => {
                 let other = self.other_of(n).filter(|_| self.transfer.is_none());
-                self.come_in(desk, n, other.ok_or(refusal(481, ""))?, invite, offer, now)
+                self.come_in(desk, n, other.ok_or(Refusal::new(481, NO_DIALOG))?, invite, offer, now)
             }
         }
     }
@@ -109,7 +110,7 @@ impl Call {
         let n = self.next_leg;
         let tag = desk.tag(self.slot, n);
         let dialog = Dialog::uas(&invite.message, tag.text().as_str());
-        let bad = Refusal { status: 400, reason: "Bad Contact or Record-Route", header: None };
+        let bad = Refusal::new(400, "Bad Contact or Record-Route");
         let dialog = dialog.map_err(|_| bad)?;
         self.next_leg += 1;
         let Invite { txn, message, flow, back, from, trust, srtp, .. } = invite;
@@ -131,19 +132,20 @@ impl Call {
         offer: Description,
         now: Time,
     ) -> Result<(), Refusal> {
-        let refusal = |status| Refusal { status, reason: "", header: None };
         if common(asked, &offer).is_none() {
-            return Err(refusal(488));
+            return Err(Refusal::of_offer(None));
         }
         let family = Family::of(invite.flow.local.ip());
-        let end = self.callee_end(desk, self.next_leg, family, Offering::plain(), now).ok_or(refusal(503))?;
+        let end = self.callee_end(desk, self.next_leg, family, Offering::plain(), now).ok_or(Refusal::no_port())?;
         let n = self.newcomer(desk, invite, end)?;
-        let (Some(caller), Some(at)) = (self.place(self.caller), self.place(n)) else { return Err(refusal(481)) };
+        let (Some(caller), Some(at)) = (self.place(self.caller), self.place(n)) else {
+            return Err(Refusal::new(481, NO_MORE));
+        };
         let for_newcomer =
             self.describe(desk, at, Saying::Answer(&offer), |local, _| meet(&offer, asked, local).ok_or(()));
         let Ok(for_newcomer) = for_newcomer else {
             self.forget_newcomer(desk, at);
-            return Err(refusal(488));
+            return Err(Refusal::of_offer(None));
         };
         // What the caller agreed to before the answer holds until it is offered this.
         let for_caller = if self.caller_has_description() {
@@ -174,12 +176,11 @@ impl Call {
         offer: Description,
         now: Time,
     ) -> Result<(), Refusal> {
-        let refusal = |status| Refusal { status, reason: "", header: None };
         let family = Family::of(invite.flow.local.ip());
-        let end = self.callee_end(desk, self.next_leg, family, Offering::plain(), now).ok_or(refusal(503))?;
-        let caller = self.place(self.caller).ok_or(refusal(481))?;
+        let end = self.callee_end(desk, self.next_leg, family, Offering::plain(), now).ok_or(Refusal::no_port())?;
+        let caller = self.place(self.caller).ok_or(Refusal::new(481, NO_MORE))?;
         let for_caller = self.describe(desk, caller, Saying::Offer, |local, _| carry(&offer, local));
-        let for_caller = for_caller.map_err(|_| refusal(488))?;
+        let for_caller = for_caller.map_err(|_| Refusal::of_offer(None))?;
         let n = self.newcomer(desk, &invite, end)?;
         self.dismiss_ringing(desk, &elsewhere(), now);
         self.accept(desk, Some(n), Some(for_caller), None, Some(offer), now);
@@ -198,21 +199,22 @@ impl Call {
         asked: Option<Description>,
         now: Time,
     ) -> Result<(), Refusal> {
-        let refusal = |status| Refusal { status, reason: "", header: None };
         let family = Family::of(invite.flow.local.ip());
-        let end = self.callee_end(desk, self.next_leg, family, Offering::plain(), now).ok_or(refusal(503))?;
+        let end = self.callee_end(desk, self.next_leg, family, Offering::plain(), now).ok_or(Refusal::no_port())?;
         let n = self.newcomer(desk, &invite, end)?;
-        let at = self.place(n).ok_or(refusal(481))?;
+        let at = self.place(n).ok_or(Refusal::new(481, NO_MORE))?;
         let made = self.describe(desk, at, Saying::Offer, |local, _| match &asked {
             Some(asked) => carry(asked, local),
             None => Ok(offer_audio(local, &CODECS)),
         });
         let Ok(body) = made else {
             self.forget_newcomer(desk, at);
-            return Err(refusal(488));
+            return Err(Refusal::of_offer(None));
         };
         self.dismiss_ringing(desk, &elsewhere(), now);
-        let Some((_, callers)) = self.setup.take().and_then(|setup| setup.asked) else { return Err(refusal(481)) };
+        let Some((_, callers)) = self.setup.take().and_then(|setup| setup.asked) else {
+            return Err(Refusal::new(481, NO_MORE));
+        };
         self.begin_talk(desk, Some(n), now);
         let mut exchange = Exchange::new(n, Some(self.caller), asked, Some(invite.message));
         exchange.newcomer = Some(Box::new(callers));
@@ -280,11 +282,10 @@ impl Call {
         offer: Option<Description>,
         now: Time,
     ) -> Result<(), Refusal> {
-        let refusal = |status, reason| Refusal { status, reason, header: None };
-        let near_at = self.place(near).ok_or(refusal(481, ""))?;
+        let near_at = self.place(near).ok_or(Refusal::new(481, NO_DIALOG))?;
         let family = Family::of(invite.flow.local.ip());
-        let carried = self.question(desk, near, offer.as_ref()).ok_or(refusal(488, ""))?;
-        let end = self.fresh_end(desk, self.next_leg, family, near_at, now).ok_or(refusal(503, ""))?;
+        let carried = self.question(desk, near, offer.as_ref()).ok_or(Refusal::of_offer(offer.as_ref()))?;
+        let end = self.fresh_end(desk, self.next_leg, family, near_at, now).ok_or(Refusal::no_port())?;
         let made = self.newcomer(desk, &invite, end);
         let n = made.inspect_err(|_| self.tidy_ends(desk, now))?;
         let mut exchange = Exchange::new(n, Some(near), offer, Some(invite.message));

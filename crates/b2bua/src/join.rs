@@ -1,8 +1,9 @@
 //! A transfer once somebody came: both sides are asked one after the other until they hear each other.
 
+use crate::body::read_body;
 use crate::bridge::PATIENCE;
 use crate::bridge::{CODECS, agreement};
-use crate::call::{Call, Ending, SDP, read_body};
+use crate::call::{Call, Ending, SDP};
 use crate::desk::{Desk, Due};
 use crate::end::{End, Said};
 use crate::event::Output;

@@ -28,6 +28,7 @@
 //! length ([`Config::call_limit`]); 16 transfers of one call. Ringing others after the exchange itself has answered is
 //! not here.
 
+mod body;
 mod bridge;
 mod call;
 mod calls;
@@ -57,6 +58,7 @@ mod prack;
 mod redirect;
 mod refer;
 mod refresh;
+mod refuse;
 mod relayed;
 mod reliable;
 mod ring;

@@ -112,16 +112,16 @@ impl Call {
     /// A connection closed: whoever came over it could not be told that it has the call.
     pub(crate) fn lose_newcomer(&mut self, desk: &mut Desk, connection: ConnectionId) {
         if self.newcomer.as_ref().is_some_and(|newcomer| newcomer.invite.flow.connection == connection) {
-            self.turn_newcomer_away(desk, 480, "");
+            self.turn_newcomer_away(desk, 480, "Temporarily Unavailable: the connection was lost");
         }
     }
 
     /// CANCEL of an INVITE that has no final answer.
     pub(crate) fn handle_cancel(&mut self, desk: &mut Desk, n: u16, message: &Message, now: Time) {
         match self.place(n) {
-            Some(at) if self.is_waiting(at) => self.handle_cancelled(desk, Some(message), now),
+            Some(at) if self.is_waiting(at) => self.handle_cancelled(desk, message, now),
             Some(_) => self.handle_cancelled_change(desk, n, now),
-            None => self.turn_newcomer_away(desk, 487, ""),
+            None => self.turn_newcomer_away(desk, 487, "Request Terminated"),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Answers that ACKs bring: a 2xx of ours had the offer (RFC 3261 §13.2.1, §13.2.2.4).
 
+use crate::body::read_body;
 use crate::bridge::{Agreed, Carried, agreement};
-use crate::call::{Call, read_body};
+use crate::call::Call;
 use crate::desk::Desk;
 use crate::end::Said;
 use crate::exchange::Move;

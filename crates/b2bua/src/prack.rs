@@ -1,8 +1,9 @@
 //! Reliable provisional answers that come to us (RFC 3262 §4): taken in their order, each acknowledged by PRACK in the
 //! early dialog that it belongs to.
 
+use crate::body::read_body;
 use crate::bridge::agreement;
-use crate::call::{Call, SDP, read_body};
+use crate::call::{Call, SDP};
 use crate::desk::Desk;
 use crate::event::Output;
 use crate::leg::Leg;

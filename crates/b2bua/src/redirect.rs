@@ -80,7 +80,7 @@ impl Call {
     /// A leg answered 3xx: notes where it sends the call, and asks about that. What it means to the caller unless somebody
     /// rings there.
     pub(crate) fn note_redirection(&mut self, desk: &mut Desk, at: usize, response: &Message) -> Failure {
-        let plain = Failure::of_answer(response.status());
+        let plain = Failure::of_response(response);
         let leg = &self.legs[at];
         let (n, rang, by) = (leg.n, leg.state == LegState::Ringing, leg.party.clone());
         let fork = self.setup.as_mut().and_then(|setup| setup.fork.as_mut());

@@ -5,6 +5,7 @@ use crate::claim::Unnamed;
 use crate::desk::{Desk, Due};
 use crate::event::Output;
 use crate::leg::{Leg, LegState};
+use crate::refuse::PENDING;
 use crate::transfer::{TRANSFERS, Wish};
 use crate::view::CallState;
 use bytes::Bytes;
@@ -76,14 +77,14 @@ impl Call {
             return refuse(self, desk, 403, "Forbidden: the call is not answered");
         }
         if self.transfer.is_some() || !self.is_party(n) {
-            return refuse(self, desk, 491, "");
+            return refuse(self, desk, 491, "Request Pending: a transfer is under way");
         }
         let Some(other) = self.other_of(n) else {
             return refuse(self, desk, 403, "Forbidden: there is nobody to transfer");
         };
         if self.place(other).is_some_and(|at| self.legs[at].state == LegState::Incoming) {
             // A newcomer that waits for an answer.
-            return refuse(self, desk, 491, "");
+            return refuse(self, desk, 491, PENDING);
         }
         if self.transfers >= TRANSFERS {
             return refuse(self, desk, 482, "Loop Detected: the call was transferred too often");
@@ -143,7 +144,7 @@ impl Call {
         let (event, params) = event.split_once(';').unwrap_or((event, ""));
         let n = self.legs[at].n;
         if !event.trim().eq_ignore_ascii_case("refer") {
-            let mut builder = self.response(desk, at, message, 489, "");
+            let mut builder = self.response(desk, at, message, 489, "Bad Event: inside a call there is refer alone");
             builder.push_header(HeaderName::AllowEvents, "refer");
             return desk.respond(txn, builder);
         }
@@ -156,7 +157,14 @@ impl Call {
             return self.refuse_request(desk, n, txn, message, 403, "Forbidden: there was no such REFER");
         };
         if referral.silent {
-            return self.refuse_request(desk, n, txn, message, 481, "");
+            return self.refuse_request(
+                desk,
+                n,
+                txn,
+                message,
+                481,
+                "Subscription Does Not Exist: the REFER wanted none",
+            );
         }
         let granted = asked.min(SUBSCRIPTION);
         referral.until = now + granted;

@@ -37,13 +37,14 @@ impl Call {
     pub(crate) fn handle_info(&mut self, desk: &mut Desk, at: usize, txn: ServerTxn, message: Message, now: Time) {
         let n = self.legs[at].n;
         if message.raw_header("Info-Package").is_some() {
-            let builder = self.response(desk, at, &message, 469, "").raw("Recv-Info", "");
+            let builder =
+                self.response(desk, at, &message, 469, "Bad Info Package: none is taken").raw("Recv-Info", "");
             return desk.respond(txn, builder);
         }
         let Some(kind) = kind_of(&message, &INFO_BODIES) else {
             if message.body().is_empty() {
                 // A sign of life (RFC 2976 §2.2).
-                return self.refuse_request(desk, n, txn, &message, 200, "");
+                return self.refuse_request(desk, n, txn, &message, 200, "OK");
             }
             return self.refuse_kind(desk, at, txn, &message, &INFO_BODIES);
         };
@@ -70,7 +71,7 @@ impl Call {
         let to = match self.hearer(n) {
             Hearer::Leg(to) => to,
             // It has heard it; nobody here reads messages.
-            Hearer::Here if method == Method::Info => return self.refuse_request(desk, n, txn, &message, 200, ""),
+            Hearer::Here if method == Method::Info => return self.refuse_request(desk, n, txn, &message, 200, "OK"),
             // 481 would be about this leg's own dialog (RFC 3261 §12.2.1.2).
             Hearer::Here | Hearer::Nobody => return self.refuse_request(desk, n, txn, &message, 480, NOBODY_HEARS),
         };
@@ -140,7 +141,7 @@ impl Call {
 
     /// 415 with what is carried.
     fn refuse_kind(&self, desk: &mut Desk, at: usize, txn: ServerTxn, message: &Message, kinds: &[&str]) {
-        let mut builder = self.response(desk, at, message, 415, "");
+        let mut builder = self.response(desk, at, message, 415, "Unsupported Media Type: Accept names what is carried");
         builder.push_header(HeaderName::Accept, &kinds.join(", "));
         desk.respond(txn, builder);
     }

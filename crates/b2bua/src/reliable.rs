@@ -1,7 +1,8 @@
 //! Reliable provisional answers to a caller (RFC 3262 §3): each is sent again until its PRACK comes, the next one waits
 //! for that, and so does a 2xx while a description is on its way.
 
-use crate::call::{Call, Ending, SDP, read_body};
+use crate::body::read_body;
+use crate::call::{Call, Ending, SDP};
 use crate::cause::Failure;
 use crate::desk::{Desk, Due};
 use crate::end::Said;
@@ -191,7 +192,7 @@ impl Call {
             (Some(told), Ok(rack)) if told.awaits(rack) => {
                 told.waits.as_ref().map_or(Says::Nothing, |waits| waits.says)
             }
-            (Some(_) | None, _) => return self.refuse_request(desk, n, txn, &message, 481, ""),
+            (Some(_) | None, _) => return self.refuse_request(desk, n, txn, &message, 481, NOT_AWAITED),
         };
         let owes = says == Says::Offer;
         let body = match read_body(&message, self.legs[at].srtp) {
@@ -218,7 +219,7 @@ impl Call {
             (Some(_), Some(refusal)) => self.refuse_with(desk, at, txn, &message, &refusal),
             (Some(offer), None) if !owes => self.change_early(desk, at, txn, message, offer, now),
             (answer, _) => {
-                self.refuse_request(desk, n, txn, &message, 200, "");
+                self.refuse_request(desk, n, txn, &message, 200, "OK");
                 if let Some(answer) = answer {
                     self.take_early_answer(desk, answer);
                 }
@@ -278,3 +279,5 @@ const T1: Duration = Duration::from_millis(500);
 
 /// The most that the numbers of provisional answers begin with (RFC 3262 §3).
 const FIRST_MAX: u64 = i32::MAX as u64;
+
+const NOT_AWAITED: &str = "Call/Transaction Does Not Exist: no answer waits for this PRACK";

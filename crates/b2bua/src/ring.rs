@@ -1,8 +1,9 @@
 //! Ring lists: who is rung, what provisional answers mean to the caller, and who wins.
 
+use crate::body::read_body;
 use crate::bridge::{Agreed, agreement};
-use crate::call::{Call, Ending, SDP, read_body};
-use crate::cause::{ELSEWHERE, Failure};
+use crate::call::{Call, Ending, SDP};
+use crate::cause::{ELSEWHERE, Failure, reason_of};
 use crate::desk::{Desk, Due};
 use crate::early::Tell;
 use crate::end::{End, Said};
@@ -161,9 +162,8 @@ impl Call {
     }
 
     /// The caller gave up (RFC 3261 §9.2).
-    pub(crate) fn handle_cancelled(&mut self, desk: &mut Desk, message: Option<&Message>, now: Time) {
-        let reason = message.and_then(|message| message.header(HeaderName::Reason));
-        let reason = reason.filter(|reason| reason.len() <= REASON_BYTES).map(str::to_owned);
+    pub(crate) fn handle_cancelled(&mut self, desk: &mut Desk, message: &Message, now: Time) {
+        let reason = reason_of(message);
         self.end(desk, &Ending { reason, ..Ending::new(EndCause::Cancelled, Some(0)) }, now);
     }
 
@@ -520,6 +520,3 @@ fn flow_of(target: &Target) -> Flow {
         }
     }
 }
-
-/// The longest `Reason` that is carried across.
-const REASON_BYTES: usize = 200;

@@ -1,6 +1,7 @@
 //! A transfer until somebody came: who refers is told how it goes, and the call goes on with him when nobody comes.
 
-use crate::call::{Call, Ending, Service, Setup, read_body};
+use crate::body::read_body;
+use crate::call::{Call, Ending, Service, Setup};
 use crate::cause::{Failure, refusal_of, sip_reason};
 use crate::desk::{Desk, Due};
 use crate::end::End;
@@ -261,7 +262,14 @@ impl Call {
         let relayed = std::mem::take(&mut self.relayed);
         for relayed in relayed {
             if relayed.from == n {
-                self.refuse_request(desk, n, relayed.server, &relayed.request, 487, "");
+                self.refuse_request(
+                    desk,
+                    n,
+                    relayed.server,
+                    &relayed.request,
+                    487,
+                    "Request Terminated: who sent it has left the call",
+                );
             } else {
                 self.relayed.push(relayed);
             }

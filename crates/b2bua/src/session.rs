@@ -117,7 +117,7 @@ pub(crate) fn check(request: &Message, config: SessionConfig) -> Result<(), Refu
     match request.session_expires().map_err(|_| bad)? {
         Some(asked) if asked.seconds < config.min_s && request.knows(OPTION) => {
             let header = Some((HeaderName::MinSe, config.min_s.to_string().into()));
-            Err(Refusal { status: 422, reason: "", header })
+            Err(Refusal { status: 422, reason: "Session Interval Too Small: Min-SE names the shortest", header })
         }
         // Who does not know what a 422 means gets a longer one instead.
         Some(_) | None => Ok(()),

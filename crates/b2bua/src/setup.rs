@@ -1,7 +1,8 @@
 //! A call before its answer: how it begins, what it is told to do, and its answer to the caller.
 
+use crate::body::read_body;
 use crate::bridge::{Agreed, Carried};
-use crate::call::{Call, Ending, SDP, Service, Setup, Times, Who, read_body};
+use crate::call::{Call, Ending, SDP, Service, Setup, Times, Who};
 use crate::cause::Failure;
 use crate::desk::{DUES, Desk, Due};
 use crate::end::{End, Said};
@@ -28,14 +29,14 @@ impl Call {
     /// Takes an INVITE in and asks what is to happen to it.
     pub(crate) fn open(desk: &mut Desk, slot: u32, id: CallId, invite: Invite, now: Time) -> Result<Call, Refusal> {
         let Invite { txn, message, flow, back, account, from, trust, srtp, silence, typed_transfer } = invite;
-        let refusal = |status, reason| Refusal { status, reason, header: None };
+        let refusal = Refusal::new;
         let forwards = message.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS);
-        let forwards = forwards.checked_sub(1).ok_or(refusal(483, ""))?;
+        let forwards = forwards.checked_sub(1).ok_or(refusal(483, "Too Many Hops: Max-Forwards is used up"))?;
         session::check(&message, desk.config.session)?;
         check_accept(&message)?;
         let offer = read_body(&message, srtp)?;
         if offer.as_ref().is_some_and(|offer| !offer.is_carried()) {
-            return Err(refusal(488, ""));
+            return Err(Refusal::of_offer(offer.as_ref()));
         }
         desk.family_of_caller(&flow, offer.as_ref())?;
         desk.codes_of(account, typed_transfer);
@@ -386,7 +387,7 @@ pub(crate) fn check_accept(invite: &Message) -> Result<(), Refusal> {
     if invite.accepts(SDP) {
         return Ok(());
     }
-    Err(Refusal { status: 406, reason: "Not Acceptable: Accept does not name application/sdp", header: None })
+    Err(Refusal::new(406, "Not Acceptable: Accept does not name application/sdp"))
 }
 
 impl Setup {

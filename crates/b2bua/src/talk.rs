@@ -1,7 +1,7 @@
 //! Requests inside a leg's dialog, and answers to ours.
 
 use crate::call::{Call, Ending, SDP};
-use crate::cause::Failure;
+use crate::cause::{Failure, reason_of};
 use crate::claim::Unnamed;
 use crate::desk::Desk;
 use crate::event::Output;
@@ -34,7 +34,8 @@ impl Call {
             return self.refuse_request(desk, n, txn, &message, 500, "CSeq Out Of Order");
         }
         if let Some(refused) = unsupported(&message) {
-            let mut builder = self.response(desk, at, &message, 420, "");
+            let mut builder =
+                self.response(desk, at, &message, 420, "Bad Extension: Unsupported names what is not known");
             builder.push_header(HeaderName::Unsupported, &refused);
             return desk.respond(txn, builder);
         }
@@ -51,12 +52,12 @@ impl Call {
             }
             // Some phones keep their NAT binding open so; there is no subscription that could be meant (RFC 6665 §4.1.3).
             Method::Notify if message.header(HeaderName::Event).is_some_and(|event| event == "keep-alive") => {
-                self.refuse_request(desk, n, txn, &message, 200, "");
+                self.refuse_request(desk, n, txn, &message, 200, "OK");
             }
             Method::Refer => self.handle_refer(desk, at, txn, &message, named, now),
             Method::Subscribe => self.handle_subscribe(desk, at, txn, &message, now),
             Method::Prack => self.handle_prack(desk, at, txn, message, now),
-            Method::Notify => self.refuse_request(desk, n, txn, &message, 481, ""),
+            Method::Notify => self.refuse_request(desk, n, txn, &message, 481, "Subscription Does Not Exist"),
             Method::Other => self.refuse_method(desk, at, txn, &message, 501),
             // ACK and CANCEL are no requests to answer: the endpoint gives them as events of their own.
             Method::Ack | Method::Cancel | Method::Publish | Method::Register => {
@@ -112,7 +113,7 @@ impl Call {
                     let failure = self.note_redirection(desk, at, response);
                     self.handle_failure(desk, at, failure, now);
                 }
-                _ => self.handle_failure(desk, at, Failure::of_answer(status), now),
+                _ => self.handle_failure(desk, at, Failure::of_response(response), now),
             },
             LegState::Confirmed | LegState::Leaving | LegState::ByeOwed if status >= 200 => {
                 let other = self.legs[at].dialog.as_ref().is_some_and(|dialog| !dialog.matches(response));
@@ -163,7 +164,7 @@ impl Call {
         }
         // After a time-out nobody waits for an answer any more, and none may be a 408 (RFC 4320 §4.2).
         if let Some(relayed) = self.take_relayed(txn).filter(|_| status != 408) {
-            self.refuse_request(desk, relayed.from, relayed.server, &relayed.request, 480, "");
+            self.refuse_request(desk, relayed.from, relayed.server, &relayed.request, 480, UNHEARD);
         }
     }
 
@@ -246,19 +247,20 @@ impl Call {
         let n = self.legs[at].n;
         if matches!(self.legs[at].state, LegState::Calling | LegState::Ringing | LegState::Cancelling) {
             // A callee refuses; it does not end what it has not begun (§15).
-            return self.refuse_request(desk, n, txn, message, 481, "");
+            return self.refuse_request(desk, n, txn, message, 481, NOT_BEGUN);
         }
-        let response = Outgoing { builder: self.response(desk, at, message, 200, ""), body: None };
+        let response = Outgoing { builder: self.response(desk, at, message, 200, "OK"), body: None };
         if self.legs[at].state == LegState::Incoming && !self.is_waiting(at) {
             self.handle_cancelled_change(desk, n, now);
         } else if self.legs[at].state == LegState::Incoming {
             // A caller may end its early dialog so (§15); its INVITE gets 487 as with CANCEL.
-            self.handle_cancelled(desk, None, now);
+            self.handle_cancelled(desk, message, now);
         } else if self.legs[at].state.apply(LegEvent::Bye).is_ok() {
             if self.goes_on_without(n) {
                 self.leave(desk, n, now);
             } else {
-                self.end(desk, &Ending::new(EndCause::Normal, Some(n)), now);
+                let reason = reason_of(message);
+                self.end(desk, &Ending { reason, ..Ending::new(EndCause::Normal, Some(n)) }, now);
             }
             if let Some((invite, _)) = self.legs[at].theirs {
                 // Who says goodbye has had our 2xx: its ACK is lost, or comes later and finds nobody.
@@ -345,3 +347,7 @@ pub(crate) const GRACE: std::time::Duration = std::time::Duration::from_secs(32)
 
 /// How long the goodbye of a leg may take that says that its dialog is over: sent again three times, as UDP loses it.
 const GOODBYE: std::time::Duration = std::time::Duration::from_secs(4);
+
+const UNHEARD: &str = "Temporarily Unavailable: the other side cannot be reached";
+
+const NOT_BEGUN: &str = "Call/Transaction Does Not Exist: a callee that has not answered refuses";

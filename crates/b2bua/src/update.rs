@@ -3,7 +3,7 @@
 
 use crate::call::{Call, SDP};
 use crate::desk::Desk;
-use crate::event::Output;
+use crate::event::{Output, Refusal};
 use crate::exchange::{Exchange, Move};
 use crate::identity::contact_value;
 use crate::leg::LegState;
@@ -45,7 +45,7 @@ impl Call {
             None => self.own_answer(desk, Some(&offer)),
         };
         let Some(carried) = carried else {
-            return self.refuse_request(desk, n, txn, &message, 488, "");
+            return self.refuse_with(desk, at, txn, &message, &Refusal::of_offer(Some(&offer)));
         };
         let by_update = other.and_then(|n| self.place(n)).is_some_and(|at| self.legs[at].takes.update);
         let shows = self.legs[at].learn_other(&message).then_some(n);
@@ -105,7 +105,7 @@ impl Call {
             None => self.own_answer(desk, Some(&offer)),
         };
         let Some(carried) = carried else {
-            return self.refuse_request(desk, n, txn, &message, 488, "");
+            return self.refuse_with(desk, at, txn, &message, &Refusal::of_offer(Some(&offer)));
         };
         let event = if other.is_some() { Move::Ask } else { Move::AnswerAtOnce };
         if let Some(setup) = self.setup.as_mut().filter(|_| other.is_none()) {

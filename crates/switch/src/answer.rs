@@ -67,8 +67,11 @@ impl Answers {
 
     /// 405 with what is allowed (RFC 3261 §8.2.1); 501 for a method that nobody here knows.
     pub(crate) fn not_allowed(&self, request: &Message, most: usize) -> Outgoing {
-        let (status, reason) =
-            if request.method() == sip::Method::Other { (501, "Not Implemented") } else { (405, "Method Not Allowed") };
+        let (status, reason) = if request.method() == sip::Method::Other {
+            (501, "Not Implemented: Allow names what is taken")
+        } else {
+            (405, "Method Not Allowed: Allow names what is taken")
+        };
         let builder = self.builder(request, status, reason).header_within(most, HeaderName::Allow, ALLOW);
         Outgoing { builder, body: None }
     }

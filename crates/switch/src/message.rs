@@ -57,7 +57,7 @@ impl Switch {
         let (account, from, _) = self.user_calls(incoming, &presented, account, now)?;
         let message = &incoming.message;
         let Some(forwards) = message.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS).checked_sub(1) else {
-            return Err(self.plain(incoming, 483, ""));
+            return Err(self.plain(incoming, 483, "Too Many Hops: Max-Forwards is used up"));
         };
         if message.body().len() > BODY_BYTES {
             return Err(self.plain(incoming, 413, "Request Entity Too Large: a message has 1,000 bytes at most"));
@@ -65,7 +65,9 @@ impl Switch {
         let kind = message.content_type().unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         let Some(&kind) = MESSAGE_BODIES.iter().find(|known| known.eq_ignore_ascii_case(kind)) else {
-            let builder = self.answers.builder(message, 415, "").header(HeaderName::Accept, &MESSAGE_BODIES.join(", "));
+            let reason = "Unsupported Media Type: Accept names what is carried";
+            let builder = self.answers.builder(message, 415, reason);
+            let builder = builder.header(HeaderName::Accept, &MESSAGE_BODIES.join(", "));
             return Err(Stop::Answer(Outgoing { builder, body: None }));
         };
         let Some(meant) = self.meant(account.id, &dialled, gr, now) else {
@@ -147,7 +149,12 @@ impl Switch {
             self.messages.carried.remove(&id);
         }
         if let Some((txn, request)) = answered {
-            let response = self.answers.plain(&request, told, "");
+            let words = match told {
+                413 => "Request Entity Too Large: the other side takes none of this size",
+                415 => "Unsupported Media Type: the other side does not read it",
+                _ => "",
+            };
+            let response = self.answers.plain(&request, told, words);
             self.respond(txn, response, now);
         }
     }

@@ -16,12 +16,19 @@ pub(crate) struct Laws {
     hosts: BTreeSet<IpAddr>,
     /// What was told for the last time, the newest last: dialog and what it was about, by the number of that request.
     ended: VecDeque<(String, u32)>,
+    /// INVITEs that had their 2xx, the newest last.
+    granted: VecDeque<(String, u16)>,
 }
 
 impl Laws {
     /// Somebody spoke, or is a peer.
     pub(crate) fn know(&mut self, source: SocketAddr) {
         self.known.insert(source);
+    }
+
+    /// The exchange was started anew, and remembers no transaction.
+    pub(crate) fn forget(&mut self) {
+        self.granted.clear();
     }
 
     /// DNS names this address.
@@ -43,6 +50,8 @@ impl Laws {
             Message::parse(bytes.clone()).map_err(|error| format!("writes what cannot be read: {error:?}"))?;
         check_private(&message)?;
         self.check_last(&message)?;
+        self.check_answered(&message)?;
+        check_words(&message)?;
         if message.status() != 200 {
             return Ok(());
         }
@@ -83,6 +92,42 @@ impl Laws {
         self.ended.push_back((over, cseq));
         Ok(())
     }
+}
+
+impl Laws {
+    /// Once an INVITE has had its 2xx its transaction has nothing more to say but that again (RFC 6026 §7.1).
+    fn check_answered(&mut self, message: &Message) -> Result<(), String> {
+        if message.is_request() || message.method() != Method::Invite {
+            return Ok(());
+        }
+        let header = |name| message.header(name).unwrap_or_default();
+        let branch = message.via().ok().and_then(|via| via.branch().map(str::to_owned)).unwrap_or_default();
+        let request = format!("{} {branch} {}", header(HeaderName::CallId), header(HeaderName::CSeq));
+        let status = message.status();
+        match self.granted.iter().find(|(known, _)| *known == request) {
+            Some((_, before)) if *before != status => Err(format!("answers {status} after {before} to {request}")),
+            None if (200..300).contains(&status) => {
+                if self.granted.len() >= ENDED {
+                    self.granted.pop_front();
+                }
+                self.granted.push_back((request, status));
+                Ok(())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Statuses whose usual phrase tells nobody what is wrong with what he asked: ours say more.
+const UNCLEAR: [u16; 9] = [405, 415, 420, 422, 483, 488, 489, 491, 501];
+
+/// A refusal says what is wrong.
+fn check_words(message: &Message) -> Result<(), String> {
+    let status = message.status();
+    if !message.is_request() && UNCLEAR.contains(&status) && message.reason() == sip::reason_phrase(status) {
+        return Err(format!("answers {status} {} and no word more", message.reason()));
+    }
+    Ok(())
 }
 
 /// How many last words are remembered.

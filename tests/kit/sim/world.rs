@@ -246,6 +246,7 @@ impl World {
     pub fn restart(&mut self) {
         self.transcript.note(self.now, format_args!("the process is killed and started again"));
         self.twin.forget();
+        self.laws.forget();
         self.process.epoch += 1;
         self.process.started = self.now;
         let clock = self.clock();

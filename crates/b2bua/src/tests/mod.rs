@@ -11,6 +11,7 @@ mod lost;
 mod names;
 mod observe;
 mod offers;
+mod reasons;
 mod relayed;
 mod reliable;
 mod rfc;

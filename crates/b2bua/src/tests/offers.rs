@@ -168,7 +168,7 @@ fn a_body_that_is_compressed_is_refused_as_such() {
     let builder = w.invite_builder(A, "1001").header(HeaderName::ContentEncoding, "gzip");
     w.request(A, builder, Some("\u{1f}\u{8b}"));
     w.got(A, 415);
-    assert_eq!(w.refusal, Some((415, String::new())));
+    assert_eq!(w.refusal, Some((415, "Unsupported Media Type: Accept-Encoding names what is read".to_owned())));
     let (mut caller, _) = w.talk();
     for (encoding, status) in [("gzip", 415), ("identity", 200)] {
         let builder = caller.request(Method::Invite).header(HeaderName::Contact, &contact(A));

@@ -159,3 +159,19 @@ fn a_408_is_told_as_another_status() {
         w.got(A, told);
     }
 }
+
+/// RFC 4320 §4.1: nothing but a 100 may come before the answer, and each hop makes its own.
+#[test]
+fn a_provisional_answer_stays_with_its_hop() {
+    let mut w = World::new().rings(&[B]);
+    let (mut caller, _) = w.talk();
+    types(&mut w, A, &mut caller);
+    let info = w.asked(B, Method::Info);
+    for status in [100, 180, 183, 199] {
+        w.answer(B, &info, status, None);
+        let answered = w.phone(A).events.iter().any(|event| matches!(event, sip::Event::Response { .. }));
+        assert!(!answered, "{status}");
+    }
+    w.answer(B, &info, 200, None);
+    w.got(A, 200);
+}
