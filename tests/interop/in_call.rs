@@ -61,3 +61,19 @@ fn a_transfer_to_somebody_who_rings() {
 fn an_invite_takes_the_place_of_a_dialog() {
     assert_eq!(causes(&ten("uac_replaces", 10), "normal"), 10);
 }
+
+#[test]
+fn what_the_other_side_does_not_answer_is_never_a_408() {
+    assert_eq!(causes(&ten("uac_unheard", 10), "normal"), 10);
+}
+
+#[test]
+fn why_somebody_refuses_or_hangs_up_is_told_to_the_other_side() {
+    assert_eq!(causes(&ten("uac_refused", 10), "busy"), 10);
+    assert_eq!(causes(&ten("uac_reason", 10), "normal"), 10);
+}
+
+#[test]
+fn lines_are_refused_one_by_one_and_codecs_come_later() {
+    assert_eq!(causes(&ten("uac_lines", 10), "normal"), 10);
+}

@@ -1,6 +1,6 @@
 //! Several phones of an account, each a SIPp of its own.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 use tests::program::{Program, free, wait_for};
 use tests::sipp::{Answering, run};
@@ -19,8 +19,13 @@ fn register_by(program: &Program, user: &str, scenario: &str) -> SocketAddr {
 
 /// The file from which SIPp takes a user's name and password.
 fn csv(program: &Program, user: &str) -> String {
-    let path = program.data().join(format!("{user}.csv"));
-    let row = format!("SEQUENTIAL\n{user};[authentication username={user} password=secret{user}]\n");
+    csv_with(program, user, "")
+}
+
+/// The same with more fields.
+fn csv_with(program: &Program, user: &str, more: &str) -> String {
+    let path = program.data().join(format!("{user}{more}.csv"));
+    let row = format!("SEQUENTIAL\n{user};[authentication username={user} password=secret{user}]{more}\n");
     std::fs::write(&path, row).expect("the users are written");
     path.display().to_string()
 }
@@ -95,4 +100,42 @@ fn a_phone_is_reached_through_its_proxy() {
     let phone = Answering::start("phone_behind_proxy", register_by(&program, "1001", "register_path"));
     run(&program, "uac", &["--service", "1001", "--calls", "1"]);
     phone.ends_well();
+}
+
+/// Registers one of several flows of a phone.
+fn register_flow(program: &Program, user: &str, reg_id: u8) -> SocketAddr {
+    let local = free();
+    let users = csv_with(program, user, &format!(";{reg_id}"));
+    run(program, "register_flow", &["--calls", "1", "--users", &users, "--local", &local.to_string()]);
+    local
+}
+
+/// How many INVITEs came to a phone.
+fn invites(phone: &UdpSocket) -> usize {
+    phone.set_nonblocking(true).expect("a socket can be told not to wait");
+    let mut bytes = [0; 4096];
+    let mut many = 0;
+    while let Ok(size) = phone.recv(&mut bytes) {
+        many += usize::from(bytes[..size].starts_with(b"INVITE "));
+    }
+    many
+}
+
+#[test]
+fn a_phone_of_two_flows_rings_once_and_over_the_other_when_one_fails() {
+    let program = Program::bench();
+    let [first, second] = [1, 2].map(|reg_id| register_flow(&program, "1001", reg_id));
+    let old = UdpSocket::bind(first).expect("nobody else has it");
+    let rings = Answering::start("phone_answers", second);
+    run(&program, "uac_listens", &["--service", "1001", "--calls", "1"]);
+    rings.ends_well();
+    assert_eq!(invites(&old), 0, "one device is called by one of its flows");
+    drop(old);
+
+    let fails = Answering::start("phone_flow_fails", second);
+    let rings = Answering::start("phone_answers", first);
+    run(&program, "uac_listens", &["--service", "1001", "--calls", "1"]);
+    fails.ends_well();
+    rings.ends_well();
+    assert_eq!(program.json(&["cdr"]).as_array().unwrap().len(), 2);
 }

@@ -84,6 +84,24 @@ fn those_in_order_ring_one_after_another() {
     });
 }
 
+/// RFC 5359 §2.8: a number whose first is busy rings the next. The caller hears of none of it.
+#[test]
+fn who_is_busy_is_followed_by_the_next_at_once() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, ann, [bob, carl, dora]) = rung(seed, true);
+        // Busy before it rings, as a phone on its only line is.
+        world.phone_mut(bob).habits.when_called = vec![(millis(50), Do::Refuse(486))];
+        wait(&mut world, 1, |world| world.rings(carl));
+        assert!(world.is_over(bob) && world.at_phone(dora).lines.is_empty());
+        assert_eq!(world.line(ann).state, LineState::Calling);
+        world.tell(carl, Do::Answer);
+        wait(&mut world, 3, |world| world.talk(ann, carl));
+        let cdr = world.finish().remove(0);
+        let causes: Vec<_> = cdr.legs.iter().filter_map(|leg| leg.ended.map(|(_, cause)| cause)).collect();
+        assert_eq!((causes[0], cdr.ended.unwrap().cause), (EndCause::Busy, EndCause::Normal));
+    });
+}
+
 #[test]
 fn a_decline_ends_its_leg_and_not_the_list() {
     for_seeds(SEEDS, |seed| {

@@ -1,10 +1,11 @@
 //! Answers to challenges that prove nothing.
 
 use super::{Letter, stranger};
-use crate::flows::SEEDS;
+use crate::flows::{SEEDS, millis, office, secs};
 use sip::HeaderName;
 use std::net::SocketAddr;
-use tests::sim::{Heard, World, for_seeds};
+use tests::sim::{Do, Heard, World, for_seeds};
+use words::EndCause;
 
 const CONTACT: &str = "<sip:101@198.51.100.1>";
 
@@ -151,4 +152,37 @@ fn ask_and_guess(world: &mut World, letter: &Letter, user: &str) -> (Heard, Hear
     guess.more = guess.more.replace("response=\"", "response=\"0");
     let wrong = guess.send(world).pop().expect("a guess is answered");
     (first, wrong)
+}
+
+/// RFC 3261 §22.1: an ACK cannot be challenged, so what was good for its INVITE is good for it, used nonce or not.
+#[test]
+fn the_credentials_of_an_invite_are_good_for_its_ack() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        world.phone_mut(bob).habits.when_called = vec![(millis(50), Do::Answer)];
+        let home = home(&world, ann);
+        let invite = Letter::new("INVITE", home, 1).with("Contact", CONTACT).describing("198.51.100.1");
+        let asked = invite.send(&mut world);
+        let proving = invite.proving(asked.last().unwrap(), "office-101");
+        let answers = proving.send(&mut world);
+        let ok: Vec<&Heard> = answers.iter().filter(|answer| answer.status == 200).collect();
+        assert!(ok.len() > 1, "it is repeated until the ACK comes");
+        let header = |name| ok[0].header(name).unwrap().to_owned();
+        let ack = Letter {
+            method: "ACK".to_owned(),
+            uri: header(HeaderName::Contact).trim_matches(['<', '>']).to_owned(),
+            to: header(HeaderName::To),
+            branch: "z9hG4bKack".to_owned(),
+            body: String::new(),
+            ..proving
+        };
+        assert!(ack.more.contains("Authorization: Digest"));
+        ack.send(&mut world);
+        world.heard_by_hand(home);
+        world.pass(secs(10));
+        assert!(world.heard_by_hand(home).iter().all(|answer| answer.status != 200 && answer.status != 401));
+        assert_eq!(world.status().calls, 1);
+        world.tell(bob, Do::HangUp);
+        assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Normal);
+    });
 }
