@@ -12,19 +12,24 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The machines that have a bug beside those with a graph below `tests/golden/graphs`.
-const MACHINES: [&str; 13] = [
+const MACHINES: [&str; 18] = [
     "Dialog",
     "Door",
+    "Down",
     "Fork",
+    "Framer",
     "Latch",
+    "Names",
     "Nonce",
     "Pickup",
     "Port pool",
+    "Publication",
     "Redirection",
     "Referral",
     "Registrar binding",
     "Reliable provisional answers",
     "Session timer",
+    "Strangers",
     "Stream of facts",
 ];
 
@@ -206,7 +211,7 @@ fn take_one(from: &Path, to: &Path) {
 fn build(garden: &Path) -> BTreeMap<String, PathBuf> {
     take_over();
     // One after the other: `--lib` would mean both.
-    let what = [&["--workspace", "--test", "sim"][..], &["-p", "forward", "--lib"]];
+    let what = [&["--workspace", "--test", "sim"][..], &["-p", "forward", "--lib"], &["-p", "sip", "--lib"]];
     what.into_iter().flat_map(|what| build_one(garden, what)).collect()
 }
 
