@@ -4,6 +4,7 @@ use crate::desk::Desk;
 use crate::ice::Ice;
 use crate::secure::Sdes;
 use crate::single::Port;
+use media::clocks::Clocks;
 use media::command::{Generation, Keys, MediaAddress, MediaCommand, PayloadTypes, PortPair, Sound, Terms};
 use media::ice::{Checks, Credentials};
 use media::offer::OurSide;
@@ -44,6 +45,9 @@ pub(crate) struct End {
 pub(crate) struct Said {
     pub(crate) remote: Option<MediaAddress>,
     pub(crate) payload_types: PayloadTypes,
+    /// The clocks of those of its payload types that have no other name.
+    #[serde(default)]
+    pub(crate) clocks: Clocks,
     pub(crate) telephone_event: Option<u8>,
     pub(crate) direction: Direction,
     /// It is a fax (T.38), and no RTP.
@@ -95,6 +99,7 @@ impl Said {
         let nothing = Said {
             remote: None,
             payload_types: PayloadTypes::NONE,
+            clocks: Clocks::NONE,
             telephone_event: None,
             direction: Direction::Inactive,
             fax: false,
@@ -113,6 +118,7 @@ impl Said {
             Some(audio) if audio.is_accepted => Said {
                 remote: audio.remote,
                 payload_types: audio.payload_types,
+                clocks: audio.clocks,
                 telephone_event: audio.telephone_event,
                 direction: audio.direction,
                 ssrc: audio.ssrc,

@@ -60,6 +60,7 @@ pub(crate) fn settle(offer: &Side, answer: &Side, silence: Option<Duration>) -> 
         remote: side.said.remote,
         payload_types,
         // A sender uses the receiver's numbers.
+        clocks: other.said.clocks.or(side.said.clocks),
         telephone_event: other.said.telephone_event.or(side.said.telephone_event),
         direction,
         extended: side.said.extended,
@@ -78,6 +79,7 @@ mod tests {
         let said = Said {
             remote: None,
             payload_types: types,
+            clocks: media::clocks::Clocks::NONE,
             telephone_event: None,
             direction,
             fax: false,
@@ -114,5 +116,20 @@ mod tests {
         let (a, b) = settle(&side(Direction::SendRecv, offer), &side(Direction::SendRecv, answer), None);
         assert_eq!(a.payload_types.iter().collect::<Vec<_>>(), [0, 8, 101]);
         assert_eq!(b.payload_types, a.payload_types);
+    }
+
+    #[test]
+    fn a_number_means_what_the_receiver_said_of_it() {
+        let clocks = |types: &[(u8, &str, u32)]| {
+            types.iter().fold(media::clocks::Clocks::NONE, |all, (of, name, hz)| all.with(*of, name, *hz))
+        };
+        let mut offer = side(Direction::SendRecv, PayloadTypes::NONE.with(96).with(111));
+        let mut answer = side(Direction::SendRecv, PayloadTypes::NONE.with(96));
+        offer.said.clocks = clocks(&[(96, "AMR-WB", 16_000), (111, "opus", 48_000)]);
+        answer.said.clocks = clocks(&[(96, "speex", 32_000)]);
+        let (a, b) = settle(&offer, &answer, None);
+        let of = |terms: &Terms| [96, 111].map(|of| terms.clocks.of(of));
+        assert_eq!(of(&a), [Some(32_000), Some(48_000)], "what comes from who offered has the numbers of the answer");
+        assert_eq!(of(&b), [Some(16_000), Some(48_000)]);
     }
 }

@@ -176,6 +176,7 @@ impl Call {
         let near = Said {
             remote: setting.remote,
             payload_types: setting.payload_types,
+            clocks: setting.clocks,
             telephone_event: setting.telephone_event,
             direction: setting.direction.reversed(),
             fax: false,

@@ -3,7 +3,7 @@
 //! An end asks for it once [`CARRY_AFTER`] packets have gone through the worker, and again after each packet that the
 //! kernel left to the worker, later each time, so that an end whose packets often need eyes stays where they are.
 
-use crate::row::{Kernel, is_paced};
+use crate::row::Kernel;
 use crate::table::{Table, quality};
 use media::command::PayloadTypes;
 use media::own::own_ssrc;
@@ -34,6 +34,8 @@ pub struct Carriage {
     pub payload_types: PayloadTypes,
     /// Those of them whose timestamps tell jitter.
     pub paced: PayloadTypes,
+    /// The clock of all those. Units: Hz.
+    pub clock_hz: u32,
     /// What changes in their headers.
     pub rewrite: Rewrite,
 }
@@ -65,12 +67,15 @@ impl Table {
         }
         let to = out.latch.rtp_target().filter(|to| to.is_ipv4() == from.is_ipv4())?;
         let seen = |payload_type: u8| end.telephone_event == Some(payload_type) || RTCP_TYPES.contains(&payload_type);
-        let payload_types: PayloadTypes = end.payload_types.iter().filter(|&of| !seen(of)).collect();
-        let paced = payload_types.iter().filter(|&of| is_paced(of)).collect();
+        // A packet of another clock than that of the last ones comes to the worker, which changes clocks.
+        let clock_hz = end.reception.clock_hz();
+        let runs_else = |of: u8| end.clocks.of(of).is_some_and(|hz| hz != clock_hz);
+        let payload_types: PayloadTypes = end.payload_types.iter().filter(|&of| !seen(of) && !runs_else(of)).collect();
+        let paced = payload_types.iter().filter(|&of| end.clocks.of(of).is_some()).collect();
         // An echo is heard as ours.
         let ssrc = (link.slot == slot).then(|| own_ssrc(end.name));
         let rewrite = Rewrite { ssrc, ..Rewrite::default() };
-        Some(Carriage { slot, to_slot: link.slot, from, to, payload_types, paced, rewrite })
+        Some(Carriage { slot, to_slot: link.slot, from, to, payload_types, paced, clock_hz, rewrite })
     }
 
     /// Says that the kernel does not carry an end's packets, or not any more, after it carried so many.
@@ -203,6 +208,7 @@ mod tests {
     use super::*;
     use crate::kit::{leg, media_at, packet, phone, ports, signalled, terms};
     use crate::table::{Output, SocketId, Verdict};
+    use media::clocks::Clocks;
     use media::command::{Family, Generation, MediaCommand, MediaReport, Sound, SourceRule, Terms};
     use media::own::Extended;
     use media::sdp::Direction;
@@ -243,13 +249,21 @@ mod tests {
 
         /// So many packets of a phone; gives after how many of them the kernel was asked to carry on.
         fn speak(&mut self, n: u16, packets: u16) -> Option<u16> {
+            self.speak_as(n, 0, packets)
+        }
+
+        fn speak_as(&mut self, n: u16, payload_type: u8, packets: u16) -> Option<u16> {
             let mut asked = None;
             for count in 1..=packets {
                 self.now += Duration::from_millis(20);
                 self.spoken += 1;
                 let slot = u32::from(n);
-                let verdict =
-                    self.table.forward(SocketId::rtp(slot), Some(heard(n)), &packet(0, self.spoken), self.now);
+                let verdict = self.table.forward(
+                    SocketId::rtp(slot),
+                    Some(heard(n)),
+                    &packet(payload_type, self.spoken),
+                    self.now,
+                );
                 assert!(verdict != Verdict::Refused || count < 3);
                 if self.table.is_draining(slot) {
                     self.table.drained(slot);
@@ -289,6 +303,33 @@ mod tests {
     }
 
     #[test]
+    fn each_clock_is_carried_by_itself() {
+        let mut call = call();
+        let clocks =
+            Clocks::NONE.with(111, "opus", 48_000).with(96, "AMR-WB", 16_000).with(101, "telephone-event", 48_000);
+        let types = PayloadTypes::NONE.with(0).with(96).with(101).with(111).with(120);
+        for n in 0..2 {
+            let terms = Terms { clocks, ..hidden(n, types, None) };
+            call.command(|generation| MediaCommand::Latch { end: leg(n), generation, terms });
+        }
+        call.speak_as(0, 0, 5);
+        call.speak_as(1, 111, 5);
+        let of = |call: &Call, slot| {
+            let carriage = call.table.carriage(slot).expect("both ends are settled");
+            (
+                carriage.clock_hz,
+                carriage.payload_types.iter().collect::<Vec<_>>(),
+                carriage.paced.iter().collect::<Vec<_>>(),
+            )
+        };
+        // Events to which nobody listens pass, and so does what nobody knows the clock of; neither is timed.
+        assert_eq!(of(&call, 0), (8_000, vec![0, 101, 120], vec![0]));
+        assert_eq!(of(&call, 1), (48_000, vec![101, 111, 120], vec![111]));
+        call.speak_as(1, 96, 1);
+        assert_eq!(of(&call, 1), (16_000, vec![96, 101, 120], vec![96]));
+    }
+
+    #[test]
     fn hold_sounds_and_missing_links_stay_with_the_worker() {
         let mut call = call();
         call.speak(0, 5);
@@ -311,6 +352,7 @@ mod tests {
                     whereabouts: signalled(),
                     remote: Some(media_at(phone(1))),
                     payload_types,
+                    clocks: media::clocks::Clocks::NONE,
                     telephone_event: None,
                     direction: Direction::SendRecv,
                     extended: Extended::default(),

@@ -60,6 +60,7 @@ pub(crate) fn terms(at: SocketAddr, payload_types: PayloadTypes) -> Terms {
         whereabouts: signalled(),
         remote: Some(media_at(at)),
         payload_types,
+        clocks: media::clocks::Clocks::NONE,
         telephone_event: None,
         direction: Direction::SendRecv,
         extended: Extended::default(),

@@ -9,6 +9,7 @@
 //!
 //! ```
 //! use forward::{Output, SocketId, Table, Verdict};
+//! use media::clocks::Clocks;
 //! use media::command::{
 //!     Family, Generation, MediaAddress, MediaCommand, PayloadTypes, PortPair, SourceRule, Terms, Whereabouts,
 //! };
@@ -30,6 +31,7 @@
 //!              whereabouts: Whereabouts::default(),
 //!              remote: Some(MediaAddress { rtp: phone, rtcp: "192.0.2.1:4001".parse()? }),
 //!              payload_types: PayloadTypes::NONE.with(0),
+//!              clocks: Clocks::NONE,
 //!              telephone_event: None,
 //!              direction: Direction::SendRecv,
 //!              extended: Default::default(),
@@ -49,7 +51,7 @@
 //! # Ok::<(), std::net::AddrParseError>(())
 //! ```
 //!
-//! Limits: a row takes 592 bytes at most, and there are as many as the worker has bound pairs. Each packet gives at
+//! Limits: a row takes 608 bytes at most, and there are as many as the worker has bound pairs. Each packet gives at
 //! most two outputs, each command at most four. An end with ICE knows [`VALID_MAX`] sources of each component, remembers
 //! [`SEEN_MAX`] checks, and answers [`ERRORS_MAX`] wrong ones a second.
 

@@ -3,7 +3,7 @@
 use crate::carry::Trial;
 use crate::latch::Latch;
 use crate::secure::Secure;
-use media::codec::static_codec;
+use media::clocks::{Clocks, Stamp};
 use media::command::{EndCounters, Generation, MediaReport, PayloadTypes, PortPair, Silence, Terms};
 use media::dtmf::Detector;
 use media::monitor::{CLOCK_UNKNOWN, Counted, Monitor};
@@ -46,6 +46,7 @@ pub(crate) struct End {
     /// The payload type of the last packet whose clock is known, or [`CLOCK_UNKNOWN`].
     pub(crate) speaks: u8,
     pub(crate) telephone_event: Option<u8>,
+    pub(crate) clocks: Clocks,
     /// When the last packet was taken, or silence began to count.
     pub(crate) last: Time,
     /// Where RTP is heard from at this moment, as [`Latch::heard`] says.
@@ -122,6 +123,7 @@ impl End {
             told_first: false,
             speaks: CLOCK_UNKNOWN,
             telephone_event: terms.telephone_event,
+            clocks: terms.clocks,
             last: now,
             heard: None,
             trial: Trial::default(),
@@ -146,7 +148,7 @@ impl End {
         }
         self.heard = self.latch.heard();
         self.payload_types = terms.payload_types;
-        self.telephone_event = terms.telephone_event;
+        (self.telephone_event, self.clocks) = (terms.telephone_event, terms.clocks);
         (self.direction, self.extended) = (terms.direction, terms.extended);
         (self.silence, self.last) = (terms.silence, now);
         disconnect
@@ -158,21 +160,20 @@ impl End {
         self.last = now;
         self.counters.packets_in += 1;
         self.counters.bytes_in += bytes as u64;
-        // The clocks of other payload types are said in descriptions, which the relay does not see.
-        let paced = is_paced(rtp.payload_type()).then(|| rtp.timestamp());
-        if paced.is_some() {
+        let stamp = self.clocks.of(rtp.payload_type()).map(|clock_hz| Stamp { ticks: rtp.timestamp(), clock_hz });
+        if stamp.is_some() {
             self.speaks = rtp.payload_type();
         }
-        let place = self.reception.packet(rtp.ssrc(), rtp.sequence(), paced, now);
+        let place = self.reception.packet(rtp.ssrc(), rtp.sequence(), stamp, now);
         if self.extended.metrics {
-            self.watch(place, paced, now);
+            self.watch(place, stamp, now);
         }
     }
 
     /// Looks for bursts of loss, of whose lengths it wants to know.
     #[cold]
-    fn watch(&mut self, place: Place, timestamp: Option<u32>, now: Time) {
-        self.monitor.get_or_insert_with(|| Box::new(Monitor::new(now))).own().hears(place, timestamp);
+    fn watch(&mut self, place: Place, stamp: Option<Stamp>, now: Time) {
+        self.monitor.get_or_insert_with(|| Box::new(Monitor::new(now))).own().hears(place, stamp);
     }
 
     /// Whether it hears the exchange itself: a sound, or its own echo. `slot` is its own.
@@ -204,6 +205,7 @@ impl End {
             told_first: _,
             speaks: _,
             telephone_event: _,
+            clocks: _,
             last: _,
             heard: _,
             trial: _,
@@ -254,11 +256,5 @@ impl End {
     }
 }
 
-/// Whether jitter is reckoned of the timestamps of a payload type.
-#[inline]
-pub(crate) fn is_paced(payload_type: u8) -> bool {
-    matches!(static_codec(payload_type), Some((_, CLOCK_HZ, _)))
-}
-
-/// The clock of which jitter is reckoned: that of G.711, G.722 and G.729 (RFC 3551 §4.5). Units: Hz.
+/// The clock that is taken until a packet says another one: that of G.711, G.722 and G.729 (RFC 3551 §4.5). Units: Hz.
 const CLOCK_HZ: u32 = 8_000;

@@ -492,7 +492,9 @@ impl Table {
             && end.telephone_event == Some(rtp.payload_type())
             && let Some(digit) = end.events.packet(rtp.timestamp(), rtp.payload())
         {
-            let (end, digit, duration_ms) = (end.name, digit.digit, digit.duration_ticks / EVENT_TICKS_PER_MS);
+            let clock_hz = end.clocks.of_events(rtp.payload_type()).unwrap_or(EVENT_HZ);
+            let duration_ms = (u64::from(digit.duration_ticks) * 1_000 / u64::from(clock_hz)) as u32;
+            let (end, digit) = (end.name, digit.digit);
             self.outputs.push_back(Output::Report(MediaReport::Dtmf { end, digit, duration_ms }));
         }
         self.send_on(slot, bytes)
@@ -577,8 +579,8 @@ pub(crate) fn keep<T>(kept: &mut OwnMap<LegId, Box<T>>, name: LegId, what: Optio
 
 /// The common header and one SSRC (RFC 3550 §6.1).
 const RTCP_BYTES_MIN: usize = 8;
-/// The clock of telephone events beside G.711, G.722 and G.729 (RFC 4733 §2.1).
-const EVENT_TICKS_PER_MS: u32 = 8;
+/// The clock of telephone events where nothing is said of it: that beside G.711, G.722 and G.729 (RFC 4733 §2.1). Units: Hz.
+const EVENT_HZ: u32 = 8_000;
 const PCMU: u8 = 0;
 const PCMA: u8 = 8;
 /// How many ends that could not be opened are remembered.

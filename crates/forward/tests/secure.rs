@@ -76,6 +76,7 @@ impl Bench {
                     whereabouts: Whereabouts::default(),
                     remote: Some(MediaAddress { rtp: phone(n), rtcp: rtcp_of(phone(n)) }),
                     payload_types: PayloadTypes::NONE.with(0),
+                    clocks: media::clocks::Clocks::NONE,
                     telephone_event: None,
                     direction: Direction::SendRecv,
                     extended: Extended::default(),

@@ -5,6 +5,7 @@
 //! follows another; here packets are counted as the definitions say it, which costs no more. They may come in disorder:
 //! each is judged when it is [`WINDOW`] numbers old, later than any that still counts as received (RFC 3550 A.1).
 
+use crate::clocks::Stamp;
 use crate::stats::Place;
 
 /// How many packets come in a row where no burst is: what §4.7.2 recommends.
@@ -33,23 +34,23 @@ pub struct Bursts {
     /// What was before them.
     tally: Tally,
     /// The timestamp of the last packet.
-    last: Option<u32>,
+    last: Option<Stamp>,
     /// Between the last packet and the one before. Units: ticks.
     step: u32,
-    /// How long a packet lasts. Units: ticks.
-    packet: u32,
+    /// How long a packet lasts. Units: microseconds.
+    packet_us: u32,
 }
 
 impl Default for Bursts {
     /// Nothing came so far.
     fn default() -> Self {
-        Bursts { came: 0, held: 0, tally: Tally::default(), last: None, step: 0, packet: PACKET_TICKS }
+        Bursts { came: 0, held: 0, tally: Tally::default(), last: None, step: 0, packet_us: PACKET_US }
     }
 }
 
 impl Bursts {
-    /// A packet came and stands there in its stream. `timestamp` is that of a clock of 8,000 Hz, if it has one.
-    pub fn packet(&mut self, place: Place, timestamp: Option<u32>) {
+    /// A packet came and stands there in its stream. `stamp` is its time, if its clock is known.
+    pub fn packet(&mut self, place: Place, stamp: Option<Stamp>) {
         match place {
             Place::Begins => self.begin(),
             // What came before this was told to nobody here.
@@ -63,7 +64,7 @@ impl Bursts {
                 return;
             }
         }
-        self.measure(timestamp, place == Place::Ahead(1));
+        self.measure(stamp, place == Place::Ahead(1));
     }
 
     /// What is known at this moment, as if nothing were missed after it.
@@ -71,8 +72,8 @@ impl Bursts {
         let tally = self.whole();
         let gaps = tally.all.less(tally.bursts);
         let ms = |span: Span, count: u64| {
-            let ticks = span.packets.saturating_mul(self.packet.into());
-            u16::try_from(ticks.checked_div(count).unwrap_or(0) / TICKS_PER_MS).unwrap_or(u16::MAX)
+            let micros = span.packets.saturating_mul(self.packet_us.into());
+            u16::try_from(micros.checked_div(count).unwrap_or(0) / 1_000).unwrap_or(u16::MAX)
         };
         Told {
             burst_density: tally.bursts.density(),
@@ -109,13 +110,18 @@ impl Bursts {
     }
 
     /// Learns how long packets last, of two that follow each other; silence between them is longer, but not twice the same.
-    fn measure(&mut self, timestamp: Option<u32>, follows: bool) {
-        let step = timestamp.zip(self.last).map_or(0, |(timestamp, last)| timestamp.wrapping_sub(last));
-        let step = if follows { step } else { 0 };
-        if (1..=PACKET_TICKS_MAX).contains(&step) && step == self.step {
-            self.packet = step;
+    fn measure(&mut self, stamp: Option<Stamp>, follows: bool) {
+        let two = stamp.zip(self.last).filter(|(stamp, last)| follows && stamp.clock_hz == last.clock_hz);
+        let step = two.map_or(0, |(stamp, last)| stamp.ticks.wrapping_sub(last.ticks));
+        let hz = stamp.map_or(1, |stamp| stamp.clock_hz.max(1));
+        let micros = u64::from(step) * 1_000_000 / u64::from(hz);
+        if step != 0
+            && step == self.step
+            && let Some(micros) = u32::try_from(micros).ok().filter(|micros| *micros <= PACKET_US_MAX)
+        {
+            self.packet_us = micros;
         }
-        (self.last, self.step) = (timestamp, step);
+        (self.last, self.step) = (stamp, step);
     }
 }
 
@@ -192,12 +198,10 @@ impl Tally {
 
 /// How many numbers stay open for what comes late. Units: packets.
 const WINDOW: u32 = u128::BITS;
-/// Of a clock of 8,000 Hz.
-const TICKS_PER_MS: u64 = 8;
-/// How long most packets are: 20 ms.
-const PACKET_TICKS: u32 = 160;
-/// Longer ones are none: 200 ms.
-const PACKET_TICKS_MAX: u32 = 1_600;
+/// How long most packets are.
+const PACKET_US: u32 = 20_000;
+/// Longer ones are none.
+const PACKET_US_MAX: u32 = 200_000;
 
 #[cfg(test)]
 mod tests {
@@ -207,10 +211,14 @@ mod tests {
 
     /// What is told of packets of so many milliseconds that come in this order.
     fn hear(ms: u32, sequences: impl IntoIterator<Item = u32>) -> Told {
+        hear_at(8_000, ms, sequences)
+    }
+
+    fn hear_at(clock_hz: u32, ms: u32, sequences: impl IntoIterator<Item = u32>) -> Told {
         let (mut stats, mut bursts) = (ReceiveStats::new(8_000), Bursts::default());
         for n in sequences {
-            let timestamp = Some(n * ms * 8);
-            bursts.packet(stats.packet(1, n as u16, timestamp, Time::ZERO), timestamp);
+            let stamp = Some(Stamp { ticks: n * ms * clock_hz / 1_000, clock_hz });
+            bursts.packet(stats.packet(1, n as u16, stamp, Time::ZERO), stamp);
         }
         bursts.told()
     }
@@ -308,9 +316,10 @@ mod tests {
         let mut chance = Chance::new(Seed::from_number(8));
         let (mut stats, mut bursts) = (ReceiveStats::new(8_000), Bursts::default());
         for _ in 0..50_000 {
-            let timestamp = (chance.below(3) > 0).then(|| chance.u32() >> chance.below(32));
-            let place = stats.packet(chance.below(2) as u32, chance.u32() as u16, timestamp, Time::ZERO);
-            bursts.packet(place, timestamp);
+            let clock_hz = chance.u32() >> chance.below(32);
+            let stamp = (chance.below(3) > 0).then(|| Stamp { ticks: chance.u32() >> chance.below(32), clock_hz });
+            let place = stats.packet(chance.below(2) as u32, chance.u32() as u16, stamp, Time::ZERO);
+            bursts.packet(place, stamp);
             let told = bursts.told();
             assert!(told.burst_ms == 0 || told.burst_density > 0, "{told:?}");
         }

@@ -4,6 +4,7 @@
 //! one it applied for that end, so repeating a command does no harm. [`MediaCommand::Open`],
 //! [`MediaCommand::Rekey`], [`MediaCommand::Ice`] and [`MediaCommand::Close`] are never refused.
 
+use crate::clocks::Clocks;
 use crate::ice::Checks;
 use crate::own::Extended;
 use crate::sdp::Direction;
@@ -141,6 +142,9 @@ pub struct Terms {
     /// receiver's numbers (RFC 3264 §5.1). Others are dropped and counted. [`PayloadTypes::NONE`] beside an address
     /// in `remote`: no RTP, but datagrams of another kind (T.38 over UDPTL), which pass as they are.
     pub payload_types: PayloadTypes,
+    /// The clocks of those whose numbers say nothing, of which jitter is reckoned.
+    #[serde(default)]
+    pub clocks: Clocks,
     /// The payload type of telephone events (RFC 4733): their ends are reported.
     pub telephone_event: Option<u8>,
     /// As our description to this end says it: whether we send to it, and whether we take from it.

@@ -28,6 +28,7 @@
 //! Limits: a description has at most 65,535 bytes, 1,024 lines of 4,096 bytes, 32 media with 128 formats each.
 
 pub mod bursts;
+pub mod clocks;
 pub mod codec;
 pub mod command;
 pub mod demux;

@@ -14,7 +14,7 @@ use words::{LegFigures, LiveFigures, LiveStream, StreamFigures, Time};
 /// How often what comes from a leg is judged.
 pub const WINDOW: Duration = Duration::from_secs(5);
 
-/// No payload type: that of a stream whose clock only descriptions say, so that ticks of it cannot be read as time.
+/// No payload type: that of a stream whose clock nobody said, so that ticks of it cannot be read as time.
 pub const CLOCK_UNKNOWN: u8 = u8::MAX;
 
 /// What was counted of a stream until now.
@@ -142,8 +142,8 @@ impl Monitor {
     }
 
     /// Reads a compound packet that the end sent about the stream that goes to it, which is of the payload type `codec`
-    /// or of [`CLOCK_UNKNOWN`]. Gives an opinion of what it hears, in hundredths, when it says so.
-    pub fn read(&mut self, packet: &[u8], codec: u8, now: Time) -> Option<u16> {
+    /// and has that clock, or is of [`CLOCK_UNKNOWN`]. Gives an opinion of what it hears, in hundredths, when it says so.
+    pub fn read(&mut self, packet: &[u8], codec: u8, clock_hz: u32, now: Time) -> Option<u16> {
         let mut blocks = None;
         let mut metrics = None;
         for packet in Packets::new(packet).take(PACKETS_PER_DATAGRAM) {
@@ -161,16 +161,22 @@ impl Monitor {
                 RtcpView::SourceDescription(_) | RtcpView::Bye(_) | RtcpView::Other { .. } => {}
             }
         }
-        let mos = blocks.map(|block| self.take_block(&block, metrics.as_ref(), codec, now));
+        let mos = blocks.map(|block| self.take_block(&block, metrics.as_ref(), (codec, clock_hz), now));
         if let Some(mos) = mos {
             self.to.add(mos);
         }
         mos
     }
 
-    fn take_block(&mut self, block: &ReportBlock, metrics: Option<&VoipMetrics>, codec: u8, now: Time) -> u16 {
+    fn take_block(
+        &mut self,
+        block: &ReportBlock,
+        metrics: Option<&VoipMetrics>,
+        (codec, clock_hz): (u8, u32),
+        now: Time,
+    ) -> u16 {
         self.learn_round_trip(block.last_sr, block.delay_since_last_sr, now);
-        let jitter_us = u64::from(block.jitter_ticks) * 1_000_000 / CLOCK_HZ;
+        let jitter_us = u64::from(block.jitter_ticks) * 1_000_000 / u64::from(clock_hz.max(1));
         // Ticks of a clock that is not known say nothing.
         let jitter_us = if codec == CLOCK_UNKNOWN { 0 } else { u32::try_from(jitter_us).unwrap_or(u32::MAX) };
         let lost_before = self.heard.map_or(0, |known| {
@@ -301,8 +307,6 @@ fn x10000(share: f64) -> u16 {
 
 /// Less than this is no opinion: half a second of speech.
 const PACKETS_MIN: u64 = 25;
-/// The clock of G.711, G.722 and G.729. Units: Hz.
-const CLOCK_HZ: u64 = 8_000;
 /// How long most packets are. Units: milliseconds.
 const PACKET_MS: f64 = 20.0;
 /// More is a clock that jumped.
@@ -360,7 +364,7 @@ mod tests {
         let mut report = Vec::new();
         let block = ReportBlock { ssrc: 1, fraction_lost: 64, lost: 9, jitter_ticks: 16, ..ReportBlock::default() };
         print_receiver_report(&mut report, 2, &[block]);
-        let mos = monitor.read(&report, 8, secs(16)).unwrap();
+        let mos = monitor.read(&report, 8, 8_000, secs(16)).unwrap();
         let to = monitor.live(90, secs(18)).to.unwrap();
         assert_eq!((to.age, to.mos_x100, to.loss_x10000), (Duration::from_secs(2), mos, 2_500));
         assert_eq!((to.whole.packets, to.whole.lost, to.whole.jitter_us), (90, 9, 2_000));
@@ -394,7 +398,7 @@ mod tests {
         let read = |monitor: &mut Monitor, last_sr, at_ms| {
             let mut report = Vec::new();
             print_receiver_report(&mut report, 2, &[block(last_sr)]);
-            monitor.read(&report, 8, Time::from_millis(at_ms))
+            monitor.read(&report, 8, 8_000, Time::from_millis(at_ms))
         };
         assert!(read(&mut monitor, 0x9999_9999, 1_560).is_some());
         assert_eq!(monitor.figures(&counted(0, 0), 100).round_trip_us, None);
@@ -421,7 +425,7 @@ mod tests {
             let mut report = Vec::new();
             let block = ReportBlock { ssrc, lost, jitter_ticks: 8, ..ReportBlock::default() };
             print_receiver_report(&mut report, 2, &[block]);
-            assert!(monitor.read(&report, codec, secs(1)).is_some());
+            assert!(monitor.read(&report, codec, if codec == 111 { 48_000 } else { 8_000 }, secs(1)).is_some());
             monitor.figures(&counted(0, 0), 100).to.map(|to| (to.packets, to.lost, to.jitter_us))
         };
         assert_eq!(hear(1, 3, 8), Some((100, 3, 1_000)));
@@ -429,6 +433,8 @@ mod tests {
         // After a transfer somebody else speaks, whose packets are counted from none again; one was doubled.
         assert_eq!(hear(7, -1, 8), Some((100, 5, 1_000)));
         assert_eq!(hear(7, 2, CLOCK_UNKNOWN), Some((100, 7, 0)));
+        // Eight ticks of Opus are a sixth of a millisecond.
+        assert_eq!(hear(7, 2, 111), Some((100, 7, 166)));
     }
 
     #[test]
@@ -443,7 +449,7 @@ mod tests {
             if let Some(kind) = bytes.get_mut(1) {
                 *kind = 200 + *kind % 8;
             }
-            monitor.read(&bytes, bytes.len() as u8, Time::from_millis(n));
+            monitor.read(&bytes, bytes.len() as u8, chance.u32() >> chance.below(32), Time::from_millis(n));
             monitor.passes(&bytes, Time::from_millis(n));
             let _ = monitor.look(&counted(chance.u64(), chance.u64() >> 1), Time::from_millis(n));
         }

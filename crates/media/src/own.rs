@@ -2,6 +2,7 @@
 //! echo or a sound. Written where packets pass, so without allocation.
 
 use crate::bursts::{Bursts, Told};
+use crate::clocks::Stamp;
 use crate::rtcp::{
     PACKETS_PER_DATAGRAM, Packets, RECEIVER_REPORT, ReportBlock, RtcpView, SENDER_REPORT, SOURCE_DESCRIPTION,
     SenderWords,
@@ -171,8 +172,8 @@ impl Own {
     }
 
     /// A packet came from an end that wants metrics, and stands there in its stream; see [`Bursts::packet`].
-    pub fn hears(&mut self, place: Place, timestamp: Option<u32>) {
-        self.bursts.packet(place, timestamp);
+    pub fn hears(&mut self, place: Place, stamp: Option<Stamp>) {
+        self.bursts.packet(place, stamp);
     }
 
     /// What is known of its bursts, since it wants metrics.

@@ -1,5 +1,6 @@
 //! What a receiver knows of a stream: loss and jitter (RFC 3550 A.1, A.3, A.8), in integers, a few operations a packet.
 
+use crate::clocks::Stamp;
 use crate::rtcp::ReportBlock;
 use words::Time;
 
@@ -56,11 +57,10 @@ pub struct ReceiveStats {
 }
 
 impl ReceiveStats {
-    /// Nothing came so far. `clock_hz` is the rate of the codec's timestamps, as a phone may have said it: 0 and more
-    /// than [`CLOCK_MAX_HZ`] count as 8,000.
+    /// Nothing came so far. `clock_hz` is the rate of its timestamps until a packet says another one.
     pub fn new(clock_hz: u32) -> Self {
         ReceiveStats {
-            clock_hz: if (1..=CLOCK_MAX_HZ).contains(&clock_hz) { clock_hz } else { 8_000 },
+            clock_hz: believed(clock_hz),
             known: Reception { expected_after_jump: NO_JUMP, ..Reception::default() },
             reported_expected: 0,
             reported_received: 0,
@@ -73,16 +73,19 @@ impl ReceiveStats {
     }
 
     /// Counts a packet, and says where it stands. The timestamp of telephone events stands still while they last: pass `None`
-    /// for theirs.
-    pub fn packet(&mut self, ssrc: u32, sequence: u16, timestamp: Option<u32>, now: Time) -> Place {
+    /// for theirs, and for those whose clock is not known.
+    pub fn packet(&mut self, ssrc: u32, sequence: u16, stamp: Option<Stamp>, now: Time) -> Place {
         let place = if self.known.received == 0 || ssrc != self.known.ssrc {
             self.restart(ssrc, sequence);
             Place::Begins
         } else {
             self.count(sequence)
         };
-        if let Some(timestamp) = timestamp {
-            self.time(timestamp, now);
+        if let Some(stamp) = stamp {
+            if stamp.clock_hz != self.clock_hz {
+                self.change_clock(stamp.clock_hz);
+            }
+            self.time(stamp.ticks, now);
         }
         place
     }
@@ -92,7 +95,12 @@ impl ReceiveStats {
         self.known.lost_before + u64::from(self.expected().saturating_sub(self.known.received))
     }
 
-    /// Interarrival jitter. Units: ticks of the codec's clock.
+    /// The clock of what came last. Units: Hz.
+    pub fn clock_hz(&self) -> u32 {
+        self.clock_hz
+    }
+
+    /// Interarrival jitter. Units: ticks of that clock.
     pub fn jitter_ticks(&self) -> u32 {
         self.known.jitter_x16 >> 4
     }
@@ -183,6 +191,15 @@ impl ReceiveStats {
         place
     }
 
+    /// Its sender took up another codec: jitter stays as long as it was, and the next transit has none before it.
+    #[cold]
+    fn change_clock(&mut self, clock_hz: u32) {
+        let clock_hz = believed(clock_hz);
+        let jitter = u64::from(self.known.jitter_x16) * u64::from(clock_hz) / u64::from(self.clock_hz);
+        self.known.jitter_x16 = u32::try_from(jitter).unwrap_or(u32::MAX);
+        (self.clock_hz, self.known.has_transit) = (clock_hz, false);
+    }
+
     fn ticks_at(&self, now: Time) -> u32 {
         let micros = now.as_nanos() / 1_000;
         (micros.wrapping_mul(u64::from(self.clock_hz)) / 1_000_000) as u32
@@ -200,6 +217,11 @@ impl ReceiveStats {
     }
 }
 
+/// 0 and more than [`CLOCK_MAX_HZ`] count as 8,000.
+fn believed(clock_hz: u32) -> u32 {
+    if (1..=CLOCK_MAX_HZ).contains(&clock_hz) { clock_hz } else { 8_000 }
+}
+
 /// No sequence number: they have 16 bits.
 const NO_JUMP: u32 = u32::MAX;
 /// RFC 3550 A.1: how far ahead counts as loss.
@@ -211,6 +233,10 @@ const MISORDER_MAX: u16 = 100;
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    fn stamp(ticks: u32) -> Option<Stamp> {
+        Some(Stamp { ticks, clock_hz: 8_000 })
+    }
 
     fn hear(stats: &mut ReceiveStats, sequences: impl IntoIterator<Item = u16>) {
         for sequence in sequences {
@@ -236,8 +262,8 @@ mod tests {
             let (ssrc, sequence) = (1 + u32::from(n / 300), n * 3 / 2);
             let now = Time::from_millis(u64::from(n) * 20 + u64::from(n % 7));
             let by = if n / 50 % 2 == 0 { &mut here } else { &mut there };
-            by.packet(ssrc, sequence, Some(u32::from(n) * 160), now);
-            whole.packet(ssrc, sequence, Some(u32::from(n) * 160), now);
+            by.packet(ssrc, sequence, stamp(u32::from(n) * 160), now);
+            whole.packet(ssrc, sequence, stamp(u32::from(n) * 160), now);
             if n % 50 == 49 {
                 let (from, to) = if n / 50 % 2 == 0 { (&here, &mut there) } else { (&there, &mut here) };
                 to.resume(&from.reception());
@@ -287,7 +313,7 @@ mod tests {
             // 20 ms apart, every third 4 ms late.
             let at_us = 1_000_000 + u64::from(n) * 20_000 + if n % 3 == 0 { 4_000 } else { 0 };
             let now = Time::ZERO + Duration::from_micros(at_us);
-            stats.packet(1, n as u16, Some((n * 160).wrapping_add(4_000_000_000)), now);
+            stats.packet(1, n as u16, stamp((n * 160).wrapping_add(4_000_000_000)), now);
             let transit = at_us as f64 * 0.008 - f64::from(n) * 160.0;
             if let Some(last) = last.replace(transit) {
                 exact += ((transit - last).abs() - exact) / 16.0;
@@ -298,10 +324,35 @@ mod tests {
     }
 
     #[test]
+    fn each_clock_tells_the_same_jitter_and_another_codec_adds_none() {
+        let mut stats = [8_000, 16_000, 44_100, 48_000].map(|clock_hz| (ReceiveStats::new(8_000), clock_hz));
+        for n in 0..2_000_u64 {
+            let now = Time::ZERO + Duration::from_micros(n * 20_000 + if n % 3 == 0 { 4_000 } else { 0 });
+            for (stats, clock_hz) in &mut stats {
+                let ticks = (n * u64::from(*clock_hz) / 50) as u32;
+                stats.packet(1, n as u16, Some(Stamp { ticks, clock_hz: *clock_hz }), now);
+            }
+        }
+        let jitter = stats.map(|(stats, _)| stats.jitter_us());
+        // Two of three differ by 4 ms from the one before, and the estimate swings around that.
+        assert!(jitter.iter().all(|us| us.abs_diff(2_666) < 400 && us.abs_diff(jitter[0]) < 200), "{jitter:?}");
+        // From G.711 to Opus: another clock at a moment's notice is no jitter, and what was found stays.
+        let (mut stats, _) = stats[0];
+        let before = stats.jitter_us();
+        let opus = |n: u32| Some(Stamp { ticks: n * 960 + 77_000_000, clock_hz: 48_000 });
+        stats.packet(1, 2_000, opus(0), Time::from_millis(40_020));
+        assert!(stats.jitter_us().abs_diff(before) < 20 && stats.clock_hz() == 48_000);
+        (1..200).for_each(|n| {
+            _ = stats.packet(1, 2_000 + n as u16, opus(n), Time::from_millis(40_020 + u64::from(n) * 20))
+        });
+        assert!(stats.jitter_us() < 50, "{}", stats.jitter_us());
+    }
+
+    #[test]
     fn a_jump_of_the_time_base_is_no_jitter() {
         let mut stats = ReceiveStats::new(8_000);
         for (n, timestamp) in [0, 160, 320, 3_000_000_000, 3_000_000_160].into_iter().enumerate() {
-            stats.packet(1, n as u16, Some(timestamp), Time::from_millis(n as u64 * 20));
+            stats.packet(1, n as u16, stamp(timestamp), Time::from_millis(n as u64 * 20));
         }
         assert_eq!(stats.jitter_ticks(), 0);
     }
@@ -312,7 +363,12 @@ mod tests {
         let mut stats = ReceiveStats::new(0);
         for n in 0..100_000 {
             let now = Time::from_nanos(chance.u64() >> chance.below(64));
-            stats.packet(chance.below(2) as u32, chance.u32() as u16, Some(chance.u32()), now);
+            stats.packet(
+                chance.below(2) as u32,
+                chance.u32() as u16,
+                Some(Stamp { ticks: chance.u32(), clock_hz: chance.u32() >> chance.below(32) }),
+                now,
+            );
             if n % 100 == 0 {
                 let _ = (stats.report(), stats.lost(), stats.jitter_us());
             }

@@ -70,9 +70,11 @@ struct flow {
 	__u16 remote_port;
 	__u16 source_port;
 	__u16 target_port;
-	/* Payload types that stay here (0 to 31, and from 96 on above them), and those whose timestamps run at 8,000 Hz. */
+	/* Payload types that stay here: 0 to 31, and from 96 on above them. */
 	__u64 types;
-	__u64 paced;
+	/* Those from 96 on whose timestamps do not run at `clock_hz`: telephone events, and what nobody knows the clock of. */
+	__u32 untimed;
+	__u32 clock_hz;
 	/* Where it goes out; 0: to a socket of this host. */
 	__u32 interface;
 	/* What the rewriting of addresses and of ports adds to a checksum. */
@@ -152,8 +154,8 @@ struct map SEC("maps") lives = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struc
 #define NO_JUMP 0xffffffff
 #define DROPOUT_MAX 3000
 #define MISORDER_MAX 100
-#define CLOCK_HZ 8000
-#define NANOS_PER_TICK 125000
+#define USUAL_HZ 8000
+#define USUAL_TICK_NANOS 125000
 
 /* What tc and XDP do with a packet that is not for us: the next programme, then the socket. */
 #define TC_NEXT -1
@@ -403,10 +405,18 @@ INLINE void count(struct flow *flow, struct seen *seen)
 	}
 }
 
+/* What the clock of a flow shows: one division where it is that of G.711, as a division costs more than all else here. */
+INLINE __u32 ticks_at(struct flow *flow, __u64 now)
+{
+	if (flow->clock_hz == USUAL_HZ)
+		return now / USUAL_TICK_NANOS;
+	return now / 1000 * flow->clock_hz / 1000000;
+}
+
 /* RFC 3550 A.8. */
 INLINE void time(struct flow *flow, struct seen *seen, __u64 now)
 {
-	__u32 transit = (__u32)(now / NANOS_PER_TICK) - seen->timestamp;
+	__u32 transit = ticks_at(flow, now) - seen->timestamp;
 	__s32 difference = transit - flow->transit;
 	__u32 had = flow->has_transit;
 
@@ -414,7 +424,7 @@ INLINE void time(struct flow *flow, struct seen *seen, __u64 now)
 	flow->has_transit = 1;
 	if (difference < 0)
 		difference = -difference;
-	if (!had || (__u32)difference > CLOCK_HZ)
+	if (!had || (__u32)difference > flow->clock_hz)
 		return;
 	flow->jitter_x16 += difference - ((flow->jitter_x16 + 8) >> 4);
 }
@@ -425,7 +435,7 @@ INLINE void note(struct seen *seen, __u64 now)
 
 	flow->last = now;
 	count(flow, seen);
-	if (is_among(flow->paced, seen->type))
+	if (seen->type < 32 || !(flow->untimed >> (seen->type & 31) & 1))
 		time(flow, seen, now);
 	/* The figures are whole before they are called so. */
 	__sync_fetch_and_add(&flow->done, 1);

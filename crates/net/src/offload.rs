@@ -212,11 +212,13 @@ pub struct Flow {
     pub source: SocketAddr,
     /// Who gets it.
     pub target: SocketAddr,
-    /// The payload types that stay in the kernel: a bit for each.
+    /// The payload types that stay in the kernel: a bit for each. Of those below 32 only `paced` ones do.
     pub payload_types: u128,
-    /// Those of them whose timestamps run at 8,000 Hz, of which jitter is reckoned.
+    /// Those of them whose timestamps run at `clock_hz`, of which jitter is reckoned.
     pub paced: u128,
     /// The interface by which it leaves; `None` when the target is a socket of this host.
+    /// Units: Hz.
+    pub clock_hz: u32,
     pub interface: Option<u32>,
     /// What changes in RTP headers.
     pub header: Option<Header>,

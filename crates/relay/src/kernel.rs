@@ -252,6 +252,7 @@ impl InKernel {
         if let Some(way) = self.ways.get(&to) {
             return Some(*way);
         }
+            clock_hz: carriage.clock_hz,
         // A link-local address means something on one link only, which nobody names.
         if matches!(to, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
             return None;

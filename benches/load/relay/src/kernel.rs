@@ -70,6 +70,7 @@ fn alone() -> Result<Duration, OffloadError> {
         target: ours,
         payload_types: 1,
         paced: 1,
+        clock_hz: 8_000,
         interface: None,
         header: None,
         dscp: 46,

@@ -77,6 +77,7 @@ fn open(relay: &mut Relay, call: u16, ports: [PortPair; 2], single_port: bool) {
                 whereabouts: Whereabouts { single_port, ..Whereabouts::default() },
                 remote: Some(MediaAddress { rtp: phone, rtcp }),
                 payload_types: PayloadTypes::NONE.with(0).with(101),
+                clocks: media::clocks::Clocks::NONE,
                 telephone_event: Some(101),
                 direction: Direction::SendRecv,
                 extended: media::own::Extended::default(),

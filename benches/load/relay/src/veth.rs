@@ -152,6 +152,7 @@ fn install(legs: u32, hook: Hook) -> Result<(Flows, Vec<FlowId>), String> {
             target: SocketAddr::from((PHONES, spoken)),
             payload_types: 1,
             paced: 1,
+            clock_hz: 8_000,
             interface: Some(card),
             header: Some(Header { ssrc: Some(7), sequence_added: 3, timestamp_added: 480, payload_type: None }),
             dscp: 46,

@@ -74,8 +74,9 @@ fn judge(end: &mut End, totals: &mut Totals, now: Time) {
 
 /// Reads a report of an end; gives an opinion of what it hears, when it says so.
 pub(super) fn read(end: &mut End, packet: &[u8], now: Time) -> Option<u16> {
-    let speaks = end.speaks;
-    end.monitor.get_or_insert_with(|| Box::new(Monitor::new(now))).read(packet, speaks, now)
+    // Two who speak with each other mostly speak the same.
+    let (speaks, clock_hz) = (end.speaks, end.reception.clock_hz());
+    end.monitor.get_or_insert_with(|| Box::new(Monitor::new(now))).read(packet, speaks, clock_hz, now)
 }
 
 /// A report goes to an end.
@@ -160,6 +161,7 @@ fn write(end: &mut End, slot: u32, buffer: &mut [u8], now: Time) -> Option<usize
 mod tests {
     use super::*;
     use crate::kit::{self, above, leg, pair, phone, rtp, terms};
+    use media::clocks::Clocks;
     use media::command::PayloadTypes;
     use media::rtcp::{ReportBlock, SenderWords, print_receiver_report, print_sender_report};
     use words::LegFigures;
@@ -207,6 +209,48 @@ mod tests {
         let judged = table.totals().judged;
         assert_eq!((judged.lost, judged.mos.iter().sum::<u64>()), (25, judged.jitter.iter().sum::<u64>()));
         assert!(judged.mos.iter().sum::<u64>() >= 6 && judged.mos[..4].iter().sum::<u64>() >= 1, "{judged:?}");
+    }
+
+    /// 20 ms apart by their timestamps, each third 6 ms late: two of three differ by that from the one before.
+    #[test]
+    fn jitter_of_each_clock_is_found() {
+        let clocks = Clocks::NONE.with(111, "opus", 48_000).with(97, "AMR-WB", 16_000).with(98, "L16", 44_100);
+        let clocks = clocks.with(101, "telephone-event", 48_000);
+        let all = PayloadTypes::NONE.with(8).with(9).with(10).with(111).with(97).with(98).with(101).with(120);
+        let found = [(8, 8_000), (9, 8_000), (10, 44_100), (111, 48_000), (97, 16_000), (98, 44_100), (120, 48_000)]
+            .map(|(payload_type, hz)| {
+                let mut table =
+                    pair(Table::new(false), [1, 0], |n| media::command::Terms { clocks, ..terms(phone(n), all) });
+                for n in 0..600_u16 {
+                    let now = Time::from_millis(u64::from(n) * 20 + if n % 3 == 0 { 6 } else { 0 });
+                    let mut packet = rtp(payload_type, n * 2, 1);
+                    packet[4..8].copy_from_slice(&(u32::from(n) * hz / 50).to_be_bytes());
+                    table.forward(SocketId::rtp(0), Some(phone(0)), &packet, now);
+                    // An event: its timestamp stands still.
+                    let mut event = rtp(101, n * 2 + 1, 1);
+                    event[4..8].copy_from_slice(&[0, 0, 0, 7]);
+                    table.forward(SocketId::rtp(0), Some(phone(0)), &event, now);
+                    if n % 12 == 0 {
+                        table.handle_timeout(now);
+                    }
+                }
+                // Its reports are of what it hears, which is such a codec, too.
+                let mut report = Vec::new();
+                let block = ReportBlock { ssrc: 2, jitter_ticks: hz / 50, ..ReportBlock::default() };
+                print_receiver_report(&mut report, 1, &[block]);
+                table.forward(SocketId::rtcp(0), Some(above(phone(0))), &report, Time::from_millis(12_000));
+                let judged = table.totals().judged.jitter;
+                let figures = closed(&mut table, 0, Time::from_millis(12_010));
+                (figures.from.jitter_us, figures.to.map_or(0, |to| to.jitter_us), figures.from.mos_x100, judged)
+            });
+        let (mos, counted) = (found[0].2, found[0].3);
+        for (from, to, mos_x100, judged) in &found[..6] {
+            assert!((3_000..5_000).contains(from) && (19_900..=20_000).contains(to), "{found:?}");
+            // What people hear of it, and what metrics count, is the same whatever the clock.
+            assert!(mos_x100.abs_diff(mos) <= 2 && *judged == counted, "{found:?}");
+        }
+        let (from, to, unknown, _) = found[6];
+        assert!((from, to) == (0, 0) && unknown > mos, "a clock that nobody said tells nothing: {found:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What an audio line says, put together: address, direction, codecs.
 
 use super::{Direction, MediaView, cut};
+use crate::clocks::Clocks;
 use crate::codec;
 use crate::command::{MediaAddress, PayloadTypes};
 use crate::sdes::Crypto;
@@ -23,6 +24,8 @@ pub struct AudioView<'a> {
     pub direction: Direction,
     /// The payload types.
     pub payload_types: PayloadTypes,
+    /// What is said of their clocks.
+    pub clocks: Clocks,
     /// The payload type of telephone events (RFC 4733), that of 8,000 Hz first.
     pub telephone_event: Option<u8>,
     /// Whether it is RTP that we can read, with a port: declined otherwise, or not for us.
@@ -64,13 +67,16 @@ impl<'a> AudioView<'a> {
         let is_accepted =
             media.kind == "audio" && media.port != 0 && media.is_usable_rtp() && !payload_types.is_empty();
         let (mut direction, mut rtcp_port, mut event) = (None, None, None::<CodecView<'_>>);
+        let mut clocks = Clocks::NONE;
         let (mut has_keys, mut has_ice, mut rtcp_mux, mut ssrc) = (false, false, false, None);
         for (name, value) in media.attributes() {
             match name {
                 "rtpmap" => {
-                    let codec = rtpmap(value).filter(|codec| {
-                        payload_types.contains(codec.payload_type) && codec.name.eq_ignore_ascii_case("telephone-event")
-                    });
+                    let codec = rtpmap(value).filter(|codec| payload_types.contains(codec.payload_type));
+                    if let Some(codec) = codec {
+                        clocks = clocks.with(codec.payload_type, codec.name, codec.clock_hz);
+                    }
+                    let codec = codec.filter(|codec| codec.name.eq_ignore_ascii_case("telephone-event"));
                     event = match (event, codec) {
                         (Some(known), Some(codec)) if known.clock_hz != 8_000 && codec.clock_hz == 8_000 => Some(codec),
                         (known, codec) => known.or(codec),
@@ -91,6 +97,7 @@ impl<'a> AudioView<'a> {
             remote: address.filter(|_| is_accepted).and_then(|ip| remote(ip, media.port, rtcp_port)),
             direction: media.direction_of(direction, address),
             payload_types,
+            clocks,
             telephone_event: event.map(|codec| codec.payload_type),
             is_accepted,
             rtcp_mux,

@@ -44,7 +44,7 @@ pub struct Reception {
     pub expected_after_jump: u32,
     /// Its packets.
     pub received: u32,
-    /// Interarrival jitter. Units: ticks of 8,000 Hz, times 16.
+    /// Interarrival jitter. Units: ticks of the flow's clock, times 16.
     pub jitter_x16: u32,
     /// Transit of the last packet whose timestamp counted.
     pub transit: u32,
@@ -88,8 +88,8 @@ pub(super) fn write(words: &[AtomicU64], flow: &Flow, by_driver: bool) {
     let parts: [&[u32]; 8] = [
         &[local[3], remote[3], source[3], target[3]],
         &[pair(flow.local.port(), flow.remote.port()), pair(flow.source.port(), flow.target.port())],
-        &half(types(flow.payload_types)),
-        &half(types(flow.paced)),
+        &half(types(flow.payload_types, flow.paced)),
+        &[(!flow.paced >> 96) as u32, flow.clock_hz],
         &[flow.interface.unwrap_or(0), address_sum],
         &[port_sum, header.ssrc.unwrap_or(0).to_be()],
         &[header.timestamp_added],
@@ -187,9 +187,9 @@ fn counts(state: u64, words: &[AtomicU64]) -> Counts {
 }
 
 /// Payload types as the programme knows them: those between 32 and 95 (RFC 3551 §6: reserved or not assigned) go to the
-/// sockets.
-fn types(of: u128) -> u64 {
-    u64::from(of as u32) | u64::from((of >> 96) as u32) << 32
+/// sockets, and so do those below that have no clock or another one.
+fn types(of: u128, paced: u128) -> u64 {
+    u64::from((of & paced) as u32) | u64::from((of >> 96) as u32) << 32
 }
 
 /// An address as four words in network order, IPv4 mapped into IPv6.

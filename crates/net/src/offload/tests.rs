@@ -29,7 +29,18 @@ fn at(text: &str) -> SocketAddr {
 
 fn flow(local: SocketAddr, remote: SocketAddr, source: SocketAddr, target: SocketAddr) -> Flow {
     let (payload_types, paced) = (1 | 1 << 8 | 1 << 100, 1 | 1 << 8);
-    Flow { local, remote, source, target, payload_types, paced, interface: None, header: None, dscp: 46 }
+    Flow {
+        local,
+        remote,
+        source,
+        target,
+        payload_types,
+        paced,
+        clock_hz: 8_000,
+        interface: None,
+        header: None,
+        dscp: 46,
+    }
 }
 
 fn rtp(payload_type: u8, sequence: u16, ssrc: u32) -> Vec<u8> {
@@ -272,6 +283,55 @@ fn records_rest_before_they_are_used_again_and_the_last_is_not_exceeded() {
     let soon = now + REST / 2;
     assert_eq!(flows.install(&nth(3), &Reception::default(), soon), Err(OffloadError::Full(1)));
     assert!(flows.install(&nth(3), &Reception::default(), now + REST).is_ok());
+}
+
+/// RFC 3550 A.8 in integers, over when packets came and what they said: the same that user space does.
+fn jitter_x16(clock_hz: u32, packets: &[(u64, u32)]) -> u32 {
+    let transit = |&(nanos, timestamp): &(u64, u32)| {
+        ((nanos / 1_000 * u64::from(clock_hz) / 1_000_000) as u32).wrapping_sub(timestamp)
+    };
+    packets.windows(2).fold(0, |jitter, two| {
+        let difference = transit(&two[1]).wrapping_sub(transit(&two[0])).cast_signed().unsigned_abs();
+        jitter + difference - ((jitter + 8) >> 4)
+    })
+}
+
+#[test]
+fn jitter_is_reckoned_by_the_clock_of_the_flow() {
+    let Some(offload) = open(8) else { return };
+    let mut flows = offload.flows(0, 1);
+    let addresses = ["192.0.2.1:4000", "198.51.100.7:5004", "203.0.113.9:4002", "198.51.100.250:65535"].map(at);
+    let [local, remote, source, target] = addresses;
+    for clock_hz in [8_000, 16_000, 44_100, 48_000] {
+        // 111 has the clock; 101 are telephone events, whose timestamps stand still; 0 would have another clock.
+        let types = Flow {
+            payload_types: 1 | 1 << 101 | 1 << 111,
+            paced: 1 << 111,
+            clock_hz,
+            ..flow(local, remote, source, target)
+        };
+        let mut id = flows.install(&types, &Reception::default(), Time::ZERO).unwrap();
+        let mut send = |payload_type, sequence, timestamp: u32| {
+            let mut packet = rtp(payload_type, sequence, 5);
+            packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
+            let (said, _, _) = offload.try_frame(&frame(remote, local, &packet), 1).unwrap();
+            (said, flows.take(&mut id).last_nanos)
+        };
+        let mut heard = Vec::new();
+        for n in 0..12_u16 {
+            let timestamp = (u32::from(n) * clock_hz / 50).wrapping_add(4_294_960_000);
+            let (said, at) = send(111, n * 2, timestamp);
+            assert_eq!(said, DELIVERED);
+            heard.push((at, timestamp));
+            assert_eq!(send(101, n * 2 + 1, 7).0, DELIVERED);
+            std::thread::sleep(Duration::from_millis(u64::from(n % 3)));
+        }
+        assert_eq!(send(0, 24, 0).0, NEXT, "what has another clock is for the worker");
+        let (_, reception) = flows.pause(&mut id);
+        assert_eq!(reception.jitter_x16, jitter_x16(clock_hz, &heard), "{clock_hz} Hz");
+        assert!(reception.jitter_x16 > clock_hz / 100, "packets of 20 ms came within two: {reception:?}");
+        flows.remove(id, Time::ZERO);
+    }
 }
 
 #[test]

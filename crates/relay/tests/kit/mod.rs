@@ -1,5 +1,6 @@
 //! Phones and the switch's side of a relay, for tests.
 
+use media::clocks::Clocks;
 use media::command::{
     EndCounters, Family, Generation, Keys, MediaAddress, MediaCommand, MediaReport, PayloadTypes, PortPair, SourceRule,
     Terms, Whereabouts,
@@ -15,6 +16,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 use words::{CallId, LegFigures, LegId, Seed};
+
+/// A payload type of descriptions, and its clock.
+const OPUS: u8 = 111;
+const OPUS_HZ: u32 = 48_000;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -159,6 +164,7 @@ impl Exchange {
             muxes: false,
             extended: Extended::default(),
             keys: None,
+            speaks_opus: false,
         }
     }
 
@@ -199,7 +205,8 @@ impl Exchange {
                 source: phone.rule,
                 whereabouts: phone.whereabouts,
                 remote: Some(phone.described),
-                payload_types: PayloadTypes::NONE.with(0).with(101),
+                payload_types: PayloadTypes::NONE.with(0).with(101).with(OPUS),
+                clocks: Clocks::NONE.with(OPUS, "opus", OPUS_HZ).with(101, "telephone-event", 8_000),
                 telephone_event: Some(101),
                 direction: Direction::SendRecv,
                 extended: phone.extended,
@@ -217,7 +224,8 @@ impl Exchange {
                 source: phone.rule,
                 whereabouts: phone.whereabouts,
                 remote,
-                payload_types: PayloadTypes::NONE.with(0).with(101),
+                payload_types: PayloadTypes::NONE.with(0).with(101).with(OPUS),
+                clocks: Clocks::NONE.with(OPUS, "opus", OPUS_HZ).with(101, "telephone-event", 8_000),
                 telephone_event: Some(101),
                 direction,
                 extended: phone.extended,
@@ -237,6 +245,7 @@ impl Exchange {
                 whereabouts: phone.whereabouts,
                 remote: Some(phone.described),
                 payload_types: PayloadTypes::NONE,
+                clocks: Clocks::NONE,
                 telephone_event: None,
                 direction: Direction::SendRecv,
                 extended: Extended::default(),
@@ -346,6 +355,8 @@ pub(crate) struct Phone {
     /// Its reports use the port of RTP.
     muxes: bool,
     pub(crate) extended: Extended,
+    /// It speaks Opus, else G.711.
+    pub(crate) speaks_opus: bool,
     /// What it encrypts and decrypts with.
     keys: Option<(Box<Keys>, Outbound, Inbound)>,
     rtp: UdpSocket,
@@ -389,8 +400,9 @@ impl Phone {
     /// The same; gives the packet as it went out.
     pub(crate) fn say(&mut self, n: u16) -> Vec<u8> {
         let mut packet = [0xd5; 172 + TRAILER_BYTES];
-        let header =
-            RtpHeader { marker: false, payload_type: 0, sequence: n, timestamp: u32::from(n) * 160, ssrc: self.ssrc() };
+        let (payload_type, ticks) = if self.speaks_opus { (OPUS, OPUS_HZ / 50) } else { (0, 160) };
+        let (timestamp, ssrc) = (u32::from(n) * ticks, self.ssrc());
+        let header = RtpHeader { marker: false, payload_type, sequence: n, timestamp, ssrc };
         packet[..12].copy_from_slice(&header.print());
         let to = self.to.expect("it knows the exchange").0;
         let length = match &mut self.keys {

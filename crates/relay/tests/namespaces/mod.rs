@@ -227,6 +227,7 @@ fn in_the_driver_a_packet_goes_to_a_known_neighbour_and_up_the_stack_to_an_unkno
             target: at(target),
             payload_types: 1,
             paced: 1,
+            clock_hz: 8_000,
             interface: Some(number("right")),
             header: None,
             dscp: 46,
