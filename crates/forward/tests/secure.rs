@@ -223,3 +223,53 @@ fn the_same_keys_again_forget_nothing_and_new_ones_lose_nothing() {
     bench.table.handle_timeout(bench.now);
     assert_eq!(bench.relay(SocketId::rtp(0), phone(0), &too_late), Err(Verdict::Dropped));
 }
+
+/// Who talks through a bridge, or is transferred again and again, comes with another SSRC each time.
+#[test]
+fn a_phone_is_heard_under_as_many_ssrcs_as_it_likes() {
+    let mut bench = Bench::new(SourceRule::Strict);
+    let (mut phone_sends, mut phone_hears) = (Outbound::new(&key(1)), Inbound::new(&key(2)));
+    for ssrc in 0..300_u32 {
+        for sequence in 0..3 {
+            let mut packet = plain(sequence);
+            packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
+            let sealed = sealed(&mut phone_sends, &packet, false);
+            assert_eq!(
+                bench.relay(SocketId::rtp(0), phone(0), &sealed).as_deref(),
+                Ok(&packet[..]),
+                "{ssrc} {sequence}"
+            );
+            let mut heard = bench.relay(SocketId::rtp(1), phone(1), &packet).expect("and it hears as many");
+            let length = phone_hears.unprotect_rtp(&mut heard).unwrap();
+            assert_eq!(heard[12..length], packet[12..]);
+        }
+    }
+    let counters = bench.close();
+    assert_eq!((counters.packets_in, counters.dropped_forged, counters.dropped_replayed), (900, 0, 0));
+}
+
+/// A hold in the fourth half hour of a call: the same keys again forget neither how often numbers went round, in either
+/// direction, nor what was heard.
+#[test]
+fn a_change_after_numbers_went_round_goes_on_counting() {
+    let mut bench = Bench::new(SourceRule::Strict);
+    let (mut sender, mut receiver) = (Outbound::new(&key(1)), Inbound::new(&key(2)));
+    let mut caught = Vec::new();
+    for n in 0..200_000_u32 {
+        // Each hundredth is enough to follow.
+        if n % 100 != 0 {
+            continue;
+        }
+        let packet = sealed(&mut sender, &plain(n as u16), false);
+        assert_eq!(bench.relay(SocketId::rtp(0), phone(0), &packet), Ok(plain(n as u16)), "{n}");
+        let mut heard = bench.relay(SocketId::rtp(1), phone(1), &plain(n as u16)).unwrap();
+        assert!(receiver.unprotect_rtp(&mut heard).is_ok(), "{n}");
+        if n % 50_000 == 49_900 {
+            bench.rekey(Some(1));
+        }
+        caught = packet;
+    }
+    assert_eq!(bench.relay(SocketId::rtp(0), phone(0), &caught), Err(Verdict::Dropped));
+    let counters = bench.close();
+    assert_eq!((counters.packets_in, counters.dropped_forged, counters.dropped_replayed), (2_000, 0, 1));
+}

@@ -1,8 +1,8 @@
 //! SRTP (RFC 3711): packets are encrypted and decrypted where they lie, without an allocation.
 //!
 //! [`Outbound`] and [`Inbound`] are the cryptographic contexts of one direction. Each holds the session keys of one
-//! [`MasterKey`] and, for each SSRC, the index of its packets; at most [`STREAMS`] of them, for whoever holds the key
-//! makes SSRCs as he likes. A context lives as long as its key does: descriptions may come and go meanwhile, and neither
+//! [`MasterKey`] and, for each SSRC, the index of its packets: of [`STREAMS`] at a time, for whoever holds the key makes
+//! SSRCs as he likes. A context lives as long as its key does: descriptions may come and go meanwhile, and neither
 //! the rollover counter nor the replay list begins anew with them.
 //!
 //! AES in counter mode with HMAC-SHA1 (RFC 3711, RFC 6188), AES-GCM (RFC 7714). The key derivation rate is 0, and there
@@ -47,8 +47,8 @@ use gcm::Gcm;
 /// The most that a packet grows by: room for it must lie behind. Units: bytes.
 pub const TRAILER_BYTES: usize = 20;
 
-/// The most SSRCs that a context knows. What comes from others is refused: to forget one would let its packets be played
-/// again.
+/// The most streams of which a context knows each of the last packets. A new one takes the place of the one that was idle for the
+/// longest, of which it stays known where it ended, so that its packets cannot be played again.
 pub const STREAMS: usize = 64;
 
 /// The longest packet that is looked at. Units: bytes.
@@ -67,7 +67,7 @@ pub enum SrtpError {
     /// The tag is wrong.
     #[error("forged")]
     Forged,
-    /// The context knows too many SSRCs, or the key has done as many packets as it may (RFC 3711 §9.2).
+    /// The key has done as many packets as it may (RFC 3711 §9.2).
     #[error("the key is used up")]
     Exhausted,
 }

@@ -1,19 +1,17 @@
 //! What we receive.
 
-use super::index::{Stream, estimate};
+use super::index::{Streams, estimate};
 use super::{
-    CmPair, ENCRYPTED, Iv, MasterKey, PACKET_BYTES, RTCP_HEADER_BYTES, RTCP_INDEX_BYTES, STREAMS, SrtpError, Suite,
-    Transform, cm, gcm, rollovers, rtp_header_bytes, sequence_of, word_at,
+    CmPair, ENCRYPTED, Iv, MasterKey, PACKET_BYTES, RTCP_HEADER_BYTES, RTCP_INDEX_BYTES, SrtpError, Suite, Transform,
+    cm, gcm, rollovers, rtp_header_bytes, sequence_of, word_at,
 };
 
 /// The context of packets that are decrypted.
 pub struct Inbound {
     suite: Suite,
     transform: Transform,
-    pub(super) rtp: Vec<Stream>,
-    rtcp: Vec<Stream>,
-    /// Where the stream of the last RTP packet stands.
-    last: usize,
+    pub(super) rtp: Streams,
+    rtcp: Streams,
     /// Where streams stood under the key before this one: some senders go on counting rollovers.
     before: Vec<(u32, u64)>,
 }
@@ -22,13 +20,13 @@ impl Inbound {
     /// A context with fresh session keys.
     pub fn new(master: &MasterKey) -> Self {
         let transform = Transform::new(master);
-        Inbound { suite: master.suite(), transform, rtp: Vec::new(), rtcp: Vec::new(), last: 0, before: Vec::new() }
+        let (rtp, rtcp) = (Streams::default(), Streams::default());
+        Inbound { suite: master.suite(), transform, rtp, rtcp, before: Vec::new() }
     }
 
     /// A context that takes the place of `old`: its streams may go on, with rollovers counted on or anew.
     pub fn succeed(master: &MasterKey, old: &Inbound) -> Self {
-        let before = old.rtp.iter().map(|stream| (stream.ssrc, stream.newest())).collect();
-        Inbound { before, ..Inbound::new(master) }
+        Inbound { before: old.rtp.newest().collect(), ..Inbound::new(master) }
     }
 
     /// Checks an RTP packet and decrypts it where it lies (RFC 3711 §3.3); gives its new length.
@@ -40,25 +38,23 @@ impl Inbound {
         let from = rtp_header_bytes(packet).ok_or(SrtpError::Malformed)?;
         let end = packet.len().checked_sub(tag).filter(|end| *end >= from).ok_or(SrtpError::Malformed)?;
         let (ssrc, sequence) = (word_at(packet, 8), sequence_of(packet));
-        if self.rtp.get(self.last).is_none_or(|stream| stream.ssrc != ssrc) {
-            match self.rtp.iter().position(|stream| stream.ssrc == ssrc) {
-                Some(at) => self.last = at,
-                None => return self.begin(packet, from, end),
-            }
-        }
-        let stream = &self.rtp[self.last];
+        let Some(stream) = self.rtp.find(ssrc) else { return self.begin(packet, from, end) };
         let index = stream.estimate(sequence).filter(|index| stream.is_fresh(*index)).ok_or(SrtpError::Replayed)?;
         self.open_rtp(packet, from, end, Iv { ssrc, index })?;
-        self.rtp[self.last].note(index);
+        self.rtp.note(ssrc, index);
         Ok(end)
     }
 
-    /// The first packet of a stream: its rollover counter is 0, unless we missed how it began.
+    /// The first packet of a stream: its rollover counter is 0, unless we missed how it began. One that gave its place away goes
+    /// on where it was.
     fn begin(&mut self, packet: &mut [u8], from: usize, end: usize) -> Result<usize, SrtpError> {
-        if self.rtp.len() >= STREAMS {
-            return Err(SrtpError::Exhausted);
-        }
         let (ssrc, sequence) = (word_at(packet, 8), sequence_of(packet));
+        if let Some(newest) = self.rtp.retired(ssrc) {
+            let index = estimate(newest, sequence).filter(|index| *index > newest).ok_or(SrtpError::Replayed)?;
+            self.open_rtp(packet, from, end, Iv { ssrc, index })?;
+            self.rtp.note(ssrc, index);
+            return Ok(end);
+        }
         let counted = self.before.iter().find(|(known, _)| *known == ssrc);
         let counted = counted.and_then(|(_, newest)| estimate(*newest, sequence));
         // Streams begin in the lower half, so as not to wrap soon; one that did not may have wrapped before we heard it.
@@ -67,8 +63,7 @@ impl Inbound {
         copy[..packet.len()].copy_from_slice(packet);
         for index in [Some(u64::from(sequence)), counted, wrapped].into_iter().flatten() {
             if self.open_rtp(packet, from, end, Iv { ssrc, index }).is_ok() {
-                self.rtp.push(Stream::begin(ssrc, index));
-                self.last = self.rtp.len() - 1;
+                self.rtp.note(ssrc, index);
                 return Ok(end);
             }
             packet.copy_from_slice(&copy[..packet.len()]);
@@ -100,11 +95,12 @@ impl Inbound {
         let at = if self.suite.is_aead() { packet.len() - RTCP_INDEX_BYTES } else { end };
         let word = word_at(packet, at);
         let (ssrc, index) = (word_at(packet, 4), u64::from(word & !ENCRYPTED));
-        let known = self.rtcp.iter().position(|stream| stream.ssrc == ssrc);
-        match known.map(|at| &self.rtcp[at]) {
-            Some(stream) if !stream.is_fresh(index) => return Err(SrtpError::Replayed),
-            None if self.rtcp.len() >= STREAMS => return Err(SrtpError::Exhausted),
-            Some(_) | None => {}
+        let is_fresh = match self.rtcp.find(ssrc) {
+            Some(stream) => stream.is_fresh(index),
+            None => self.rtcp.retired(ssrc).is_none_or(|newest| index > newest),
+        };
+        if !is_fresh {
+            return Err(SrtpError::Replayed);
         }
         let iv = Iv { ssrc, index };
         let genuine = match &self.transform {
@@ -115,10 +111,7 @@ impl Inbound {
         if !genuine {
             return Err(SrtpError::Forged);
         }
-        match known {
-            Some(at) => self.rtcp[at].note(index),
-            None => self.rtcp.push(Stream::begin(ssrc, index)),
-        }
+        self.rtcp.note(ssrc, index);
         Ok(end)
     }
 }

@@ -1,5 +1,7 @@
 //! Packet indices and the replay list of one stream (RFC 3711 §3.3.1 and §3.3.2).
 
+use super::STREAMS;
+
 /// How far behind the newest a packet may be, and still be taken if it was not seen. The RFC asks for 64.
 pub(super) const WINDOW: u64 = 128;
 
@@ -21,11 +23,6 @@ impl Stream {
     /// A stream whose first packet will have that index.
     pub(super) fn before(ssrc: u32, index: u64) -> Self {
         Stream { ssrc, newest: index, seen: 0 }
-    }
-
-    /// The newest index.
-    pub(super) fn newest(&self) -> u64 {
-        self.newest
     }
 
     /// The index that a packet with this sequence number has most likely; `None` when it was sent before the stream
@@ -76,6 +73,76 @@ pub(super) fn estimate(newest: u64, sequence: u16) -> Option<u64> {
 /// How many packets a key lasts for (RFC 3711 §9.2).
 const INDICES: u64 = 1 << 48;
 const HALF: u16 = 1 << 15;
+
+/// What is known of the streams of one direction. The one that was heard last stands last; where there are [`STREAMS`], the one that
+/// was not heard for the longest gives its place to a new one, and only its newest index stays known, so that nothing which
+/// it said is taken a second time. Whoever cannot say anything genuine changes nothing here.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Streams {
+    heard: Vec<Stream>,
+    retired: Vec<(u32, u64)>,
+}
+
+impl Streams {
+    /// The stream with this SSRC.
+    #[inline]
+    pub(super) fn find(&self, ssrc: u32) -> Option<&Stream> {
+        match self.heard.last() {
+            Some(last) if last.ssrc == ssrc => Some(last),
+            _ => self.heard.iter().find(|stream| stream.ssrc == ssrc),
+        }
+    }
+
+    /// The newest index of a stream that gave its place away.
+    pub(super) fn retired(&self, ssrc: u32) -> Option<u64> {
+        self.retired.iter().find(|(known, _)| *known == ssrc).map(|(_, newest)| *newest)
+    }
+
+    /// Where all of them stand.
+    pub(super) fn newest(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.heard.iter().map(|stream| (stream.ssrc, stream.newest)).chain(self.retired.iter().copied())
+    }
+
+    /// Takes note of a genuine packet that was fresh.
+    #[inline]
+    pub(super) fn note(&mut self, ssrc: u32, index: u64) {
+        match self.heard.last_mut() {
+            Some(last) if last.ssrc == ssrc => last.note(index),
+            _ => self.change(ssrc, index),
+        }
+    }
+
+    /// Another stream than that of the packet before.
+    fn change(&mut self, ssrc: u32, index: u64) {
+        let stream = match self.heard.iter().position(|stream| stream.ssrc == ssrc) {
+            Some(at) => {
+                let mut stream = self.heard.remove(at);
+                stream.note(index);
+                stream
+            }
+            None => {
+                self.retired.retain(|(known, _)| *known != ssrc);
+                self.make_room();
+                Stream::begin(ssrc, index)
+            }
+        };
+        self.heard.push(stream);
+    }
+
+    fn make_room(&mut self) {
+        if self.heard.len() < STREAMS {
+            return;
+        }
+        let idle = self.heard.remove(0);
+        if self.retired.len() >= RETIRED {
+            self.retired.remove(0);
+        }
+        self.retired.push((idle.ssrc, idle.newest));
+    }
+}
+
+/// Of how many streams that gave their place away it is known where they ended.
+pub(super) const RETIRED: usize = 1_024;
 
 #[cfg(test)]
 mod tests {

@@ -10,9 +10,12 @@ use super::{
 pub struct Outbound {
     suite: Suite,
     pub(super) transform: Transform,
+    /// The one of the last packet stands last; the one that was not used for the longest gives its place to a new one.
     streams: Vec<Sending>,
-    /// Where the stream of the last packet stands.
-    last: usize,
+    /// SSRCs under which something went out that is not among `streams` any more: never again.
+    spent: Vec<u32>,
+    /// Once those are too many, SSRCs are of our own making, each one above the last.
+    serial: Option<u32>,
     rtcp_index: u32,
 }
 
@@ -31,7 +34,8 @@ impl Outbound {
     /// A context with fresh session keys.
     pub fn new(master: &MasterKey) -> Self {
         let transform = Transform::new(master);
-        Outbound { suite: master.suite(), transform, streams: Vec::new(), last: 0, rtcp_index: 0 }
+        let (streams, spent) = (Vec::new(), Vec::new());
+        Outbound { suite: master.suite(), transform, streams, spent, serial: None, rtcp_index: 0 }
     }
 
     /// Encrypts the RTP packet in the first `length` bytes of `buffer`; [`super::TRAILER_BYTES`] must lie behind.
@@ -107,30 +111,46 @@ impl Outbound {
     }
 
     fn stream_of(&mut self, ssrc: u32, sequence: u16) -> Result<&mut Sending, SrtpError> {
-        let known = self.streams.get(self.last).is_some_and(|sending| sending.ssrc == Some(ssrc));
+        let known = self.streams.last().is_some_and(|sending| sending.ssrc == Some(ssrc));
         if !known {
-            self.last = match self.streams.iter().position(|sending| sending.ssrc == Some(ssrc)) {
-                Some(at) => at,
+            match self.streams.iter().position(|sending| sending.ssrc == Some(ssrc)) {
+                Some(at) => self.streams[at..].rotate_left(1),
                 None => self.begin(ssrc, sequence)?,
-            };
+            }
         }
-        if self.streams[self.last].begins_anew(sequence) {
+        if let Some(sending) = self.streams.last_mut()
+            && sending.begins_anew(sequence)
+        {
             // What went out under the old SSRC stays known, so that nothing is ever sent under it again.
-            self.streams[self.last].ssrc = None;
-            self.last = self.begin(ssrc, sequence)?;
+            sending.ssrc = None;
+            self.begin(ssrc, sequence)?;
         }
-        self.streams.get_mut(self.last).ok_or(SrtpError::Exhausted)
+        self.streams.last_mut().ok_or(SrtpError::Exhausted)
     }
 
-    fn begin(&mut self, ssrc: u32, sequence: u16) -> Result<usize, SrtpError> {
+    /// A stream that was not there, or whose SSRC cannot be used any more.
+    fn begin(&mut self, ssrc: u32, sequence: u16) -> Result<(), SrtpError> {
         if self.streams.len() >= STREAMS {
-            return Err(SrtpError::Exhausted);
+            let idle = self.streams.remove(0).stream.ssrc;
+            // Those of our own making need not be known: none is made twice.
+            if self.serial.is_none() {
+                self.spent.push(idle);
+            }
         }
-        let taken = |out: u32| self.streams.iter().any(|sending| sending.stream.ssrc == out);
-        let out = (0..=STREAMS as u32).map(|n| ssrc.wrapping_add(n)).find(|out| !taken(*out));
-        let stream = Stream::before(out.ok_or(SrtpError::Exhausted)?, sequence.into());
-        self.streams.push(Sending { ssrc: Some(ssrc), stream, stale: 0 });
-        Ok(self.streams.len() - 1)
+        if self.serial.is_none() && self.spent.len() >= SPENT {
+            self.serial = Some(0);
+            self.spent.extend(self.streams.iter().map(|sending| sending.stream.ssrc));
+        }
+        let taken =
+            |out: u32| self.streams.iter().any(|sending| sending.stream.ssrc == out) || self.spent.contains(&out);
+        let out = match self.serial {
+            None => (0..=(STREAMS + SPENT) as u32).map(|n| ssrc.wrapping_add(n)).find(|out| !taken(*out)),
+            Some(serial) => (serial..u32::MAX).find(|out| !taken(*out)),
+        };
+        let out = out.ok_or(SrtpError::Exhausted)?;
+        self.serial = self.serial.map(|_| out.saturating_add(1));
+        self.streams.push(Sending { ssrc: Some(ssrc), stream: Stream::before(out, sequence.into()), stale: 0 });
+        Ok(())
     }
 }
 
@@ -163,5 +183,7 @@ impl std::fmt::Debug for Outbound {
     }
 }
 
+/// How many SSRCs of streams that gave their place away are known; from there on those of new streams are of our own making.
+pub(super) const SPENT: usize = 1_024;
 /// After how many packets in a row from long ago a sender has begun anew.
 const BEGINS_ANEW: u8 = 5;

@@ -1,5 +1,6 @@
 //! Packets of all suites through both contexts, and what must not pass.
 
+use super::index::RETIRED;
 use super::*;
 use crate::rtp::RtpHeader;
 
@@ -159,7 +160,7 @@ fn the_rollover_counter_wraps_with_losses_and_disorder() {
             None => assert!(opened(&mut receiver, &made).is_ok(), "{n}"),
         }
     }
-    assert!(receiver.rtp[0].newest() >= 199_000);
+    assert!(receiver.rtp.newest().all(|(_, newest)| newest >= 199_000));
 }
 
 #[test]
@@ -174,18 +175,81 @@ fn a_stream_that_wrapped_before_it_was_heard_is_heard() {
     }
 }
 
+/// A bridge or a transfer brings a new SSRC each time: whoever has the key is heard, however often that happens.
 #[test]
-fn each_ssrc_has_its_own_counter_and_there_are_not_too_many() {
-    let (mut sender, mut receiver) = pair(Suite::AesCm128HmacSha1Tag32);
-    for n in 0..STREAMS as u32 {
-        let made = sealed(&mut sender, &packet(n, 60_000)).unwrap();
-        assert!(opened(&mut receiver, &made).is_ok());
+fn a_new_ssrc_takes_the_place_of_the_one_that_was_idle_for_the_longest() {
+    let suite = Suite::AesCm128HmacSha1Tag32;
+    // Each SSRC has a sender of its own, so that only the receiver has to make room.
+    let says = |ssrc: u32, n: u16| sealed(&mut Outbound::new(&key(suite, 9)), &packet(ssrc, n)).unwrap();
+    let report = |n: u32, ssrc: u32| {
+        let mut sender = Outbound::new(&key(suite, 9));
+        let report = [&[0x80, 201, 0, 1][..], &ssrc.to_be_bytes()].concat();
+        (0..n).for_each(|_| _ = sealed_rtcp(&mut sender, &report));
+        sealed_rtcp(&mut sender, &report)
+    };
+    let mut receiver = Inbound::new(&key(suite, 9));
+    let all = STREAMS as u32;
+    for ssrc in 0..all {
+        assert!(
+            opened(&mut receiver, &says(ssrc, 1_000)).is_ok() && opened_rtcp(&mut receiver, &report(1, ssrc)).is_ok()
+        );
     }
-    assert_eq!(sealed(&mut sender, &packet(STREAMS as u32, 1)), Err(SrtpError::Exhausted));
-    let made = sealed(&mut Outbound::new(&key(Suite::AesCm128HmacSha1Tag32, 9)), &packet(1_000, 1)).unwrap();
-    assert_eq!(opened(&mut receiver, &made), Err(SrtpError::Exhausted));
-    let known = sealed(&mut sender, &packet(3, 60_001)).unwrap();
-    assert!(opened(&mut receiver, &known).is_ok());
+    // The first goes on speaking, so the second is idle for the longest.
+    assert!(opened(&mut receiver, &says(0, 1_001)).is_ok() && opened_rtcp(&mut receiver, &report(2, 0)).is_ok());
+    // A stranger without the key brings as many SSRCs as he likes, and speaks as those who are there: nobody has to go.
+    for ssrc in 1..10 * all {
+        let mut forged = says(ssrc, 2_000);
+        *forged.last_mut().unwrap() ^= 1;
+        assert_eq!(opened(&mut receiver, &forged), Err(SrtpError::Forged));
+        let mut forged = report(3, ssrc);
+        *forged.last_mut().unwrap() ^= 1;
+        assert_eq!(opened_rtcp(&mut receiver, &forged), Err(SrtpError::Forged));
+    }
+    // One who caught what was said says it again: none of it is fresh.
+    for ssrc in 0..all {
+        assert_eq!(opened(&mut receiver, &says(ssrc, 1_000)), Err(SrtpError::Replayed), "{ssrc}");
+    }
+    assert!(opened(&mut receiver, &says(all, 1)).is_ok() && opened_rtcp(&mut receiver, &report(0, all)).is_ok());
+    for (ssrc, n) in [(0, 1_000), (0, 1_001), (1, 1_000), (1, 999), (2, 1_000), (all, 1)] {
+        assert_eq!(opened(&mut receiver, &says(ssrc, n)), Err(SrtpError::Replayed), "{ssrc} {n}");
+    }
+    for (ssrc, n) in [(0, 1), (0, 2), (1, 0), (1, 1), (2, 1), (all, 0)] {
+        assert_eq!(opened_rtcp(&mut receiver, &report(n, ssrc)), Err(SrtpError::Replayed), "{ssrc} {n}");
+    }
+    // Who had to go comes back, and takes the place of the next.
+    assert!(opened(&mut receiver, &says(1, 1_001)).is_ok() && opened_rtcp(&mut receiver, &report(2, 1)).is_ok());
+    // A call whose SSRC changes with each packet is heard to its end.
+    for ssrc in 1_000..5_000 {
+        assert!(opened(&mut receiver, &says(ssrc, 7)).is_ok(), "{ssrc}");
+        assert_eq!(opened(&mut receiver, &says(ssrc, 7)), Err(SrtpError::Replayed));
+    }
+    // Of those that left last it is known where they ended.
+    for ssrc in 5_000 - all - RETIRED as u32..5_000 {
+        assert_eq!(opened(&mut receiver, &says(ssrc, 7)), Err(SrtpError::Replayed), "{ssrc}");
+    }
+    assert_eq!(receiver.rtp.newest().count(), STREAMS + RETIRED);
+}
+
+/// What is passed on may change its SSRC as often; nothing goes out twice under one number, or who listens could add both.
+#[test]
+fn whatever_ssrcs_come_no_keystream_is_used_twice() {
+    let (mut sender, mut receiver) = pair(Suite::AesCm128HmacSha1Tag80);
+    let mut used = std::collections::BTreeSet::new();
+    let mut chance = words::Chance::new(words::Seed::from_number(3));
+    for n in 0..20_000_u32 {
+        // Some come back after they were forgotten, many never do, and all begin at the same numbers again.
+        let ssrc = if n % 3 == 0 { chance.below(500) as u32 } else { 10_000 + n };
+        let Ok(made) = sealed(&mut sender, &packet(ssrc, (n % 7) as u16)) else { continue };
+        let out = (word_at(&made, 8), sequence_of(&made));
+        assert!(used.insert(out), "{out:?} went out twice");
+        // Who receives has forgotten others than we have, and takes what is old of those for a replay.
+        match opened(&mut receiver, &made) {
+            Ok(heard) => assert_eq!(heard[12..], packet(ssrc, (n % 7) as u16)[12..]),
+            Err(error) => assert_eq!(error, SrtpError::Replayed),
+        }
+    }
+    // Only what comes again while its stream is known is refused.
+    assert!(used.len() > 19_000, "{}", used.len());
 }
 
 #[test]
