@@ -34,7 +34,8 @@ pub const REST: Duration = Duration::from_secs(1);
 /// What the tier is opened with.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// The most flows that are installed at a time.
+    /// The most flows that are installed at a time, over all workers: each has an equal part. There are twice as many records,
+    /// as one that was given back rests.
     pub flows: u32,
     /// The media addresses; unspecified for all of a family.
     pub addresses: [Option<IpAddr>; 2],
@@ -157,12 +158,12 @@ impl OffloadError {
             OffloadError::NotPermitted => Some(Diagnosis::KernelTierForbidden),
             OffloadError::NoBpf | OffloadError::Refused(_) => Some(Diagnosis::KernelTierUnsupported),
             OffloadError::Occupied(_) | OffloadError::Ahead { .. } => Some(Diagnosis::KernelTierOccupied),
+            OffloadError::Full(_) => Some(Diagnosis::KernelTierFull),
             OffloadError::NoFrames(_)
             | OffloadError::NoCard(_)
             | OffloadError::ForwardsNothing(_)
             | OffloadError::Gone(_)
             | OffloadError::NoInterface
-            | OffloadError::Full(_)
             | OffloadError::System { .. } => None,
         }
     }
@@ -216,9 +217,9 @@ pub struct Flow {
     pub payload_types: u128,
     /// Those of them whose timestamps run at `clock_hz`, of which jitter is reckoned.
     pub paced: u128,
-    /// The interface by which it leaves; `None` when the target is a socket of this host.
     /// Units: Hz.
     pub clock_hz: u32,
+    /// The interface by which it leaves; `None` when the target is a socket of this host.
     pub interface: Option<u32>,
     /// What changes in RTP headers.
     pub header: Option<Header>,

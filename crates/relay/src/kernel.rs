@@ -11,13 +11,14 @@ use crate::worker::pair_of;
 use forward::{Carriage, Speaker, Table};
 use media::command::MediaCommand;
 use media::stats::Reception;
-use net::offload::{Counts, Flow, FlowId, Flows, Header};
+use net::offload::{Counts, Flow, FlowId, Flows, Header, OffloadError};
 use net::route::{Changes, Link, Routes, Way};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use words::Time;
+use words::diagnosis::Language;
 
 /// What a worker knows of its flows in the kernel.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub(crate) struct Totals {
     pub(crate) packets: u64,
     /// Times that a flow went into the kernel or came back.
     pub(crate) switches: u64,
+    /// Times that the kernel had no room for a flow.
+    pub(crate) refused: u64,
 }
 
 #[derive(Debug, Default)]
@@ -211,13 +214,25 @@ impl InKernel {
                 true
             }
             Err(error) => {
-                // Each further flow would say the same.
-                if now >= self.full_at {
-                    self.full_at = now + FULL_TOLD_EVERY;
-                    tracing::warn!(%error, carried = self.carried, "the kernel takes no more flows: the others go by sockets");
-                }
+                self.tell_refused(&error, now);
                 false
             }
+        }
+    }
+
+    /// Counts a flow that was not taken, and says why: each further one would say the same.
+    fn tell_refused(&mut self, error: &OffloadError, now: Time) {
+        self.totals.refused += 1;
+        if now < self.full_at {
+            return;
+        }
+        self.full_at = now + FULL_TOLD_EVERY;
+        let carried = self.carried;
+        if let Some(diagnosis) = error.diagnosis() {
+            let text = diagnosis.text(Language::En);
+            tracing::info!(diag = diagnosis.id(), %error, carried, "{} {} {}", text.what, text.means, text.todo);
+        } else {
+            tracing::warn!(%error, carried, "the kernel does not take a flow: it goes by sockets");
         }
     }
 
@@ -237,6 +252,7 @@ impl InKernel {
             target: carriage.to,
             payload_types: carriage.payload_types.bits(),
             paced: carriage.paced.bits(),
+            clock_hz: carriage.clock_hz,
             interface: (!to.is_local).then_some(to.interface),
             header: (!rewrite.is_none()).then_some(Header {
                 ssrc: rewrite.ssrc,
@@ -252,7 +268,6 @@ impl InKernel {
         if let Some(way) = self.ways.get(&to) {
             return Some(*way);
         }
-            clock_hz: carriage.clock_hz,
         // A link-local address means something on one link only, which nobody names.
         if matches!(to, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
             return None;

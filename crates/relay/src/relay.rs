@@ -39,6 +39,8 @@ pub struct Config {
     pub mode: Mode,
     /// In the tier `kernel`, also in the drivers of network cards that can.
     pub xdp: bool,
+    /// The most flows that the kernel carries at a time, in the tier `kernel`: the others go by sockets.
+    pub flows_max: u32,
     /// How packets are marked for routers and switches (RFC 2474): 0 to 63.
     pub dscp: u8,
     /// A port for all ends that can be told apart on it, and the one above it for their RTCP; outside of the range, or
@@ -68,6 +70,7 @@ impl Config {
             ipv6: Some(Ipv6Addr::UNSPECIFIED),
             mode: Mode::Auto,
             xdp: false,
+            flows_max: FLOWS_MAX,
             dscp: EXPEDITED_FORWARDING,
             single_port: None,
             seed,
@@ -89,6 +92,8 @@ pub struct Counters {
     pub packets_carried: u64,
     /// Times that a flow went into the kernel or came back.
     pub switches: u64,
+    /// Times that the kernel had no room for a flow.
+    pub flows_refused: u64,
     /// How long workers held packets.
     pub delays: Delays,
     /// Times that a command woke a worker.
@@ -145,7 +150,7 @@ impl Relay {
         let (sender, receiver) = sync_channel(REPORTS);
         let notify: Notify = Arc::from(on_reports);
         let mut chance = Chance::new(config.seed);
-        let (chosen, offload) = Tier::choose(config.mode, config.offload(capacity.pairs.min(FLOWS_MAX)));
+        let (chosen, offload) = Tier::choose(config.mode, config.offload(capacity.pairs.min(config.flows_max)));
         let tier = TierNow { chosen, offload };
         let (workers, owners) = (Vec::new(), OwnMap::default());
         let mut relay = Relay { workers, owners, reports: sender, notify, capacity, tier };
@@ -248,6 +253,7 @@ impl Relay {
             sum.carried += seen.carried;
             sum.packets_carried += seen.kernel.packets;
             sum.switches += seen.kernel.switches;
+            sum.flows_refused += seen.kernel.refused;
             sum.delays.add(&seen.delays);
             sum.reports_dropped += seen.reports_dropped;
             sum.panics += seen.panics;

@@ -31,6 +31,8 @@ pub enum Diagnosis {
     AddressNotOwned,
     /// The process may not put a programme into the kernel.
     KernelTierForbidden,
+    /// The kernel carries as many flows of media as it may.
+    KernelTierFull,
     /// Somebody else's programme is where ours would be.
     KernelTierOccupied,
     /// The kernel cannot forward audio by itself.
@@ -61,12 +63,13 @@ pub struct Text {
 
 impl Diagnosis {
     /// All of them, in the order of their ids.
-    pub const ALL: [Diagnosis; 16] = [
+    pub const ALL: [Diagnosis; 17] = [
         Diagnosis::AddressNotOwned,
         Diagnosis::BadCertificate,
         Diagnosis::CapacityLow,
         Diagnosis::DataUnwritable,
         Diagnosis::KernelTierForbidden,
+        Diagnosis::KernelTierFull,
         Diagnosis::KernelTierOccupied,
         Diagnosis::KernelTierUnsupported,
         Diagnosis::PortInUse,
@@ -88,6 +91,7 @@ impl Diagnosis {
             Diagnosis::CapacityLow => "capacity-low",
             Diagnosis::DataUnwritable => "data-unwritable",
             Diagnosis::KernelTierForbidden => "kernel-tier-forbidden",
+            Diagnosis::KernelTierFull => "kernel-tier-full",
             Diagnosis::KernelTierOccupied => "kernel-tier-occupied",
             Diagnosis::KernelTierUnsupported => "kernel-tier-unsupported",
             Diagnosis::PortInUse => "port-in-use",
@@ -281,6 +285,19 @@ const TEXTS: [(Diagnosis, Text, Text); Diagnosis::ALL.len()] = [
             what: "Программе нельзя загружать код в ядро.",
             means: "Звук идёт через сокеты: всё работает, но процессор занят больше.",
             todo: "Дайте ей CAP_BPF и CAP_NET_ADMIN (systemd: AmbientCapabilities=) или задайте media.tier = \"batch\".",
+        },
+    ),
+    (
+        Diagnosis::KernelTierFull,
+        Text {
+            what: "The kernel forwards as many streams of audio as there is room for.",
+            means: "Audio of further calls goes by sockets: it works, and takes more of the processor.",
+            todo: "Nothing has to be done; spread the calls over more servers if this one has too much to do.",
+        },
+        Text {
+            what: "Ядро передаёт столько потоков звука, на сколько в нём отведено места.",
+            means: "Звук остальных разговоров идёт через сокеты: всё работает, но процессор занят больше.",
+            todo: "Ничего делать не нужно; если серверу тяжело, распределите звонки между несколькими.",
         },
     ),
     (

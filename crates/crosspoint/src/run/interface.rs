@@ -22,6 +22,7 @@ pub(crate) struct EdgeGauges {
     pub(crate) rtp_replayed: AtomicU64,
     pub(crate) rtp_packets_in_kernel: AtomicU64,
     pub(crate) rtp_flows_in_kernel: AtomicU64,
+    pub(crate) rtp_flows_refused: AtomicU64,
     /// How well streams went, and how long packets were held.
     pub(crate) judged: Mutex<(Judged, Delays)>,
 }
@@ -110,6 +111,11 @@ fn gauges(numbers: Arc<EdgeGauges>) -> api::Gauges {
                 "rtp_flows_in_kernel",
                 "Directions of audio that the kernel forwards by itself",
                 &numbers.rtp_flows_in_kernel,
+            ),
+            of(
+                "rtp_flows_refused_total",
+                "Times that the kernel had no room for a direction of audio, which went by sockets",
+                &numbers.rtp_flows_refused,
             ),
             of(
                 "rtp_dropped_total",

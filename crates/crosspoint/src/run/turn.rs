@@ -468,6 +468,7 @@ impl Running {
         *self.gauges.judged.lock().unwrap_or_else(PoisonError::into_inner) = (packets.judged, counters.delays);
         self.gauges.connections.store(self.wire.connections.len() as u64, Ordering::Relaxed);
     }
+        self.gauges.rtp_flows_refused.store(counters.flows_refused, Ordering::Relaxed);
 
     fn traced(&self, arrow: &str, flow: &Flow, bytes: &Bytes) {
         if self.trace.receiver_count() > 0 {
@@ -544,6 +545,7 @@ fn tell_not_connected(error: &ConnectError) -> Undelivered {
         | Diagnosis::TlsNoCommonCipher
         | Diagnosis::TlsUntrusted
         | Diagnosis::TlsUnverified => Undelivered::Unreachable,
+        | Diagnosis::KernelTierFull
     }
 }
 

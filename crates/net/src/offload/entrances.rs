@@ -152,6 +152,7 @@ fn whoever_sees_packets_before_ours_is_named() {
         let ahead = OffloadError::Ahead { interface: "lo".into(), programme: "bpf".into() };
         assert_eq!(offload.refresh().unwrap(), [Change::Refused(ahead.clone())]);
         assert_eq!(ahead.diagnosis(), Some(Diagnosis::KernelTierOccupied));
+        assert_eq!(OffloadError::Full(1).diagnosis(), Some(Diagnosis::KernelTierFull));
         assert_eq!(trial(&config(Entrance::Clsact)).unwrap().refused, std::slice::from_ref(&ahead));
         run("tc filter del dev lo ingress prio 1");
         assert_eq!(offload.refresh().unwrap(), [Change::Cleared(ahead)]);

@@ -457,7 +457,7 @@ fn maps(ebpf: &mut Ebpf, records: u32) -> Result<Maps, OffloadError> {
     })
 }
 
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/relay.bpf.o"));
+pub(super) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/relay.bpf.o"));
 /// A frame that is none of ours.
 const NO_MEDIA: [u8; 60] = [0; 60];
 pub(super) const TC: &str = "crosspoint_tc";

@@ -129,6 +129,26 @@ fn payload_marked(frame: &[u8], from: SocketAddr, to: SocketAddr, dscp: u8) -> V
 const NEXT: u32 = u32::MAX;
 const DELIVERED: u32 = 0;
 
+/// Which of the two objects this build has: the one that clang made of the source, or the one that is checked in beside it.
+/// Either carries the hash of the source that it was made of (`tests/house/object.rs` looks whether it is this one).
+#[test]
+fn the_object_is_the_one_that_the_build_says() {
+    let (here, beside) = (program::OBJECT, include_bytes!("../../bpf/relay.bpf.o"));
+    let hash = |object: &[u8]| {
+        let is_hash = |part: &&[u8]| part.iter().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase());
+        object.windows(64).find(is_hash).map(<[u8]>::to_vec)
+    };
+    let (ours, theirs) = (hash(here), hash(beside));
+    eprintln!("the programme of the kernel tier is {}", env!("RELAY_OBJECT"));
+    match env!("RELAY_OBJECT") {
+        "built" => {
+            assert!(ours.is_some() && ours == theirs, "the one that is checked in is another source's: make bpf")
+        }
+        "checked in" => assert!(here == beside && ours.is_some()),
+        other => panic!("{other}"),
+    }
+}
+
 #[test]
 fn what_is_settled_is_rewritten_with_right_checksums_in_both_families() {
     let Some(offload) = open(8) else { return };
@@ -265,26 +285,6 @@ fn a_paused_flow_lets_through_and_goes_on_where_it_stopped() {
     assert_eq!(send(7, 5), NEXT);
 }
 
-#[test]
-fn records_rest_before_they_are_used_again_and_the_last_is_not_exceeded() {
-    let Some(offload) = open(1) else { return };
-    let mut flows = offload.flows(0, 1);
-    let now = Time::from_millis(5_000);
-    let nth = |n: u16| {
-        flow(at("192.0.2.1:4000"), SocketAddr::from(([198, 51, 100, 7], n)), at("192.0.2.1:4002"), at("192.0.2.9:2"))
-    };
-    // One at a time, and each time another record while the last one rests.
-    for n in 1..=2 {
-        let mut id = flows.install(&nth(n), &Reception::default(), now).unwrap();
-        assert_eq!(flows.install(&nth(3), &Reception::default(), now), Err(OffloadError::Full(1)));
-        flows.pause(&mut id);
-        flows.remove(id, now);
-    }
-    let soon = now + REST / 2;
-    assert_eq!(flows.install(&nth(3), &Reception::default(), soon), Err(OffloadError::Full(1)));
-    assert!(flows.install(&nth(3), &Reception::default(), now + REST).is_ok());
-}
-
 /// RFC 3550 A.8 in integers, over when packets came and what they said: the same that user space does.
 fn jitter_x16(clock_hz: u32, packets: &[(u64, u32)]) -> u32 {
     let transit = |&(nanos, timestamp): &(u64, u32)| {
@@ -332,6 +332,26 @@ fn jitter_is_reckoned_by_the_clock_of_the_flow() {
         assert!(reception.jitter_x16 > clock_hz / 100, "packets of 20 ms came within two: {reception:?}");
         flows.remove(id, Time::ZERO);
     }
+}
+
+#[test]
+fn records_rest_before_they_are_used_again_and_the_last_is_not_exceeded() {
+    let Some(offload) = open(1) else { return };
+    let mut flows = offload.flows(0, 1);
+    let now = Time::from_millis(5_000);
+    let nth = |n: u16| {
+        flow(at("192.0.2.1:4000"), SocketAddr::from(([198, 51, 100, 7], n)), at("192.0.2.1:4002"), at("192.0.2.9:2"))
+    };
+    // One at a time, and each time another record while the last one rests.
+    for n in 1..=2 {
+        let mut id = flows.install(&nth(n), &Reception::default(), now).unwrap();
+        assert_eq!(flows.install(&nth(3), &Reception::default(), now), Err(OffloadError::Full(1)));
+        flows.pause(&mut id);
+        flows.remove(id, now);
+    }
+    let soon = now + REST / 2;
+    assert_eq!(flows.install(&nth(3), &Reception::default(), soon), Err(OffloadError::Full(1)));
+    assert!(flows.install(&nth(3), &Reception::default(), now + REST).is_ok());
 }
 
 #[test]

@@ -273,3 +273,44 @@ fn without_the_right_to_it_calls_go_by_sockets_and_the_reason_is_told() {
 
 /// How many packets of a direction may be under way.
 const UNDER_WAY: usize = 16;
+
+/// More directions of audio than the kernel has records for: the others go by sockets, that is counted and said, and when a call
+/// ends the next one goes through the kernel.
+#[test]
+fn flows_that_the_kernel_has_no_room_for_go_by_sockets() {
+    let Some(mut exchange) = Exchange::start_in_kernel_with(host(247), |config| config.flows_max = 2) else { return };
+    let mut calls = [0, 1].map(|_| (exchange.phone(0), exchange.phone(1)));
+    let ready = exchange.ready.clone();
+    for ((a, b), ports) in calls.iter_mut().zip(ready.chunks(2)) {
+        exchange.call_on(a, b, [ports[0], ports[1]]);
+    }
+    let talk = |calls: &mut [(Phone, Phone)], n| {
+        for (a, b) in calls {
+            a.speak(n);
+            b.speak(n);
+            assert_eq!((b.hear(), a.hear()), (n, n));
+        }
+    };
+    let mut n = 0;
+    let mut until = |exchange: &Exchange, calls: &mut [(Phone, Phone)], is_so: &dyn Fn(&relay::Counters) -> bool| {
+        for _ in 0..2_000 {
+            talk(calls, n);
+            n += 1;
+            if is_so(&exchange.relay.counters()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("{:?}", exchange.relay.counters());
+    };
+    until(&exchange, &mut calls, &|counters| counters.carried == 2 && counters.flows_refused > 0);
+    assert_eq!(exchange.relay.counters().carried, 2);
+    let [(a, b), other] = &mut calls;
+    let closed = exchange.close([a, b]);
+    let carried = exchange.counters_when(|counters| counters.carried < 2);
+    assert!(closed.iter().all(|of| of.lost == 0) && carried.carried < 2, "{carried:?}");
+    // Its records rest for a second; whose turn did not come is asked again later and later.
+    until(&exchange, std::slice::from_mut(other), &|counters| counters.carried == 2);
+    let [of_a, of_b] = exchange.close([&other.0, &other.1]);
+    assert_eq!((of_a.lost, of_b.lost, of_a.packets_in), (0, 0, of_b.packets_in));
+}
