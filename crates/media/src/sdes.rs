@@ -281,6 +281,36 @@ mod tests {
         assert!(!none.audio().unwrap().is_accepted && !none.media().any(|media| media.is_relayable()));
     }
 
+    /// RFC 4568 §7.1: the offerer's order is its preference, so ours is; in answers it is theirs that decides.
+    #[test]
+    fn our_offers_have_the_suites_in_the_order_that_is_promised_and_answers_follow_theirs() {
+        let names = |suites: &[Suite]| -> Vec<(u32, String)> {
+            let drawn = draw(suites, &mut Chance::new(Seed::from_number(1)));
+            drawn.iter().map(|line| (line.tag, line.key.suite().name().to_owned())).collect()
+        };
+        let all = [
+            "AES_CM_128_HMAC_SHA1_80",
+            "AES_CM_128_HMAC_SHA1_32",
+            "AES_256_CM_HMAC_SHA1_80",
+            "AES_256_CM_HMAC_SHA1_32",
+            "AEAD_AES_128_GCM",
+            "AEAD_AES_256_GCM",
+        ];
+        let numbered = |names: &[&str]| (1..).zip(names.iter().map(|name| (*name).to_owned())).collect::<Vec<_>>();
+        assert_eq!(names(&OFFERED), numbered(&all));
+        assert_eq!(names(&OFFERED_SHORT), numbered(&all[..2]));
+        for (first, second) in all.iter().flat_map(|a| all.iter().map(move |b| (a, b))).filter(|(a, b)| a != b) {
+            let line = |tag, name: &str| {
+                let suite = Suite::ALL.into_iter().find(|suite| suite.name() == name).unwrap();
+                let key = MasterKey::draw(suite, &mut Chance::new(Seed::from_number(2)));
+                format!("a=crypto:{}\r\n", Crypto { tag, key }.print())
+            };
+            let offer = sdp(&format!("m=audio 4000 RTP/SAVP 8\r\n{}{}", line(7, first), line(3, second)));
+            let taken = offer.audio().unwrap().media().crypto().unwrap();
+            assert_eq!((taken.tag, taken.key.suite().name()), (7, *first), "before {second}");
+        }
+    }
+
     #[test]
     fn the_rule_decides_what_may_be_answered() {
         let admitted = |media: &str, srtp| {

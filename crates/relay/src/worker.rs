@@ -4,6 +4,8 @@
 //! a few times a second look for silence and send reports.
 
 mod single;
+#[cfg(test)]
+mod tests;
 
 use crate::delay::{Delays, Sampler};
 use crate::inquiry::Desk;
@@ -136,6 +138,8 @@ impl Turn {
         self.carry_out_orders(now);
         self.moved = 0;
         self.forward(ready, now);
+        // What breaks from here on is no packet's fault.
+        self.at_work = None;
         self.pace.count(self.moved, nanos);
         self.emit_sounds(now);
         let Worker { desk, table, .. } = &self.worker;
@@ -250,6 +254,8 @@ impl Turn {
                 Ok((length, from)) => {
                     // What does not fit is empty to the table, so it drops and counts it.
                     let length = if length > DATAGRAM_BYTES { 0 } else { length };
+                    #[cfg(test)]
+                    tests::break_on(&self.buffer[..length]);
                     if let Some(kernel) = &mut self.worker.kernel
                         && !socket.is_rtcp()
                     {

@@ -16,6 +16,8 @@ mod relayed;
 mod reliable;
 mod rfc;
 mod ring;
+mod secure;
+mod shared;
 mod talk;
 mod timers;
 mod update;

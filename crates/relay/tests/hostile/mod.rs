@@ -37,16 +37,30 @@ fn talk(a: &mut Phone, b: &mut Phone, from: u16, packets: u16, mut meanwhile: im
     }
 }
 
-/// Asserts that what was attacked was carried by the kernel, where that is the tier.
+/// Asserts that the parties' packets went by the tier that the test stands for: the kernel where it can, and there and elsewhere
+/// no packet is counted that did not.
 fn assert_carried(exchange: &Exchange) {
+    let passed = exchange.counters_when(|counters| counters.totals.packets > 0).totals.packets;
+    assert!(passed > 0, "nothing passed: {:?}", exchange.relay.counters());
     match exchange.relay.tier() {
         Tier::Kernel { .. } => {
             let counters = exchange.counters_when(|counters| counters.packets_carried > 0);
             assert!(counters.packets_carried > 0, "the kernel carried nothing: {counters:?}");
         }
-        Tier::Batch { why: Some(why) } => eprintln!("skipped: not in the kernel: {why}"),
-        Tier::Batch { why: None } | Tier::Basic => {}
+        Tier::Batch { why } => {
+            if let Some(why) = why {
+                eprintln!("skipped: not in the kernel: {why}");
+            }
+            assert_eq!(exchange.relay.counters().packets_carried, 0);
+        }
+        Tier::Basic => assert_eq!(exchange.relay.counters().packets_carried, 0),
     }
+}
+
+/// The same where something of the call is for workers alone, in each tier.
+fn assert_by_sockets(exchange: &Exchange) {
+    let counters = exchange.counters_when(|counters| counters.totals.packets > 0);
+    assert!(counters.totals.packets > 0 && counters.packets_carried == 0, "{counters:?}");
 }
 
 #[test]
@@ -99,6 +113,7 @@ fn the_whole_range_sprayed_gives_nothing_to_hear() {
             }
         });
         stranger.assert_heard_nothing();
+        assert_carried(&exchange);
         let [of_a, of_b] = exchange.close([&a, &b]);
         assert_eq!((of_a.packets_in, of_b.packets_in, of_a.rtcp_out, of_b.rtcp_out), (30, 30, 0, 0));
     }
@@ -110,6 +125,7 @@ fn after_the_end_nobody_is_heard() {
         let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
         exchange.call(&mut a, &mut b);
         talk(&mut a, &mut b, 0, 20, |_| ());
+        assert_carried(&exchange);
         let mut stranger = exchange.phone(9);
         stranger.aim_at(&a);
         exchange.close([&a, &b]);
@@ -149,6 +165,7 @@ fn a_thief_who_runs_ahead_of_the_described_address_loses_at_once() {
         assert_eq!(stolen, 0, "the phone hears what the other says from the first packet on");
         let heard = thief.count_heard();
         assert!(heard <= 5, "{heard} packets reached the thief");
+        assert_carried(&exchange);
         exchange.close([&a, &b]);
     }
 }
@@ -179,6 +196,8 @@ fn what_was_encrypted_is_heard_once_and_from_nobody_else() {
         assert_eq!(b.hear(), 900);
         b.assert_heard_nothing();
         stranger.assert_heard_nothing();
+        // What is encrypted is not for the kernel.
+        assert_by_sockets(&exchange);
         let [of_a, _] = exchange.close([&a, &b]);
         // What is changed has the number of what was heard, and is not even decrypted.
         assert_eq!((of_a.packets_in, of_a.dropped_replayed), (41, 80), "{of_a:?}");
@@ -212,6 +231,8 @@ fn giants_and_dwarfs_hold_nobody_up() {
         }
         b.assert_heard_nothing();
         stranger.assert_heard_nothing();
+        // Of a call in which one side says nothing the kernel carries nothing.
+        assert_by_sockets(&exchange);
         let [of_a, of_b] = exchange.close([&a, &b]);
         assert_eq!((of_a.packets_in, of_b.packets_out, of_b.rtcp_out), (11, 11, 0));
         assert!(of_a.dropped_type > 0 && of_a.dropped_source > 0, "{of_a:?}");
@@ -277,6 +298,7 @@ fn a_trunk_is_heard_from_one_other_address_and_spoken_to_where_it_says() {
         (0..20).for_each(|n| a.speak(5_000 + n));
         described.speak(2);
         assert_eq!(b.hear_of(0xa007), 2);
+        assert_carried(&exchange);
         exchange.close([&a, &b]);
     }
 }
@@ -309,6 +331,7 @@ fn a_stranger_who_speaks_in_the_place_of_a_silent_phone_behind_nat_gets_nothing(
         stranger.assert_heard_nothing();
         a.speak_until_heard_by(&mut b);
         talk_beside(&mut a, &mut b, &mut stranger, 200);
+        assert_carried(&exchange);
         exchange.close([&a, &b]);
     }
 }
@@ -361,6 +384,7 @@ fn bursts_cost_a_settled_call_nothing_and_a_young_one_moments() {
         }
         assert!(!connects || lost == 0, "{lost} packets of the parties were lost");
         strangers.iter_mut().for_each(Phone::assert_heard_nothing);
+        assert_carried(&exchange);
         exchange.close([&a, &b]);
     }
 }
