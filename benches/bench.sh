@@ -23,7 +23,7 @@ run() {
 
 run "messages" "$cargo" bench --locked -q -p benches-micro --features bench --bench message -- --output-format bencher
 run "srtp" "$cargo" bench --locked -q -p benches-micro --features bench --bench srtp -- --output-format bencher
-run "allocations" "$cargo" test --release --locked -q -p benches-micro --test allocations
+run "allocations" "$cargo" test --release --locked -q -p benches-micro --test allocations --test relay
 run "lamps" "$cargo" run --release --locked -q -p benches-micro --bin lamps
 run "commits of calls and registrations at 1,000/s" "$cargo" bench --locked -q -p controller --bench commit
 

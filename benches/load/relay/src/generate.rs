@@ -1,4 +1,4 @@
-//! Phones: each leg sends a packet of 172 bytes every 20 ms, evenly spread, and looks what comes back.
+//! Phones: each leg sends a packet of 172 bytes every 20 ms, or as often as asked, evenly spread, and looks what comes back.
 
 use crate::pin;
 use net::batch::{
@@ -14,7 +14,7 @@ use std::time::Duration;
 ///
 /// With two `kinds` the first half of the pairs and the second talk in turns of [`TURN`], and there is a line for each:
 /// what the machine does to one it does to the other.
-pub(crate) fn run(secs: u64, kinds: usize) {
+pub(crate) fn run(secs: u64, kinds: usize, ptime: u64) {
     raise_descriptor_limit();
     pin(1);
     let (mut legs, poller) = open();
@@ -29,8 +29,14 @@ pub(crate) fn run(secs: u64, kinds: usize) {
         let ends = if kinds == 1 && begins >= counted { end } else { begins + TURN };
         let kind = &mut all[turn % kinds];
         let cpu = process_cpu_nanos();
-        let mut talk =
-            Talk { legs: &mut legs, first: turn % kinds * of_one, order: &order, poller: &poller, events: &mut events };
+        let mut talk = Talk {
+            legs: &mut legs,
+            first: turn % kinds * of_one,
+            order: &order,
+            ptime,
+            poller: &poller,
+            events: &mut events,
+        };
         talk.take_turn(kind, [begins, ends], begins >= counted);
         if begins >= counted {
             kind.cpu_nanos += process_cpu_nanos() - cpu;
@@ -67,6 +73,8 @@ struct Talk<'a> {
     /// The first of those that talk; the others are silent.
     first: usize,
     order: &'a [usize],
+    /// Units: milliseconds.
+    ptime: u64,
     poller: &'a Poller,
     events: &'a mut Events,
 }
@@ -79,7 +87,7 @@ impl Talk<'_> {
             if now >= ends + REST {
                 return;
             }
-            let due = now.min(ends).saturating_sub(begins) * self.order.len() as u64 / (20 * MILLI);
+            let due = now.min(ends).saturating_sub(begins) * self.order.len() as u64 / (self.ptime * MILLI);
             // What is late is made up for in parts, and what comes back is read in between.
             let due = due.min(sent + BURST);
             while sent < due {
