@@ -43,6 +43,7 @@ impl Reach {
 }
 
 /// A device as others see it: to call it, and for `phones`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none excludes another")]
 #[derive(Clone, Copy, Debug)]
 pub struct Device<'a> {
     /// Whose account.
@@ -80,6 +81,7 @@ pub struct Device<'a> {
 }
 
 /// Limits: strings as [`crate::limit`] says.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none excludes another")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Binding {
     pub(crate) id: u32,

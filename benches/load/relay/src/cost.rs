@@ -19,12 +19,12 @@ pub(crate) fn compare(args: &Args) -> ExitCode {
             runs.push(run("hold", *calls, args));
         }
     }
-    let (mut held, mut lowest) = (true, f64::MAX);
+    let (mut held, mut lowest) = (true, None::<f64>);
     for (calls, runs) in calls.iter().zip(&runs) {
         let Run { nanos_per_packet, p50_us, p99_us, .. } = median(runs);
         let loss = runs.iter().map(|run| run.loss_percent).fold(0.0, f64::max);
-        let rise = if lowest == f64::MAX { 1.0 } else { nanos_per_packet / lowest };
-        lowest = lowest.min(nanos_per_packet);
+        let rise = lowest.map_or(1.0, |lowest| nanos_per_packet / lowest);
+        lowest = Some(lowest.map_or(nanos_per_packet, |lowest| lowest.min(nanos_per_packet)));
         let ok = rise <= RISE_MAX && loss <= LOSS_MAX_PERCENT;
         held &= ok;
         println!(

@@ -129,12 +129,9 @@ fn who_is_not_put_through_reads_why() {
         let mut w = World::new().rings(&[B]);
         w.invite(A, "1001", Some(&sdp(A)));
         let asked = w.asked(B, Method::Invite);
-        match says {
-            Some(status) => w.answer(B, &asked, status, None),
-            None => {
-                w.answer(B, &asked, 180, None);
-                w.pass(Duration::from_secs(21));
-            }
+        w.answer(B, &asked, says.unwrap_or(180), None);
+        if says.is_none() {
+            w.pass(Duration::from_secs(21));
         }
         assert_eq!(w.got(A, shown).reason(), phrase);
     }

@@ -25,7 +25,9 @@ fn keys(w: &World, n: u16) -> Option<Keys> {
 fn must_encrypt(w: &mut World) {
     for step in &mut w.plan {
         if let Step::Dial { targets, .. } = step {
-            targets.iter_mut().for_each(|target| target.srtp = words::Srtp::Required);
+            for target in targets {
+                target.srtp = words::Srtp::Required;
+            }
         }
     }
 }

@@ -99,7 +99,9 @@ fn a_trunk_has_ports_of_its_own() {
     let mut w = world().rings(&[B]);
     for step in &mut w.plan {
         if let Step::Dial { targets, .. } = step {
-            targets.iter_mut().for_each(|target| target.to.peer = Some(words::PeerId(5)));
+            for target in targets {
+                target.to.peer = Some(words::PeerId(5));
+            }
         }
     }
     w.invite(A, "1001", Some(&sdp(A)));

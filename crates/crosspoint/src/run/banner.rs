@@ -1,23 +1,17 @@
 //! What a person reads when the exchange is ready.
 
+use super::turn::{Running, Wire};
 use crate::cli::Profile;
 use crate::doctor;
 use crate::host::Capacity;
 use crate::profile;
-use crate::setup::Setup;
 use net::udp::Udp;
 use std::net::SocketAddr;
 use words::diagnosis::Language;
 
 /// Prints the addresses, the demo account and what the host allows.
-pub(crate) fn print(
-    setup: &Setup,
-    udp: &Udp,
-    demo: Option<&str>,
-    capacity: &Capacity,
-    tier: &relay::Tier,
-    interrupted: usize,
-) {
+pub(crate) fn print(running: &Running, demo: Option<&str>, capacity: &Capacity, interrupted: usize) {
+    let Running { setup, wire: Wire { udp, .. }, relay, .. } = running;
     let language = Language::from(setup.config.language);
     let russian = language == Language::Ru;
     println!("Crosspoint {}", env!("CARGO_PKG_VERSION"));
@@ -38,7 +32,7 @@ pub(crate) fn print(
     for line in capacity.tell(language) {
         println!("{line}");
     }
-    println!("{}", doctor::tell_tier(tier, language));
+    println!("{}", doctor::tell_tier(relay.tier(), language));
     if let Some(port) = setup.config.media.single_port {
         println!("{}", doctor::tell_single_port(port, language));
     }

@@ -102,8 +102,7 @@ pub(crate) fn start(setup: Setup) -> Result<Running, StartError> {
         setup,
     };
     running.await_ports();
-    let Running { setup, wire, relay, .. } = &running;
-    super::banner::print(setup, &wire.udp, demo.as_deref(), &capacity, relay.tier(), interrupted);
+    super::banner::print(&running, demo.as_deref(), &capacity, interrupted);
     Ok(running)
 }
 

@@ -460,6 +460,7 @@ impl Running {
         let packets = counters.totals;
         self.gauges.rtp_packets_in_kernel.store(counters.packets_carried, Ordering::Relaxed);
         self.gauges.rtp_flows_in_kernel.store(counters.carried, Ordering::Relaxed);
+        self.gauges.rtp_flows_refused.store(counters.flows_refused, Ordering::Relaxed);
         self.gauges.rtp_in.store(packets.packets_in, Ordering::Relaxed);
         self.gauges.rtp_out.store(packets.packets, Ordering::Relaxed);
         self.gauges.rtp_forged.store(packets.dropped_forged, Ordering::Relaxed);
@@ -468,7 +469,6 @@ impl Running {
         *self.gauges.judged.lock().unwrap_or_else(PoisonError::into_inner) = (packets.judged, counters.delays);
         self.gauges.connections.store(self.wire.connections.len() as u64, Ordering::Relaxed);
     }
-        self.gauges.rtp_flows_refused.store(counters.flows_refused, Ordering::Relaxed);
 
     fn traced(&self, arrow: &str, flow: &Flow, bytes: &Bytes) {
         if self.trace.receiver_count() > 0 {
@@ -536,6 +536,7 @@ fn tell_not_connected(error: &ConnectError) -> Undelivered {
         | Diagnosis::CapacityLow
         | Diagnosis::DataUnwritable
         | Diagnosis::KernelTierForbidden
+        | Diagnosis::KernelTierFull
         | Diagnosis::KernelTierOccupied
         | Diagnosis::KernelTierUnsupported
         | Diagnosis::PortInUse
@@ -545,7 +546,6 @@ fn tell_not_connected(error: &ConnectError) -> Undelivered {
         | Diagnosis::TlsNoCommonCipher
         | Diagnosis::TlsUntrusted
         | Diagnosis::TlsUnverified => Undelivered::Unreachable,
-        | Diagnosis::KernelTierFull
     }
 }
 

@@ -115,12 +115,12 @@ impl<'a> AudioView<'a> {
     /// The codecs in the order of preference. A dynamic type without `a=rtpmap` is none (RFC 3264 §5.1).
     pub fn codecs(&self) -> impl Iterator<Item = CodecView<'a>> + use<'a> {
         let maps = rtpmaps(&self.media);
-        self.media.payload_types().filter_map(move |payload_type| match maps.get(usize::from(payload_type))? {
-            Some(value) => rtpmap(value),
-            None => {
-                let (name, clock_hz, channels) = codec::static_codec(payload_type)?;
-                Some(CodecView { payload_type, name, clock_hz, channels })
+        self.media.payload_types().filter_map(move |payload_type| {
+            if let Some(value) = maps.get(usize::from(payload_type))? {
+                return rtpmap(value);
             }
+            let (name, clock_hz, channels) = codec::static_codec(payload_type)?;
+            Some(CodecView { payload_type, name, clock_hz, channels })
         })
     }
 

@@ -114,19 +114,14 @@ impl Streams {
 
     /// Another stream than that of the packet before.
     fn change(&mut self, ssrc: u32, index: u64) {
-        let stream = match self.heard.iter().position(|stream| stream.ssrc == ssrc) {
-            Some(at) => {
-                let mut stream = self.heard.remove(at);
-                stream.note(index);
-                stream
-            }
-            None => {
-                self.retired.retain(|(known, _)| *known != ssrc);
-                self.make_room();
-                Stream::begin(ssrc, index)
-            }
-        };
-        self.heard.push(stream);
+        if let Some(at) = self.heard.iter().position(|stream| stream.ssrc == ssrc) {
+            let mut stream = self.heard.remove(at);
+            stream.note(index);
+            return self.heard.push(stream);
+        }
+        self.retired.retain(|(known, _)| *known != ssrc);
+        self.make_room();
+        self.heard.push(Stream::begin(ssrc, index));
     }
 
     fn make_room(&mut self) {

@@ -142,7 +142,7 @@ fn the_object_is_the_one_that_the_build_says() {
     eprintln!("the programme of the kernel tier is {}", env!("RELAY_OBJECT"));
     match env!("RELAY_OBJECT") {
         "built" => {
-            assert!(ours.is_some() && ours == theirs, "the one that is checked in is another source's: make bpf")
+            assert!(ours.is_some() && ours == theirs, "the one that is checked in is another source's: make bpf");
         }
         "checked in" => assert!(here == beside && ours.is_some()),
         other => panic!("{other}"),
