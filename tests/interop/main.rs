@@ -6,6 +6,7 @@ mod cli;
 mod codes;
 mod crash;
 mod in_call;
+mod media;
 mod names;
 mod phones;
 mod pjsua2;

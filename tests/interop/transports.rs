@@ -367,3 +367,34 @@ start
 echo "printed again: $(grep -c -f <(awk '{ print $3 }' "$folder/people") "$folder/printed")"
 kill $running; wait $running
 "#;
+
+/// What the exchange sends is marked as `media.dscp` says (RFC 2474), on its own ports and on the one that many share, in each
+/// tier and both families: as the phone sees it.
+#[test]
+fn audio_is_marked_as_configured() {
+    let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let has_v6 = UdpSocket::bind((v6, 0)).is_ok();
+    let v4 = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    std::thread::scope(|scope| {
+        for (host, media, mark, shares) in [
+            (v4, "", 46, false),
+            (v4, "dscp = 24\ntier = \"basic\"\n", 24, false),
+            (v4, "dscp = 34\nsingle_port = 9500\n", 34, true),
+            (v6, "dscp = 10\n", 10, false),
+        ] {
+            if host == v6 && !has_v6 {
+                skip("ipv6", "audio_is_marked_as_configured");
+                continue;
+            }
+            let program = Program::office_at(host, media, "");
+            program.people("office", &[("101", "secret101")]);
+            scope.spawn(move || {
+                let mut phone = phone("udp", program.sip, "office101", "secret101");
+                phone.args(["--user", "101", "--dial", "*43", "--seconds", "1"]);
+                let said = said(phone);
+                assert_eq!(said["marks"], serde_json::json!([mark]), "{media}: {said}\n{}", program.log());
+                assert_eq!(said["port"] == 9_500, shares, "{media}: {said}\n{}", program.log());
+            });
+        }
+    });
+}

@@ -42,6 +42,11 @@ struct Ports {
 impl Program {
     /// The bench profile on free ports.
     pub fn bench() -> Program {
+        Program::bench_on("20000-24000")
+    }
+
+    /// The same with these ports for audio.
+    pub fn bench_on(ports: &str) -> Program {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (sip, http, uas) = (free(), free(), free());
         let arguments = [
@@ -57,14 +62,13 @@ impl Program {
             "--uas",
             "UAS",
             "--rtp",
-            "20000-24000",
+            ports,
         ];
         let arguments = arguments.map(|argument| match argument {
             "DATA" => folder.path().join("data").display().to_string(),
             "SIP" => sip.to_string(),
             "HTTP" => http.to_string(),
             "UAS" => uas.to_string(),
-            "RTP" => media_ports(),
             other => other.to_owned(),
         });
         Program::start(folder, arguments.to_vec(), Ports { sip, tls: None, ws: None, wss: None, http, uas })

@@ -7,13 +7,16 @@ TRANSPORT: udp, tcp, tls, ws or wss; HOST an address of either family. With --tr
 vouches for, made out to HOST; tls and wss cannot do without. With --dial it sends RTP for --seconds and counts what comes
 back, without it stays registered for so long and answers OPTIONS. `-` for --user takes the auth user's name.
 
-registered, called, ended: statuses; sent, heard: RTP packets, and those of them that came back as they were sent; asked: OPTIONS that came;
+registered, called, ended: statuses; sent, heard: RTP packets, and those of them that came back as they were sent; marks: the DSCPs that what came back had;
+port: the one of the exchange; asked: OPTIONS that came;
 agreed: the WebSocket subprotocol; issued: whom the certificate names.
 """
 import argparse, base64, hashlib, json, os, random, re, select, socket, ssl, struct, time
 
 PATIENCE_S = 8
 FRAME = bytes(range(160))
+# Of Linux: this module of Python does not know it.
+IP_RECVTOS = 13
 
 
 def arguments():
@@ -133,6 +136,10 @@ class Phone:
         self.contact = f'<sip:{self.user}@{self.shown};transport={"ws" if self.way.frames else a.transport}>'
         self.rtp = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
         self.rtp.bind((host, 0))
+        if ':' in host:
+            self.rtp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+        else:
+            self.rtp.setsockopt(socket.IPPROTO_IP, IP_RECVTOS, 1)
         self.said['asked'] = 0
 
     def request(self, method, uri, to, call, number, more='', body=''):
@@ -204,16 +211,17 @@ class Phone:
 
     def talk(self, there):
         """Sends 20 ms at a time, and counts what comes back with the same sequence number and the same sound."""
-        heard, count = set(), int(self.a.seconds * 50)
+        heard, marks, count = set(), set(), int(self.a.seconds * 50)
         for n in range(count + 15):
             if n < count:
                 self.rtp.sendto(struct.pack('>BBHII', 0x80, 8, n, n * 160, 77) + FRAME, there)
             end = time.monotonic() + 0.02
             while select.select([self.rtp], [], [], max(end - time.monotonic(), 0))[0]:
-                packet, source = self.rtp.recvfrom(2048)
+                packet, ancillary, _, source = self.rtp.recvmsg(2048, 64)
                 if source[:2] == there and packet[1] & 0x7f == 8 and packet[12:] == FRAME:
                     heard.add(packet[2:4])
-        self.said['sent'], self.said['heard'] = count, len(heard)
+                    marks.update(value[0] >> 2 for _, _, value in ancillary)
+        self.said['sent'], self.said['heard'], self.said['marks'], self.said['port'] = count, len(heard), sorted(marks), there[1]
 
     def stay(self):
         end = time.monotonic() + self.a.seconds

@@ -17,6 +17,9 @@ pub(crate) struct Load {
     /// How many legs had no media port when that was told last, and when it may be told next.
     pub(crate) ports_refused: u64,
     pub(crate) next_ports: Time,
+    /// How many that were at the last turn, and until when workers that sleep are woken to give ports back.
+    pub(crate) ports_missed: u64,
+    pub(crate) short_until: Time,
 }
 
 /// A request that waited longer, in a socket or behind others of its connection, finds its sender about to repeat it (T1

@@ -172,6 +172,12 @@ impl Running {
     /// Says that calls found no media ports: once in a while, with how many there were since the last time.
     fn tell_ports(&mut self, now: Time) {
         let refused = self.switch.ports_refused();
+        if refused > std::mem::replace(&mut self.load.ports_missed, refused) {
+            self.load.short_until = now + PORTS_SHORT;
+        }
+        if now < self.load.short_until {
+            self.relay.settle();
+        }
         if refused == self.load.ports_refused || now < self.load.next_ports {
             return;
         }
@@ -575,6 +581,8 @@ const WEIGHED: usize = 8;
 const CLOCK_EVERY: Duration = Duration::from_secs(10);
 /// How long a start waits for media ports.
 const PORTS_WITHIN: Duration = Duration::from_millis(500);
+/// How long after ports were missing each end of a call wakes its worker, so that the next call has its ports.
+const PORTS_SHORT: Duration = Duration::from_mins(1);
 /// How often at most the log says that there are no media ports.
 const PORTS_TOLD_EVERY: Duration = Duration::from_mins(1);
 /// How long a stop waits for calls to end.
