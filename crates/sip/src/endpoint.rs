@@ -303,7 +303,8 @@ impl Endpoint {
             return Some(Ok(()));
         }
         let tag = self.shared.keyring.stateless_tag_of(seen.vias[0], seen.call_id, seen.from);
-        let answer = self.signed(MessageBuilder::response_at_sight(seen, &flow, 503, tag.as_str()));
+        let reason = Refused::Busy.reason();
+        let answer = self.signed(MessageBuilder::response_at_sight(seen, &flow, 503, reason, tag.as_str()));
         let to = reply_flow(&seen.via, flow, self.shared.config.force_rport);
         self.shared.transmit(to, self.with_retry_after(answer).finish());
         Some(Err(Refused::Busy))

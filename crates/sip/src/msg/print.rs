@@ -67,8 +67,14 @@ impl MessageBuilder {
     }
 
     /// As [`MessageBuilder::response_via`], to a request that was only looked at.
-    pub(crate) fn response_at_sight(request: &Glance<'_>, flow: &Flow, status: u16, to_tag: &str) -> Self {
-        let mut builder = MessageBuilder::status(status, "");
+    pub(crate) fn response_at_sight(
+        request: &Glance<'_>,
+        flow: &Flow,
+        status: u16,
+        reason: &str,
+        to_tag: &str,
+    ) -> Self {
+        let mut builder = MessageBuilder::status(status, reason);
         let mut stamped = SmallVec::new();
         let top = request.top.as_bytes();
         let is_stamped = !is_exact(top, flow) && stamp(request.top, &request.via, flow, &mut stamped);
