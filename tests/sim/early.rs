@@ -1,6 +1,6 @@
 //! Reliable provisional answers (RFC 3262), and what is agreed before the answer to a call.
 
-use crate::flows::{SEEDS, millis, office, secs, wait};
+use crate::flows::{SEEDS, millis, office, secs, unacknowledged, wait};
 use media::sdp::Direction;
 use tests::sim::{Do, PhoneId, Rel, Site, Weather, World, for_seeds};
 use words::EndCause;
@@ -236,11 +236,7 @@ fn keys_before_the_answer_reach_who_is_heard() {
 #[test]
 fn keys_cross_while_the_callers_ack_is_missing() {
     for_seeds(SEEDS, |seed| {
-        let (mut world, [ann, bob]) = office(seed);
-        world.phone_mut(ann).habits.acknowledges = false;
-        world.tell(ann, Do::call("102"));
-        wait(&mut world, 3, |world| world.rings(bob));
-        world.tell(bob, Do::Answer);
+        let (mut world, ann, bob) = unacknowledged(seed, Do::call("102"));
         wait(&mut world, 3, |world| world.line(bob).talks() && world.line(ann).talks());
         world.tell(bob, Do::Digit('5'));
         wait(&mut world, 3, |world| world.line(bob).typed == [200]);

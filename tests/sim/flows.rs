@@ -29,6 +29,16 @@ pub(crate) fn talking(seed: u64) -> (World, PhoneId, PhoneId) {
     (world, ann, bob)
 }
 
+/// The second has answered the call of the first, which says `how` it calls and acknowledges nothing.
+pub(crate) fn unacknowledged(seed: u64, how: Do) -> (World, PhoneId, PhoneId) {
+    let (mut world, [ann, bob]) = office(seed);
+    world.phone_mut(ann).habits.acknowledges = false;
+    world.tell(ann, how);
+    wait(&mut world, 3, |world| world.rings(bob));
+    world.tell(bob, Do::Answer);
+    (world, ann, bob)
+}
+
 /// Lets `caller` call `number` and `callee` answer.
 pub(crate) fn connect(world: &mut World, caller: PhoneId, callee: PhoneId, number: &str) {
     world.tell(caller, Do::call(number));

@@ -1,17 +1,13 @@
 //! Phones that die, acknowledgements that never come, connections that end, media that stops.
 
-use crate::flows::{SEEDS, connect, millis, office, secs, talking, wait};
+use crate::flows::{SEEDS, connect, millis, office, secs, talking, unacknowledged, wait};
 use tests::sim::{Do, Ending, Mood, PhoneId, Site, World, for_seeds};
 use words::EndCause;
 
 #[test]
 fn a_caller_that_never_acknowledges_is_ended_with_its_callee() {
     for_seeds(SEEDS, |seed| {
-        let (mut world, [ann, bob]) = office(seed);
-        world.phone_mut(ann).habits.acknowledges = false;
-        world.tell(ann, Do::call("102"));
-        wait(&mut world, 3, |world| world.rings(bob));
-        world.tell(bob, Do::Answer);
+        let (mut world, ann, bob) = unacknowledged(seed, Do::call("102"));
         world.pass(secs(20));
         assert_eq!(world.calls().len(), 1);
         wait(&mut world, 20, |world| world.is_over(ann) && world.is_over(bob));

@@ -1,7 +1,7 @@
 //! Requests inside dialogs, and those that feign to be.
 
 use super::{Letter, description, final_status, lines, stranger};
-use crate::flows::{SEEDS, connect, millis, office, secs, talking, wait};
+use crate::flows::{SEEDS, connect, millis, office, secs, talking, unacknowledged, wait};
 use sip::Method;
 use switch::Command;
 use switch::account::RouteTarget;
@@ -233,11 +233,7 @@ fn an_ack_with_the_right_dialog_ids_moves_no_media() {
 #[test]
 fn an_answer_in_an_ack_counts_from_the_dialogs_own_address_alone() {
     for_seeds(SEEDS, |seed| {
-        let (mut world, [ann, bob]) = office(seed);
-        world.phone_mut(ann).habits.acknowledges = false;
-        world.tell(ann, Do::call_without_offer("102"));
-        wait(&mut world, 3, |world| world.rings(bob));
-        world.tell(bob, Do::Answer);
+        let (mut world, ann, bob) = unacknowledged(seed, Do::call_without_offer("102"));
         wait(&mut world, 3, |world| world.line(ann).status() == Some(200));
         let own = world.at_phone(ann).address;
         let beside = std::net::SocketAddr::new(own.ip(), 5_099);

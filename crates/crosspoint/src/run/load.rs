@@ -43,7 +43,8 @@ impl Lateness {
             self.since = None;
             return false;
         }
-        now.since(*self.since.get_or_insert(now)) >= STALL
+        self.since.get_or_insert(now);
+        self.lasts(now)
     }
 
     /// Whether it still is, before the next message is asked.

@@ -116,11 +116,10 @@ impl<'a> AudioView<'a> {
     pub fn codecs(&self) -> impl Iterator<Item = CodecView<'a>> + use<'a> {
         let maps = rtpmaps(&self.media);
         self.media.payload_types().filter_map(move |payload_type| {
-            if let Some(value) = maps.get(usize::from(payload_type))? {
-                return rtpmap(value);
-            }
-            let (name, clock_hz, channels) = codec::static_codec(payload_type)?;
-            Some(CodecView { payload_type, name, clock_hz, channels })
+            maps.get(usize::from(payload_type))?.or_else(|| {
+                let (name, clock_hz, channels) = codec::static_codec(payload_type)?;
+                Some(CodecView { payload_type, name, clock_hz, channels })
+            })
         })
     }
 
@@ -137,11 +136,12 @@ impl<'a> AudioView<'a> {
 
 /// The `a=rtpmap` of each payload type that has one, found in one walk: to look for each by itself would cost who takes a long
 /// description as many walks as it names types.
-fn rtpmaps<'a>(media: &MediaView<'a>) -> [Option<&'a str>; 128] {
+fn rtpmaps<'a>(media: &MediaView<'a>) -> [Option<CodecView<'a>>; 128] {
     let mut maps = [None; 128];
-    for (_, value) in media.attributes().filter(|(name, _)| *name == "rtpmap") {
-        if let Some(map) = rtpmap(value).and_then(|codec| maps.get_mut(usize::from(codec.payload_type))) {
-            *map = map.or(Some(value));
+    let values = media.attributes().filter(|(name, _)| *name == "rtpmap");
+    for codec in values.filter_map(|(_, value)| rtpmap(value)) {
+        if let Some(map) = maps.get_mut(usize::from(codec.payload_type)) {
+            *map = map.or(Some(codec));
         }
     }
     maps
