@@ -1,6 +1,6 @@
 //! The least that forwarding costs through plain sockets: no table, no RTCP, no statistics.
 
-use crate::{closed, deadline, phones, pin};
+use crate::{Args, closed, deadline, phones, pin};
 use net::batch::{
     DatagramSocket, EVENTS, Events, Poller, monotonic_nanos, process_cpu_nanos, raise_descriptor_limit, sleep_until,
 };
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 /// Forwards between each pair of legs until standard input closes; a socket a leg, connected to its first source, one
 /// receive and one send a packet, a tick of a millisecond.
-pub(crate) fn run(calls: u16, secs: u64) {
+pub(crate) fn run(args: &Args) {
+    let (calls, secs) = (args.calls[0], args.secs);
     raise_descriptor_limit();
     let end = closed();
     pin(0);
@@ -22,7 +23,7 @@ pub(crate) fn run(calls: u16, secs: u64) {
         })
         .collect();
     for call in 0..calls {
-        let [a, b] = phones(call);
+        let [a, b] = phones(call, args.one_peer);
         println!("{} {} {a} {b}", local(2 * call), local(2 * call + 1));
     }
     let mut latched = vec![false; sockets.len()];

@@ -2,7 +2,8 @@
 //!
 //! `relay-load [--calls 50,300,1000] [--secs 5] [--rounds 3] [--mode batch|basic|single]` measures both in turn and prints the
 //! median of each with their ratio; exit 1 when the ratio is above 1.25 or more than 0.1 % of the packets are lost, or, from
-//! 1,800 calls on, when the 99th percentile of their way is above 2.5 ms.
+//! 1,800 calls on, when the 99th percentile of their way is above 2.5 ms. From there on all calls are one peer's, with one port
+//! on each side (`--peers one`): a socket for each phone makes the generator dearer than what it measures.
 //! `relay-load cost [--calls 100,300,1000,2000] [--ptime 60]` tells what a packet costs with few calls and with many, each of which
 //! says a packet in `ptime` milliseconds: 2,000 at 20 ms are more than the generator can on most machines.
 //! `relay-load kernel [--calls 300,1000]` tells what the tier `kernel` adds to packets that phones send each other over
@@ -32,7 +33,7 @@ use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 fn main() -> ExitCode {
     let args = Args::of(std::env::args().skip(1));
     match args.verb.as_deref() {
-        Some("bare") => bare::run(args.calls[0], args.secs),
+        Some("bare") => bare::run(&args),
         Some("hold") => subject::run(&args),
         Some("generate") => generate::run(args.secs, args.kinds, args.ptime),
         Some("cost") => return cost::compare(&args.with_defaults(&COST_CALLS, COST_PTIME)),
@@ -62,6 +63,8 @@ struct Args {
     /// How often each leg says a packet. Units: milliseconds.
     ptime: u64,
     mode: String,
+    /// Whether all calls are one peer's, with one port on each side.
+    one_peer: bool,
     /// Whether `calls` and `ptime` were said.
     said: [bool; 2],
 }
@@ -78,6 +81,7 @@ impl Args {
             workers: 1,
             ptime: 20,
             mode: "batch".into(),
+            one_peer: false,
             said: [false; 2],
         };
         while let Some(word) = words.next() {
@@ -98,6 +102,7 @@ impl Args {
                 "kinds" => args.kinds = number().clamp(1, 2) as usize,
                 "workers" => args.workers = number().clamp(1, 2) as u16,
                 "mode" => args.mode = value,
+                "peers" => args.one_peer = value == "one",
                 _ => panic!("no option --{option}"),
             }
         }
@@ -137,6 +142,7 @@ fn compare(args: &Args) -> ExitCode {
     let mut held = true;
     for &calls in &args.calls {
         let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        let args = &Args { one_peer: args.one_peer || calls >= FULL_CALLS, ..args.clone() };
         for _ in 0..args.rounds {
             ours.push(run("hold", calls, args));
             bare.push(run("bare", calls, args));
@@ -206,7 +212,9 @@ struct Subject {
 impl Subject {
     fn start(verb: &str, calls: u16, args: &Args) -> Self {
         let [count, secs, workers] = [u64::from(calls), args.secs + 3, args.workers.into()].map(|n| n.to_string());
-        let words = [verb, "--calls", &count, "--secs", &secs, "--workers", &workers, "--mode", &args.mode];
+        let peers = if args.one_peer { "one" } else { "many" };
+        let words =
+            [verb, "--calls", &count, "--secs", &secs, "--workers", &workers, "--mode", &args.mode, "--peers", peers];
         let (process, mut lines) = child(&words);
         let pairs = (0..calls).map(|_| line(&mut lines)).collect();
         Subject { process, lines, pairs }
@@ -251,9 +259,9 @@ fn line(from: &mut impl BufRead) -> String {
     line.trim().to_string()
 }
 
-/// The phones of call `n`.
-fn phones(n: u16) -> [SocketAddr; 2] {
-    let port = 36_000 + 2 * n;
+/// The phones of call `n`; those of one peer speak from one port on each side.
+fn phones(n: u16, one_peer: bool) -> [SocketAddr; 2] {
+    let port = 36_000 + if one_peer { 0 } else { 2 * n };
     [(Ipv4Addr::new(127, 0, 0, 12), port).into(), (Ipv4Addr::new(127, 0, 0, 13), port).into()]
 }
 

@@ -40,8 +40,8 @@ pub(crate) fn run(args: &Args) {
     pairs.sort_by_key(|ports| (ports.worker, ports.slot));
     for call in 0..calls {
         let ports = [pairs[2 * usize::from(call)], pairs[2 * usize::from(call) + 1]];
-        open(&mut relay, call, ports, single_port.is_some());
-        let [a, b] = phones(call);
+        open(&mut relay, call, phones(call, args.one_peer), ports, single_port.is_some());
+        let [a, b] = phones(call, args.one_peer);
         let [to_a, to_b] = ports.map(|ports| single_port.unwrap_or(ports.rtp_port));
         println!("127.0.0.1:{to_a} 127.0.0.1:{to_b} {a} {b}");
     }
@@ -64,9 +64,9 @@ pub(crate) fn run(args: &Args) {
     println!("{} {spent}", relay.counters().totals.packets);
 }
 
-fn open(relay: &mut Relay, call: u16, ports: [PortPair; 2], single_port: bool) {
+fn open(relay: &mut Relay, call: u16, phones: [SocketAddr; 2], ports: [PortPair; 2], single_port: bool) {
     let leg = |n| LegId { call: CallId(u128::from(call) + 1), n };
-    for (n, (phone, ports)) in (0..).zip(phones(call).into_iter().zip(ports)) {
+    for (n, (phone, ports)) in (0..).zip(phones.into_iter().zip(ports)) {
         let rtcp = SocketAddr::new(phone.ip(), phone.port() + 1);
         let open = MediaCommand::Open {
             end: leg(n),
