@@ -1,7 +1,8 @@
-//! How a call sounded stands in its record.
+//! How a call sounded stands in its record, and extended reports are made for who asks for them of who knows none.
 
 use crate::flows::{SEEDS, connect, office, secs, wait};
-use tests::sim::{Do, World, for_seeds};
+use media::own::Extended;
+use tests::sim::{Do, PhoneId, World, for_seeds};
 
 #[test]
 fn a_record_says_how_the_call_sounded() {
@@ -58,5 +59,60 @@ fn each_leg_of_a_call_that_was_transferred_has_its_own() {
         let (stayed, left, came) = (of(0), of(1), of(2));
         assert!((500..1_200).contains(&left) && came >= 1_000 && stayed > left.max(came), "{stayed} {left} {came}");
         assert_eq!(cdr.media.len(), 3);
+    });
+}
+
+const WANTED: &str = "rcvr-rtt=all:10000 stat-summary=loss,dup,jitt,TTL voip-metrics";
+const TAKEN: &str = "voip-metrics rcvr-rtt=all stat-summary=loss";
+const ALL: Extended = Extended { metrics: true, round_trip: true, summary: true };
+const NONE: Extended = Extended { metrics: false, round_trip: false, summary: false };
+
+/// What a phone was told last of extended reports, and which of ours it gets.
+fn reports(world: &World, phone: PhoneId) -> (Option<&str>, Extended) {
+    (world.line(phone).session.told_reports(), world.extended(phone))
+}
+
+#[test]
+fn extended_reports_are_ours_for_who_speaks_with_one_that_knows_none() {
+    for_seeds(SEEDS, |seed| {
+        for (knows, of_ann, of_bob) in [
+            ([true, false], (Some(TAKEN), ALL), (Some(WANTED), NONE)),
+            ([true, true], (Some(WANTED), NONE), (Some(WANTED), NONE)),
+            ([false, true], (None, NONE), (None, NONE)),
+        ] {
+            let (mut world, [ann, bob, carl]) = office(seed);
+            for (phone, knows) in [ann, bob].into_iter().zip(knows) {
+                world.phone_mut(phone).habits.reports = knows.then_some(WANTED);
+            }
+            connect(&mut world, ann, bob, "102");
+            assert_eq!((reports(&world, ann), reports(&world, bob)), (of_ann, of_bob), "{knows:?}");
+            // Who holds does not change what the other asked for.
+            let held = |world: &World| (reports(world, ann).1, reports(world, bob).1);
+            let before = held(&world);
+            for phone in [bob, ann] {
+                world.tell(phone, Do::Hold);
+                world.pass(secs(2));
+                world.tell(phone, Do::Resume);
+                wait(&mut world, 3, |world| world.talk(ann, bob));
+                world.pass(secs(1));
+            }
+            if knows[0] {
+                assert_eq!(held(&world), before, "{knows:?}");
+            } else {
+                // Bob has offered something himself by now.
+                assert_eq!(held(&world), (NONE, ALL));
+            }
+            // Carl knows none.
+            world.tell(bob, Do::transfer("103"));
+            wait(&mut world, 3, |world| world.rings(carl));
+            world.tell(carl, Do::Answer);
+            wait(&mut world, 4, |world| world.talk(ann, carl));
+            world.pass(secs(1));
+            let ann_gets = if knows[0] { ALL } else { NONE };
+            assert_eq!((world.extended(ann), world.extended(carl)), (ann_gets, NONE), "{knows:?}");
+            world.tell(carl, Do::HangUp);
+            wait(&mut world, 3, |world| world.is_over(ann));
+            world.finish();
+        }
     });
 }

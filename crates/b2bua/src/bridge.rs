@@ -433,7 +433,7 @@ impl Call {
         };
         let body =
             self.describe(desk, at, Saying::Answer(offer), |local, _| answer_audio(offer, local, &CODECS)).ok()?;
-        let agreed = Some(Agreed::Here(Said::of_asker(offer), false));
+        let agreed = Some(Agreed::Here(Said::of(offer), false));
         Some(Carried { for_asker: Some(body), agreed, ..Carried::default() })
     }
 

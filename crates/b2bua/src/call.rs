@@ -407,6 +407,11 @@ impl Call {
         let port = [end.single.told(desk.config.single_port, end.ports)];
         let local = end.ours.local(desk.media_address(&leg.flow, end.ports.family), &port);
         let made = make(&local, end.ours.last())?;
+        // Whom it is for asked for extended reports, and whoever it hears may not know them: then we do.
+        let made = made.with_reports(match saying {
+            Saying::Offer => leg.reports(),
+            Saying::Answer(offer) => offer.extended(),
+        });
         let made = dress(end, leg, made, saying, &mut desk.chance);
         let made = end.say_ways(made, saying, leg, desk.config.rtcp_mux, &mut desk.chance);
         let body = end.ours.say(made).print();
@@ -421,8 +426,10 @@ impl Call {
         let (Some(offering), Some(answering)) = (self.place(offer.0), self.place(answer.0)) else { return };
         let silence = self.silence.filter(|_| self.state == CallState::Answered);
         let keys = [self.keys_of(desk, offering, &offer.1), self.keys_of(desk, answering, &answer.1)];
-        self.legs[offering].words = offer.1.words;
-        self.legs[answering].words = answer.1.words;
+        for (at, said) in [(offering, &offer.1), (answering, &answer.1)] {
+            self.legs[at].words = said.words;
+            self.legs[at].wants_reports(said);
+        }
         let settings = settle(&self.side(offering, offer.1), &self.side(answering, answer.1), silence);
         let ends = [self.legs[offering].end, self.legs[answering].end];
         let names = ends.map(|end| self.ends[end].name);
@@ -459,12 +466,12 @@ impl Call {
         let ours = said.of_exchange();
         let Some(at) = self.place(self.caller) else { return };
         let keys = self.keys_of(desk, at, &said);
-        let words = said.words;
+        self.legs[at].words = said.words;
+        self.legs[at].wants_reports(&said);
         let caller = self.side(at, said);
         let exchange = Side { said: ours, source: caller.source, whereabouts: caller.whereabouts };
         let setting =
             if answer { settle(&exchange, &caller, silence).1 } else { settle(&caller, &exchange, silence).0 };
-        self.legs[at].words = words;
         self.agree(desk, at, setting, keys);
         self.perform_service(desk);
     }

@@ -56,9 +56,9 @@ pub(crate) struct Said {
     /// The SSRC of what it sends, if it says so.
     #[serde(default)]
     pub(crate) ssrc: Option<u32>,
-    /// Which extended reports it wants of us, where we answer it ourselves.
+    /// Which extended reports it wants, of those that we can make; `None`: it knows nothing of them.
     #[serde(default)]
-    pub(crate) extended: Extended,
+    pub(crate) reports: Option<Extended>,
     /// It has one port for RTP and RTCP, if we said so too (RFC 5761).
     #[serde(default)]
     pub(crate) rtcp_mux: bool,
@@ -79,11 +79,6 @@ impl Said {
         Said::of_media(description, description.fax().map(|fax| fax.index), description.audio())
     }
 
-    /// The same of an offer that the exchange itself answers.
-    pub(crate) fn of_asker(offer: &Description) -> Said {
-        Said { extended: offer.extended(), ..Said::of(offer) }
-    }
-
     /// The same of an answer: the lines that its offer's stand for.
     pub(crate) fn of_answer(answer: &Description, offer: &Description) -> Said {
         let audio = offer.audio_index().and_then(|index| answer.audio_at(index));
@@ -92,7 +87,8 @@ impl Said {
 
     /// What the exchange itself has to say to this.
     pub(crate) fn of_exchange(&self) -> Said {
-        Said { remote: None, direction: Direction::SendRecv, words: 0, crypto: None, ice: None, ..self.clone() }
+        let (remote, direction) = (None, Direction::SendRecv);
+        Said { remote, direction, reports: None, words: 0, crypto: None, ice: None, ..self.clone() }
     }
 
     fn of_media(description: &Description, fax: Option<usize>, audio: Option<AudioView<'_>>) -> Said {
@@ -104,7 +100,7 @@ impl Said {
             direction: Direction::Inactive,
             fax: false,
             ssrc: None,
-            extended: Extended::default(),
+            reports: None,
             rtcp_mux: false,
             words: description.fingerprint(),
             crypto: None,
@@ -122,6 +118,7 @@ impl Said {
                 telephone_event: audio.telephone_event,
                 direction: audio.direction,
                 ssrc: audio.ssrc,
+                reports: description.extended_of(&audio.media()),
                 rtcp_mux: audio.rtcp_mux,
                 crypto: audio.crypto().map(Box::new),
                 ice: match audio.ice() {

@@ -63,7 +63,8 @@ pub(crate) fn settle(offer: &Side, answer: &Side, silence: Option<Duration>) -> 
         clocks: other.said.clocks.or(side.said.clocks),
         telephone_event: other.said.telephone_event.or(side.said.telephone_event),
         direction,
-        extended: side.said.extended,
+        // Between two who both know extended reports their own pass. Of one that knows none we send them in its place.
+        extended: side.said.reports.filter(|_| other.said.reports.is_none()).unwrap_or_default(),
         silence: silence.into(),
     };
     // We are to each leg what the other leg is: our words to the offering side are the answer's.
@@ -84,7 +85,7 @@ mod tests {
             direction,
             fax: false,
             ssrc: None,
-            extended: media::own::Extended::default(),
+            reports: None,
             rtcp_mux: false,
             words: 0,
             crypto: None,

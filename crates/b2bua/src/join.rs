@@ -164,7 +164,8 @@ impl Call {
     /// The near leg keeps what it had, and hears the far one all the same.
     fn connect_as_before(&mut self, desk: &mut Desk, now: Time) {
         let Some(transfer) = self.transfer.take() else { return };
-        let near_end = self.place(transfer.near).map(|at| &self.ends[self.legs[at].end]);
+        let near_at = self.place(transfer.near);
+        let near_end = near_at.map(|at| &self.ends[self.legs[at].end]);
         let (setting, ice) = (near_end.and_then(End::setting), near_end.and_then(End::heard_ice));
         let crypto = near_end.and_then(End::heard_keys);
         let (Some(setting), Some(words), Some(far)) = (setting, transfer.words, transfer.far) else {
@@ -181,7 +182,7 @@ impl Call {
             direction: setting.direction.reversed(),
             fax: false,
             ssrc: None,
-            extended: media::own::Extended::default(),
+            reports: near_at.and_then(|at| self.legs[at].reports()),
             rtcp_mux: false,
             words: 0,
             crypto,

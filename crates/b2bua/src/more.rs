@@ -1,6 +1,7 @@
 //! What a leg has beyond a plain call. Most legs have nothing of it, and pay nothing for it.
 
 use crate::digits::Typed;
+use crate::end::Said;
 use crate::leg::Leg;
 use crate::prack::Heard;
 use crate::refer::Referral;
@@ -8,6 +9,7 @@ use crate::reliable::Told;
 use crate::servers::Servers;
 use crate::session::Session;
 use crate::step::{DialTarget, Diverted};
+use media::own::Extended;
 use serde::{Deserialize, Serialize};
 use sip::{ClientTxn, Target};
 use words::{LegId, Time};
@@ -40,6 +42,9 @@ pub(crate) struct More {
     /// Where it is reached once its connection is gone.
     #[serde(default)]
     pub(crate) back: Option<Box<Target>>,
+    /// The extended reports that its last description wants (RFC 3611 §5).
+    #[serde(default)]
+    pub(crate) reports: Option<Extended>,
 }
 
 /// What an INVITE of ours outside dialogs is made of.
@@ -68,11 +73,12 @@ pub(crate) struct Dialled {
 
 impl More {
     fn is_empty(&self) -> bool {
-        let More { dialled, session, refreshing, referral, told, heard, moved, consults, leaves, typed, back } = self;
+        let More { dialled, session, refreshing, referral, told, heard, moved, consults, leaves, typed, back, reports } =
+            self;
         let timed = session.is_some() || refreshing.is_some();
         let early = told.is_some() || heard.is_some();
         let coded = consults.is_some() || *leaves || typed.is_some();
-        let elsewhere = *moved || back.is_some();
+        let elsewhere = *moved || back.is_some() || reports.is_some();
         dialled.is_none() && !timed && referral.is_none() && !early && !elsewhere && !coded
     }
 }
@@ -98,6 +104,18 @@ impl Leg {
     /// Where it is reached once its connection is gone; `None` when nowhere.
     pub(crate) fn back(&self) -> Option<Target> {
         self.more.as_ref()?.back.as_deref().copied()
+    }
+
+    /// The extended reports that it wants, as it said last.
+    pub(crate) fn reports(&self) -> Option<Extended> {
+        self.more.as_ref()?.reports
+    }
+
+    /// Takes note of what its description says of them: what it is offered from then on says so, too.
+    pub(crate) fn wants_reports(&mut self, said: &Said) {
+        if said.reports != self.reports() {
+            self.more().reports = said.reports;
+        }
     }
 
     /// What it is told about what it referred to, once it did.

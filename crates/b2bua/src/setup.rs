@@ -248,7 +248,7 @@ impl Call {
             told.offer = said.filter(|_| offer.is_none()).map(|said| (0, said));
         }
         if let Some(offer) = offer {
-            self.serve(desk, Said::of_asker(&offer), false);
+            self.serve(desk, Said::of(&offer), false);
         }
         if let Some(setup) = &mut self.setup {
             let asked = setup.asked.as_ref().map(|(_, invite)| invite.body_bytes());

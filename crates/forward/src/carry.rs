@@ -62,7 +62,8 @@ impl Table {
         let (from, link) = (end.heard.filter(|_| settled)?, end.link?);
         let row = self.rows.get(link.slot as usize).filter(|row| row.epoch == link.epoch)?;
         let out = row.end.as_ref().filter(|out| out.direction.sends() && !out.plays && out.heard.is_some())?;
-        if !(end.is_plain() && out.is_plain()) {
+        // Late packets of who is watched are told from missing ones; what goes to it may be carried.
+        if !(end.is_plain() && out.is_plain()) || end.is_watched() {
             return None;
         }
         let to = out.latch.rtp_target().filter(|to| to.is_ipv4() == from.is_ipv4())?;
@@ -364,10 +365,15 @@ mod tests {
         assert_eq!((call.table.carriage(0), call.table.carriage(1)), (None, None), "one side sends a fax");
         call.command(latch(PayloadTypes::NONE.with(0)));
         assert!(call.table.carriage(0).is_some());
-        let extended = Extended { metrics: true, round_trip: false };
-        let terms = Terms { extended, ..hidden(1, PayloadTypes::NONE.with(0), None) };
-        call.command(|generation| MediaCommand::Latch { end: leg(1), generation, terms });
-        assert_eq!(call.table.carriage(1), None, "each packet counts of who wants metrics");
+        let wants = |extended| Terms { extended, ..hidden(1, PayloadTypes::NONE.with(0), None) };
+        let metrics = Extended { metrics: true, ..Extended::default() };
+        let others = Extended { round_trip: true, summary: true, ..Extended::default() };
+        for (extended, carried) in [(metrics, false), (others, true)] {
+            let terms = wants(extended);
+            call.command(|generation| MediaCommand::Latch { end: leg(1), generation, terms });
+            assert_eq!(call.table.carriage(1).is_some(), carried, "each packet counts of who wants metrics");
+            assert!(call.table.carriage(0).is_some(), "what goes to it does not");
+        }
         call.command(latch(PayloadTypes::NONE.with(0)));
         call.command(|generation| MediaCommand::Unlink { from: leg(0), generation });
         assert_eq!(call.table.carriage(0), None);

@@ -39,8 +39,10 @@ pub(crate) struct End {
     pub(crate) plays: bool,
     /// It shares a port with others.
     pub(crate) single: bool,
-    /// Which extended reports it wants of us.
+    /// Which extended reports it wants, and gets of nobody but us.
     pub(crate) extended: Extended,
+    /// What it hears of whoever it speaks with.
+    pub(crate) informed: Informed,
     /// Its first packet was told.
     pub(crate) told_first: bool,
     /// The payload type of the last packet whose clock is known, or [`CLOCK_UNKNOWN`].
@@ -73,6 +75,17 @@ pub(crate) struct End {
 pub(crate) struct Link {
     pub(crate) slot: u32,
     pub(crate) epoch: u32,
+}
+
+/// What an end is told by the one that it speaks with through us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Informed {
+    /// Nothing so far.
+    Nothing,
+    /// Reports came from there.
+    Reports,
+    /// Extended ones, too: nothing that we would add.
+    Extended,
 }
 
 /// What the kernel does about an end's sources: whether its RTP socket is connected.
@@ -120,6 +133,7 @@ impl End {
             plays: false,
             single: false,
             extended: terms.extended,
+            informed: Informed::Nothing,
             told_first: false,
             speaks: CLOCK_UNKNOWN,
             telephone_event: terms.telephone_event,
@@ -165,9 +179,15 @@ impl End {
             self.speaks = rtp.payload_type();
         }
         let place = self.reception.packet(rtp.ssrc(), rtp.sequence(), stamp, now);
-        if self.extended.metrics {
+        if self.is_watched() {
             self.watch(place, stamp, now);
         }
+    }
+
+    /// Whether each of its packets is looked at, as it wants to know of bursts of loss and hears of them from nobody else.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.extended.metrics && self.informed != Informed::Extended
     }
 
     /// Looks for bursts of loss, of whose lengths it wants to know.
@@ -201,7 +221,8 @@ impl End {
             direction: _,
             plays: _,
             single,
-            extended,
+            extended: _,
+            informed: _,
             told_first: _,
             speaks: _,
             telephone_event: _,
@@ -220,8 +241,7 @@ impl End {
             secure,
         } = self;
         // What speaks no RTP is not looked at there, and what is encrypted cannot be; many of one port are not told apart.
-        // Of who wants metrics each packet is looked at, and late ones are told from missing ones.
-        !payload_types.is_empty() && secure.is_none() && !single && !extended.metrics
+        !payload_types.is_empty() && secure.is_none() && !single
     }
 
     /// Whether anything ever came, so that more may wait in the sockets.

@@ -11,7 +11,7 @@ use crate::carry::Trial;
 use crate::counters::Totals;
 use crate::ice::Checked;
 use crate::latch::Judgement;
-use crate::row::{End, Kernel, Link, Row};
+use crate::row::{End, Informed, Kernel, Link, Row};
 use crate::secure::Secure;
 use crate::single::Single;
 use media::command::{Generation, Keys, MediaCommand, MediaReport, PortPair, Refusal, Sound, Terms};
@@ -396,8 +396,11 @@ impl Table {
             return self.refuse(to, Refusal::NotOpen);
         };
         let link = Link { slot, epoch: self.rows[slot as usize].epoch };
-        if let Some((_, end)) = self.younger(from, generation, true) {
-            end.link = Some(link);
+        if let Some((_, end)) = self.younger(from, generation, true)
+            && end.link.replace(link) != Some(link)
+            && let Some(hearer) = self.end_at(slot)
+        {
+            hearer.informed = Informed::Nothing;
         }
     }
 
@@ -551,11 +554,11 @@ impl Table {
         end.counters.rtcp_in += 1;
         let link = end.link;
         let with_us = end.speaks_with_us(socket.slot());
-        if let Some(mos) = quality::read(end, packet, now) {
+        if let Some(mos) = quality::read(end, packet, with_us, now) {
             self.totals.judged.opinion(mos);
         }
         if with_us {
-            return self.answer_report(socket, packet, now);
+            return self.answer_report(socket, packet);
         }
         let Some(link) = link else { return Verdict::Dropped };
         let row = self.rows.get_mut(link.slot as usize).filter(|row| row.epoch == link.epoch);

@@ -149,8 +149,8 @@ pub struct Terms {
     pub telephone_event: Option<u8>,
     /// As our description to this end says it: whether we send to it, and whether we take from it.
     pub direction: Direction,
-    /// What it is told beside plain reports while it speaks with the exchange itself; between two ends their own reports
-    /// pass.
+    /// What it is told beside plain reports, of what it asked for: by the exchange itself, where it speaks with that, and
+    /// else in the place of another end that knows none.
     #[serde(default)]
     pub extended: Extended,
     /// Reports [`MediaReport::Silent`] after so long without a packet, counted from this command on; `None`: never.

@@ -45,8 +45,8 @@ pub struct Monitor {
     looked: Option<Moment>,
     /// What the end said last of what it hears.
     heard: Option<Heard>,
-    /// The last sender reports that were passed to it: the middle of their NTP time, and when.
-    passed: [(u32, Time); 2],
+    /// The last times that were passed to it, in sender reports and extended ones: the middle of each, and when.
+    passed: [(u32, Time); PASSED],
     round_trip_us: Option<u32>,
     /// Units: milliseconds.
     far_delay_ms: u16,
@@ -107,7 +107,7 @@ impl Monitor {
             to: Opinions::default(),
             looked: None,
             heard: None,
-            passed: [(0, Time::ZERO); 2],
+            passed: [(0, Time::ZERO); PASSED],
             round_trip_us: None,
             far_delay_ms: 0,
             own: None,
@@ -161,7 +161,12 @@ impl Monitor {
                 RtcpView::SourceDescription(_) | RtcpView::Bye(_) | RtcpView::Other { .. } => {}
             }
         }
-        let mos = blocks.map(|block| self.take_block(&block, metrics.as_ref(), (codec, clock_hz), now));
+        let mos = match (blocks, metrics) {
+            (Some(block), metrics) => Some(self.take_block(&block, metrics.as_ref(), (codec, clock_hz), now)),
+            // The report before it is about nobody.
+            (None, Some(metrics)) => Some(self.take_metrics(&metrics, codec, now)),
+            (None, None) => None,
+        };
         if let Some(mos) = mos {
             self.to.add(mos);
         }
@@ -184,8 +189,32 @@ impl Monitor {
         });
         // More can come than was sent, which is told as a negative number.
         let lost = u32::try_from(block.lost).unwrap_or(0);
-        let mut loss = f64::from(block.fraction_lost) / 256.0;
-        let mut burst_ratio = 1.0;
+        let plain = (f64::from(block.fraction_lost) / 256.0, 1.0);
+        let moment = self.judge_heard(plain, metrics, codec, jitter_us, now);
+        self.heard = Some(Heard { moment, ssrc: block.ssrc, lost, lost_before, jitter_us });
+        moment.mos_x100
+    }
+
+    /// Metrics alone say how it sounds, and not how many packets were lost in all.
+    fn take_metrics(&mut self, metrics: &VoipMetrics, codec: u8, now: Time) -> u16 {
+        let known =
+            self.heard.map_or((0, 0, 0, 0), |known| (known.ssrc, known.lost, known.lost_before, known.jitter_us));
+        let (ssrc, lost, lost_before, jitter_us) = known;
+        let moment = self.judge_heard((0.0, 1.0), Some(metrics), codec, jitter_us, now);
+        self.heard = Some(Heard { moment, ssrc, lost, lost_before, jitter_us });
+        moment.mos_x100
+    }
+
+    /// What an end hears, by the loss and the length of its runs that its report tells, or by what its metrics do.
+    fn judge_heard(
+        &mut self,
+        plain: (f64, f64),
+        metrics: Option<&VoipMetrics>,
+        codec: u8,
+        jitter_us: u32,
+        now: Time,
+    ) -> Moment {
+        let (mut loss, mut burst_ratio) = plain;
         let mut own_delay = 0;
         if let Some(metrics) = metrics {
             // What came too late to be played was not heard either.
@@ -195,26 +224,30 @@ impl Monitor {
             self.far_delay_ms = own_delay;
         }
         let way = Way { loss, burst_ratio, delay_ms: self.delay_ms(jitter_us, own_delay) };
-        let mos = mos_x100(Codec::of(codec), &way);
-        let moment = Moment { at: now, mos_x100: mos, loss_x10000: x10000(loss) };
-        self.heard = Some(Heard { moment, ssrc: block.ssrc, lost, lost_before, jitter_us });
-        mos
+        Moment { at: now, mos_x100: mos_x100(Codec::of(codec), &way), loss_x10000: x10000(loss) }
     }
 
     /// Takes note that a compound packet goes to the end: a sender report in it, or the time of who sends nothing (RFC 3611
-    /// §4.4), comes back in what it reports.
-    pub fn passes(&mut self, packet: &[u8], now: Time) {
-        let ntp = Packets::new(packet).take(PACKETS_PER_DATAGRAM).find_map(|packet| match packet {
-            RtcpView::SenderReport { sender, .. } => Some(sender.ntp),
-            RtcpView::Other { packet_type: xr::PACKET_TYPE, body } => Blocks::new(body).reference_time(),
-            RtcpView::ReceiverReport { .. }
-            | RtcpView::SourceDescription(_)
-            | RtcpView::Bye(_)
-            | RtcpView::Other { .. } => None,
-        });
-        if let Some(ntp) = ntp {
-            self.passed = [((ntp >> 16) as u32, now), self.passed[0]];
+    /// §4.4), comes back in what it reports. Whether there are extended reports in it.
+    pub fn passes(&mut self, packet: &[u8], now: Time) -> bool {
+        let (mut ntp, mut extended) = (None, false);
+        for packet in Packets::new(packet).take(PACKETS_PER_DATAGRAM) {
+            match packet {
+                RtcpView::SenderReport { sender, .. } => ntp = ntp.or(Some(sender.ntp)),
+                RtcpView::Other { packet_type: xr::PACKET_TYPE, body } => {
+                    (ntp, extended) = (ntp.or_else(|| Blocks::new(body).reference_time()), true);
+                }
+                RtcpView::ReceiverReport { .. }
+                | RtcpView::SourceDescription(_)
+                | RtcpView::Bye(_)
+                | RtcpView::Other { .. } => {}
+            }
         }
+        if let Some(ntp) = ntp {
+            self.passed.rotate_right(1);
+            self.passed[0] = ((ntp >> 16) as u32, now);
+        }
+        extended
     }
 
     /// What we say to it ourselves.
@@ -305,6 +338,8 @@ fn x10000(share: f64) -> u16 {
     (share.clamp(0.0, 1.0) * 10_000.0).round() as u16
 }
 
+/// How many times that passed are known: those of its other side, and of ours where we report beside that.
+const PASSED: usize = 4;
 /// Less than this is no opinion: half a second of speech.
 const PACKETS_MIN: u64 = 25;
 /// How long most packets are. Units: milliseconds.
@@ -435,6 +470,22 @@ mod tests {
         assert_eq!(hear(7, 2, CLOCK_UNKNOWN), Some((100, 7, 0)));
         // Eight ticks of Opus are a sixth of a millisecond.
         assert_eq!(hear(7, 2, 111), Some((100, 7, 166)));
+    }
+
+    #[test]
+    fn metrics_alone_say_how_it_sounds_and_not_how_much_was_lost() {
+        use crate::own::{OWN_REPORT_BYTES, OwnReport};
+        let mut monitor = Monitor::new(Time::ZERO);
+        let mut report = Vec::new();
+        print_receiver_report(&mut report, 2, &[ReportBlock { ssrc: 1, lost: 9, ..ReportBlock::default() }]);
+        assert_eq!(monitor.read(&report, 8, 8_000, secs(1)), Some(440));
+        let metrics = VoipMetrics { loss: 26, ..VoipMetrics::default() };
+        let mut bytes = [0; OWN_REPORT_BYTES];
+        let length = OwnReport { ssrc: 2, metrics: Some((1, metrics)), ..OwnReport::default() }.write(&mut bytes);
+        let mos = monitor.read(&bytes[..length], 8, 8_000, secs(6)).unwrap();
+        assert!((330..350).contains(&mos), "{mos}");
+        let to = monitor.figures(&counted(0, 0), 100).to.unwrap();
+        assert_eq!((to.lost, to.mos_x100, to.mos_min_x100), (9, u16::midpoint(440, mos), mos));
     }
 
     #[test]

@@ -39,8 +39,8 @@ pub struct NoCommonCodec;
 ///
 /// Codecs, their parameters, packet times, bandwidths and attributes that nobody knows go through. What names a way
 /// for packets or keys (candidates, ICE, DTLS, SDES, RTCP, SSRC, bundles, capabilities) stays behind, as do names and
-/// addresses of people. Extended reports (RFC 3611 §5) pass with all others, so what is asked of them passes, too. A hold by `c=0.0.0.0` becomes one by direction, and RTP/AVPF becomes RTP/AVP, which every phone
-/// takes: its feedback stays behind anyway.
+/// addresses of people. Extended reports (RFC 3611 §5) pass with all others, so what is asked of them passes, too. A hold by
+/// `c=0.0.0.0` becomes one by direction, and RTP/AVPF becomes RTP/AVP, which every phone takes: its feedback stays behind anyway.
 pub fn carry(description: &Description, ours: &Local<'_>) -> Result<Description, CarryError> {
     if !description.is_carried() {
         return Err(CarryError::NoAudio);
@@ -95,7 +95,9 @@ pub fn carry_again(
 /// It has the `m=` lines of the offer in their order, with its protocols (RFC 3264 §6). What the other leg declined or left out is declined;
 /// what it has too much is left out, and so is a direction that the offer does not allow (§6.1).
 pub fn carry_answer(answer: &Description, offer: &Description, ours: &Local<'_>) -> Description {
-    let mut made = begin(answer, ours);
+    // Who asked for no extended reports knows none: what we offered of them in its place is not its business.
+    let without = if offer.names_reports() { "" } else { REPORTS };
+    let mut made = begin_without(answer, ours, without);
     let mut ports = ours.ports.iter().copied();
     let fax = offer.fax().map(|fax| fax.index);
     for media in offer.media() {
@@ -108,7 +110,7 @@ pub fn carry_answer(answer: &Description, offer: &Description, ours: &Local<'_>)
                 if is_fax {
                     relay_fax(&mut made, &answered, port, direction);
                 } else {
-                    relay(&mut made, &answered, port, media.protocol, direction);
+                    relay_without(&mut made, &answered, port, media.protocol, direction, without);
                 }
             }
             None => decline(&mut made, &media),
@@ -138,8 +140,8 @@ pub fn answer_audio(offer: &Description, ours: &Local<'_>, supported: &[Codec]) 
             codecs.push((Codec::TelephoneEvent, event));
         }
         audio_lines(&mut made, port, media.protocol, &codecs, audio.direction.reversed());
-        if let Some(reports) = taken_up(offer.extended_of(&media)) {
-            made.line(b'a', &[REPORTS, ":", reports]);
+        if let Some(reports) = offer.extended_of(&media).and_then(taken_up) {
+            made.line(b'a', &[REPORTS, ":", &reports]);
         }
     }
     Ok(made)
@@ -209,8 +211,7 @@ fn begin_without(description: &Description, ours: &Local<'_>, without: &str) -> 
     // The answer's time is the offer's (RFC 3264 §6).
     made.line(b't', &[value(b't').unwrap_or("0 0")]);
     for (letter, value) in description.session_lines() {
-        let name = cut(value, b':').map_or(value, |(name, _)| name).trim_ascii_end();
-        if letter == b'a' && goes_through(value) && name != without {
+        if letter == b'a' && goes_through(value) && name_of(value) != without {
             made.line(b'a', &[value]);
         }
     }
@@ -223,12 +224,24 @@ fn decline(made: &mut Description, media: &MediaView<'_>) {
 }
 
 fn relay(made: &mut Description, media: &MediaView<'_>, port: u16, protocol: &str, direction: Direction) {
+    relay_without(made, media, port, protocol, direction, "");
+}
+
+/// The same without the attributes of one name.
+fn relay_without(
+    made: &mut Description,
+    media: &MediaView<'_>,
+    port: u16,
+    protocol: &str,
+    direction: Direction,
+    without: &str,
+) {
     let formats = media.formats().filter(|format| format.parse::<u8>().is_ok_and(|n| n < 128));
     made.media_line(media.kind, port, protocol, formats);
     for (letter, value) in media.lines() {
         match letter {
             b'b' => made.line(letter, &[value]),
-            b'a' if goes_through(value) => made.line(letter, &[value]),
+            b'a' if goes_through(value) && name_of(value) != without => made.line(letter, &[value]),
             _ => {}
         }
     }
@@ -273,6 +286,11 @@ fn common_codec(audio: &AudioView<'_>, supported: &[Codec]) -> Option<(Codec, u8
         })?;
         Some((ours, offered.payload_type))
     })
+}
+
+/// The name of an attribute.
+fn name_of(value: &str) -> &str {
+    cut(value, b':').map_or(value, |(name, _)| name).trim_ascii_end()
 }
 
 /// Whether an attribute is carried to the other leg. Directions are not: they are written anew.
@@ -505,9 +523,9 @@ mod tests {
         let asked = |text: &Description| text.as_str().matches("a=rtcp-xr:voip-metrics\r\n").count();
         let answer = |text: &str| answer_audio(&sdp(text), &ours(&[10_000]), &[Codec::Pcmu]).unwrap();
         let of_media = format!("{audio}a=rtcp-xr:pkt-loss-rle voip-metrics\r\n");
-        let of_session = format!("a=rtcp-xr:voip-metrics stat-summary=loss\r\n{audio}");
+        let of_session = format!("a=rtcp-xr:voip-metrics stat-summary=TTL\r\n{audio}");
         let (others, overruled) =
-            (format!("{audio}a=rtcp-xr:stat-summary=loss\r\n"), format!("{of_session}a=rtcp-xr\r\n"));
+            (format!("{audio}a=rtcp-xr:stat-summary=dup\r\n"), format!("{of_session}a=rtcp-xr\r\n"));
         assert_eq!([&of_media, &of_session].map(|text| asked(&answer(text))), [1, 1]);
         for text in [audio, &others, &overruled] {
             assert!(!answer(text).as_str().contains("rtcp-xr"), "{text}");
@@ -516,7 +534,14 @@ mod tests {
             carry(&sdp(&of_media), &ours(&[10_000])).unwrap().as_str().contains("a=rtcp-xr:pkt-loss-rle voip-metrics")
         );
         let plain = sdp(audio);
-        assert!(!carry_answer(&plain, &sdp(&of_session), &ours(&[10_000])).as_str().contains("rtcp-xr"));
+        let carried = |answer: &Description, offer: &Description| {
+            carry_answer(answer, offer, &ours(&[10_000])).as_str().contains("rtcp-xr")
+        };
+        assert!(!carried(&plain, &sdp(&of_session)));
+        // What somebody answers passes to who offered it, and to nobody else.
+        for answer in [&of_media, &of_session] {
+            assert!(carried(&sdp(answer), &sdp(&of_media)) && !carried(&sdp(answer), &plain));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Reports of our own (RFC 3550 §6.4) and extended ones (RFC 3611) to who speaks with the exchange itself, which hears an
-//! echo or a sound. Written where packets pass, so without allocation.
+//! Reports of our own (RFC 3550 §6.4) and extended ones (RFC 3611): to who speaks with the exchange itself, which hears an
+//! echo or a sound, and to who asked for extended ones of another that knows none. Written where packets pass, so without
+//! allocation.
 
 use crate::bursts::{Bursts, Told};
 use crate::clocks::Stamp;
@@ -8,7 +9,7 @@ use crate::rtcp::{
     SenderWords,
 };
 use crate::stats::Place;
-use crate::xr::{self, Blocks, VoipMetrics};
+use crate::xr::{self, Blocks, Summary, VoipMetrics};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use words::{LegId, Time};
@@ -20,6 +21,16 @@ pub struct Extended {
     pub metrics: bool,
     /// The round trip without sender reports: our time (§4.4), and how long its own lay here (§4.5).
     pub round_trip: bool,
+    /// What of it was missed since the last report (§4.6).
+    #[serde(default)]
+    pub summary: bool,
+}
+
+impl Extended {
+    /// None at all.
+    pub const fn is_empty(self) -> bool {
+        !(self.metrics || self.round_trip || self.summary)
+    }
 }
 
 /// One compound packet.
@@ -35,8 +46,10 @@ pub struct OwnReport {
     pub reference: Option<u64>,
     /// Whose time came last, the middle of it, and how long ago. Units: 1/65,536 s.
     pub delay: Option<(u32, u32, u32)>,
-    /// How we hear it.
-    pub metrics: Option<VoipMetrics>,
+    /// How we hear it, and whose stream it is.
+    pub metrics: Option<(u32, VoipMetrics)>,
+    /// What of it was missed since the last report, and whose stream it is.
+    pub summary: Option<(u32, Summary)>,
 }
 
 impl OwnReport {
@@ -67,9 +80,8 @@ impl OwnReport {
     }
 
     fn write_extended(&self, words: &mut Words<'_>) {
-        // The metrics name whom they are of.
-        let metrics = self.metrics.as_ref().zip(self.heard.as_ref());
-        let length = self.reference.map_or(0, |_| 3) + self.delay.map_or(0, |_| 4) + metrics.map_or(0, |_| 9);
+        let ours = self.reference.map_or(0, |_| 3) + self.delay.map_or(0, |_| 4);
+        let length = ours + self.metrics.map_or(0, |_| 9) + self.summary.map_or(0, |_| 10);
         if length == 0 {
             return;
         }
@@ -83,8 +95,11 @@ impl OwnReport {
             words.put(u32::from(xr::DELAY) << 24 | 3);
             words.all(&[of, middle, ago]);
         }
-        if let Some((metrics, block)) = metrics {
-            words.all(&metrics.words(block.ssrc));
+        if let Some((of, metrics)) = &self.metrics {
+            words.all(&metrics.words(*of));
+        }
+        if let Some((of, summary)) = &self.summary {
+            words.all(&summary.words(*of));
         }
     }
 }
@@ -136,6 +151,10 @@ pub struct Own {
     told: Option<(u32, u32)>,
     /// What it wants to hear of bursts.
     bursts: Bursts,
+    /// Who we were last beside another that it speaks with.
+    aside: Option<u32>,
+    /// How many packets it had sent by then.
+    aside_packets: u64,
 }
 
 /// What went out under one SSRC of ours.
@@ -244,7 +263,32 @@ impl Own {
             reference: extended.round_trip.then_some(ntp),
             delay: delay.map(|(of, middle, at)| (of, middle, since_x65536(at, now))),
             metrics: None,
+            summary: None,
         }
+    }
+
+    /// Begins a report beside those of another that the end speaks with: who we are there, and what belongs to its times.
+    /// `packets` came from it until now.
+    pub fn aside(&mut self, ssrc: u32, packets: u64, extended: Extended, now: Time) -> OwnReport {
+        (self.reported, self.aside, self.aside_packets) = (Some(now), Some(ssrc), packets);
+        let delay = self.their_time.filter(|_| extended.round_trip);
+        OwnReport {
+            ssrc,
+            reference: extended.round_trip.then(|| ntp(now)),
+            delay: delay.map(|(of, middle, at)| (of, middle, since_x65536(at, now))),
+            ..OwnReport::default()
+        }
+    }
+
+    /// Whether there is anything new to say there.
+    pub fn has_news(&self, packets: u64) -> bool {
+        packets > self.aside_packets
+    }
+
+    /// Whether a report that came from an end is one of ours that came back (RFC 3550 §8.2).
+    pub fn is_ours(&self, packet: &[u8]) -> bool {
+        let from = packet.get(4..).and_then(|rest| rest.first_chunk()).map(|ssrc| u32::from_be_bytes(*ssrc));
+        self.aside.is_some() && from == self.aside
     }
 
     /// Gives the time of the end's last sender report back in what is reported of its stream.
@@ -253,6 +297,12 @@ impl Own {
             (block.last_sr, block.delay_since_last_sr) = (middle, since_x65536(at, now));
         }
     }
+}
+
+/// Who we are to an end that speaks with somebody else: neither of the two (RFC 3550 §8.2).
+pub fn ssrc_aside(name: LegId, two: [u32; 2]) -> u32 {
+    let first = own_ssrc(name);
+    (0..2).map(|n| first.wrapping_add(n)).find(|ssrc| !two.contains(ssrc)).unwrap_or(first.wrapping_add(2))
 }
 
 /// Who we are to an end where we send no sound: the same for as long as it is there.
@@ -272,7 +322,7 @@ fn since_x65536(at: Time, now: Time) -> u32 {
     u32::try_from(now.since(at).as_nanos() * 65_536 / 1_000_000_000).unwrap_or(u32::MAX)
 }
 
-/// The longest report, and as much again. Units: bytes.
+/// More than the longest report, which has 184. Units: bytes.
 pub const OWN_REPORT_BYTES: usize = 192;
 /// The item and the name of who reports, no name of a host, which is nobody's business: `exchange`, and what fills it up.
 const CNAME: &[u8; 12] = b"\x01\x08exchange\0\0";
@@ -288,7 +338,7 @@ mod tests {
     use words::CallId;
 
     const NAME: LegId = LegId { call: CallId(7), n: 1 };
-    const ALL: Extended = Extended { metrics: true, round_trip: true };
+    const ALL: Extended = Extended { metrics: true, round_trip: true, summary: true };
 
     fn block() -> ReportBlock {
         ReportBlock {
@@ -332,10 +382,11 @@ mod tests {
             heard: Some(block()),
             reference: Some(0x0102_0304_0506_0708),
             delay: Some((2, 77, 65_536)),
-            metrics: Some(metrics),
+            metrics: Some((2, metrics)),
+            summary: Some((2, Summary { begin: 65_500, end: 214, lost: 25 })),
         };
         let bytes = written(&whole);
-        assert!(bytes.len() < OWN_REPORT_BYTES);
+        assert_eq!(bytes.len(), 184);
         let found = Packets::new(&bytes).find_map(|packet| match packet {
             RtcpView::Other { packet_type: xr::PACKET_TYPE, body } => Some(body),
             _ => None,
@@ -344,6 +395,30 @@ mod tests {
         assert_eq!((blocks.ssrc(), blocks.reference_time()), (Some(9), Some(0x0102_0304_0506_0708)));
         assert_eq!(blocks.delays().collect::<Vec<_>>(), [(2, 77, 65_536)]);
         assert_eq!(VoipMetrics::find(found.unwrap()), Some(metrics));
+        // RFC 3611 §4.6: type, flag of loss, length; of whom; from and to; lost. Nothing else is told.
+        let summary = [6, 0x80, 0, 9, 0, 0, 0, 2, 0xff, 0xdc, 0, 214, 0, 0, 0, 25];
+        assert_eq!(bytes[144..160], summary);
+        assert_eq!(bytes[160..], [0; 24]);
+        assert_eq!(blocks.summary(), Some((2, Summary { begin: 65_500, end: 214, lost: 25 })));
+    }
+
+    #[test]
+    fn beside_two_who_speak_we_are_neither_and_know_ourselves_again() {
+        let first = own_ssrc(NAME);
+        let next = |n: u32| first.wrapping_add(n);
+        for (two, ours) in [([1, 2], 0), ([first, 2], 1), ([2, first], 1), ([next(1), first], 2), ([next(1), 5], 0)] {
+            assert_eq!(ssrc_aside(NAME, two), next(ours), "{two:?}");
+        }
+        let mut own = Own::default();
+        assert!(own.has_news(1) && !own.has_news(0));
+        let report = own.aside(9, 40, Extended { round_trip: true, ..Extended::default() }, Time::from_millis(500));
+        assert_eq!((report.ssrc, report.reference, report.delay), (9, Some(1 << 31), None));
+        assert!(report.sender.is_none() && report.heard.is_none());
+        // Eight bytes are a receiver report about nobody, and it is compound with its name and its time.
+        let back = written(&report);
+        assert_eq!((back[..8].to_vec(), back.len()), (vec![0x80, 201, 0, 1, 0, 0, 0, 9], 8 + 20 + 20));
+        assert!(own.is_ours(&back) && !own.is_ours(&back[4..]) && !own.is_ours(&[]));
+        assert!(!own.has_news(40) && own.has_news(41) && !Own::default().is_ours(&back));
     }
 
     #[test]

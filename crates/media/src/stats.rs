@@ -2,6 +2,7 @@
 
 use crate::clocks::Stamp;
 use crate::rtcp::ReportBlock;
+use crate::xr::Summary;
 use words::Time;
 
 /// The fastest clock that is believed. Video has 90,000. Units: Hz.
@@ -127,6 +128,14 @@ impl ReceiveStats {
             (self.reported_expected, self.reported_received) = (0, 0);
         }
         self.known = *from;
+    }
+
+    /// What was missed since the last [`ReceiveStats::report`]; `None`: nothing was expected.
+    pub fn missed(&self) -> Option<Summary> {
+        let expected = self.expected().checked_sub(self.reported_expected).filter(|expected| *expected > 0)?;
+        let end = self.known.highest.wrapping_add(1) as u16;
+        let lost = expected.saturating_sub(self.known.received.wrapping_sub(self.reported_received));
+        Some(Summary { begin: end.wrapping_sub(expected as u16), end, lost })
     }
 
     /// The block for a report about this stream (RFC 3550 §6.4.1), and the begin of the next interval of its fraction.
@@ -291,6 +300,21 @@ mod tests {
         stats.packet(2, 7, None, Time::ZERO);
         stats.packet(2, 9, None, Time::ZERO);
         assert_eq!(stats.lost(), 3);
+    }
+
+    #[test]
+    fn what_was_missed_is_told_between_two_reports_across_the_wrap() {
+        let mut stats = ReceiveStats::new(8_000);
+        assert_eq!(stats.missed(), None);
+        for n in (65_530..65_540_u32).filter(|n| n % 4 != 0) {
+            stats.packet(1, n as u16, None, Time::ZERO);
+        }
+        // 65,532 and 65,536 are missing; the last one that came is 65,539.
+        assert_eq!(stats.missed(), Some(Summary { begin: 65_530, end: 4, lost: 2 }));
+        stats.report();
+        assert_eq!(stats.missed(), None, "nothing was expected since");
+        stats.packet(1, 4, None, Time::ZERO);
+        assert_eq!(stats.missed(), Some(Summary { begin: 4, end: 5, lost: 0 }));
     }
 
     #[test]

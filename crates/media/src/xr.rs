@@ -40,6 +40,14 @@ impl<'a> Blocks<'a> {
         VoipMetrics::find(self.0)
     }
 
+    /// What was missed of a stream lately (§4.6), where it says so, and whose stream it is.
+    pub fn summary(self) -> Option<(u32, Summary)> {
+        let block = self.find(SUMMARY).filter(|block| block.len() >= SUMMARY_BYTES && block[1] & LOSS_FLAG != 0)?;
+        let word = |at: usize| u32::from_be_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
+        let half = |at: usize| u16::from_be_bytes([block[at], block[at + 1]]);
+        Some((word(4), Summary { begin: half(8), end: half(10), lost: word(12) }))
+    }
+
     /// The first block of a type, with its header.
     fn find(self, kind: u8) -> Option<&'a [u8]> {
         let mut rest = self.0.get(4..)?;
@@ -53,6 +61,27 @@ impl<'a> Blocks<'a> {
             rest = &rest[length..];
         }
         None
+    }
+}
+
+/// The statistics summary block (§4.6): what was missed between two reports. Packets that came twice, jitter and times to
+/// live are not told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The first sequence number that it is about.
+    pub begin: u16,
+    /// The one after the last.
+    pub end: u16,
+    /// How many of those did not come.
+    pub lost: u32,
+}
+
+impl Summary {
+    /// The block about the stream of `ssrc`.
+    pub fn words(&self, ssrc: u32) -> [u32; 10] {
+        let head = u32::from_be_bytes([SUMMARY, LOSS_FLAG, 0, 9]);
+        let span = u32::from(self.begin) << 16 | u32::from(self.end);
+        [head, ssrc, span, self.lost, 0, 0, 0, 0, 0, 0]
     }
 }
 
@@ -155,6 +184,10 @@ pub const UNKNOWN: u8 = 127;
 pub const REFERENCE_TIME: u8 = 4;
 /// The block that gives such times back (§4.5).
 pub const DELAY: u8 = 5;
+const SUMMARY: u8 = 6;
+const SUMMARY_BYTES: usize = 40;
+/// Says that a summary tells what was lost.
+const LOSS_FLAG: u8 = 0x80;
 const VOIP_METRICS: u8 = 7;
 const VOIP_METRICS_BYTES: usize = 36;
 /// How many blocks of a packet are looked at.

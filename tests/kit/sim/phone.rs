@@ -350,6 +350,7 @@ impl Phone {
         session.keying = self.habits.keying;
         session.codecs = self.habits.codecs;
         session.rtcp_mux = self.habits.rtcp_mux;
+        session.reports = self.habits.reports;
         session.ice = self.habits.ice;
         self.lines.push(Line::new(state, number, call_id, tag, session));
         self.lines.len() - 1

@@ -234,6 +234,8 @@ pub struct Habits {
     pub codecs: &'static [u8],
     /// It has one port for RTP and RTCP where the other side does too (RFC 5761).
     pub rtcp_mux: bool,
+    /// What it wants of extended reports, if it knows them: offered, and answered where they are (RFC 3611 §5).
+    pub reports: Option<&'static str>,
     /// It does ICE where the other side does too (RFC 8445).
     pub ice: bool,
     /// The address of its media, where that is another than its own.
@@ -275,6 +277,7 @@ impl Default for Habits {
             keying: Keying::Never,
             codecs: CODECS,
             rtcp_mux: false,
+            reports: None,
             ice: false,
             media_ip: None,
             moves_by_prack: None,

@@ -47,6 +47,10 @@ pub struct Session {
     pub rtcp_mux: bool,
     /// Both sides said so.
     muxed: bool,
+    /// What it wants of extended reports (RFC 3611 §5), if it knows them.
+    pub reports: Option<&'static str>,
+    /// What the other side said of them last.
+    told_reports: Option<String>,
     /// It does ICE where the other side does too.
     pub ice: bool,
     /// How often its ICE was begun anew.
@@ -85,6 +89,8 @@ impl Session {
             told: Vec::new(),
             rtcp_mux: false,
             muxed: false,
+            reports: None,
+            told_reports: None,
             ice: false,
             restarts: 0,
             says_ice: false,
@@ -123,6 +129,16 @@ impl Session {
     /// Whether one port has RTP and RTCP, by what both said.
     pub fn is_muxed(&self) -> bool {
         self.muxed
+    }
+
+    /// What the other side said last of extended reports.
+    pub fn told_reports(&self) -> Option<&str> {
+        self.told_reports.as_deref()
+    }
+
+    /// Its line of extended reports, where it may say one.
+    fn report_line(&self, says: bool) -> String {
+        self.reports.filter(|_| says).map_or(String::new(), |wanted| format!("a=rtcp-xr:{wanted}\r\n"))
     }
 
     /// By what its checks are known, if both sides do ICE.
@@ -172,12 +188,14 @@ impl Session {
         self.says_ice = self.ice;
         let port = self.address.port();
         let keys = self.lines().map(|line| format!("a=crypto:{}\r\n", line.print())).concat();
+        let reports = self.report_line(true);
+        let keys = keys + &reports;
         let media = match self.keying {
-            Keying::Never | Keying::Careless => self.audio(port, "RTP/AVP", self.codecs, ""),
+            Keying::Never | Keying::Careless => self.audio(port, "RTP/AVP", self.codecs, &reports),
             Keying::Optional => self.audio(port, "RTP/AVP", self.codecs, &keys),
             Keying::Always => self.audio(port, "RTP/SAVP", self.codecs, &keys),
             Keying::Both => {
-                self.audio(port, "RTP/AVP", self.codecs, "") + &self.audio(port, "RTP/SAVP", self.codecs, &keys)
+                self.audio(port, "RTP/AVP", self.codecs, &reports) + &self.audio(port, "RTP/SAVP", self.codecs, &keys)
             }
         };
         self.print(&media)
@@ -230,6 +248,7 @@ impl Session {
         self.muxed = self.rtcp_mux && offered.rtcp_mux;
         self.says_ice = self.ice && self.told_ice.is_some();
         let keys = line.map_or(String::new(), |line| format!("a=crypto:{}\r\n", line.print()));
+        let keys = keys + &self.report_line(self.told_reports.is_some());
         // An answer has as many media as its offer (RFC 3264 §6).
         let media = offer.media().map(|line| {
             if line.index != offered.index {
@@ -276,6 +295,7 @@ impl Session {
             let audio = description.audio().expect("the exchange describes audio");
             self.told = audio.media().formats().filter_map(|format| format.parse().ok()).collect();
             self.told_ice = lite(&description);
+            self.told_reports = audio.media().attribute("rtcp-xr").map(str::to_owned);
             (audio.remote, audio.direction)
         };
         self.remote = at.map(|at| at.rtp).or(self.remote()).map(|address| (address, direction));

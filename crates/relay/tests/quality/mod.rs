@@ -379,7 +379,7 @@ fn who_hears_the_exchange_is_told_what_it_sends_in_each_tier() {
         }
         // Who wants metrics is looked at packet by packet, which the kernel leaves to the worker.
         let metrics = mode.is_some();
-        a.extended = Extended { metrics, round_trip: true };
+        a.extended = Extended { metrics, round_trip: true, summary: false };
         exchange.open(&mut a);
         let generation = a.generation.step();
         exchange.apply(MediaCommand::Link { from: a.name, to: a.name, generation });
@@ -432,6 +432,109 @@ fn who_hears_the_exchange_is_told_what_it_sends_in_each_tier() {
             (58, None, true, None),
         ] {
             scope.spawn(move || tier(host, mode, shares, keys));
+        }
+    });
+}
+
+/// Of two who speak with each other the first wants extended reports, and the other knows none.
+struct Beside {
+    host: u8,
+    mode: Option<Mode>,
+    /// Its reports come by the port of RTP.
+    muxes: bool,
+    keys: Option<Suite>,
+    metrics: bool,
+    single: bool,
+}
+
+impl Beside {
+    fn start(&self) -> Option<Exchange> {
+        let host = self.host;
+        match self.mode {
+            Some(mode) if self.single => Some(Exchange::start_single(host, mode, 23_900, 4)),
+            Some(mode) => Some(Exchange::start(host, mode)),
+            None => Exchange::start_in_kernel(Ipv4Addr::new(127, 0, 9, host).into()),
+        }
+    }
+
+    fn check(&self) {
+        let Some(mut exchange) = self.start() else { return };
+        let (mut a, mut b) = (exchange.phone(0), exchange.phone(1));
+        let mut stranger = exchange.phone(2);
+        if self.muxes {
+            a.share_port();
+        }
+        if let Some(suite) = self.keys {
+            a.encrypt(suite);
+        }
+        for phone in [&mut a, &mut b] {
+            phone.whereabouts.single_port = self.single;
+        }
+        a.extended = Extended { metrics: self.metrics, round_trip: true, summary: true };
+        exchange.call(&mut a, &mut b);
+        exchange.settle(&a);
+        stranger.aim_at(&a);
+        let begun = monotonic_nanos();
+        for n in (0..200).filter(|n| !(100..110).contains(n)) {
+            a.speak(n);
+            assert_eq!(b.hear(), n);
+            b.speak(n);
+            assert_eq!(a.hear(), n);
+            stranger.speak(n);
+            // So that the kernel takes over.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let told = a.hear_report_packet();
+        let waited = Duration::from_nanos(monotonic_nanos() - begun);
+        assert!(waited >= Duration::from_secs(5), "{waited:?}");
+        assert!(Packets::new(&told).is_compound());
+        let Some(RtcpView::ReceiverReport { ssrc, reports }) = Packets::new(&told).next() else { panic!("{told:?}") };
+        let block = reports.iter().next().expect("nobody else reports of it");
+        assert_eq!((ssrc, block.ssrc, block.lost), (own_ssrc(a.name), a.ssrc(), 10));
+        let extended = Packets::new(&told).find_map(|packet| match packet {
+            RtcpView::Other { packet_type: xr::PACKET_TYPE, body } => Some(xr::Blocks::new(body)),
+            _ => None,
+        });
+        let blocks = extended.expect("it asked for them");
+        assert_eq!(blocks.summary(), Some((a.ssrc(), xr::Summary { begin: 0, end: 200, lost: 10 })));
+        let found = blocks.metrics().map(|of| (of.loss, of.burst_density, of.burst_ms, of.gap_density, of.gap_ms));
+        assert_eq!(found, self.metrics.then_some((12, 255, 200, 0, 1_900)));
+        // The round trip is known by what it gives back, though nobody sent a sender report.
+        let reference = blocks.reference_time().expect("it asked for that");
+        let mut back = [0; OWN_REPORT_BYTES];
+        let delay = Some((ssrc, (reference >> 16) as u32, 0));
+        let length = OwnReport { ssrc: a.ssrc(), delay, ..OwnReport::default() }.write(&mut back);
+        a.send_report(&back[..length]);
+        assert_eq!(b.hear_report_packet(), back[..length], "it passes as any other");
+        if self.mode.is_none() {
+            // What comes from who wants metrics is looked at, what goes to it is not; else all is carried.
+            let carried = exchange.counters_when(|counters| counters.packets_carried > 300).packets_carried;
+            assert!(if self.metrics { (100..=190).contains(&carried) } else { carried > 250 }, "{carried}");
+        }
+        for phone in [&mut b, &mut stranger] {
+            phone.assert_heard_nothing();
+        }
+        let [(counters, of_a), (_, of_b)] = exchange.close_measured([&a, &b]);
+        assert_eq!((counters.rtcp_in, counters.rtcp_out), (1, 1));
+        assert!(of_a.round_trip_us.is_some_and(|us| us < 5_000_000), "{of_a:?}");
+        assert_eq!((of_a.from.lost, of_b.from.lost, of_b.round_trip_us), (10, 10, None));
+    }
+}
+
+#[test]
+fn who_wants_extended_reports_of_one_that_knows_none_gets_ours_in_each_tier() {
+    let plain = Beside { host: 59, mode: Some(Mode::Batch), muxes: false, keys: None, metrics: true, single: false };
+    let keys = Some(Suite::AesCm128HmacSha1Tag80);
+    std::thread::scope(|scope| {
+        for beside in [
+            Beside { host: 60, muxes: true, keys, ..plain },
+            Beside { host: 61, mode: Some(Mode::Basic), ..plain },
+            Beside { host: 62, mode: None, ..plain },
+            Beside { host: 63, mode: None, metrics: false, muxes: true, ..plain },
+            Beside { host: 64, single: true, ..plain },
+            plain,
+        ] {
+            scope.spawn(move || beside.check());
         }
     });
 }

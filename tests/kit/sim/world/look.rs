@@ -5,6 +5,7 @@ use super::people::{PhoneId, exchange_for};
 use crate::sim::line::{Line, LineState};
 use crate::sim::relay::End;
 use media::command::{Family, SourceRule};
+use media::own::Extended;
 use switch::view::{CallView, PhoneView, Status};
 use switch::{Command, Reply};
 
@@ -78,6 +79,11 @@ impl World {
     pub fn is_muxed(&self, phone: PhoneId) -> bool {
         let end = self.end_of(phone);
         end.is_some_and(|(_, end)| end.terms.remote.is_some_and(|remote| remote.is_muxed()))
+    }
+
+    /// Which extended reports the relay was told to make for a phone, in the place of who knows none.
+    pub fn extended(&self, phone: PhoneId) -> Extended {
+        self.end_of(phone).map_or(Extended::default(), |(_, end)| end.terms.extended)
     }
 
     /// Whether a phone is played a sound by the exchange.
