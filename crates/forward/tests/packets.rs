@@ -78,7 +78,7 @@ fn packets_allocate_nothing_and_random_work_breaks_nothing() {
     let _profiler = dhat::Profiler::builder().testing().build();
     // The counters belong to the process, and the thread that waits for this one allocates at moments of its own. What
     // a packet allocated would be there each time.
-    for blocks in [blocks_of_packets, blocks_of_encrypted_packets, blocks_of_an_echo] {
+    for blocks in [blocks_of_packets, blocks_of_encrypted_packets, blocks_of_an_echo, blocks_beside_another] {
         assert!((0..5).any(|_| blocks() == 0), "packets allocate");
     }
     for seed in 0..20 {
@@ -140,6 +140,51 @@ fn blocks_of_an_echo() -> u64 {
             }
         }
         table.drained(0);
+    }
+    let blocks = dhat::HeapStats::get().total_blocks - before;
+    assert_eq!(reports, 7);
+    blocks
+}
+
+/// Two who speak with each other, of whom the first wants all extended reports, and what the exchange tells it beside.
+fn blocks_beside_another() -> u64 {
+    let (mut table, pairs) = table();
+    for n in 0..2 {
+        table.apply(
+            open(n, pairs[usize::from(n)], Some(media(n.into())), SourceRule::Strict, Direction::SendRecv),
+            Time::ZERO,
+        );
+        let MediaCommand::Open { end, terms, .. } =
+            open(n, pairs[0], Some(media(n.into())), SourceRule::Strict, Direction::SendRecv)
+        else {
+            panic!("it opens")
+        };
+        let extended = Extended { metrics: n == 0, round_trip: n == 0, summary: n == 0 };
+        let terms = Terms { extended, silence: None.into(), ..terms };
+        table.apply(MediaCommand::Latch { end, generation: Generation(2), terms }, Time::ZERO);
+    }
+    for (from, to) in [(0, 1), (1, 0)] {
+        table.apply(MediaCommand::Link { from: leg(from), to: leg(to), generation: Generation(3) }, Time::ZERO);
+    }
+    let (mut before, mut reports, mut buffer) = (0, 0, [0x80; 512]);
+    for n in 0..4_000u16 {
+        if n == 600 {
+            before = dhat::HeapStats::get().total_blocks;
+        }
+        buffer[..172].fill(0x80);
+        buffer[1] = 0;
+        buffer[2..4].copy_from_slice(&(n / 2).to_be_bytes());
+        let (slot, now) = (u32::from(n % 2), Time::from_millis(u64::from(n) * 10));
+        let from = (!table.is_connected(slot)).then(|| address(slot.into()));
+        let (verdict, _) = table.relay(SocketId::rtp(slot), from, &mut buffer, 172, now);
+        assert!(matches!(verdict, Verdict::Send(_)));
+        table.handle_timeout(now);
+        while let Some(output) = table.poll() {
+            if output == (Output::Inform { slot: 0 }) {
+                reports += u32::from(table.own_report(0, &mut buffer, now).is_some());
+            }
+        }
+        table.drained(slot);
     }
     let blocks = dhat::HeapStats::get().total_blocks - before;
     assert_eq!(reports, 7);
@@ -283,6 +328,7 @@ impl Work {
     fn latch(&mut self) {
         let (end, generation) = (self.somebody(), self.generation());
         let (remote, rule, direction) = self.terms();
+        let [metrics, round_trip, summary] = [0; 3].map(|_| self.chance.below(2) == 0);
         let command = MediaCommand::Latch {
             end: leg(end),
             generation,
@@ -294,7 +340,7 @@ impl Work {
                 clocks: media::clocks::Clocks::NONE,
                 telephone_event: Some(101),
                 direction,
-                extended: Extended::default(),
+                extended: Extended { metrics, round_trip, summary },
                 silence: Some(Duration::from_secs(1)).into(),
             },
         };
@@ -318,6 +364,9 @@ impl Work {
 
     fn do_outputs(&mut self) {
         while let Some(output) = self.table.poll() {
+            if let Output::Inform { slot } = output {
+                assert!(self.table.own_report(slot, &mut [0; 512], self.now).is_some());
+            }
             let Output::Connect { slot, to } = output else { continue };
             let end = self.ends.values().find(|end| end.slot == slot).expect("only an open end is connected");
             assert_eq!(Some(to), end.remote.map(address), "connected to where the description points");

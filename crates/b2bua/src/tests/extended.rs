@@ -40,7 +40,7 @@ fn an_echo_takes_up_what_was_offered_and_sends_it() {
 
 /// The line of extended reports in a description, with its end.
 fn reports(description: &str) -> String {
-    description.lines().filter(|line| line.starts_with("a=rtcp-xr")).map(|line| format!("{line}\r\n")).collect()
+    description.split_inclusive("\r\n").filter(|line| line.starts_with("a=rtcp-xr")).collect()
 }
 
 #[test]
@@ -66,10 +66,10 @@ fn between_two_who_know_them_nothing_of_ours_is_said_and_of_one_who_does_not_we_
         let mut w = World::new().rings(&[B]);
         w.invite(A, "1001", Some(&(sdp(A) + offer)));
         let asked = w.asked(B, Method::Invite);
-        assert_eq!(reports(&body(&asked.message)), offer);
+        assert_eq!(reports(body(&asked.message)), offer);
         w.answer(B, &asked, 200, Some(&(sdp(B) + answer)));
         w.acked(B);
-        assert_eq!(reports(&body(&w.got(A, 200))), told, "{offer:?} {answer:?}");
+        assert_eq!(reports(body(&w.got(A, 200))), told, "{offer:?} {answer:?}");
         assert_eq!([0, 1].map(|n| terms(&w, n).extended), wanted, "{offer:?} {answer:?}");
     }
 }
@@ -80,7 +80,7 @@ fn before_the_answer_and_by_a_late_offer_it_is_the_same() {
     w.invite(A, "1001", Some(&(sdp(A) + ASKED)));
     let asked = w.asked(B, Method::Invite);
     w.answer(B, &asked, 183, Some(&sdp(B)));
-    assert_eq!(reports(&body(&w.got(A, 183))), TAKEN);
+    assert_eq!(reports(body(&w.got(A, 183))), TAKEN);
     assert_eq!([0, 1].map(|n| terms(&w, n).extended), [ALL, NONE]);
     // The callee offers; what the caller answers with is asked of it, and the ACK takes it up.
     for (offer, answer, taken, wanted) in
@@ -91,10 +91,10 @@ fn before_the_answer_and_by_a_late_offer_it_is_the_same() {
         let asked = w.asked(B, Method::Invite);
         w.answer(B, &asked, 200, Some(&(sdp(B) + offer)));
         let ok = w.got(A, 200);
-        assert_eq!(reports(&body(&ok)), offer);
+        assert_eq!(reports(body(&ok)), offer);
         let dialog = sip::Dialog::uac(ok.header(sip::HeaderName::From).unwrap(), ok.call_id().unwrap(), 1, &ok);
         w.ack(A, &dialog.unwrap(), Some(&(sdp(A) + answer)));
-        assert_eq!(reports(&body(&w.acked(B))), taken, "{offer:?} {answer:?}");
+        assert_eq!(reports(body(&w.acked(B))), taken, "{offer:?} {answer:?}");
         assert_eq!([0, 1].map(|n| terms(&w, n).extended), wanted, "{offer:?} {answer:?}");
     }
 }
@@ -105,11 +105,11 @@ fn change(w: &mut World, dialog: &mut sip::Dialog, who: usize, says: &str, answe
     let other = if who == A { B } else { A };
     w.send(who, dialog, Method::Invite, Some(&(sdp_with(who, "sendonly") + says)));
     let asked = w.asked(other, Method::Invite);
-    let offered = reports(&body(&asked.message));
+    let offered = reports(body(&asked.message));
     w.answer(other, &asked, 200, Some(&(sdp_with(other, "recvonly") + answers)));
     w.acked(other);
     w.settle(other, &asked);
-    let told = reports(&body(&w.got(who, 200)));
+    let told = reports(body(&w.got(who, 200)));
     w.ack(who, dialog, None);
     (offered, told)
 }
