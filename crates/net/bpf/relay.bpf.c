@@ -9,6 +9,10 @@
  * flow is off the packet goes on to the socket. So the figures that user space takes out of it are exact: each packet is
  * counted either here or there.
  *
+ * Before a flow is switched on it is held: its packets go to the socket, and each leaves its mark in that word. User space
+ * switches it on only if the mark is that of the packet that it sent last, so none that still waits in the socket, or is on
+ * its way there, is overtaken by those behind it.
+ *
  * Only what <linux/bpf.h> promises to programmes is used, so one object fits all kernels: from 5.12 on (atomic add that
  * gives the old value), with tcx from 6.6 on.
  */
@@ -39,7 +43,7 @@ static long (*bpf_fib_lookup)(void *context, struct bpf_fib_lookup *params, int 
  * IPv6 has besides is elsewhere. Addresses and ports are in network order.
  */
 struct flow {
-	/* OFF, packets (23 bits), bytes of UDP payload (40 bits) since user space last took them. */
+	/* OFF, packets (23 bits), bytes of UDP payload (40 bits) since user space last took them. Or OFF, HELD and a mark. */
 	__u64 state;
 	/* Packets whose figures below are complete, since the flow was installed. */
 	__u64 done;
@@ -136,6 +140,8 @@ struct map SEC("maps") ways = { BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(__u32), sizeof
 struct map SEC("maps") lives = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct life), 1, 0 };
 
 #define OFF (1ULL << 63)
+#define HELD (1ULL << 62)
+#define MARKED (1ULL << 61)
 #define PACKET (1ULL << 40)
 #define REWRITES_HEADER 1
 #define REWRITES_TYPE 2
@@ -271,6 +277,7 @@ INLINE int look(void *data, void *end, struct seen *seen)
 	__u32 index, bytes, local, remote, port;
 	struct flow *flow;
 	struct pair *pair;
+	__u64 state;
 
 	if (data + ETHERNET + IPV4 + UDP + RTP > end)
 		return 0;
@@ -316,8 +323,11 @@ INLINE int look(void *data, void *end, struct seen *seen)
 	if (!index--)
 		return 0;
 	flow = bpf_map_lookup_elem(&flows, &index);
+	if (!flow)
+		return 0;
 	/* Looked at first of all, so that both lines of the record are on their way. */
-	if (!flow || *(volatile __u64 *)&flow->state & OFF)
+	state = *(volatile __u64 *)&flow->state;
+	if ((state & (OFF | HELD)) == OFF)
 		return 0;
 	/* Others speak to this port too, and a record that was just given back may be another flow's already. */
 	if (flow->local != local || flow->remote != remote || flow->local_port != udp->target ||
@@ -339,11 +349,16 @@ INLINE int look(void *data, void *end, struct seen *seen)
 	return 1;
 }
 
-/* Takes a packet in; 0 when the flow is off. */
+/* Takes a packet in; 0 when the flow is off, or held: then it leaves its mark. */
 INLINE int take(struct seen *seen)
 {
-	__u64 added = PACKET | seen->payload_bytes;
+	__u64 added = PACKET | seen->payload_bytes, state = *(volatile __u64 *)&seen->flow->state;
+	__u64 mark = OFF | HELD | MARKED | (__u64)seen->sequence << 32 | seen->timestamp;
 
+	/* Should user space switch it on or off in this moment, that is what counts. */
+	if ((state & (OFF | HELD)) == (OFF | HELD) &&
+	    __sync_val_compare_and_swap(&seen->flow->state, state, mark) == state)
+		return 0;
 	return !(__sync_fetch_and_add(&seen->flow->state, added) & OFF);
 }
 

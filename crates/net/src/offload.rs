@@ -259,13 +259,23 @@ impl Flows {
     /// # Errors
     /// [`OffloadError::Full`], or what the kernel says.
     pub fn install(&mut self, flow: &Flow, reception: &Reception, now: Time) -> Result<FlowId, OffloadError> {
+        let mut id = self.install_held(flow, now)?;
+        self.resume(&mut id, reception);
+        Ok(id)
+    }
+
+    /// Installs a flow whose packets go to the socket until [`Flows::open`] finds that none waits there.
+    ///
+    /// # Errors
+    /// [`OffloadError::Full`], or what the kernel says.
+    pub fn install_held(&mut self, flow: &Flow, now: Time) -> Result<FlowId, OffloadError> {
         let rested = |(_, since): &&(u32, Time)| *since == Time::ZERO || now.since(*since) >= REST;
         let full = OffloadError::Full(self.most);
         let has_room = |_: &&(u32, Time)| self.installed < self.most;
         let index = self.free.front().filter(rested).filter(has_room).map(|(index, _)| *index).ok_or(full)?;
         let words = self.record(index);
         record::write(words, flow, self.offload.is_in_driver(flow.interface));
-        record::resume(words, reception);
+        record::hold(words);
         if let Some(rest) = record::rest(flow) {
             self.offload.set_rest(index, rest)?;
         }
@@ -273,7 +283,7 @@ impl Flows {
         self.offload.insert(place, index)?;
         self.free.pop_front();
         self.installed += 1;
-        Ok(FlowId { index, place, taken: 0, is_paused: false })
+        Ok(FlowId { index, place, taken: 0, is_paused: true })
     }
 
     /// Takes what went through since it was asked last.
@@ -317,6 +327,23 @@ impl Flows {
             id.taken = 0;
             record::resume(self.record(id.index), reception);
         }
+    }
+
+    /// The same as soon as nothing waits in the socket: see [`Flows::open`].
+    pub fn hold(&self, id: &FlowId) {
+        if id.is_paused {
+            record::hold(self.record(id.index));
+        }
+    }
+
+    /// Forwards the packets of a held flow, if the last one that went to the socket is that with this number and timestamp,
+    /// which was taken from there and sent on: then none is overtaken. Whether it was.
+    pub fn open(&self, id: &mut FlowId, reception: &Reception, sequence: u16, timestamp: u32) -> bool {
+        let opens = id.is_paused && record::open(self.record(id.index), reception, sequence, timestamp);
+        if opens {
+            (id.taken, id.is_paused) = (0, false);
+        }
+        opens
     }
 
     /// Removes a flow, which is to be paused before.

@@ -10,6 +10,7 @@ use crate::tier::look_again;
 use crate::worker::pair_of;
 use forward::{Carriage, Speaker, Table};
 use media::command::MediaCommand;
+use media::rtp::RtpView;
 use media::stats::Reception;
 use net::offload::{Counts, Flow, FlowId, Flows, Header, OffloadError};
 use net::route::{Changes, Link, Routes, Way};
@@ -43,6 +44,16 @@ pub(crate) struct InKernel {
     next: usize,
     /// How packets are marked for routers.
     dscp: u8,
+    /// The packet that the worker is at, where it may be the last one before a flow is opened.
+    at: Option<Last>,
+}
+
+/// A packet of a held flow.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    slot: u32,
+    sequence: u16,
+    timestamp: u32,
 }
 
 /// What happened to all flows of a worker.
@@ -68,8 +79,11 @@ struct Place {
 struct Carried {
     id: FlowId,
     carriage: Carriage,
+    /// The worker has its packets.
     is_paused: bool,
-    /// Packets since it was resumed.
+    /// It has them until none waits in the socket.
+    is_held: bool,
+    /// Packets since the kernel has them.
     packets: u64,
 }
 
@@ -97,6 +111,7 @@ impl InKernel {
             totals: Totals::default(),
             next: 0,
             dscp,
+            at: None,
         })
     }
 
@@ -135,24 +150,59 @@ impl InKernel {
         }
         match table.speaker(slot, from, packet) {
             Speaker::Nobody => {}
+            Speaker::Known if self.is_held(slot) => {
+                self.at = RtpView::parse(packet).map(|rtp| Last {
+                    slot,
+                    sequence: rtp.sequence(),
+                    timestamp: rtp.timestamp(),
+                });
+            }
             Speaker::Known => self.pause(slot, table),
             Speaker::Better => self.take_back_around(slot, table, now),
         }
     }
 
-    /// Lets the kernel carry the packets of an end, if everything is as it must be.
+    /// To be called after a packet was sent on: if it is the last one that went to the socket, the kernel has those behind it.
+    #[inline]
+    pub(crate) fn after_packet(&mut self, table: &mut Table, now: Time) {
+        if let Some(last) = self.at.take() {
+            self.open(last, table, now);
+        }
+    }
+
+    /// Whether the packets of an end are taken from its socket as they come, so that the kernel may have those behind them.
+    #[inline]
+    pub(crate) fn is_held(&self, slot: u32) -> bool {
+        let flow = self.places.get(slot as usize).and_then(|place| place.flow.as_ref());
+        flow.is_some_and(|flow| flow.is_held)
+    }
+
+    fn open(&mut self, last: Last, table: &mut Table, now: Time) {
+        let carriage = table.carriage(last.slot);
+        let flow = self.places.get_mut(last.slot as usize).and_then(|place| place.flow.as_mut());
+        let Some(flow) = flow.filter(|flow| flow.is_held) else { return };
+        if Some(flow.carriage) != carriage {
+            return self.take_back(last.slot, table, now);
+        }
+        let reception = reception_of(table, last.slot);
+        if self.flows.open(&mut flow.id, &reception, last.sequence, last.timestamp) {
+            (flow.is_paused, flow.is_held, flow.packets) = (false, false, 0);
+            self.totals.switches += 1;
+        }
+    }
+
+    /// Lets the kernel carry the packets of an end, if everything is as it must be, from the next one on that finds the
+    /// socket empty.
     pub(crate) fn carry(&mut self, slot: u32, table: &mut Table, pairs: &[Option<Pair>], now: Time) {
         let carriage = table.carriage(slot);
         let known = self.places.get_mut(slot as usize).and_then(|place| place.flow.as_mut());
         if let Some(flow) = known.filter(|flow| Some(flow.carriage) == carriage) {
-            let reception = reception_of(table, slot);
-            self.flows.resume(&mut flow.id, &reception);
-            (flow.is_paused, flow.packets) = (false, 0);
-            self.totals.switches += 1;
+            self.flows.hold(&flow.id);
+            flow.is_held = true;
             return;
         }
         self.take_back(slot, table, now);
-        if !carriage.is_some_and(|carriage| self.install(carriage, table, pairs, now)) {
+        if !carriage.is_some_and(|carriage| self.install(carriage, pairs, now)) {
             table.carry_later(slot, 0);
         }
     }
@@ -195,7 +245,7 @@ impl InKernel {
         }
     }
 
-    fn install(&mut self, carriage: Carriage, table: &Table, pairs: &[Option<Pair>], now: Time) -> bool {
+    fn install(&mut self, carriage: Carriage, pairs: &[Option<Pair>], now: Time) -> bool {
         let (slot, to) = (carriage.slot as usize, carriage.to_slot as usize);
         if self.places.len() < pairs.len() {
             self.places.resize_with(pairs.len(), Place::default);
@@ -205,12 +255,12 @@ impl InKernel {
             return false;
         }
         let Some(flow) = self.flow(&carriage, pairs) else { return false };
-        match self.flows.install(&flow, &reception_of(table, carriage.slot), now) {
+        match self.flows.install_held(&flow, now) {
             Ok(id) => {
-                self.places[slot].flow = Some(Box::new(Carried { id, carriage, is_paused: false, packets: 0 }));
+                let carried = Carried { id, carriage, is_paused: true, is_held: true, packets: 0 };
+                self.places[slot].flow = Some(Box::new(carried));
                 self.places[to].into = Some(carriage.slot);
                 self.carried += 1;
-                self.totals.switches += 1;
                 true
             }
             Err(error) => {

@@ -263,9 +263,13 @@ impl Turn {
                     }
                     let (verdict, length) = self.worker.table.relay(socket, from, &mut self.buffer, length, now);
                     let settled = self.obey(verdict, length);
+                    let Worker { kernel, table, .. } = &mut self.worker;
+                    if let Some(kernel) = kernel {
+                        kernel.after_packet(table, now);
+                    }
                     self.moved += 1;
                     self.do_outputs(now);
-                    let empties = !socket.is_rtcp() && self.worker.table.is_draining(slot);
+                    let empties = !socket.is_rtcp() && self.empties(slot);
                     if settled && !empties {
                         return;
                     }
@@ -281,6 +285,13 @@ impl Turn {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Whether a socket is to be read until it is empty.
+    #[inline]
+    fn empties(&self, slot: u32) -> bool {
+        let Worker { table, kernel, .. } = &self.worker;
+        table.is_draining(slot) || kernel.as_ref().is_some_and(|kernel| kernel.is_held(slot))
     }
 
     /// Sends what lies in the buffer, if it is to be sent; whether what waits behind it has time.

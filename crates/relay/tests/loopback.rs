@@ -9,6 +9,8 @@ mod kernel;
 #[cfg(test)]
 mod kit;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod namespaces;
 #[cfg(test)]
 mod quality;

@@ -112,6 +112,28 @@ pub(super) fn rest(flow: &Flow) -> Option<[u32; REST_WORDS]> {
 
 /// Goes on from a reception and switches the record on.
 pub(super) fn resume(words: &[AtomicU64], from: &Reception) {
+    begin(words, from);
+    words[STATE].store(0, Ordering::SeqCst);
+}
+
+/// Has each packet of a record that is off leave its mark on its way to the socket.
+pub(super) fn hold(words: &[AtomicU64]) {
+    words[STATE].store(OFF | HELD, Ordering::SeqCst);
+}
+
+/// Goes on from a reception and switches a record that is held on, if the last packet that went to the socket is the one
+/// with this number and timestamp; whether it was.
+pub(super) fn open(words: &[AtomicU64], from: &Reception, sequence: u16, timestamp: u32) -> bool {
+    let mark = OFF | HELD | MARKED | u64::from(sequence) << 32 | u64::from(timestamp);
+    if words[STATE].load(Ordering::SeqCst) != mark {
+        return false;
+    }
+    // Nobody else writes these while it is held.
+    begin(words, from);
+    words[STATE].compare_exchange(mark, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+}
+
+fn begin(words: &[AtomicU64], from: &Reception) {
     let two = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
     words[DONE].store(0, Ordering::Relaxed);
     words[LAST].store(0, Ordering::Relaxed);
@@ -123,7 +145,6 @@ pub(super) fn resume(words: &[AtomicU64], from: &Reception) {
     let tos = words[STREAM + 3].load(Ordering::Relaxed) >> TOS_AT << TOS_AT;
     let rest = two(from.transit, u32::from(from.gaps) | u32::from(from.has_transit) << 16);
     words[STREAM + 3].store(rest | tos, Ordering::Relaxed);
-    words[STATE].store(0, Ordering::SeqCst);
 }
 
 /// Takes the counts out of a record that is on.
@@ -219,6 +240,8 @@ fn difference(from: &[u32], to: &[u32]) -> u32 {
 /// The size of what addresses of IPv6 have besides. Units: words of 32 bits.
 pub(super) const REST_WORDS: usize = 12;
 const OFF: u64 = 1 << 63;
+const HELD: u64 = 1 << 62;
+const MARKED: u64 = 1 << 61;
 const STATE: usize = 0;
 const DONE: usize = 1;
 const LAST: usize = 2;

@@ -261,6 +261,37 @@ fn of_ipv6_the_whole_address_is_looked_at() {
     assert_eq!(offload.try_frame(&frame(remote, local, &rtp(0, 1, 1)), 1).unwrap().0, DELIVERED);
 }
 
+/// What waits in the socket is not overtaken: a flow that is held is switched on by who has sent on the very last packet that
+/// went there, and by nobody else.
+#[test]
+fn a_held_flow_is_opened_by_the_last_packet_that_went_to_the_socket() {
+    let Some(offload) = open(8) else { return };
+    let mut flows = offload.flows(0, 1);
+    let addresses = ["192.0.2.1:4000", "198.51.100.7:5004", "203.0.113.9:4002", "198.51.100.250:65535"].map(at);
+    let [local, remote, source, target] = addresses;
+    let mut id = flows.install_held(&flow(local, remote, source, target), Time::ZERO).unwrap();
+    let send = |sequence| offload.try_frame(&frame(remote, local, &rtp(0, sequence, 5)), 1).unwrap().0;
+    let known = Reception { ssrc: 5, base: 7, highest: 9, received: 3, ..Reception::default() };
+    let mut opens = |flows: &Flows, n: u16| flows.open(&mut id, &known, n, u32::from(n) * 160);
+    assert!(!opens(&flows, 0), "nothing went there since it is held");
+    assert_eq!((send(8), opens(&flows, 7)), (NEXT, false));
+    // One is on its way while the one before it was sent on.
+    assert_eq!((send(9), opens(&flows, 8), opens(&flows, 9), opens(&flows, 9)), (NEXT, false, true, false));
+    assert_eq!([send(10), send(11)], [DELIVERED; 2]);
+    let (counts, reception) = flows.pause(&mut id);
+    assert_eq!((counts.packets, reception.received, reception.highest), (2, 5, 11));
+    // Off is off; held again, marks of before do not count.
+    assert_eq!((send(12), flows.open(&mut id, &known, 12, 12 * 160)), (NEXT, false));
+    flows.hold(&id);
+    assert!(!flows.open(&mut id, &known, 12, 12 * 160));
+    assert_eq!((send(65_535), flows.open(&mut id, &reception, 65_535, 65_535 * 160)), (NEXT, true));
+    assert_eq!(send(0), DELIVERED);
+    flows.pause(&mut id);
+    flows.hold(&id);
+    flows.remove(id, Time::ZERO);
+    assert_eq!(send(13), NEXT);
+}
+
 #[test]
 fn a_paused_flow_lets_through_and_goes_on_where_it_stopped() {
     let Some(offload) = open(8) else { return };

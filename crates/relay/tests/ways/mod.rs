@@ -1,12 +1,11 @@
 //! Sides that differ: IPv4 and IPv6 in one call, one port for RTP and RTCP on one side and two on the other.
 
 use crate::kit::{Exchange, Phone};
+use crate::log::Log;
 use media::command::{OwnPorts, PortPair, SHARING_WORKER, SourceRule, Whereabouts};
 use media::srtp::Suite;
 use relay::Mode;
-use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 fn talk(a: &mut Phone, b: &mut Phone, packets: std::ops::Range<u16>) {
@@ -254,42 +253,6 @@ fn a_stranger_does_not_enter_the_shared_port_by_anything_but_the_address_of_anot
     }
 }
 
-/// What is said at the level of information.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-struct Fields<'a>(&'a mut String);
-
-impl tracing::field::Visit for Fields<'_> {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        let _ = write!(self.0, " {field}={value:?}");
-    }
-}
-
-impl tracing::Subscriber for Log {
-    fn enabled(&self, about: &tracing::Metadata<'_>) -> bool {
-        *about.level() <= tracing::Level::INFO
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut line = event.metadata().level().to_string();
-        event.record(&mut Fields(&mut line));
-        self.0.lock().unwrap().push(line);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 /// Where there is a port to share, each leg that has ports of its own is in the log with its port and the reason.
 #[test]
 fn who_has_ports_of_its_own_is_in_the_log_with_the_reason() {
@@ -297,7 +260,7 @@ fn who_has_ports_of_its_own_is_in_the_log_with_the_reason() {
     let told = log.clone();
     tracing::subscriber::with_default(log, || {
         let mut exchange = Exchange::start_single(249, Mode::Batch, 20_500, 8);
-        let line = told.0.lock().unwrap().iter().find(|line| line.contains("media relay started")).cloned();
+        let line = told.lines().into_iter().find(|line| line.contains("media relay started"));
         assert!(line.is_some_and(|line| line.contains("asked=batch") && line.contains("tier=batch")));
         for (n, why) in [
             (0, Some(OwnPorts::BehindNat)),
@@ -309,9 +272,9 @@ fn who_has_ports_of_its_own_is_in_the_log_with_the_reason() {
             let mut phone = exchange.phone(n);
             phone.whereabouts.own = why;
             phone.ports = Some(exchange.ready[usize::from(n)]);
-            told.0.lock().unwrap().clear();
+            let before = told.lines().len();
             exchange.open(&mut phone);
-            let lines = told.0.lock().unwrap().clone();
+            let lines = told.lines().split_off(before);
             let Some(why) = why else {
                 assert_eq!(lines, Vec::<String>::new());
                 continue;
