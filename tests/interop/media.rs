@@ -3,7 +3,9 @@
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
+use tests::namespace::{alone, run};
 use tests::program::{Program, wait_for};
+use tests::skip;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -250,4 +252,33 @@ fn a_range_of_ports_that_is_used_up_is_told_and_filled_again() {
     assert!(bob.hears(1), "{}", program.log());
     ann.hang_up(&program, &bob, "fifth", &next);
     assert_eq!(told(), 1, "once a minute: {}", program.log());
+}
+
+/// An interface that goes away while the exchange runs is no longer in `crosspoint status`, and the log says what that means.
+#[test]
+fn an_interface_that_goes_away_is_told_by_status_and_log() {
+    let tried = alone(|| {
+        run("ip link add card0 type veth peer name card1");
+        for words in ["ip address add 10.78.1.1/24 dev card0", "ip link set card0 up", "ip link set card1 up"] {
+            run(words);
+        }
+        let program = Program::office_at(Ipv4Addr::new(10, 78, 1, 1).into(), "", "");
+        let media = || program.json(&["status"])["media"].as_str().unwrap_or_default().to_owned();
+        let before = media();
+        if !before.starts_with("kernel ") {
+            return false;
+        }
+        assert!(before.contains("tc on card0"), "{before}");
+        run("ip link delete card0");
+        assert!(wait_for(PATIENCE, || !media().contains("card0")), "{}\n{}", media(), program.log());
+        assert!(media().contains("tc on lo"), "{}", media());
+        let told = |line: &str| line.contains("\"interface\":\"card0\"") && line.contains("it goes by sockets");
+        let log = program.log();
+        let lines: Vec<&str> = log.lines().filter(|line| told(line)).collect();
+        assert!(lines.len() == 1 && lines[0].contains("WARN"), "{log}");
+        true
+    });
+    if tried != Some(true) {
+        skip("namespaces", "an_interface_that_goes_away_is_told_by_status_and_log");
+    }
 }

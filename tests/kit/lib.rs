@@ -8,6 +8,7 @@ pub mod baresip;
 pub mod dns;
 pub mod fuzz;
 pub mod impostor;
+pub mod namespace;
 pub mod pjsua2;
 pub mod program;
 pub mod sim;

@@ -31,6 +31,9 @@
 mod delay;
 mod inquiry;
 mod kernel;
+#[cfg(test)]
+#[path = "../tests/log/mod.rs"]
+mod log;
 mod orders;
 mod pace;
 mod ports;

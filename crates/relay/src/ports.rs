@@ -146,6 +146,8 @@ impl Stock {
                     Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                     Err(error) => {
                         tracing::warn!(port, family = ?supply.family, %error, "cannot bind media ports");
+                        // It is nobody's: when the host has its address or its memory again, it is tried again.
+                        supply.given_up.push(port);
                         supply.wanted = supply.bound;
                         return None;
                     }
@@ -214,5 +216,25 @@ mod tests {
         assert_eq!(ports(&mut few, 3, &mut held), [29_002]);
         few.want(3, Family::V6);
         assert!(few.bind_next().is_none() && !few.is_due());
+    }
+
+    /// An address that the host loses while it runs costs no port: each wish is told as unanswered, and once the address is
+    /// there again, all of them are.
+    #[test]
+    fn an_address_that_is_lost_for_a_while_is_told_and_costs_no_port() {
+        let (mut stock, mut held) = (stock(0, 100), Vec::new());
+        let ours = stock.families[0].address.replace(Ipv4Addr::new(203, 0, 113, 77).into());
+        let log = crate::log::Log::default();
+        tracing::subscriber::with_default(log.clone(), || {
+            for pairs in 1..20 {
+                assert_eq!(ports(&mut stock, pairs, &mut held), Vec::<u16>::new());
+                assert!(!stock.is_due(), "who wishes asks again");
+            }
+        });
+        let lines = log.lines();
+        assert!(lines.len() == 19 && lines.iter().all(|line| line.starts_with("WARN")), "{lines:?}");
+        assert!(lines[0].contains("cannot bind media ports") && lines[0].contains("port=29002"), "{lines:?}");
+        stock.families[0].address = ours;
+        assert_eq!(ports(&mut stock, 9, &mut held), [29_002, 29_006, 29_010, 29_014, 29_018]);
     }
 }

@@ -245,6 +245,39 @@ mod tests {
         );
     }
 
+    /// What becomes of interfaces is in the log, in the tier as it is told, and with what to do where that is known.
+    #[test]
+    fn what_becomes_of_an_interface_is_told() {
+        let told = |change: &Change| {
+            let log = crate::log::Log::default();
+            tracing::subscriber::with_default(log.clone(), || tell(change));
+            let [line] = &log.lines()[..] else { panic!("{change:?} is one line: {:?}", log.lines()) };
+            line.clone()
+        };
+        let ahead = OffloadError::Ahead { interface: "eth0".into(), programme: "bpf".into() };
+        for (change, level, words) in [
+            (Change::Came("eth0".into(), Hook::Tc), "INFO", "forwards media here from now on"),
+            (Change::Went("eth0".into(), Hook::Tc), "WARN", "forwards no media here any more: it goes by sockets"),
+            (Change::Lost("eth0".into()), "WARN", "it is put there again"),
+            (Change::Refused(OffloadError::NoFrames("eth0".into())), "WARN", "media here goes by sockets"),
+            (Change::Cleared(ahead.clone()), "INFO", "this is over"),
+        ] {
+            let line = told(&change);
+            assert!(line.starts_with(level) && line.contains(words) && line.contains("eth0"), "{line}");
+        }
+        for (why, id) in [(ahead, "kernel-tier-occupied"), (OffloadError::Full(2), "kernel-tier-full")] {
+            let line = told(&Change::Refused(why.clone()));
+            let text = why.diagnosis().unwrap().text(Language::En);
+            assert!(line.starts_with("WARN") && line.contains(&format!("diag={id:?}")), "{line}");
+            assert!([text.what, text.means, text.todo].iter().all(|words| line.contains(words)), "{line}");
+        }
+        let tier = |names: &[&str]| {
+            let interfaces = names.iter().map(|name| ((*name).to_owned(), Hook::Tc)).collect();
+            Tier::from(Standing { interfaces, refused: Vec::new() }).to_string()
+        };
+        assert_eq!([tier(&["lo", "eth0"]), tier(&["lo"])], ["kernel (tc on lo, tc on eth0)", "kernel (tc on lo)"]);
+    }
+
     #[test]
     fn this_host_says_how_much_it_queues() {
         assert!(kernel_buffer_bytes().is_none_or(|bytes| bytes > 1 << 20));
