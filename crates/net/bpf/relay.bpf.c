@@ -39,64 +39,76 @@ static long (*bpf_fib_lookup)(void *context, struct bpf_fib_lookup *params, int 
 
 /*
  * A flow. The order and sizes are those of `record.rs`. With thousands of flows each packet finds its record far from the
- * processor, so what a packet needs lies together: 64 bytes that change with each packet, and 64 that suffice for IPv4; what
- * IPv6 has besides is elsewhere. Addresses and ports are in network order.
+ * processor, so all that a packet of voice needs as a rule is in these 64 bytes; what is needed seldom is in `rest`.
+ * Addresses and ports are in network order.
  */
 struct flow {
 	/* OFF, packets (23 bits), bytes of UDP payload (40 bits) since user space last took them. Or OFF, HELD and a mark. */
 	__u64 state;
-	/* Packets whose figures below are complete, since the flow was installed. */
-	__u64 done;
-	/* When the last packet came. Units: nanoseconds of CLOCK_MONOTONIC. */
-	__u64 last;
+	/* Packets whose figures below are complete, since the flow was switched on. */
+	__u32 done;
+	/* When the last packet came. Units: 1,024 ns of CLOCK_MONOTONIC. */
+	__u32 last;
 	/* Reception as RFC 3550 A.1, A.3 and A.8 have it; the rules are those of `media::stats`. */
-	__u32 lost_before;
-	/* How many packets were missing when numbers were missing; `gaps` below: how often that was, in its lower 16 bits. */
-	__u32 gap_packets;
 	__u32 stream;
-	__u32 base;
 	__u32 highest;
-	__u32 expected_after_jump;
-	/* What the stream has received is `done` without these: packets of streams before it, and those that do not count. */
-	__u32 apart;
-	__u32 jitter_x16;
 	__u32 transit;
-	__u16 gaps;
-	__u8 has_transit;
-	/* What marks it for routers, as it stands in an IP header: written by user space alone. */
-	__u8 tos;
+	__u32 jitter_x16;
 	/* From here on written by user space alone, while nobody is sent here. The last words of addresses, for IPv4 all. */
-	__u32 local;
 	__u32 remote;
-	__u32 source;
 	__u32 target;
-	__u16 local_port;
-	__u16 remote_port;
-	__u16 source_port;
-	__u16 target_port;
-	/* Payload types that stay here: 0 to 31, and from 96 on above them. */
-	__u64 types;
-	/* Those from 96 on whose timestamps do not run at `clock_hz`: telephone events, and what nobody knows the clock of. */
-	__u32 untimed;
-	__u32 clock_hz;
-	/* Where it goes out; 0: to a socket of this host. */
-	__u32 interface;
-	/* What the rewriting of addresses and of ports adds to a checksum. */
-	__u32 address_sum;
-	__u32 port_sum;
+	/* What the RTP header becomes. */
 	__u32 ssrc;
 	__u32 timestamp_added;
 	__u16 sequence_added;
+	__u16 remote_port;
+	__u16 source_port;
+	__u16 target_port;
+	/* Our addresses, of those in `sides`: where it comes to, and where it leaves from. */
+	__u8 here;
+	__u8 out;
+	/* What marks it for routers, as it stands in an IP header. */
+	__u8 tos;
 	__u8 traits;
 	__u8 payload_type;
+	/* Payload types that stay here and whose timestamps run at the flow's clock; NO_TYPE for none. Others are in `rest`. */
+	__u8 types[2];
+	/* Written by packets: what is known of the present stream. */
+	__u8 known;
 };
 
-/* The first words of addresses of IPv6. */
+/* What a packet needs that is not as most are. */
 struct rest {
+	/* How many packets streams before the present one lost. */
+	__u32 lost_before;
+	/* How many packets were missing when numbers were missing; `gaps` below: how often that was. */
+	__u32 gap_packets;
+	__u32 base;
+	__u32 expected_after_jump;
+	/* What the stream has received is `done` without these: packets of streams before it, and those that do not count. */
+	__u32 apart;
+	__u32 gaps;
+	/* From here on written by user space alone. */
+	__u32 clock_hz;
+	/* Types from 96 on whose timestamps do not run at `clock_hz`: telephone events, and what nobody knows the clock of. */
+	__u32 untimed;
+	/* Payload types that stay here: 0 to 31, and from 96 on above them. */
+	__u64 types;
+	/* What the rewriting of the words below adds to a checksum. */
+	__u32 sum;
+	__u32 nothing[5];
+	/* The first words of addresses of IPv6. */
 	__u32 local[3];
 	__u32 remote[3];
 	__u32 source[3];
 	__u32 target[3];
+	__u32 nothing_more[4];
+};
+
+/* An address of ours, and the interface by which packets leave it; 0: to a socket of this host. Many flows have the same. */
+struct side {
+	__u32 address;
+	__u32 interface;
 };
 
 /* Without tcx a programme outlives its process: it lets go when nobody has said for `patience` that somebody is there. */
@@ -130,12 +142,14 @@ struct pair {
 	__u32 of[2];
 };
 #define PLACES (2 * 65536 / 4)
+#define SIDES 256
 #define WAYS 1024
 #define WAY_LASTS 100000000ULL
 
 struct map SEC("maps") places = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct pair), PLACES, 0 };
 struct map SEC("maps") flows = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct flow), 1024, BPF_F_MMAPABLE };
-struct map SEC("maps") rests = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct rest), 1024, 0 };
+struct map SEC("maps") rests = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct rest), 1024, BPF_F_MMAPABLE };
+struct map SEC("maps") sides = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct side), SIDES, 0 };
 struct map SEC("maps") ways = { BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(__u32), sizeof(struct way), WAYS, 0 };
 struct map SEC("maps") lives = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct life), 1, 0 };
 
@@ -148,6 +162,13 @@ struct map SEC("maps") lives = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struc
 #define REWRITES_SSRC 4
 #define IS_IPV6 8
 #define BY_DRIVER 16
+#define HAS_MORE_TYPES 32
+#define HAS_USUAL_CLOCK 64
+#define IS_ODD 128
+#define NO_TYPE 255
+/* What is known of a stream: that there is one, and the transit of a packet. */
+#define STREAM 1
+#define TRANSIT 2
 
 #define ETHERNET 14
 #define IPV4 20
@@ -160,6 +181,7 @@ struct map SEC("maps") lives = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struc
 #define NO_JUMP 0xffffffff
 #define DROPOUT_MAX 3000
 #define MISORDER_MAX 100
+#define LAST_SHIFT 10
 #define USUAL_HZ 8000
 #define USUAL_TICK_NANOS 125000
 
@@ -209,17 +231,30 @@ struct rtp {
 /* What a look at a packet found out. */
 struct seen {
 	struct flow *flow;
+	/* Where it leaves from. */
+	struct side *out;
 	/* Of IPv6. */
 	struct rest *rest;
+	__u32 index;
+	/* What the rewriting of addresses and of ports adds to a checksum. */
+	__u32 address_sum;
+	__u32 port_sum;
 	/* Where UDP begins. */
 	__u32 udp_at;
 	__u32 is_ipv6;
 	__u16 sequence;
-	__u8 type;
+	/* Whether its timestamp runs at the flow's clock. */
+	__u8 is_timed;
 	__u32 timestamp;
 	__u32 ssrc;
 	__u32 payload_bytes;
 };
+
+INLINE __u32 fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (sum & 0xffffffff) + (sum >> 32);
+}
 
 /* Whether header, extension and padding fit, as `RtpView::parse` asks for it. */
 INLINE int is_rtp(struct rtp *rtp, __u32 bytes, void *end)
@@ -249,12 +284,31 @@ INLINE int is_rtp(struct rtp *rtp, __u32 bytes, void *end)
 	return at + padding <= bytes;
 }
 
-/* Whether this payload type is among `types`. */
-INLINE int is_among(__u64 types, __u8 type)
+INLINE struct side *side(__u8 number)
 {
+	__u32 index = number;
+
+	return bpf_map_lookup_elem(&sides, &index);
+}
+
+/* Whether a payload type stays here, and whether its timestamps run at the flow's clock. */
+INLINE int is_ours(struct seen *seen, __u8 type)
+{
+	struct flow *flow = seen->flow;
+	struct rest *rest;
+
+	seen->is_timed = 1;
+	if (type == flow->types[0] || type == flow->types[1])
+		return 1;
+	if (!(flow->traits & HAS_MORE_TYPES))
+		return 0;
+	rest = bpf_map_lookup_elem(&rests, &seen->index);
+	if (!rest)
+		return 0;
 	if (type < 32)
-		return types >> type & 1;
-	return type >= 96 && types >> (type - 64) & 1;
+		return rest->types >> type & 1;
+	seen->is_timed = !(rest->untimed >> (type & 31) & 1);
+	return type >= 96 && rest->types >> (type - 64) & 1;
 }
 
 /* Whether a packet of IPv6 is the flow's, as far as its ports and the ends of its addresses do not say. */
@@ -277,7 +331,8 @@ INLINE int look(void *data, void *end, struct seen *seen)
 	__u32 index, bytes, local, remote, port;
 	struct flow *flow;
 	struct pair *pair;
-	__u64 state;
+	struct side *here;
+	__u64 state, sum;
 
 	if (data + ETHERNET + IPV4 + UDP + RTP > end)
 		return 0;
@@ -322,26 +377,34 @@ INLINE int look(void *data, void *end, struct seen *seen)
 	index = port & 2 ? pair->of[1] : pair->of[0];
 	if (!index--)
 		return 0;
+	seen->index = index;
 	flow = bpf_map_lookup_elem(&flows, &index);
 	if (!flow)
 		return 0;
-	/* Looked at first of all, so that both lines of the record are on their way. */
+	/* Looked at first of all, so that the record is on its way. */
 	state = *(volatile __u64 *)&flow->state;
 	if ((state & (OFF | HELD)) == OFF)
 		return 0;
-	/* Others speak to this port too, and a record that was just given back may be another flow's already. */
-	if (flow->local != local || flow->remote != remote || flow->local_port != udp->target ||
-	    flow->remote_port != udp->source || !(flow->traits & IS_IPV6) != !seen->is_ipv6)
+	here = side(flow->here);
+	seen->out = side(flow->out);
+	if (!here || !seen->out)
 		return 0;
+	/* Others speak to this port too, and a record that was just given back may be another flow's already. */
+	if (here->address != local || flow->remote != remote || flow->remote_port != udp->source ||
+	    !(flow->traits & IS_ODD) != !(port & 1) || !(flow->traits & IS_IPV6) != !seen->is_ipv6)
+		return 0;
+	sum = (__u64)~local + ~remote + seen->out->address + flow->target;
 	if (seen->is_ipv6) {
 		seen->rest = bpf_map_lookup_elem(&rests, &index);
 		if (!seen->rest || data + ETHERNET + IPV6 > end || !is_of(seen->rest, ip6))
 			return 0;
+		sum += seen->rest->sum;
 	}
-	seen->type = rtp->marker_type & 0x7f;
-	if (!is_among(flow->types, seen->type) || !is_rtp(rtp, bytes - UDP, end))
-		return 0;
 	seen->flow = flow;
+	if (!is_ours(seen, rtp->marker_type & 0x7f) || !is_rtp(rtp, bytes - UDP, end))
+		return 0;
+	seen->address_sum = fold(sum);
+	seen->port_sum = fold((__u64)~(__u32)udp->source + ~(__u32)udp->target + flow->source_port + flow->target_port);
 	seen->sequence = BE16(rtp->sequence);
 	seen->timestamp = BE32(rtp->timestamp);
 	seen->ssrc = BE32(rtp->ssrc);
@@ -371,75 +434,97 @@ INLINE int is_alive(__u64 now)
 	return life && (!life->patience || now - life->beat < life->patience);
 }
 
-/* What the present stream has received so far. */
-INLINE __u32 received(struct flow *flow)
+INLINE void restart(struct seen *seen)
 {
-	return (__u32) * (volatile __u64 *)&flow->done - flow->apart;
+	struct flow *flow = seen->flow;
+	struct rest *rest = bpf_map_lookup_elem(&rests, &seen->index);
+	__u32 had, expected;
+
+	if (!rest)
+		return;
+	had = *(volatile __u32 *)&flow->done - rest->apart;
+	expected = had ? flow->highest - rest->base + 1 : 0;
+	if (expected > had)
+		rest->lost_before += expected - had;
+	flow->stream = seen->ssrc;
+	rest->base = flow->highest = seen->sequence;
+	/* The packet that begins it is not done yet. */
+	rest->apart += had;
+	rest->expected_after_jump = NO_JUMP;
+	flow->known = STREAM;
 }
 
-INLINE void restart(struct flow *flow, __u32 ssrc, __u16 sequence)
+/* RFC 3550 A.1, of a packet that does not follow the highest one closely. */
+INLINE void count_odd(struct seen *seen, __u32 highest, __u16 ahead)
 {
-	__u32 had = received(flow), expected = had ? flow->highest - flow->base + 1 : 0;
+	struct rest *rest = bpf_map_lookup_elem(&rests, &seen->index);
 
-	if (expected > had)
-		flow->lost_before += expected - had;
-	flow->stream = ssrc;
-	flow->base = flow->highest = sequence;
-	/* The packet that begins it is not done yet. */
-	flow->apart += had;
-	flow->expected_after_jump = NO_JUMP;
-	flow->has_transit = 0;
+	if (!rest)
+		return;
+	if (ahead < DROPOUT_MAX) {
+		rest->gaps++;
+		rest->gap_packets += ahead - 1;
+	} else if (ahead <= 0xffff - MISORDER_MAX) {
+		if (seen->sequence == rest->expected_after_jump) {
+			restart(seen);
+			return;
+		}
+		rest->expected_after_jump = (__u16)(seen->sequence + 1);
+		__sync_fetch_and_add(&rest->apart, 1);
+	} else if ((__u32)(0xffff - ahead) >= highest - rest->base) {
+		__sync_fetch_and_add(&rest->apart, 1);
+	}
 }
 
 /*
  * RFC 3550 A.1. A sender that moves from one processor to the other can have packets on both at once, so what is
  * counted is added atomically, and the highest number is read once: the next packet mends what a race made of it.
  */
-INLINE void count(struct flow *flow, struct seen *seen)
+INLINE void count(struct seen *seen)
 {
+	struct flow *flow = seen->flow;
 	__u32 highest = *(volatile __u32 *)&flow->highest;
 	__u16 ahead = seen->sequence - (__u16)highest;
 
-	if (!received(flow) || seen->ssrc != flow->stream) {
-		restart(flow, seen->ssrc, seen->sequence);
-	} else if (ahead < DROPOUT_MAX) {
-		flow->highest = highest + ahead;
-		if (ahead > 1) {
-			flow->gaps++;
-			flow->gap_packets += ahead - 1;
-		}
-	} else if (ahead <= 0xffff - MISORDER_MAX) {
-		if (seen->sequence == flow->expected_after_jump) {
-			restart(flow, seen->ssrc, seen->sequence);
-			return;
-		}
-		flow->expected_after_jump = (__u16)(seen->sequence + 1);
-		__sync_fetch_and_add(&flow->apart, 1);
-	} else if ((__u32)(0xffff - ahead) >= highest - flow->base) {
-		__sync_fetch_and_add(&flow->apart, 1);
+	if (!(flow->known & STREAM) || seen->ssrc != flow->stream) {
+		restart(seen);
+		return;
 	}
+	if (ahead < DROPOUT_MAX)
+		flow->highest = highest + ahead;
+	if (ahead > 1)
+		count_odd(seen, highest, ahead);
 }
 
 /* What the clock of a flow shows: one division where it is that of G.711, as a division costs more than all else here. */
-INLINE __u32 ticks_at(struct flow *flow, __u64 now)
+INLINE __u32 ticks_at(__u32 clock_hz, __u64 now)
 {
-	if (flow->clock_hz == USUAL_HZ)
+	if (clock_hz == USUAL_HZ)
 		return now / USUAL_TICK_NANOS;
-	return now / 1000 * flow->clock_hz / 1000000;
+	return now / 1000 * clock_hz / 1000000;
 }
 
 /* RFC 3550 A.8. */
-INLINE void time(struct flow *flow, struct seen *seen, __u64 now)
+INLINE void time(struct seen *seen, __u64 now)
 {
-	__u32 transit = ticks_at(flow, now) - seen->timestamp;
-	__s32 difference = transit - flow->transit;
-	__u32 had = flow->has_transit;
+	struct flow *flow = seen->flow;
+	__u32 clock_hz = USUAL_HZ, transit, had = flow->known & TRANSIT;
+	__s32 difference;
 
+	if (!(flow->traits & HAS_USUAL_CLOCK)) {
+		struct rest *rest = bpf_map_lookup_elem(&rests, &seen->index);
+
+		if (!rest)
+			return;
+		clock_hz = rest->clock_hz;
+	}
+	transit = ticks_at(clock_hz, now) - seen->timestamp;
+	difference = transit - flow->transit;
 	flow->transit = transit;
-	flow->has_transit = 1;
+	flow->known |= TRANSIT;
 	if (difference < 0)
 		difference = -difference;
-	if (!had || (__u32)difference > flow->clock_hz)
+	if (!had || (__u32)difference > clock_hz)
 		return;
 	flow->jitter_x16 += difference - ((flow->jitter_x16 + 8) >> 4);
 }
@@ -448,18 +533,13 @@ INLINE void note(struct seen *seen, __u64 now)
 {
 	struct flow *flow = seen->flow;
 
-	flow->last = now;
-	count(flow, seen);
-	if (seen->type < 32 || !(flow->untimed >> (seen->type & 31) & 1))
-		time(flow, seen, now);
+	flow->last = now >> LAST_SHIFT;
+	count(seen);
+	/* By the time that `last` tells, so that who reads it can reckon the same. */
+	if (seen->is_timed)
+		time(seen, now >> LAST_SHIFT << LAST_SHIFT);
 	/* The figures are whole before they are called so. */
 	__sync_fetch_and_add(&flow->done, 1);
-}
-
-INLINE __u32 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	return (sum & 0xffffffff) + (sum >> 32);
 }
 
 INLINE __u16 fold16(__u32 sum)
@@ -489,14 +569,15 @@ INLINE __u32 rewritten(struct flow *flow, struct seen *seen, struct rtp *out)
 }
 
 /* Addresses, and what an end of its own puts into an IP header: a fresh hop limit, its mark (RFC 2474). */
-INLINE void readdress4(struct ipv4 *ip, struct flow *flow)
+INLINE void readdress4(struct ipv4 *ip, struct seen *seen)
 {
+	struct flow *flow = seen->flow;
 	__u16 *words = (void *)ip;
 	__u32 sum = 0;
 
 	ip->tos = flow->tos;
 	ip->hops = HOP_LIMIT;
-	ip->source = flow->source;
+	ip->source = seen->out->address;
 	ip->target = flow->target;
 	ip->check = 0;
 	for (int n = 0; n < 10; n++)
@@ -518,7 +599,7 @@ INLINE void readdress6(struct ipv6 *ip, struct seen *seen)
 		ip->source[n] = rest->source[n];
 		ip->target[n] = rest->target[n];
 	}
-	ip->source[3] = flow->source;
+	ip->source[3] = seen->out->address;
 	ip->target[3] = flow->target;
 }
 
@@ -553,13 +634,13 @@ SEC("classifier") int crosspoint_tc(struct __sk_buff *skb)
 	at = seen.is_ipv6 ? ETHERNET + IPV6 : ETHERNET + IPV4;
 	if (data + at + UDP + RTP > end)
 		return TC_NEXT;
-	port_sum = flow->port_sum;
+	port_sum = seen.port_sum;
 	header = *(struct rtp *)(data + at + UDP);
 	if (flow->traits & REWRITES_HEADER)
 		port_sum = fold((__u64)port_sum + rewritten(flow, &seen, &header));
 	/* A checksum that is not reckoned yet holds the addresses only: the kernel tells the two apart. */
 	at += __builtin_offsetof(struct udp, check);
-	bpf_l4_csum_replace(skb, at, 0, flow->address_sum, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0);
+	bpf_l4_csum_replace(skb, at, 0, seen.address_sum, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0);
 	bpf_l4_csum_replace(skb, at, 0, port_sum, BPF_F_MARK_MANGLED_0);
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
@@ -571,16 +652,16 @@ SEC("classifier") int crosspoint_tc(struct __sk_buff *skb)
 	} else {
 		if (data + ETHERNET + IPV4 + UDP + RTP > end)
 			return TC_NEXT;
-		readdress4(data + ETHERNET, flow);
+		readdress4(data + ETHERNET, &seen);
 		udp = data + ETHERNET + IPV4;
 	}
 	udp->source = flow->source_port;
 	udp->target = flow->target_port;
 	if (flow->traits & REWRITES_HEADER)
 		*(struct rtp *)(udp + 1) = header;
-	if (!flow->interface)
+	if (!seen.out->interface)
 		return TC_DELIVER;
-	return bpf_redirect_neigh(flow->interface, 0, 0, 0);
+	return bpf_redirect_neigh(seen.out->interface, 0, 0, 0);
 }
 
 /* Asks by which interface and between which cards a flow leaves; 0 when that is not known. */
@@ -597,11 +678,11 @@ INLINE int ask(struct xdp_md *context, struct seen *seen, struct way *way)
 			asked.ipv6_src[n] = seen->rest->source[n];
 			asked.ipv6_dst[n] = seen->rest->target[n];
 		}
-		asked.ipv6_src[3] = flow->source;
+		asked.ipv6_src[3] = seen->out->address;
 		asked.ipv6_dst[3] = flow->target;
 	} else {
 		asked.family = 2;
-		asked.ipv4_src = flow->source;
+		asked.ipv4_src = seen->out->address;
 		asked.ipv4_dst = flow->target;
 	}
 	asked.sport = flow->source_port;
@@ -624,7 +705,7 @@ INLINE int find(struct xdp_md *context, struct seen *seen, struct way *way, __u6
 
 	if (seen->is_ipv6 || !kept)
 		return ask(context, seen, way);
-	if (now < kept->until && kept->target == flow->target && kept->source == flow->source &&
+	if (now < kept->until && kept->target == flow->target && kept->source == seen->out->address &&
 	    kept->arrived_by == context->ingress_ifindex) {
 		*way = *kept;
 		return 1;
@@ -633,7 +714,7 @@ INLINE int find(struct xdp_md *context, struct seen *seen, struct way *way, __u6
 		return 0;
 	way->until = now + WAY_LASTS;
 	way->target = flow->target;
-	way->source = flow->source;
+	way->source = seen->out->address;
 	way->arrived_by = context->ingress_ifindex;
 	*kept = *way;
 	return 1;
@@ -656,11 +737,11 @@ SEC("xdp") int crosspoint_xdp(struct xdp_md *context)
 	 * What stays on this host goes through its stack anyway; and a frame for an interface whose driver takes none (a
 	 * bridge, a virtual card with nobody behind it) would be lost after it was counted: the programme at tc sends it.
 	 */
-	if (!flow->interface || !(flow->traits & BY_DRIVER))
+	if (!seen.out->interface || !(flow->traits & BY_DRIVER))
 		return XDP_PASS;
 	now = bpf_ktime_get_ns();
 	/* A neighbour that is not known yet, an interface that does not forward: the programme at tc finds the way. */
-	if (!find(context, &seen, &way, now) || way.interface != flow->interface)
+	if (!find(context, &seen, &way, now) || way.interface != seen.out->interface)
 		return XDP_PASS;
 	if (!is_alive(now) || !take(&seen))
 		return XDP_PASS;
@@ -673,11 +754,11 @@ SEC("xdp") int crosspoint_xdp(struct xdp_md *context)
 	} else {
 		if (data + ETHERNET + IPV4 + UDP + RTP > end)
 			return XDP_PASS;
-		readdress4(data + ETHERNET, flow);
+		readdress4(data + ETHERNET, &seen);
 		udp = data + ETHERNET + IPV4;
 	}
 	rtp = (void *)(udp + 1);
-	sum = (__u64)flow->address_sum + flow->port_sum;
+	sum = (__u64)seen.address_sum + seen.port_sum;
 	if (flow->traits & REWRITES_HEADER)
 		sum += rewritten(flow, &seen, rtp);
 	udp->source = flow->source_port;

@@ -6,17 +6,18 @@
 //! that was killed, lets go after [`PATIENCE`] without a [`Offload::beat`], and the next start removes it; what a living
 //! process uses stays where it is, so several may share an interface.
 //!
-//! Limits: [`Config::flows`] flows; what a flow was given back for rests [`REST`] before another takes its place.
+//! Limits: [`Config::flows`] flows; what a flow was given back for rests [`REST`] before another takes its place. 256 addresses of
+//! ours with the interfaces by which packets leave them.
 
 mod program;
 mod record;
 mod seat;
+mod sides;
 
 pub use program::{Hook, Offload, trial};
 pub use record::{Counts, Header, Reception};
 pub use seat::Entrance;
 
-use record::FLOW_WORDS;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -138,6 +139,9 @@ pub enum OffloadError {
     /// No interface that is up owns a media address.
     #[error("no interface owns a media address that could be served")]
     NoInterface,
+    /// All numbers of our addresses are in use.
+    #[error("no more than {0} addresses of ours and ways out of them")]
+    Addresses(usize),
     /// All flows are in use.
     #[error("no more than {0} flows")]
     Full(u32),
@@ -164,6 +168,7 @@ impl OffloadError {
             | OffloadError::ForwardsNothing(_)
             | OffloadError::Gone(_)
             | OffloadError::NoInterface
+            | OffloadError::Addresses(_)
             | OffloadError::System { .. } => None,
         }
     }
@@ -233,6 +238,8 @@ pub struct FlowId {
     index: u32,
     /// Where the programme finds it.
     place: (u32, usize),
+    /// The numbers of our addresses.
+    sides: [u8; 2],
     /// Packets taken out of the record since it was switched on: as many must be `done` before its figures are whole.
     taken: u64,
     is_paused: bool,
@@ -273,17 +280,18 @@ impl Flows {
         let full = OffloadError::Full(self.most);
         let has_room = |_: &&(u32, Time)| self.installed < self.most;
         let index = self.free.front().filter(rested).filter(has_room).map(|(index, _)| *index).ok_or(full)?;
-        let words = self.record(index);
-        record::write(words, flow, self.offload.is_in_driver(flow.interface));
-        record::hold(words);
-        if let Some(rest) = record::rest(flow) {
-            self.offload.set_rest(index, rest)?;
-        }
+        let sides = self.offload.take_sides(record::sides(flow), now)?;
+        let record = self.offload.record(index);
+        record.write(flow, sides, self.offload.is_in_driver(flow.interface));
+        record.hold();
         let place = record::place(flow.local);
-        self.offload.insert(place, index)?;
+        if let Err(error) = self.offload.insert(place, index) {
+            self.offload.give_back_sides(sides, now);
+            return Err(error);
+        }
         self.free.pop_front();
         self.installed += 1;
-        Ok(FlowId { index, place, taken: 0, is_paused: true })
+        Ok(FlowId { index, place, sides, taken: 0, is_paused: true })
     }
 
     /// Takes what went through since it was asked last.
@@ -291,55 +299,55 @@ impl Flows {
         if id.is_paused {
             return Counts::default();
         }
-        let counts = record::take(self.record(id.index));
+        let counts = self.offload.record(id.index).take();
         id.taken += counts.packets;
         counts
     }
 
     /// Lets the flow's packets through to the socket, and takes what went through and what was found out.
     pub fn pause(&self, id: &mut FlowId) -> (Counts, Reception) {
-        let words = self.record(id.index);
+        let record = self.offload.record(id.index);
         if id.is_paused {
-            return (Counts::default(), record::reception(words));
+            return (Counts::default(), record.reception());
         }
-        let counts = record::pause(words);
+        let counts = record.pause();
         id.taken += counts.packets;
         id.is_paused = true;
         // A packet that is being looked at on another processor is counted, but not yet understood: it takes less than
         // a microsecond, unless the host of this machine halts that processor.
         for _ in 0..SPINS {
-            if record::done(words) >= id.taken {
+            if record.has_done(id.taken) {
                 break;
             }
             std::hint::spin_loop();
         }
-        (counts, record::reception(words))
+        (counts, record.reception())
     }
 
     /// What was found out so far of a flow that goes on: right but for a packet that is just being looked at.
     pub fn peek(&self, id: &FlowId) -> Reception {
-        record::reception(self.record(id.index))
+        self.offload.record(id.index).reception()
     }
 
     /// Forwards the packets of a paused flow again.
     pub fn resume(&self, id: &mut FlowId, reception: &Reception) {
         if std::mem::take(&mut id.is_paused) {
             id.taken = 0;
-            record::resume(self.record(id.index), reception);
+            self.offload.record(id.index).resume(reception);
         }
     }
 
     /// The same as soon as nothing waits in the socket: see [`Flows::open`].
     pub fn hold(&self, id: &FlowId) {
         if id.is_paused {
-            record::hold(self.record(id.index));
+            self.offload.record(id.index).hold();
         }
     }
 
     /// Forwards the packets of a held flow, if the last one that went to the socket is that with this number and timestamp,
     /// which was taken from there and sent on: then none is overtaken. Whether it was.
     pub fn open(&self, id: &mut FlowId, reception: &Reception, sequence: u16, timestamp: u32) -> bool {
-        let opens = id.is_paused && record::open(self.record(id.index), reception, sequence, timestamp);
+        let opens = id.is_paused && self.offload.record(id.index).open(reception, sequence, timestamp);
         if opens {
             (id.taken, id.is_paused) = (0, false);
         }
@@ -349,9 +357,10 @@ impl Flows {
     /// Removes a flow, which is to be paused before.
     #[expect(clippy::needless_pass_by_value, reason = "a flow that was removed has no name any more")]
     pub fn remove(&mut self, id: FlowId, now: Time) {
-        let FlowId { index, place, .. } = id;
-        record::close(self.record(index));
+        let FlowId { index, place, sides, .. } = id;
+        self.offload.record(index).close();
         self.offload.remove(place, index);
+        self.offload.give_back_sides(sides, now);
         self.free.push_back((index, now));
         self.installed = self.installed.saturating_sub(1);
     }
@@ -359,11 +368,6 @@ impl Flows {
     /// What they are flows of.
     pub fn offload(&self) -> &Offload {
         &self.offload
-    }
-
-    fn record(&self, index: u32) -> &[std::sync::atomic::AtomicU64] {
-        let from = index as usize * FLOW_WORDS;
-        self.offload.words().get(from..from + FLOW_WORDS).expect("indices are handed out below the number of records")
     }
 }
 

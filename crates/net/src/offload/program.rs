@@ -1,7 +1,8 @@
 //! The programme itself: loaded, attached to interfaces, and taken off again.
 
-use super::record::{FLOW_WORDS, REST_WORDS};
+use super::record::{FLOW_WORDS, REST_WORDS, Record, Side};
 use super::seat::{Entrance, Usher};
+use super::sides::Sides;
 use super::{Change, Config, Flows, InDriver, OffloadError, PATIENCE, Standing};
 use crate::batch::{SharedWords, monotonic_nanos};
 use crate::route::{self, Interface};
@@ -13,6 +14,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use words::Time;
 
 /// Where on an interface the programme sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,14 +28,21 @@ pub enum Hook {
 /// The loaded programme with its interfaces and its memory.
 pub struct Offload {
     words: SharedWords,
+    rests: SharedWords,
     places: Mutex<Array<MapData, [u32; 2]>>,
-    rests: Mutex<Array<MapData, [u32; REST_WORDS]>>,
+    sides: Mutex<Sides>,
     lives: Mutex<Array<MapData, [u64; 2]>>,
     attached: Mutex<Attached>,
     /// The interfaces in whose drivers it is: apart, so that no worker waits for who asks the kernel about interfaces.
     drivers: Mutex<Vec<u32>>,
     flows: u32,
     config: Config,
+}
+
+/// The words of one record of many.
+fn part(of: &SharedWords, index: u32, words: usize) -> &[AtomicU64] {
+    let from = index as usize * words;
+    of.words().get(from..from + words).expect("indices are handed out below the number of records")
 }
 
 /// Programmes and where they are.
@@ -65,11 +74,12 @@ impl Offload {
         let records = config.flows.saturating_mul(2).max(2);
         let usher = usher(config.entrance)?;
         let mut ebpf = load(records)?;
-        let Maps { places, rests, words, lives } = maps(&mut ebpf, records)?;
+        let Maps { places, sides, rests, words, lives } = maps(&mut ebpf, records)?;
         let offload = Offload {
             words,
             places: Mutex::new(places),
-            rests: Mutex::new(rests),
+            rests,
+            sides: Mutex::new(Sides::new(sides)),
             lives: Mutex::new(lives),
             attached: Mutex::new(Attached { ebpf, usher, places: Vec::new(), refused: Vec::new() }),
             drivers: Mutex::new(Vec::new()),
@@ -190,13 +200,31 @@ impl Offload {
         self.attached().programme().expect("it is loaded, and the kernel knows it")
     }
 
-    pub(super) fn words(&self) -> &[AtomicU64] {
-        self.words.words()
+    /// The memory of a flow.
+    pub(super) fn record(&self, index: u32) -> Record<'_> {
+        Record { words: part(&self.words, index, FLOW_WORDS), rest: part(&self.rests, index, REST_WORDS) }
     }
 
-    pub(super) fn set_rest(&self, index: u32, rest: [u32; REST_WORDS]) -> Result<(), OffloadError> {
-        let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
-        rests.set(index, rest, 0).map_err(|error| OffloadError::of("cannot install a flow", "", &error))
+    /// The numbers of our addresses, for one more flow.
+    pub(super) fn take_sides(&self, sides: [Side; 2], now: Time) -> Result<[u8; 2], OffloadError> {
+        let mut all = self.sides();
+        let here = all.take(sides[0], now)?;
+        match all.take(sides[1], now) {
+            Ok(out) => Ok([here, out]),
+            Err(error) => {
+                all.give_back(here, now);
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn give_back_sides(&self, sides: [u8; 2], now: Time) {
+        let mut all = self.sides();
+        sides.into_iter().for_each(|side| all.give_back(side, now));
+    }
+
+    fn sides(&self) -> MutexGuard<'_, Sides> {
+        self.sides.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets packets find a record. One flow comes to a port at a time: the latest.
@@ -437,22 +465,27 @@ fn refused(error: &ProgramError) -> OffloadError {
 
 struct Maps {
     places: Array<MapData, [u32; 2]>,
-    rests: Array<MapData, [u32; REST_WORDS]>,
+    sides: Array<MapData, [u32; 2]>,
     words: SharedWords,
+    rests: SharedWords,
     lives: Array<MapData, [u64; 2]>,
 }
 
 fn maps(ebpf: &mut Ebpf, records: u32) -> Result<Maps, OffloadError> {
     let mut take = |name| ebpf.take_map(name).ok_or_else(|| OffloadError::Refused(format!("it holds no map {name}")));
-    let (places, rests, flows, lives) = (take("places")?, take("rests")?, take("flows")?, take("lives")?);
+    let (places, sides, lives) = (take("places")?, take("sides")?, take("lives")?);
+    let (flows, rests) = (take("flows")?, take("rests")?);
     let failed = |error: MapError| OffloadError::of("the memory of flows is of another kind", "", &error);
-    let Map::Array(flows) = flows else { return Err(OffloadError::Refused("its flows are no array".into())) };
-    let words = SharedWords::map(flows.fd().as_fd(), records as usize * FLOW_WORDS);
-    let words = words.map_err(|error| OffloadError::of("cannot map the memory of flows", "", &error))?;
+    let mapped = |of: Map, words: usize| {
+        let Map::Array(of) = of else { return Err(OffloadError::Refused("its flows are no array".into())) };
+        SharedWords::map(of.fd().as_fd(), records as usize * words)
+            .map_err(|error| OffloadError::of("cannot map the memory of flows", "", &error))
+    };
     Ok(Maps {
         places: Array::try_from(places).map_err(failed)?,
-        rests: Array::try_from(rests).map_err(failed)?,
-        words,
+        sides: Array::try_from(sides).map_err(failed)?,
+        words: mapped(flows, FLOW_WORDS)?,
+        rests: mapped(rests, REST_WORDS)?,
         lives: Array::try_from(lives).map_err(failed)?,
     })
 }

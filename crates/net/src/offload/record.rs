@@ -1,11 +1,23 @@
-//! How a flow lies in the memory that the programme reads and writes: `struct flow` of `relay.bpf.c`.
+//! How a flow lies in the memory that the programme reads and writes: `struct flow` and `struct rest` of `relay.bpf.c`.
 
 use super::Flow;
+use crate::batch::monotonic_nanos;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The size of a record. Units: words of 64 bits.
-pub(super) const FLOW_WORDS: usize = 16;
+/// The size of what each packet of a flow needs: a line of a processor's cache. Units: words of 64 bits.
+pub(super) const FLOW_WORDS: usize = 8;
+/// The size of what a packet needs that is not as most are. Units: words of 64 bits.
+pub(super) const REST_WORDS: usize = 16;
+
+/// The memory of a flow.
+#[derive(Clone, Copy)]
+pub(super) struct Record<'a> {
+    /// What each packet needs.
+    pub(super) words: &'a [AtomicU64],
+    /// What is needed seldom.
+    pub(super) rest: &'a [AtomicU64],
+}
 
 /// What is changed in RTP headers (RFC 3550 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +39,7 @@ pub struct Counts {
     pub packets: u64,
     /// Bytes of them. Units: bytes of UDP payload.
     pub bytes: u64,
-    /// When the last one came, by the monotonic clock; 0 before the first. Units: nanoseconds.
+    /// When the last one came, by the monotonic clock, to a microsecond; 0 for none. Units: nanoseconds.
     pub last_nanos: u64,
 }
 
@@ -63,147 +75,164 @@ pub(super) fn place(local: SocketAddr) -> (u32, usize) {
     (u32::from(local.port() >> 2) | u32::from(local.is_ipv6()) << 14, usize::from(local.port() >> 1 & 1))
 }
 
-/// Writes what user space alone writes, into a record that no packet finds.
-/// `by_driver`: it may leave by the driver of the card that it came to or of another.
-pub(super) fn write(words: &[AtomicU64], flow: &Flow, by_driver: bool) {
-    words[STATE].store(OFF, Ordering::SeqCst);
-    words[STREAM + 3].store(u64::from(flow.dscp & 63) << (TOS_AT + 2), Ordering::Relaxed);
-    let [local, remote, source, target] = [flow.local, flow.remote, flow.source, flow.target].map(address);
-    let header =
-        flow.header.unwrap_or(Header { ssrc: None, sequence_added: 0, timestamp_added: 0, payload_type: None });
-    let traits = u32::from(flow.header.is_some())
-        | u32::from(header.payload_type.is_some()) << 1
-        | u32::from(header.ssrc.is_some()) << 2
-        | u32::from(flow.local.is_ipv6()) << 3
-        | u32::from(by_driver) << 4;
-    let last = u32::from(header.sequence_added) | traits << 16 | u32::from(header.payload_type.unwrap_or(0)) << 24;
-    // The two addresses change places in the sum, which does not mind.
-    let address_sum = difference([local, remote].as_flattened(), [target, source].as_flattened());
-    let port_sum = difference(
-        &[u32::from(flow.local.port().to_be()), u32::from(flow.remote.port().to_be())],
-        &[u32::from(flow.source.port().to_be()), u32::from(flow.target.port().to_be())],
-    );
-    let half = |word: u64| [word as u32, (word >> 32) as u32];
-    let mut all = [0; 2 * (FLOW_WORDS - FIXED)];
-    let parts: [&[u32]; 8] = [
-        &[local[3], remote[3], source[3], target[3]],
-        &[pair(flow.local.port(), flow.remote.port()), pair(flow.source.port(), flow.target.port())],
-        &half(types(flow.payload_types, flow.paced)),
-        &[(!flow.paced >> 96) as u32, flow.clock_hz],
-        &[flow.interface.unwrap_or(0), address_sum],
-        &[port_sum, header.ssrc.unwrap_or(0).to_be()],
-        &[header.timestamp_added],
-        &[last],
-    ];
-    for (to, from) in all.iter_mut().zip(parts.into_iter().flatten()) {
-        *to = *from;
+/// Our address that a flow comes to, and that which it leaves from with the interface: `struct side`. Of IPv6 the last words,
+/// the others are in `struct rest`.
+pub(super) fn sides(flow: &Flow) -> [Side; 2] {
+    [(flow.local, None), (flow.source, flow.interface)]
+        .map(|(at, interface)| Side { address: address(at)[3], interface: interface.unwrap_or(0) })
+}
+
+/// An address of ours, and the interface by which packets leave it; 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Side {
+    pub(super) address: u32,
+    pub(super) interface: u32,
+}
+
+impl Record<'_> {
+    /// Writes what user space alone writes, into a record that no packet finds.
+    /// `sides`: their numbers; `by_driver`: it may leave by the driver of the card that it came to or of another.
+    pub(super) fn write(self, flow: &Flow, sides: [u8; 2], by_driver: bool) {
+        let Record { words, rest } = self;
+        words[STATE].store(OFF, Ordering::SeqCst);
+        let [local, remote, source, target] = [flow.local, flow.remote, flow.source, flow.target].map(address);
+        let header =
+            flow.header.unwrap_or(Header { ssrc: None, sequence_added: 0, timestamp_added: 0, payload_type: None });
+        let all = types(flow.payload_types, flow.paced);
+        let (usual, has_more) = usual(flow.payload_types, flow.paced);
+        let traits = [
+            flow.header.is_some(),
+            header.payload_type.is_some(),
+            header.ssrc.is_some(),
+            flow.local.is_ipv6(),
+            by_driver,
+            has_more,
+            flow.clock_hz == USUAL_HZ,
+            flow.local.port() & 1 == 1,
+        ];
+        let traits = (0..).zip(traits).fold(0, |all, (bit, set)| all | u8::from(set) << bit);
+        let ports = [flow.remote, flow.source, flow.target].map(|at| at.port().to_be());
+        let tos = (flow.dscp & 63) << 2;
+        let last = [sides[0], sides[1], tos, traits, header.payload_type.unwrap_or(0), usual[0], usual[1], 0];
+        for (word, value) in words[FIXED..].iter().zip([
+            two(remote[3], target[3]),
+            two(header.ssrc.unwrap_or(0).to_be(), header.timestamp_added),
+            two(pair(header.sequence_added, ports[0]), pair(ports[1], ports[2])),
+            u64::from_le_bytes(last),
+        ]) {
+            word.store(value, Ordering::Relaxed);
+        }
+        // The two addresses change places in the sum, which does not mind.
+        let first = |address: &[u32; 4]| [address[0], address[1], address[2]];
+        let [from, to] = [[local, remote], [target, source]].map(|both| both.map(|address| first(&address)));
+        rest[CLOCK].store(two(flow.clock_hz, (!flow.paced >> 96) as u32), Ordering::Relaxed);
+        rest[TYPES].store(all, Ordering::Relaxed);
+        rest[SUM].store(u64::from(difference(from.as_flattened(), to.as_flattened())), Ordering::Relaxed);
+        let addresses = [local, remote, source, target].map(|address| first(&address));
+        for (word, both) in rest[ADDRESSES..].iter().zip(addresses.as_flattened().chunks_exact(2)) {
+            word.store(two(both[0], both[1]), Ordering::Relaxed);
+        }
     }
-    for (word, two) in words[FIXED..].iter().zip(all.chunks_exact(2)) {
-        word.store(u64::from(two[0]) | u64::from(two[1]) << 32, Ordering::Relaxed);
+
+    /// Goes on from a reception and switches the record on.
+    pub(super) fn resume(self, from: &Reception) {
+        self.begin(from);
+        self.words[STATE].store(0, Ordering::SeqCst);
     }
-}
 
-/// `struct rest`: what addresses of IPv6 have besides; `None` for IPv4.
-pub(super) fn rest(flow: &Flow) -> Option<[u32; REST_WORDS]> {
-    let addresses = [flow.local, flow.remote, flow.source, flow.target].map(address);
-    let rest = std::array::from_fn(|n| addresses[n / 3][n % 3]);
-    flow.local.is_ipv6().then_some(rest)
-}
-
-/// Goes on from a reception and switches the record on.
-pub(super) fn resume(words: &[AtomicU64], from: &Reception) {
-    begin(words, from);
-    words[STATE].store(0, Ordering::SeqCst);
-}
-
-/// Has each packet of a record that is off leave its mark on its way to the socket.
-pub(super) fn hold(words: &[AtomicU64]) {
-    words[STATE].store(OFF | HELD, Ordering::SeqCst);
-}
-
-/// Goes on from a reception and switches a record that is held on, if the last packet that went to the socket is the one
-/// with this number and timestamp; whether it was.
-pub(super) fn open(words: &[AtomicU64], from: &Reception, sequence: u16, timestamp: u32) -> bool {
-    let mark = OFF | HELD | MARKED | u64::from(sequence) << 32 | u64::from(timestamp);
-    if words[STATE].load(Ordering::SeqCst) != mark {
-        return false;
+    /// Has each packet of a record that is off leave its mark on its way to the socket.
+    pub(super) fn hold(self) {
+        self.words[STATE].store(OFF | HELD, Ordering::SeqCst);
     }
-    // Nobody else writes these while it is held.
-    begin(words, from);
-    words[STATE].compare_exchange(mark, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-}
 
-fn begin(words: &[AtomicU64], from: &Reception) {
-    let two = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-    words[DONE].store(0, Ordering::Relaxed);
-    words[LAST].store(0, Ordering::Relaxed);
-    words[LOST].store(two(from.lost_before, from.gap_packets), Ordering::Relaxed);
-    words[STREAM].store(two(from.ssrc, from.base), Ordering::Relaxed);
-    words[STREAM + 1].store(two(from.highest, from.expected_after_jump), Ordering::Relaxed);
-    // Nothing is done yet, so what was received stands below zero.
-    words[STREAM + 2].store(two(from.received.wrapping_neg(), from.jitter_x16), Ordering::Relaxed);
-    let tos = words[STREAM + 3].load(Ordering::Relaxed) >> TOS_AT << TOS_AT;
-    let rest = two(from.transit, u32::from(from.gaps) | u32::from(from.has_transit) << 16);
-    words[STREAM + 3].store(rest | tos, Ordering::Relaxed);
-}
-
-/// Takes the counts out of a record that is on.
-pub(super) fn take(words: &[AtomicU64]) -> Counts {
-    if words[STATE].load(Ordering::Relaxed) == 0 {
-        return Counts::default();
+    /// Goes on from a reception and switches a record that is held on, if the last packet that went to the socket is the one
+    /// with this number and timestamp; whether it was.
+    pub(super) fn open(self, from: &Reception, sequence: u16, timestamp: u32) -> bool {
+        let mark = OFF | HELD | MARKED | u64::from(sequence) << 32 | u64::from(timestamp);
+        if self.words[STATE].load(Ordering::SeqCst) != mark {
+            return false;
+        }
+        // Nobody else writes these while it is held.
+        self.begin(from);
+        self.words[STATE].compare_exchange(mark, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
-    let state = words[STATE].swap(0, Ordering::SeqCst);
-    counts(state, words)
-}
 
-/// Switches a record that is on off, and takes its counts.
-pub(super) fn pause(words: &[AtomicU64]) -> Counts {
-    let state = words[STATE].swap(OFF, Ordering::SeqCst);
-    counts(state, words)
-}
-
-/// Switches a record off.
-pub(super) fn close(words: &[AtomicU64]) {
-    words[STATE].store(OFF, Ordering::SeqCst);
-}
-
-/// How many packets were understood since the record was switched on.
-pub(super) fn done(words: &[AtomicU64]) -> u64 {
-    words[DONE].load(Ordering::SeqCst)
-}
-
-/// What the programme found out.
-pub(super) fn reception(words: &[AtomicU64]) -> Reception {
-    let two = |at: usize| {
-        let word = words[at].load(Ordering::Relaxed);
-        (word as u32, (word >> 32) as u32)
-    };
-    let (ssrc, base) = two(STREAM);
-    let (highest, expected_after_jump) = two(STREAM + 1);
-    let (apart, jitter_x16) = two(STREAM + 2);
-    let received = (words[DONE].load(Ordering::Relaxed) as u32).wrapping_sub(apart);
-    let (transit, rest) = two(STREAM + 3);
-    let (lost_before, gap_packets) = two(LOST);
-    Reception {
-        ssrc,
-        base,
-        highest,
-        expected_after_jump,
-        received,
-        jitter_x16,
-        transit,
-        has_transit: rest >> 16 & 1 != 0,
-        lost_before,
-        gaps: rest as u16,
-        gap_packets,
+    fn begin(self, from: &Reception) {
+        let Record { words, rest } = self;
+        words[DONE].store(0, Ordering::Relaxed);
+        words[STREAM].store(two(from.ssrc, from.highest), Ordering::Relaxed);
+        words[TRANSIT].store(two(from.transit, from.jitter_x16), Ordering::Relaxed);
+        let known = u64::from(from.received != 0) | u64::from(from.has_transit) << 1;
+        let fixed = words[LAST].load(Ordering::Relaxed) << 8 >> 8;
+        words[LAST].store(fixed | known << KNOWN_AT, Ordering::Relaxed);
+        rest[LOST].store(two(from.lost_before, from.gap_packets), Ordering::Relaxed);
+        rest[BASE].store(two(from.base, from.expected_after_jump), Ordering::Relaxed);
+        // Nothing is done yet, so what was received stands below zero.
+        rest[APART].store(two(from.received.wrapping_neg(), u32::from(from.gaps)), Ordering::Relaxed);
     }
-}
 
-fn counts(state: u64, words: &[AtomicU64]) -> Counts {
-    Counts {
-        packets: (state & !OFF) >> 40,
-        bytes: state & ((1 << 40) - 1),
-        last_nanos: words[LAST].load(Ordering::Relaxed),
+    /// Takes the counts out of a record that is on.
+    pub(super) fn take(self) -> Counts {
+        if self.words[STATE].load(Ordering::Relaxed) == 0 {
+            return Counts::default();
+        }
+        self.counts(self.words[STATE].swap(0, Ordering::SeqCst))
+    }
+
+    /// Switches a record that is on off, and takes its counts.
+    pub(super) fn pause(self) -> Counts {
+        self.counts(self.words[STATE].swap(OFF, Ordering::SeqCst))
+    }
+
+    /// Switches a record off.
+    pub(super) fn close(self) {
+        self.words[STATE].store(OFF, Ordering::SeqCst);
+    }
+
+    /// Whether as many packets were understood since the record was switched on. It counts in 32 bits.
+    pub(super) fn has_done(self, packets: u64) -> bool {
+        let done = self.words[DONE].load(Ordering::SeqCst) as u32;
+        done.wrapping_sub(packets as u32).cast_signed() >= 0
+    }
+
+    /// What the programme found out.
+    pub(super) fn reception(self) -> Reception {
+        let halves = |word: &AtomicU64| {
+            let word = word.load(Ordering::Relaxed);
+            (word as u32, (word >> 32) as u32)
+        };
+        let Record { words, rest } = self;
+        let (done, _) = halves(&words[DONE]);
+        let (ssrc, highest) = halves(&words[STREAM]);
+        let (transit, jitter_x16) = halves(&words[TRANSIT]);
+        let (lost_before, gap_packets) = halves(&rest[LOST]);
+        let (base, expected_after_jump) = halves(&rest[BASE]);
+        let (apart, gaps) = halves(&rest[APART]);
+        Reception {
+            ssrc,
+            base,
+            highest,
+            expected_after_jump,
+            received: done.wrapping_sub(apart),
+            jitter_x16,
+            transit,
+            has_transit: words[LAST].load(Ordering::Relaxed) >> KNOWN_AT & 2 != 0,
+            lost_before,
+            gaps: gaps as u16,
+            gap_packets,
+        }
+    }
+
+    fn counts(self, state: u64) -> Counts {
+        let packets = (state & !OFF) >> 40;
+        if packets == 0 {
+            return Counts::default();
+        }
+        // The record has the lower bits of a time that is no more than an hour ago: flows are asked a few times a second.
+        let last = (self.words[DONE].load(Ordering::Relaxed) >> 32) as u32;
+        let now = monotonic_nanos() >> LAST_SHIFT;
+        let ago = u64::from((now as u32).wrapping_sub(last));
+        Counts { packets, bytes: state & ((1 << 40) - 1), last_nanos: now.saturating_sub(ago) << LAST_SHIFT }
     }
 }
 
@@ -211,6 +240,17 @@ fn counts(state: u64, words: &[AtomicU64]) -> Counts {
 /// sockets, and so do those below that have no clock or another one.
 fn types(of: u128, paced: u128) -> u64 {
     u64::from((of & paced) as u32) | u64::from((of >> 96) as u32) << 32
+}
+
+/// The first two of them whose timestamps run at the flow's clock, and whether there are others.
+fn usual(of: u128, paced: u128) -> ([u8; 2], bool) {
+    let ours = (0..32).chain(96..128).filter(|bit| of >> bit & 1 == 1 && (paced >> bit & 1 == 1 || *bit >= 96));
+    let mut usual = [NO_TYPE; 2];
+    let mut timed = ours.clone().filter(|bit| paced >> bit & 1 == 1);
+    for (to, bit) in usual.iter_mut().zip(timed.by_ref()) {
+        *to = bit;
+    }
+    (usual, ours.count() > usual.iter().filter(|bit| **bit != NO_TYPE).count())
 }
 
 /// An address as four words in network order, IPv4 mapped into IPv6.
@@ -223,9 +263,14 @@ fn address(of: SocketAddr) -> [u32; 4] {
     std::array::from_fn(|n| u32::from_ne_bytes(words[n]))
 }
 
-/// Two ports as they lie after each other.
+/// Two numbers of 16 bits as they lie after each other.
 fn pair(first: u16, second: u16) -> u32 {
-    u32::from(first.to_be()) | u32::from(second.to_be()) << 16
+    u32::from(first) | u32::from(second) << 16
+}
+
+/// The same of 32 bits.
+fn two(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
 }
 
 /// What it adds to a checksum (RFC 1071) that the first words are replaced by the second.
@@ -237,16 +282,29 @@ fn difference(from: &[u32], to: &[u32]) -> u32 {
     sum as u32
 }
 
-/// The size of what addresses of IPv6 have besides. Units: words of 32 bits.
-pub(super) const REST_WORDS: usize = 12;
 const OFF: u64 = 1 << 63;
 const HELD: u64 = 1 << 62;
 const MARKED: u64 = 1 << 61;
+const NO_TYPE: u8 = 255;
+const USUAL_HZ: u32 = 8_000;
+/// Units of the time of the last packet are 2 to the power of it, in nanoseconds.
+const LAST_SHIFT: u32 = 10;
+
+/// Words of `struct flow`.
 const STATE: usize = 0;
 const DONE: usize = 1;
-const LAST: usize = 2;
-const LOST: usize = 3;
-const STREAM: usize = 4;
-/// Where in the last word of a stream the mark stands. Units: bits.
-const TOS_AT: u32 = 56;
-const FIXED: usize = 8;
+const STREAM: usize = 2;
+const TRANSIT: usize = 3;
+const FIXED: usize = 4;
+const LAST: usize = 7;
+/// Where in the last word it stands what is known of the stream. Units: bits.
+const KNOWN_AT: u32 = 56;
+
+/// Words of `struct rest`.
+const LOST: usize = 0;
+const BASE: usize = 1;
+const APART: usize = 2;
+const CLOCK: usize = 3;
+const TYPES: usize = 4;
+const SUM: usize = 5;
+const ADDRESSES: usize = 8;

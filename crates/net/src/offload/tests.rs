@@ -365,6 +365,57 @@ fn jitter_is_reckoned_by_the_clock_of_the_flow() {
     }
 }
 
+/// Most flows have one payload type or two; those of others, and ports that share a place with another, are found as well.
+#[test]
+fn any_number_of_types_stays_and_odd_ports_are_not_even_ones() {
+    let Some(offload) = open(8) else { return };
+    let mut flows = offload.flows(0, 1);
+    let addresses = ["192.0.2.1:4001", "198.51.100.7:5004", "203.0.113.9:4002", "198.51.100.250:65535"].map(at);
+    let [local, remote, source, target] = addresses;
+    let mine = [0, 8, 9, 31, 96, 111, 127];
+    for count in 0..=mine.len() {
+        let types = mine[..count].iter().fold(0, |all, of| all | 1 << of);
+        let flow = Flow { payload_types: types, paced: types, ..flow(local, remote, source, target) };
+        let id = flows.install(&flow, &Reception::default(), Time::ZERO).unwrap();
+        for of in [0, 3, 8, 9, 31, 32, 95, 96, 100, 111, 127] {
+            let wanted = if types >> of & 1 == 1 { DELIVERED } else { NEXT };
+            let said = offload.try_frame(&frame(remote, local, &rtp(of, 1, 1)), 1).unwrap().0;
+            assert_eq!(said, wanted, "{of} of {:?}", &mine[..count]);
+        }
+        let (even, packet) = (at("192.0.2.1:4000"), rtp(0, 2, 1));
+        assert_eq!(offload.try_frame(&frame(remote, even, &packet), 1).unwrap().0, NEXT);
+        flows.remove(id, Time::ZERO);
+    }
+}
+
+#[test]
+fn addresses_of_ours_have_a_number_as_long_as_they_are_needed() {
+    let Some(offload) = open(1_024) else { return };
+    let mut flows = offload.flows(0, 1);
+    let now = Time::from_millis(5_000);
+    // Each comes to an address of its own and leaves from one that all have.
+    let nth = |n: u16| {
+        let local = SocketAddr::from(([192, 0, 2 + (n >> 8) as u8, n as u8], 4_000 + 2 * n));
+        flow(local, at("198.51.100.7:5004"), at("203.0.113.9:4002"), at("198.51.100.250:65535"))
+    };
+    let mut install = |n, now| flows.install(&nth(n), &Reception::default(), now);
+    let mut ids: Vec<FlowId> = (0..255).map(|n| install(n, now).unwrap()).collect();
+    assert_eq!(install(255, now), Err(OffloadError::Addresses(256)));
+    ids.push(install(254, now).unwrap());
+    let send = |n: u16| offload.try_frame(&frame(nth(n).remote, nth(n).local, &rtp(0, 1, 1)), 1).unwrap();
+    for n in 0..255 {
+        let (said, out, _) = send(n);
+        assert_eq!(said, DELIVERED);
+        payload(&out, nth(n).source, nth(n).target);
+    }
+    // One that two flows have stays when one of them goes, one that nobody has is free after its rest.
+    flows.remove(ids.pop().unwrap(), now);
+    flows.remove(ids.swap_remove(7), now);
+    assert_eq!(flows.install(&nth(255), &Reception::default(), now), Err(OffloadError::Addresses(256)));
+    ids.push(flows.install(&nth(255), &Reception::default(), now + REST).unwrap());
+    assert_eq!([send(7).0, send(254).0, send(255).0], [NEXT, DELIVERED, DELIVERED]);
+}
+
 #[test]
 fn records_rest_before_they_are_used_again_and_the_last_is_not_exceeded() {
     let Some(offload) = open(1) else { return };
