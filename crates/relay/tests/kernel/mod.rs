@@ -280,8 +280,7 @@ const UNDER_WAY: usize = 16;
 #[test]
 fn flows_that_the_kernel_has_no_room_for_go_by_sockets() {
     // Workers have threads of their own: what they say is in the log of the process.
-    let log = Log::default();
-    tracing::subscriber::set_global_default(log.clone()).expect("no other test wants it");
+    let log = Log::of_all();
     let Some(mut exchange) = Exchange::start_in_kernel_with(host(247), |config| config.flows_max = 2) else { return };
     let mut calls = [0, 1].map(|_| (exchange.phone(0), exchange.phone(1)));
     let ready = exchange.ready.clone();

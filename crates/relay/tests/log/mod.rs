@@ -1,18 +1,45 @@
 //! What is logged while a test runs, line by line.
 
 use std::fmt::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Mutex, Once, PoisonError};
+use std::thread::ThreadId;
 
-/// What is said at the level of information, and above.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+/// What is said at the level of information, and above, from here on.
+///
+/// The process has one listener for all tests: where each thread has its own, the first thread that comes to a place in the
+/// code decides whether anybody hears it (`tracing` remembers that), and that may be another test's.
+pub(crate) struct Log {
+    from: usize,
+    thread: Option<ThreadId>,
+}
 
 impl Log {
+    /// What this thread says.
+    pub(crate) fn of_this_thread() -> Self {
+        Log { thread: Some(std::thread::current().id()), ..Log::of_all() }
+    }
+
+    /// What anybody says, the threads of other tests too.
+    pub(crate) fn of_all() -> Self {
+        static LISTENS: Once = Once::new();
+        LISTENS.call_once(|| {
+            tracing::subscriber::set_global_default(Listener).expect("nobody else listens in this process");
+            tracing::callsite::rebuild_interest_cache();
+        });
+        Log { from: LINES.lock().unwrap_or_else(PoisonError::into_inner).len(), thread: None }
+    }
+
     /// The lines so far: level, then fields with the message among them.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = lines.iter().skip(self.from).filter(|(by, _)| self.thread.is_none_or(|thread| thread == *by));
+        ours.map(|(_, line)| line.clone()).collect()
     }
 }
+
+static LINES: Mutex<Vec<(ThreadId, String)>> = Mutex::new(Vec::new());
+
+struct Listener;
 
 struct Fields<'a>(&'a mut String);
 
@@ -22,7 +49,7 @@ impl tracing::field::Visit for Fields<'_> {
     }
 }
 
-impl tracing::Subscriber for Log {
+impl tracing::Subscriber for Listener {
     fn enabled(&self, about: &tracing::Metadata<'_>) -> bool {
         *about.level() <= tracing::Level::INFO
     }
@@ -38,7 +65,7 @@ impl tracing::Subscriber for Log {
     fn event(&self, event: &tracing::Event<'_>) {
         let mut line = event.metadata().level().to_string();
         event.record(&mut Fields(&mut line));
-        self.0.lock().unwrap().push(line);
+        LINES.lock().unwrap_or_else(PoisonError::into_inner).push((std::thread::current().id(), line));
     }
 
     fn enter(&self, _: &tracing::span::Id) {}

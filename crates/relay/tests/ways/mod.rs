@@ -256,33 +256,30 @@ fn a_stranger_does_not_enter_the_shared_port_by_anything_but_the_address_of_anot
 /// Where there is a port to share, each leg that has ports of its own is in the log with its port and the reason.
 #[test]
 fn who_has_ports_of_its_own_is_in_the_log_with_the_reason() {
-    let log = Log::default();
-    let told = log.clone();
-    tracing::subscriber::with_default(log, || {
-        let mut exchange = Exchange::start_single(249, Mode::Batch, 20_500, 8);
-        let line = told.lines().into_iter().find(|line| line.contains("media relay started"));
-        assert!(line.is_some_and(|line| line.contains("asked=batch") && line.contains("tier=batch")));
-        for (n, why) in [
-            (0, Some(OwnPorts::BehindNat)),
-            (1, Some(OwnPorts::Called)),
-            (2, Some(OwnPorts::SameAddress)),
-            (3, Some(OwnPorts::Trunk)),
-            (4, None),
-        ] {
-            let mut phone = exchange.phone(n);
-            phone.whereabouts.own = why;
-            phone.ports = Some(exchange.ready[usize::from(n)]);
-            let before = told.lines().len();
-            exchange.open(&mut phone);
-            let lines = told.lines().split_off(before);
-            let Some(why) = why else {
-                assert_eq!(lines, Vec::<String>::new());
-                continue;
-            };
-            let [line] = &lines[..] else { panic!("{lines:?}") };
-            let (port, end) = (phone.ports().rtp_port, phone.name);
-            assert!(line.starts_with("INFO") && line.contains("a leg has media ports of its own"), "{line}");
-            assert!(line.contains(&format!("end={end} port={port} why={why}")), "{line}");
-        }
-    });
+    let log = Log::of_this_thread();
+    let mut exchange = Exchange::start_single(249, Mode::Batch, 20_500, 8);
+    let line = log.lines().into_iter().find(|line| line.contains("media relay started"));
+    assert!(line.is_some_and(|line| line.contains("asked=batch") && line.contains("tier=batch")));
+    for (n, why) in [
+        (0, Some(OwnPorts::BehindNat)),
+        (1, Some(OwnPorts::Called)),
+        (2, Some(OwnPorts::SameAddress)),
+        (3, Some(OwnPorts::Trunk)),
+        (4, None),
+    ] {
+        let mut phone = exchange.phone(n);
+        phone.whereabouts.own = why;
+        phone.ports = Some(exchange.ready[usize::from(n)]);
+        let before = log.lines().len();
+        exchange.open(&mut phone);
+        let lines = log.lines().split_off(before);
+        let Some(why) = why else {
+            assert_eq!(lines, Vec::<String>::new());
+            continue;
+        };
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        let (port, end) = (phone.ports().rtp_port, phone.name);
+        assert!(line.starts_with("INFO") && line.contains("a leg has media ports of its own"), "{line}");
+        assert!(line.contains(&format!("end={end} port={port} why={why}")), "{line}");
+    }
 }
