@@ -1,4 +1,4 @@
-//! Fax, feature codes and addresses of one device, by SIPp.
+//! Fax, feature codes, addresses of one device and the route to us, by SIPp.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -112,4 +112,16 @@ fn a_gruu_reaches_one_device_of_two() {
         calling.join().expect("the call ends");
     });
     device.ends_well();
+}
+
+#[test]
+fn a_phone_that_knows_service_route_calls_by_it() {
+    let program = Program::office_with("service_route = true\n");
+    program.people("office", &[("101", "secret101")]);
+    let ann = csv(&program, "101", "office101", "secret101");
+    for transport in ["u1", "t1"] {
+        let options = ["--service", "*43", "--calls", "3", "--users", &ann, "--transport", transport];
+        run(&program, "uac_service_route", &options);
+    }
+    assert_eq!(causes(&program), vec!["normal"; 6]);
 }

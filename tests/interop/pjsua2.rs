@@ -34,6 +34,15 @@ fn a_call_is_held_and_taken_back() {
     assert_eq!(causes, ["normal"]);
 }
 
+/// These phones obey Service-Route (RFC 3608) wherever they are told one.
+#[test]
+fn phones_that_are_told_a_route_to_us_take_it() {
+    let program = office(Program::office_with("service_route = true\n"));
+    let Some((causes, result)) = flow_in(&program, "blind") else { return };
+    assert_eq!(causes, ["normal"]);
+    assert!(result["seen"]["routed"].as_u64() >= Some(2), "{result}");
+}
+
 #[test]
 fn a_call_is_sent_to_a_third() {
     let Some((causes, result)) = flow("blind") else { return };

@@ -1,9 +1,10 @@
 //! Registrations: passwords, refreshes, refusals, and what outlives a process.
 
 use crate::flows::{SEEDS, connect, millis, office, secs, wait};
+use media::command::Family;
 use sip::{HeaderName, Message};
 use tests::sim::{Do, Site, World, for_seeds};
-use words::EndCause;
+use words::{EndCause, Transport};
 
 #[test]
 fn a_phone_proves_its_password_and_is_bound() {
@@ -51,6 +52,71 @@ fn a_registration_ends_with_its_time() {
         assert_eq!(world.line(ann).status(), Some(480));
         assert!(world.at_phone(bob).lines.is_empty());
         assert_eq!(world.finish()[0].ended.unwrap().cause, EndCause::Unavailable);
+    });
+}
+
+/// RFC 3608 §5, §6.3: each 200 names where the device registered, as a loose route, and no refusal does. What it then sends
+/// through that route arrives.
+#[test]
+fn a_phone_is_told_to_send_all_through_us() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::with(seed, |config| {
+            config.families = vec![Family::V4, Family::V6];
+            config.service_route = true;
+        });
+        let sites = [
+            (Site::new("101"), "<sip:192.0.2.10:5060;lr>"),
+            (Site::new("102").tcp(), "<sip:192.0.2.10:5060;transport=tcp;lr>"),
+            (Site::new("103").over(Transport::Tls), "<sip:192.0.2.10:5060;transport=tls;lr>"),
+            (Site::new("104").over(Transport::Wss), "<sip:192.0.2.10:5060;transport=ws;lr>"),
+            (Site::new("105").ipv6(), "<sip:[2001:db8::10]:5060;lr>"),
+        ];
+        let expected = sites.clone().map(|(_, route)| route);
+        let phones = sites.map(|(site, _)| world.add(site));
+        // The first asks what is bound before anything is, and is told the least time after that.
+        world.tell(phones[0], Do::AskBindings);
+        wait(&mut world, 3, |world| !world.at_phone(phones[0]).registration.asking);
+        world.tell(phones[0], Do::Register(5));
+        wait(&mut world, 3, |world| world.at_phone(phones[0]).registration.granted.is_some());
+        assert_eq!(world.at_phone(phones[0]).registration.statuses(), [401, 200, 423, 200]);
+        world.register(&phones[1..]);
+        for (phone, route) in phones.into_iter().zip(expected) {
+            for answer in &world.at_phone(phone).registration.answers {
+                let told: Vec<&str> = answer.values(HeaderName::ServiceRoute).collect();
+                assert_eq!(told, if answer.status() == 200 { vec![route] } else { vec![] }, "{}", answer.status());
+            }
+            world.phone_mut(phone).habits.knows_service_route = true;
+        }
+        let [ann, rest @ ..] = phones;
+        for caller in rest {
+            connect(&mut world, caller, ann, "101");
+            assert!(world.line(ann).invite.as_ref().unwrap().header(HeaderName::Route).is_none());
+            world.tell(ann, Do::HangUp);
+            wait(&mut world, 3, |world| world.is_over(caller) && world.is_over(ann));
+        }
+        world.finish();
+    });
+}
+
+/// Behind a router the route is the address that phones outside see; by default nobody is told any.
+#[test]
+fn the_route_to_us_is_the_address_that_phones_see() {
+    for_seeds(SEEDS, |seed| {
+        let routes = |told: bool| {
+            let mut world = World::with(seed, |config| {
+                config.advertised = Some("203.0.113.77".parse().unwrap());
+                config.service_route = told;
+            });
+            let (outside, nat) = (world.phone("101"), world.nat());
+            let inside = world.add(Site::new("102").behind(nat));
+            world.register(&[outside, inside]);
+            let routes = [outside, inside].map(|phone| world.at_phone(phone).registration.service_route());
+            world.finish();
+            routes
+        };
+        let seen = vec!["<sip:203.0.113.77:5060;lr>".to_owned()];
+        assert_eq!(routes(true), [seen.clone(), seen]);
+        assert_eq!(routes(false), [Vec::<String>::new(), Vec::new()]);
     });
 }
 

@@ -6,6 +6,7 @@ use crate::config::{CALLS_MAX, Config};
 use crate::desk::{Desk, Due};
 use crate::event::{Invite, Output, Refusal};
 use crate::exchange::Stage;
+use crate::identity;
 use crate::leg::Leg;
 use crate::servers::Trouble;
 use crate::step::{Step, StepError};
@@ -74,6 +75,11 @@ impl Calls {
     /// `host:port` of our side of a flow, as the other side should be told it.
     pub fn host_port(&mut self, flow: &Flow) -> &str {
         self.desk.host_port(flow)
+    }
+
+    /// Our side of a flow as a Route for the other side, with a `sips` URI where it speaks so.
+    pub fn route_value(&mut self, flow: &Flow, secure: bool) -> String {
+        identity::route_value(&mut self.desk, flow, secure)
     }
 
     /// Tells a call what to do.

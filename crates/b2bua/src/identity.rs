@@ -60,6 +60,22 @@ pub(crate) fn contact_value(desk: &mut Desk, flow: &Flow, tag: Tag, secure: bool
     value.push_str(if secure { "<sips:" } else { "<sip:" });
     value.push_str(tag.text().as_str());
     value.push('@');
+    push_here(&mut value, desk, flow, secure);
+    value.push('>');
+    value
+}
+
+/// Our address on a flow as a value of Route, which its other side puts before what it sends (RFC 3608 §5).
+pub(crate) fn route_value(desk: &mut Desk, flow: &Flow, secure: bool) -> String {
+    let mut value = String::with_capacity(64);
+    value.push_str(if secure { "<sips:" } else { "<sip:" });
+    push_here(&mut value, desk, flow, secure);
+    value.push_str(";lr>");
+    value
+}
+
+/// Where we are on a flow, as the rest of a URI.
+fn push_here(value: &mut String, desk: &mut Desk, flow: &Flow, secure: bool) {
     value.push_str(desk.host_port(flow));
     if flow.transport != Transport::Udp {
         value.push_str(";transport=");
@@ -69,8 +85,6 @@ pub(crate) fn contact_value(desk: &mut Desk, flow: &Flow, tag: Tag, secure: bool
             _ => flow.transport.uri_token(),
         });
     }
-    value.push('>');
-    value
 }
 
 /// Whether a URI wants TLS all the way (RFC 3261 §26.2.2).

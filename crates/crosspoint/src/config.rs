@@ -54,6 +54,7 @@ pub(crate) struct Sip {
     pub(crate) min_se_s: u32,
     pub(crate) connections: usize,
     pub(crate) silent_s: u64,
+    pub(crate) service_route: bool,
 }
 
 /// `[media]`
@@ -203,6 +204,7 @@ impl Default for Sip {
             min_se_s: SHORTEST_S,
             connections: 20_000,
             silent_s: 60,
+            service_route: false,
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use words::{AccountId, ShardId, Transport};
 
 /// Settings of the whole exchange. Those of an account come with its record.
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own, and none excludes another")]
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What `Server` and `User-Agent` say.
@@ -35,6 +36,8 @@ pub struct Config {
     pub throttle: bool,
     /// Whether devices that need no ping to stay reachable are asked now and then whether they are there.
     pub asks_devices: bool,
+    /// Whether a device that registers is told to send all that it asks for through us (RFC 3608).
+    pub service_route: bool,
     /// Offers RTP and RTCP on one port (RFC 5761).
     pub rtcp_mux: bool,
     /// The media port that all legs share which can be told apart there.
@@ -186,6 +189,7 @@ impl Default for Config {
             advertised: None,
             throttle: true,
             asks_devices: true,
+            service_route: false,
             rtcp_mux: false,
             single_port: None,
             ports: PoolConfig::default(),

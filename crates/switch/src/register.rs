@@ -7,7 +7,7 @@ use crate::stream::{Promise, Registration};
 use crate::switch::{Incoming, Output, Switch};
 use crate::whose::Whose;
 use registrar::{Admission, AlgorithmPolicy, Claim, Outcome, Presented, Undo, User};
-use sip::{HeaderName, Method, Outgoing, Uri};
+use sip::{HeaderName, Method, Outgoing, Scheme, Uri};
 use std::sync::Arc;
 use words::{ConnectionId, Time};
 
@@ -28,7 +28,7 @@ impl Switch {
         }
         let outcome = self.registrar.register(&user, &incoming.message, incoming.flow, &self.clock, now);
         let (status, reason, headers, undo) = match outcome {
-            Outcome::Accepted { headers, facts, undo, left } => {
+            Outcome::Accepted { mut headers, facts, undo, left } => {
                 self.counters.registrations += 1;
                 for fact in facts {
                     self.say(user.account, fact, now);
@@ -37,6 +37,7 @@ impl Switch {
                     self.calls.handle_moved(user.id, &left, incoming.flow);
                 }
                 self.follow_registration(user.id, incoming, now);
+                headers.extend(self.service_route(incoming));
                 (200, "OK", headers, undo)
             }
             Outcome::Refused { status, reason, headers } => (status, reason, headers, Undo::nothing(user.id)),
@@ -52,6 +53,15 @@ impl Switch {
             self.respond(txn, response, now);
         }
         Ok(())
+    }
+
+    /// Where a device is to send what it asks for, when it is to be told: to where it registered. It is made anew for each
+    /// 200, also to who only asks what is bound (RFC 3608 §6.3).
+    fn service_route(&mut self, incoming: &Incoming) -> Option<(HeaderName, String)> {
+        let asked = Uri::parse(incoming.message.request_uri());
+        let secure = incoming.flow.transport.is_secure() && asked.is_ok_and(|uri| uri.scheme == Scheme::Sips);
+        let told = self.config.service_route;
+        told.then(|| (HeaderName::ServiceRoute, self.calls.route_value(&incoming.flow, secure)))
     }
 
     /// Proves who sends a request, or says how it must be proven. Known and unknown users get equal answers in equal

@@ -343,6 +343,8 @@ def seen(log):
     found = {method: sum(line.startswith(method + ' sip') for line in lines) for method in methods}
     # In offers and answers of the exchange, and how often checks came to a good end.
     found |= {'lite': sum(line == 'a=ice-lite' for line in lines), 'checked': sum('ICE negotiation success' in line for line in lines)}
+    # The exchange asks for no way through proxies here, so each Route is what a phone was told when it registered.
+    found |= {'routed': sum(line.startswith('Route: ') for line in lines)}
     return found | {'sessions': sorted({line for line in lines if line.startswith('Session-Expires:')})}
 
 

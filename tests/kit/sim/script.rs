@@ -248,6 +248,8 @@ pub struct Habits {
     pub instance: Option<(&'static str, u32)>,
     /// The Path of its REGISTERs: a proxy at its side stands between.
     pub path: Option<&'static str>,
+    /// It knows Service-Route (RFC 3608 §6.1): its calls have what the last 200 said as their Route.
+    pub knows_service_route: bool,
     /// The preference of its Contact, such as `0.5`.
     pub q: Option<&'static str>,
     /// Header lines of its INVITEs that begin calls, and of its answers to such.
@@ -284,6 +286,7 @@ impl Default for Habits {
             anonymous: false,
             instance: None,
             path: None,
+            knows_service_route: false,
             q: None,
             says: Vec::new(),
             says_later: Vec::new(),

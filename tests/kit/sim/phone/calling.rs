@@ -35,6 +35,12 @@ impl Phone {
             None => builder,
         };
         let builder = self.habits.says.iter().fold(builder, |builder, (name, value)| builder.header(*name, value));
+        let builder = self
+            .registration
+            .service_route()
+            .iter()
+            .filter(|_| self.habits.knows_service_route)
+            .fold(builder, |builder, route| builder.header(HeaderName::Route, route));
         let body = (!found.without_offer).then(|| (SDP, found.session.offer()));
         let builder = self.with_timer(builder, line);
         let builder = self.with_rel(builder, line);

@@ -29,6 +29,12 @@ impl Registration {
         Registration { granted: None, answers, pings, asking: false, asks: false, call_id, cseq: 0 }
     }
 
+    /// What its last 200 said about how to send requests (RFC 3608 §6.1); nothing when it said nothing.
+    pub fn service_route(&self) -> Vec<String> {
+        let last = self.answers.iter().rev().find(|answer| answer.status() == 200);
+        last.iter().flat_map(|answer| answer.values(HeaderName::ServiceRoute)).map(str::to_owned).collect()
+    }
+
     /// The statuses of all final answers.
     pub fn statuses(&self) -> Vec<u16> {
         self.answers.iter().map(Message::status).collect()
