@@ -124,4 +124,7 @@ fn a_phone_that_knows_service_route_calls_by_it() {
         run(&program, "uac_service_route", &options);
     }
     assert_eq!(causes(&program), vec!["normal"; 6]);
+    // Each was challenged, and acknowledged that: it is told apart from what belongs to nobody.
+    let counts = ["acks_forgotten", "strays"].map(|name| program.metric(&format!("crosspoint_{name}_total")));
+    assert_eq!(counts, [6, 0]);
 }

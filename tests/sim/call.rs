@@ -219,3 +219,21 @@ fn there_is_room_for_so_many_calls_and_no_more() {
         assert_eq!(world.finish().len(), 2);
     });
 }
+
+/// A challenged caller acknowledges its 401, which nobody remembers: that is no stray.
+#[test]
+fn who_is_challenged_leaves_no_stray() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob]) = office(seed);
+        // The password that was good for its registration is asked for anew.
+        world.phone_mut(ann).identity.password = Some("guessed".to_owned());
+        world.tell(ann, Do::call("102"));
+        wait(&mut world, 3, |world| world.is_over(ann));
+        assert_eq!(world.line(ann).status(), Some(401));
+        world.pass(secs(1));
+        let forgotten = world.counter("acks_forgotten");
+        assert!(forgotten >= 1 && !world.rings(bob));
+        assert_eq!(world.counter("strays"), 0);
+        world.finish();
+    });
+}

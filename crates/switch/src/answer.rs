@@ -41,6 +41,12 @@ impl Answers {
         MessageBuilder::response(request, status, reason, Some(&tag)).header(HeaderName::Server, &self.server)
     }
 
+    /// Whether an ACK is to an answer of ours that nobody remembers: what its To tag was made of is in the ACK as well
+    /// (RFC 3261 §17.1.1.3).
+    pub(crate) fn are_acknowledged_by(&self, ack: &Message) -> bool {
+        ack.to_tag().is_some_and(|tag| tag == self.tags.of(ack))
+    }
+
     pub(crate) fn plain(&self, request: &Message, status: u16, reason: &str) -> Outgoing {
         Outgoing { builder: self.builder(request, status, reason), body: None }
     }

@@ -61,10 +61,21 @@ impl Switch {
             | sip::Event::ServerFailed { .. }
             | sip::Event::Timeout { .. }
             | sip::Event::TransportFailed { .. } => {
-                if self.calls.handle(event, now).is_some() {
-                    self.counters.strays += 1;
-                }
+                let left = self.calls.handle(event, now);
+                self.count_left(left.as_ref());
             }
+        }
+    }
+
+    /// Counts what belongs to no call. The ACK to a refusal that was forgotten at once is as it should be: each challenged
+    /// caller sends one.
+    fn count_left(&mut self, left: Option<&sip::Event>) {
+        match left {
+            None => {}
+            Some(sip::Event::Ack { message, .. }) if self.answers.are_acknowledged_by(message) => {
+                self.counters.acks_forgotten += 1;
+            }
+            Some(_) => self.counters.strays += 1,
         }
     }
 
