@@ -398,3 +398,21 @@ fn audio_is_marked_as_configured() {
         }
     });
 }
+
+/// What a connection takes no more, as nobody reads at its other end, is counted, and the connection ends.
+#[test]
+fn what_nobody_reads_is_left_unsent_and_counted() {
+    let program = Program::bench();
+    let unsent = || program.metric("crosspoint_sip_unsent_total");
+    assert_eq!(unsent(), 0);
+    let mut stream = TcpStream::connect(program.sip).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+    // Each answer repeats the Via; the kernel keeps some megabytes of them.
+    let long = format!(";rport;x={}", "x".repeat(4_000));
+    let some =
+        |turn: usize| (0..200).map(|n| options("TCP", turn * 200 + n).replace(";rport", &long)).collect::<String>();
+    let ended = (0..100).any(|turn| stream.write_all(some(turn).as_bytes()).is_err());
+    assert!(ended, "the connection of who reads nothing ends");
+    assert!(wait_for(Duration::from_secs(5), || unsent() > 0), "{}", program.json(&["status"]));
+    assert_eq!(program.metric("crosspoint_connections_active"), 0);
+}
