@@ -70,3 +70,51 @@ fn automatic_redial() {
         assert_eq!(world.finish().len(), 3);
     });
 }
+
+/// Some phones transfer by changes of media alone: they hold one party, call another, and then tell each side the address that
+/// we told them for the other (RFC 3725 §4). Both hear each other through us. Their phone stays in both calls, so the records
+/// have both, and each ends when one of its own two sides says so.
+#[test]
+fn a_phone_joins_two_calls_by_telling_each_of_the_other() {
+    for_seeds(SEEDS, |seed| {
+        for ends in 0..4 {
+            let (mut world, [ann, bob, carl]) = office(seed);
+            connect(&mut world, ann, bob, "102");
+            world.tell(bob, Do::Hold);
+            wait(&mut world, 3, |world| !world.hears(bob, ann) && world.hears(ann, bob));
+            connect(&mut world, bob, carl, "103");
+            let told = [0, 1].map(|line| world.at_phone(bob).lines[line].session.remote().expect("both talk"));
+            // It says nothing itself any more.
+            world.phone_mut(bob).habits.speaks = false;
+            for (line, other) in [(0, told[1]), (1, told[0])] {
+                world.phone_mut(bob).lines[line].session.address = other;
+                world.tell_line(bob, line, Do::Resume);
+            }
+            let joined = |world: &World| world.hears_on((carl, 0), (ann, 0)) && world.hears_on((ann, 0), (carl, 0));
+            wait(&mut world, 5, joined);
+            // For longer than anybody may be silent.
+            world.pass(secs(90));
+            assert!(joined(&world) && world.line(ann).talks() && world.line(carl).talks());
+            match ends {
+                // Whoever hangs up, the phone between them is told, and lets the other go.
+                0 => world.tell(ann, Do::HangUp),
+                1 => world.tell(carl, Do::HangUp),
+                2 => (0..2).for_each(|line| world.tell_line(bob, line, Do::HangUp)),
+                // It forgets to: who hears nobody any more is let go all the same.
+                _ => world.tell(ann, Do::HangUp),
+            }
+            let over = |world: &World, line: usize| world.at_phone(bob).lines[line].is_over();
+            if ends < 2 {
+                wait(&mut world, 3, |world| over(world, ends));
+                assert!(!over(&world, 1 - ends));
+                world.tell_line(bob, 1 - ends, Do::HangUp);
+            }
+            wait(&mut world, if ends == 3 { 60 } else { 3 }, |world| world.is_over(ann) && world.is_over(carl));
+            wait(&mut world, 3, |world| over(world, 0) && over(world, 1));
+            let records = world.finish();
+            let numbers = |cdr: &books::Cdr| (cdr.from.number.as_str().to_owned(), cdr.to.number.as_str().to_owned());
+            let of = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+            assert_eq!(records.iter().map(numbers).collect::<Vec<_>>(), [of("101", "102"), of("102", "103")]);
+        }
+    });
+}

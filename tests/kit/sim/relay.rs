@@ -1,5 +1,6 @@
 //! The relay's double: it has no packets, knows where they would go, and holds each command to the protocol.
 
+use crate::sim::world::exchange_for;
 use media::command::{
     EndCounters, Family, Generation, Keys, MediaCommand, MediaReport, PortPair, SHARING_WORKER, Sound, Terms,
 };
@@ -182,6 +183,11 @@ impl Relay {
         }
     }
 
+    /// Where the phone of an end is.
+    pub(crate) fn remote(&self, end: LegId) -> Option<SocketAddr> {
+        self.ends.get(&end)?.terms.remote.map(|remote| remote.rtp)
+    }
+
     /// Whether an end is silent: `speaks` tells whether somebody sends from an address. Looks again later if not.
     pub(crate) fn is_silent(
         &mut self,
@@ -220,6 +226,39 @@ impl Relay {
         let first = found.next().map(|(name, end)| (*name, end));
         assert!(found.next().is_none(), "two ends cannot be told apart on port {port}");
         first
+    }
+
+    /// Whether what comes to an end is sent to the phone of another: that is linked to it, or to one that a phone described to
+    /// us as its own place, and that is where the linked one sends.
+    pub(crate) fn leads(&self, source: &End, to: LegId) -> bool {
+        let mut linked = source.linked;
+        for _ in 0..OWN_HOPS {
+            if linked == Some(to) {
+                return true;
+            }
+            let Some(sink) = linked.and_then(|name| self.ends.get(&name)) else { return false };
+            let Some(next) = sink.terms.remote.and_then(|remote| self.own(remote.rtp)) else { return false };
+            let back = next.terms.remote.is_some_and(|remote| remote.rtp.port() == sink.ports.rtp_port);
+            if !back || !sink.terms.direction.sends() || !next.terms.direction.receives() || sink.sound.is_some() {
+                return false;
+            }
+            linked = next.linked;
+        }
+        false
+    }
+
+    /// Whether packets come from one of our own ports, as somebody speaks to the end that is linked to it.
+    pub(crate) fn speaks_from(&self, address: SocketAddr, speaks: impl Fn(SocketAddr) -> bool) -> bool {
+        let Some(own) = self.own(address) else { return false };
+        let feeds =
+            |end: &End| end.linked.and_then(|name| self.ends.get(&name)).is_some_and(|to| to.ports == own.ports);
+        let spoken = |end: &End| end.terms.remote.is_some_and(|remote| speaks(remote.rtp));
+        self.ends.values().any(|end| feeds(end) && spoken(end))
+    }
+
+    fn own(&self, address: SocketAddr) -> Option<&End> {
+        let ours = address.ip() == exchange_for(address).ip();
+        self.ends.values().find(|end| ours && end.ports.rtp_port == address.port())
     }
 
     /// What is wrong once everything is over.
@@ -272,6 +311,8 @@ impl Relay {
 
 /// When an end from which nothing comes is looked at again: it may be that its phone has changed something.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How many times a packet may come back to us on its way.
+const OWN_HOPS: usize = 4;
 const WORKERS: u32 = 2;
 /// The port that many may share.
 pub const SINGLE_PORT: u16 = 9_000;

@@ -9,6 +9,7 @@ mod people;
 mod twin;
 
 pub use hand::Heard;
+pub(crate) use people::exchange_for;
 pub use people::{NatKey, PhoneId, Site};
 use twin::Twin;
 
@@ -391,7 +392,9 @@ impl World {
             Inside::Watches { end, generation } => {
                 let phones = &self.phones;
                 let speaks = |from: SocketAddr| phones.iter().any(|phone| phone.speaks_from(from));
-                if self.relay.is_silent(end, generation, speaks) {
+                let remote = self.relay.remote(end);
+                let relayed = remote.is_some_and(|from| self.relay.speaks_from(from, speaks));
+                if self.relay.is_silent(end, generation, |from| relayed || speaks(from)) {
                     self.input(Input::Media(MediaReport::Silent { end }));
                 }
                 self.watch_media();

@@ -54,7 +54,7 @@ impl World {
         from.sends()
             && to.hears()
             && source.terms.direction.receives()
-            && source.linked == Some(name)
+            && self.relay.leads(source, name)
             && fits(source, from)
             && fits(sink, to)
             && sink.terms.direction.sends()
