@@ -31,6 +31,7 @@ mod client;
 mod config;
 mod dial;
 mod event;
+mod follower;
 mod server;
 mod shared;
 #[cfg(test)]
@@ -158,7 +159,8 @@ impl Endpoint {
     }
 
     /// A connection is gone: requests that wait for an answer on it fail (RFC 3261 §18.4), but those that had none at all
-    /// on one that we opened go out once more; answers that come later may find another way (§18.2.2).
+    /// on one that we opened go out once more, and so do INVITEs without a final one where [`EndpointConfig::calls_again`] says
+    /// so; answers that come later may find another way (§18.2.2).
     pub fn handle_flow_closed(&mut self, connection: ConnectionId, now: Time) {
         if connection == ConnectionId::NONE {
             return;

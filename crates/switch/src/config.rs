@@ -135,6 +135,7 @@ impl Config {
             server: self.server.clone(),
             advertised: advertised.unwrap_or_default(),
             force_rport: true,
+            calls_again: true,
             limits: EndpointLimits { transactions: self.transactions, ..EndpointLimits::default() },
             ..EndpointConfig::default()
         }

@@ -2,9 +2,10 @@
 
 use super::dial::{Dialled, Reached, Waiting};
 use super::event::{ClientTxn, Event, Target, Undelivered};
+use super::follower::{print_ack, print_cancel};
 use super::shared::{Shared, Side};
 use crate::error::Refused;
-use crate::msg::{HeaderName, Message, MessageBuilder, Method, Outgoing};
+use crate::msg::{Message, Method, Outgoing};
 use crate::timer::Timer;
 use crate::txn::index::Index;
 use crate::txn::key::Branch;
@@ -204,14 +205,20 @@ impl Clients {
     pub(super) fn connected(&mut self, shared: &mut Shared, slot: u32, secret: u64, flow: Flow, now: Time) {
         let Some(client) = self.slots.at_mut(slot).filter(|client| client.secret == secret) else { return };
         client.dialling = false;
-        if matches!(client.cancel, Cancel::Wanted(_)) {
+        let (cancelled, heard) = (matches!(client.cancel, Cancel::Wanted(_)), client.is_proceeding());
+        if cancelled && !heard {
             // Cancelled before it was ever sent: it need not be.
             return self.transport_failed(shared, slot, now);
         }
         client.flow = flow;
-        let message = client.message.clone();
         shared.ride(&flow, Side::Client, slot);
-        shared.transmit(flow, message);
+        if cancelled {
+            return self.send_wanted_cancel(shared, slot, now);
+        }
+        // Its answer may have come over another connection meanwhile.
+        if client.is_open() {
+            shared.transmit(flow, client.message.clone());
+        }
     }
 
     /// The connection that a request waited for did not come up.
@@ -224,7 +231,9 @@ impl Clients {
 
     /// The connection is gone that a request went over. One that we opened long ago may have been dead for as long, with
     /// nobody to tell us: what was sent over it and had no answer goes out once more over another one. Its branch is the
-    /// same, so nobody takes it for two.
+    /// same, so nobody takes it for two. So does an INVITE that is being answered, where that was asked for: a server may
+    /// close what was idle while somebody rang, and answer over another connection (RFC 3261 §18.2.2); one that is gone
+    /// cannot be reached again.
     pub(super) fn flow_closed(&mut self, shared: &mut Shared, slot: u32, dialled: Option<Dialled>, now: Time) {
         if !dialled.is_some_and(|dialled| self.goes_again(shared, slot, dialled, now)) {
             self.transport_failed(shared, slot, now);
@@ -232,9 +241,9 @@ impl Clients {
     }
 
     fn goes_again(&mut self, shared: &mut Shared, slot: u32, dialled: Dialled, now: Time) -> bool {
-        let Some(client) = self.slots.at_mut(slot).filter(|client| client.is_unheard() && !client.again) else {
-            return false;
-        };
+        let ringing = shared.config.calls_again;
+        let goes = |client: &&mut Client| client.is_open() && !client.again && (ringing || !client.is_proceeding());
+        let Some(client) = self.slots.at_mut(slot).filter(goes) else { return false };
         shared.riders.remove(&(client.flow.connection, Side::Client, slot));
         client.flow.connection = ConnectionId::NONE;
         client.again = true;
@@ -307,9 +316,12 @@ impl Clients {
                 }
             }
             Effect::SendAck => {
-                if let Some(ack) = answer.as_ref().and_then(|(answer, _)| print_ack(&client.message, answer)) {
+                let Some((answer, from)) = answer else { return None };
+                if let Some(ack) = print_ack(&client.message, answer) {
+                    // While its connection is opened anew, the way that the answer found is the only one.
+                    let way = if client.dialling { *from } else { client.flow };
                     client.message = ack.clone();
-                    shared.transmit_of(slot, client.flow, ack);
+                    shared.transmit_of(slot, way, ack);
                 }
             }
             Effect::SendWantedCancel => self.send_wanted_cancel(shared, slot, now),
@@ -348,7 +360,8 @@ impl Clients {
 
     fn send_wanted_cancel(&mut self, shared: &mut Shared, slot: u32, now: Time) {
         let cancel_slot = self.slots.next();
-        let Some(invite) = self.slots.at_mut(slot) else { return };
+        // What is on its way to another connection is cancelled there.
+        let Some(invite) = self.slots.at_mut(slot).filter(|invite| !invite.dialling) else { return };
         let Cancel::Wanted(reason) = &invite.cancel else { return };
         let Some(message) = print_cancel(&invite.message, reason.as_deref()) else { return };
         invite.cancel = Cancel::Sent(cancel_slot);
@@ -414,13 +427,21 @@ impl Client {
         }
     }
 
-    /// Whether nothing came back at all, and it is still wanted.
-    fn is_unheard(&self) -> bool {
+    /// Whether nothing came back at all, or of an INVITE no final answer, and it is still wanted.
+    fn is_open(&self) -> bool {
         match self.machine {
-            Machine::Invite(state) => state == invite_client::State::Calling && matches!(self.cancel, Cancel::No),
+            Machine::Invite(state) => {
+                let open = matches!(state, invite_client::State::Calling | invite_client::State::Proceeding);
+                open && matches!(self.cancel, Cancel::No)
+            }
             Machine::Other(state) => state == client::State::Trying,
             Machine::Cancel(..) => false,
         }
+    }
+
+    /// Whether an INVITE is being answered.
+    fn is_proceeding(&self) -> bool {
+        matches!(self.machine, Machine::Invite(invite_client::State::Proceeding))
     }
 
     /// Whom to tell: nobody asked for the CANCEL's fate.
@@ -562,35 +583,6 @@ fn flow_of(target: Target) -> Flow {
             Flow { transport, listener, connection: ConnectionId::NONE, local, remote }
         }
     }
-}
-
-/// RFC 3261 §17.1.1.3: the ACK to a 300–699 answer; To is the answer's.
-fn print_ack(request: &Bytes, answer: &Message) -> Option<Bytes> {
-    let request = Message::parse(request.clone()).ok()?;
-    Some(print_follower(&request, answer, "ACK").finish())
-}
-
-/// RFC 3261 §9.1: the CANCEL of a request, with the reason (RFC 3326) that its user gave.
-fn print_cancel(request: &Bytes, reason: Option<&str>) -> Option<Bytes> {
-    let request = Message::parse(request.clone()).ok()?;
-    let mut builder = print_follower(&request, &request, "CANCEL");
-    if let Some(reason) = reason {
-        builder = builder.header(HeaderName::Reason, reason);
-    }
-    Some(builder.finish())
-}
-
-/// What ACK and CANCEL have in common: everything that routes, from the request; To from elsewhere.
-fn print_follower(request: &Message, to: &Message, method: &str) -> MessageBuilder {
-    let number = request.cseq().map_or(0, |cseq| cseq.number);
-    MessageBuilder::request(method, request.request_uri())
-        .copy(request, HeaderName::Via)
-        .copy(request, HeaderName::Route)
-        .header(HeaderName::MaxForwards, "70")
-        .copy(request, HeaderName::From)
-        .copy(to, HeaderName::To)
-        .copy(request, HeaderName::CallId)
-        .cseq(number, method)
 }
 
 const _: () = assert!(size_of::<Client>() <= 224);

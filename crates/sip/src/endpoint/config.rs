@@ -17,6 +17,9 @@ pub struct EndpointConfig {
     /// Answers go to the port that the request came from even where it did not ask for that (RFC 3581 §4 says only
     /// then). Helps phones behind NAT that do not know it.
     pub force_rport: bool,
+    /// An INVITE that is being answered goes out once more when the connection closes that we opened for it. For whoever
+    /// calls servers: they close what is idle while somebody rings. A phone that is cut off gives up.
+    pub calls_again: bool,
     /// The bounds of its tables.
     pub limits: EndpointLimits,
 }

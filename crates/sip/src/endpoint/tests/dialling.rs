@@ -27,6 +27,57 @@ fn a_request_waits_for_its_connection_and_the_next_one_uses_it() {
     assert_eq!((bed.connects.len(), bed.endpoint.transactions()), (1, 0));
 }
 
+/// Its INVITE rings at a server whose connection has just closed.
+fn cut_while_it_rings(after_ms: u64) -> Bed {
+    let mut bed = Bed::with(EndpointConfig { calls_again: true, ..EndpointConfig::default() });
+    bed.request("INVITE", dial());
+    bed.connected(Ok(tcp(3)));
+    bed.answer(0, 180, "x").unwrap();
+    bed.run_to(after_ms);
+    bed.endpoint.handle_flow_closed(tcp(3).connection, bed.now);
+    bed.pump();
+    bed
+}
+
+/// RFC 3261 §18.2.2: whoever closes an idle connection while it rings is still ringing, and answers over another one.
+#[test]
+fn an_invite_that_rings_outlives_its_connection_once() {
+    let mut answered = cut_while_it_rings(120_000);
+    answered.connected(Ok(tcp(4)));
+    answered.answer(1, 200, "x").unwrap();
+    assert_eq!(answered.told(), ["0 180 x", "120000 200 x"]);
+    assert_eq!(answered.sent(), ["0 INVITE", "120000 INVITE"]);
+    // It may be that its server opened one itself, and it is used before ours is there.
+    let mut early = cut_while_it_rings(120_000);
+    early.answer(0, 486, "x").unwrap();
+    early.connected(Ok(tcp(4)));
+    assert_eq!(early.told(), ["0 180 x", "120000 486 x"]);
+    assert_eq!(early.sent(), ["0 INVITE", "120000 ACK"]);
+    let mut gone = cut_while_it_rings(120_000);
+    gone.connected(Err(Undelivered::Unreachable));
+    assert_eq!(gone.told(), ["0 180 x", "120000 transport failed"]);
+    let mut twice = cut_while_it_rings(120_000);
+    twice.connected(Ok(tcp(4)));
+    twice.endpoint.handle_flow_closed(tcp(4).connection, twice.now);
+    twice.pump();
+    assert_eq!(twice.told(), ["0 180 x", "120000 transport failed"]);
+}
+
+/// Who gives up while the connection is opened anew is still heard: nothing but the CANCEL goes out over it.
+#[test]
+fn an_invite_that_rings_is_cancelled_over_its_next_connection() {
+    let mut bed = cut_while_it_rings(0);
+    bed.cancel();
+    assert_eq!(bed.sent.len(), 1);
+    bed.connected(Ok(tcp(4)));
+    assert_eq!((bed.sent.len(), bed.sent[1].1), (2, tcp(4)));
+    bed.answer(0, 487, "x").unwrap();
+    assert_eq!(bed.sent(), ["0 INVITE", "0 CANCEL", "0 ACK"]);
+    assert_eq!(bed.told(), ["0 180 x", "0 487 x"]);
+    bed.run_to(40_000);
+    assert_eq!(bed.endpoint.transactions(), 0);
+}
+
 #[test]
 fn a_connection_that_fails_or_stays_away_fails_its_requests() {
     let mut bed = Bed::new();
