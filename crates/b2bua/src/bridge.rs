@@ -468,7 +468,7 @@ impl Call {
             leg.invites(txn, body.is_some());
         }
         let request = Outgoing { builder, body: body.map(|body| (SDP, body)) };
-        desk.push(Output::Request { txn, request, target: leg.target });
+        desk.push(Output::Request { txn, request, target: leg.way() });
         let patience = if exchange.server.is_some() { PATIENCE_OF_UPDATE } else { PATIENCE };
         self.set_timer(desk, Due::Exchange, now + patience);
     }

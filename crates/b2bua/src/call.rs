@@ -310,7 +310,7 @@ impl Call {
         }
         builder.push_header(HeaderName::UserAgent, &desk.config.server);
         leg.bye = Some(txn);
-        desk.push(Output::Request { txn, request: builder.into(), target: leg.target });
+        desk.push(Output::Request { txn, request: builder.into(), target: leg.way() });
     }
 
     /// The ACK to a 2xx, with an answer where the 2xx had the offer.
@@ -319,7 +319,7 @@ impl Call {
         let (Some(ours), Some(dialog)) = (&mut leg.ours, &mut leg.dialog) else { return };
         let request = Outgoing { builder: dialog.ack(ours.cseq), body: answer.clone().map(|body| (SDP, body)) };
         ours.ack = Acking::Sent(answer);
-        desk.push(Output::Ack { request, target: leg.target });
+        desk.push(Output::Ack { request, target: leg.way() });
     }
 
     /// A 2xx came again: its ACK was lost.

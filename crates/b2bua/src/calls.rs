@@ -158,7 +158,8 @@ impl Calls {
         let call = self.slots.get(slot as usize)?;
         let leg = &call.legs[call.place(n)?];
         let (user, peer) = (leg.party.user, leg.party.peer);
-        Some(LegView { leg: call.leg_id(n), account: call.account, flow: leg.flow, user, peer })
+        let hop = leg.hop().map(|hop| hop.ip());
+        Some(LegView { leg: call.leg_id(n), account: call.account, flow: leg.flow, user, peer, hop })
     }
 
     /// Whether the ACK of a leg has to bring the answer to an offer of ours (RFC 3261 §13.2.1).

@@ -157,7 +157,7 @@ impl Call {
         let leg = &mut self.legs[at];
         leg.invites(txn, true);
         let request = Outgoing { builder, body: Some((SDP, body)) };
-        desk.push(Output::Request { txn, request, target: leg.target });
+        desk.push(Output::Request { txn, request, target: leg.way() });
         self.set_timer(desk, Due::Exchange, now + PATIENCE);
     }
 

@@ -45,6 +45,7 @@ mod exchange;
 mod family;
 mod fork;
 mod hold;
+mod hop;
 mod ice;
 mod identity;
 mod instead;

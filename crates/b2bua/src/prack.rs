@@ -13,7 +13,7 @@ use bytes::Bytes;
 use media::offer::{Local, carry, carry_answer};
 use media::sdp::Description;
 use serde::{Deserialize, Serialize};
-use sip::{Dialog, HeaderName, Message, MessageBuilder, Method, Outgoing};
+use sip::{Dialog, HeaderName, Message, MessageBuilder, Method, Outgoing, Target};
 use words::Time;
 
 /// The early dialogs of a leg that sends reliable provisional answers. The first is the leg's dialog; a proxy on the way
@@ -245,13 +245,15 @@ impl Call {
         self.legs[at].settle(offer.print());
         let (offered, answered) = agreement(offer, answer);
         self.connect(desk, (n, offered), (0, answered));
-        let Some(dialog) = &mut self.legs[at].dialog else { return };
-        let builder = dialog.request(Method::Prack);
-        self.send_prack(desk, at, builder, rseq, Some(body));
+        let target = self.legs[at].way();
+        let Some(builder) = self.legs[at].request(Method::Prack) else { return };
+        self.send_prack(desk, at, (builder, target), rseq, Some(body));
     }
 
     fn prack(&mut self, desk: &mut Desk, at: usize, response: &Message, rseq: u32, body: Option<Bytes>) {
         let leg = &mut self.legs[at];
+        let aside = leg.early_dialogs().find(|dialog| dialog.matches(response));
+        let target = aside.map_or_else(|| leg.way(), |dialog| leg.way_of(dialog));
         let heard = leg.more.as_mut().and_then(|more| more.heard.as_deref_mut());
         let aside = heard.and_then(|heard| heard.others.iter_mut().find(|(dialog, _)| dialog.matches(response)));
         let dialog = match aside {
@@ -259,11 +261,18 @@ impl Call {
             None => leg.dialog.as_deref_mut(),
         };
         if let Some(builder) = dialog.map(|dialog| dialog.request(Method::Prack)) {
-            self.send_prack(desk, at, builder, rseq, body);
+            self.send_prack(desk, at, (builder, target), rseq, body);
         }
     }
 
-    fn send_prack(&self, desk: &mut Desk, at: usize, mut builder: MessageBuilder, rseq: u32, body: Option<Bytes>) {
+    fn send_prack(
+        &self,
+        desk: &mut Desk,
+        at: usize,
+        (mut builder, target): (MessageBuilder, Target),
+        rseq: u32,
+        body: Option<Bytes>,
+    ) {
         let leg = &self.legs[at];
         let cseq = leg.ours.as_ref().map_or(0, |ours| ours.cseq);
         builder.push_header_fmt(HeaderName::RAck, format_args!("{rseq} {cseq} INVITE"));
@@ -271,7 +280,7 @@ impl Call {
         let request = Outgoing { builder, body: body.map(|body| (SDP, body)) };
         // What becomes of it nobody asks: the INVITE tells.
         let txn = desk.client_txn(self.slot);
-        desk.push(Output::Request { txn, request, target: leg.target });
+        desk.push(Output::Request { txn, request, target });
     }
 
     /// The answer that declines an offer for which there is no place.

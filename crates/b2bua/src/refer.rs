@@ -242,7 +242,7 @@ impl Call {
         let phrase = if phrase.is_empty() { sip::reason_phrase(status) } else { phrase };
         let body = Bytes::from(format!("SIP/2.0 {status} {phrase}\r\n"));
         let request = Outgoing { builder, body: Some((SIPFRAG, body)) };
-        desk.push(Output::Request { txn, request, target: leg.target });
+        desk.push(Output::Request { txn, request, target: leg.way() });
     }
 
     /// A NOTIFY was answered with this status, or will never be. Whether it was one.

@@ -126,7 +126,7 @@ impl Call {
             self.push_shown(&mut builder, at, shown);
         }
         self.legs[at].more().refreshing = Some(txn);
-        let target = self.legs[at].target;
+        let target = self.legs[at].way();
         desk.push(Output::Request { txn, request: Outgoing::new(builder), target });
     }
 
@@ -137,7 +137,7 @@ impl Call {
         let Some(mut builder) = leg.request(Method::Options) else { return };
         builder.push_header(HeaderName::UserAgent, &desk.config.server);
         leg.more().refreshing = Some(txn);
-        desk.push(Output::Request { txn, request: Outgoing::new(builder), target: leg.target });
+        desk.push(Output::Request { txn, request: Outgoing::new(builder), target: leg.way() });
     }
 
     /// Legs on hold are watched, as nobody misses their media; those that talk are not.

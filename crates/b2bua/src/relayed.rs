@@ -85,7 +85,7 @@ impl Call {
         };
         builder.push_header(HeaderName::UserAgent, &desk.config.server);
         let request = Outgoing { builder, body: Some((kind, Bytes::copy_from_slice(message.body()))) };
-        desk.push(Output::Request { txn: client, request, target: leg.target });
+        desk.push(Output::Request { txn: client, request, target: leg.way() });
         self.relayed.push(Relayed { server: txn, client, from: n, request: message });
     }
 

@@ -312,7 +312,7 @@ impl Call {
         let Some((leg, earlier)) = self.legs.iter().find_map(|leg| Some((leg, earlier(leg)?))) else { return };
         if let (Some(dialog), Acking::Sent(answer)) = (&leg.dialog, earlier.ack) {
             let request = Outgoing { builder: dialog.ack(earlier.cseq), body: answer.map(|body| (SDP, body)) };
-            desk.push(Output::Ack { request, target: leg.target });
+            desk.push(Output::Ack { request, target: leg.way() });
         }
     }
 
@@ -323,7 +323,7 @@ impl Call {
         let from = response.header(HeaderName::From).unwrap_or_default();
         let call_id = response.call_id().unwrap_or_default();
         let Ok(mut dialog) = sip::Dialog::uac(from, call_id, ours.cseq, response) else { return };
-        let target = leg.target;
+        let target = leg.way_of(&dialog);
         let body = self.declined(desk, at, response).map(|body| (SDP, body));
         desk.push(Output::Ack { request: Outgoing { builder: dialog.ack(ours.cseq), body }, target });
         let mut builder = dialog.request(Method::Bye);

@@ -3,6 +3,7 @@
 use crate::identity::call_id_value;
 use crate::leg::{Leg, LegState};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use words::{AccountId, CallId, Flow, LegId, Party, PeerId, Time, UserId};
 
 /// Whose dialog a message belongs to, and from where that side may speak.
@@ -18,6 +19,8 @@ pub struct LegView {
     pub user: Option<UserId>,
     /// The peer at its end, when it is one.
     pub peer: Option<PeerId>,
+    /// The server behind that peer which it named to be spoken to: from there it may speak, too.
+    pub hop: Option<IpAddr>,
 }
 
 /// What is to be planned.

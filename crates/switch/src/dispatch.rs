@@ -6,6 +6,7 @@ use crate::switch::{Incoming, Switch, Waiter};
 use b2bua::LegView;
 use sip::advertise::SUPPORTED;
 use sip::{HeaderName, Message, Method, Scheme, Uri};
+use std::net::IpAddr;
 use words::{AccountId, Flow, PeerId, Time, UserId};
 
 /// Who is at the other side of a dialog.
@@ -13,8 +14,8 @@ use words::{AccountId, Flow, PeerId, Time, UserId};
 pub(crate) enum Owner {
     /// A user, who has a password.
     User(AccountId, UserId),
-    /// A static peer, whose addresses are its password.
-    Peer(PeerId),
+    /// A static peer, whose addresses are its password, and the server behind it that it named.
+    Peer(PeerId, Option<IpAddr>),
     /// Somebody who came in by an open listener.
     Nobody,
 }
@@ -182,7 +183,7 @@ impl Switch {
     }
 
     /// Whether a request inside a dialog comes from where the other side of that dialog speaks: over its flow, over one
-    /// that the same user is registered by, from an address of the same peer. A user who speaks from elsewhere has
+    /// that the same user is registered by, from an address of the same peer or of the server that it named. A user who speaks from elsewhere has
     /// moved, and proves who it is; anybody else is not a party of this dialog.
     pub(crate) fn check_source(
         &mut self,
@@ -203,7 +204,7 @@ impl Switch {
                 }
                 Ok(())
             }
-            Owner::Peer(_) | Owner::Nobody => {
+            Owner::Peer(..) | Owner::Nobody => {
                 Err(self.plain(incoming, 403, "Forbidden: this dialog belongs to another address"))
             }
         }
@@ -219,7 +220,9 @@ impl Switch {
                 let bound = |device: registrar::Device<'_>| device.reach == registrar::Reach::Flow(*here);
                 self.registrar.lookup(user, now).any(bound)
             }
-            Owner::Peer(peer) => self.peers.is_from(peer, here.remote),
+            Owner::Peer(peer, behind) => {
+                self.peers.is_from(peer, here.remote) || behind == Some(here.remote.ip().to_canonical())
+            }
             // It cannot be asked who it is: over a connection at least its address is no forgery.
             Owner::Nobody => here.transport.is_reliable() && here.remote.ip() == flow.remote.ip(),
         }
@@ -277,7 +280,7 @@ impl Switch {
 fn owner_of(leg: &LegView) -> Owner {
     match (leg.user, leg.peer) {
         (Some(user), _) => Owner::User(leg.account, user),
-        (None, Some(peer)) => Owner::Peer(peer),
+        (None, Some(peer)) => Owner::Peer(peer, leg.hop),
         (None, None) => Owner::Nobody,
     }
 }

@@ -210,7 +210,8 @@ impl Phone {
     pub(crate) fn handle_flow_closed(&mut self, connection: ConnectionId, now: Time) {
         self.endpoint.handle_flow_closed(connection, now);
         // Nobody could cancel what rings, so it stops by itself.
-        for line in 0..self.lines.len() {
+        let stops = if self.habits.rings_on { 0 } else { self.lines.len() };
+        for line in 0..stops {
             self.refuse(line, 480, now);
         }
         self.settle(now);
@@ -362,7 +363,8 @@ impl Phone {
             Transport::Udp => String::new(),
             other => format!(";transport={}", other.uri_token()),
         };
-        format!("<sip:{}@{}{transport}>", self.identity.number, self.address)
+        let address = self.habits.contact_at.unwrap_or(self.address);
+        format!("<sip:{}@{address}{transport}>", self.identity.number)
     }
 
     fn response(&self, line: usize, request: &Message, status: u16) -> MessageBuilder {

@@ -2,7 +2,7 @@
 
 use crate::sim::session::{CODECS, Keying};
 use sip::{HeaderName, Refresher};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Something for a phone to do.
@@ -248,6 +248,10 @@ pub struct Habits {
     pub instance: Option<(&'static str, u32)>,
     /// The Path of its REGISTERs: a proxy at its side stands between.
     pub path: Option<&'static str>,
+    /// The address in its Contact, where that is another than its own: a proxy that stays in no dialog stands before it.
+    pub contact_at: Option<SocketAddr>,
+    /// What rings goes on ringing when its connection ends.
+    pub rings_on: bool,
     /// It knows Service-Route (RFC 3608 §6.1): its calls have what the last 200 said as their Route.
     pub knows_service_route: bool,
     /// The preference of its Contact, such as `0.5`.
@@ -286,6 +290,8 @@ impl Default for Habits {
             anonymous: false,
             instance: None,
             path: None,
+            contact_at: None,
+            rings_on: false,
             knows_service_route: false,
             q: None,
             says: Vec::new(),

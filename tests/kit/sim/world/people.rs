@@ -219,6 +219,13 @@ impl World {
         self.put(identity, transport, address, None)
     }
 
+    /// A peer was seen through a proxy until now, which does not record itself: from now on it is where its Contact says.
+    pub fn step_out(&mut self, peer: PhoneId) {
+        let phone = &mut self.phones[peer.0];
+        phone.address = phone.habits.contact_at.take().expect("it said where it is");
+        self.laws.know_host(phone.address.ip());
+    }
+
     /// A router that translates addresses.
     pub fn nat(&mut self) -> NatKey {
         let n = self.net.nats.len();
