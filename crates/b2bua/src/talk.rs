@@ -77,6 +77,7 @@ impl Call {
     ) {
         if let Some(at) = self.legs.iter().position(|leg| leg.bye == Some(txn)) {
             if response.status() >= 200 {
+                self.say_no_more(desk, at);
                 let _ = self.legs[at].state.apply(LegEvent::Done);
             }
             return;
@@ -140,6 +141,7 @@ impl Call {
     pub(crate) fn handle_no_response(&mut self, desk: &mut Desk, txn: ClientTxn, trouble: Trouble, now: Time) {
         let status = trouble.status();
         if let Some(at) = self.legs.iter().position(|leg| leg.bye == Some(txn)) {
+            self.say_no_more(desk, at);
             let _ = self.legs[at].state.apply(LegEvent::Done);
             return;
         }
@@ -262,13 +264,17 @@ impl Call {
                 let reason = reason_of(message);
                 self.end(desk, &Ending { reason, ..Ending::new(EndCause::Normal, Some(n)) }, now);
             }
-            if let Some((invite, _)) = self.legs[at].theirs {
-                // Who says goodbye has had our 2xx: its ACK is lost, or comes later and finds nobody.
-                desk.push(Output::Acked(invite));
-            }
-            self.forget_theirs(desk, at);
+            self.say_no_more(desk, at);
         }
         desk.push(Output::Respond { txn, response, after_facts: true });
+    }
+
+    /// A dialog is over whose INVITE had our 2xx: its ACK is lost, or comes later and finds nobody.
+    fn say_no_more(&mut self, desk: &mut Desk, at: usize) {
+        if let Some((invite, _)) = self.legs[at].theirs {
+            desk.push(Output::Acked(invite));
+        }
+        self.forget_theirs(desk, at);
     }
 
     /// 405 or 501 with what we can do (§8.2.1).

@@ -448,3 +448,22 @@ fn a_relay_that_cannot_ends_the_call() {
     assert_eq!(w.ends(), [EndCause::Internal]);
     w.is_clean();
 }
+
+#[test]
+fn after_the_goodbye_no_answer_is_said_again() {
+    let mut w = World::new().rings(&[B]);
+    let (mut caller, mut callee) = w.talk();
+    w.send(A, &mut caller, Method::Invite, Some(&sdp_with(A, "sendonly")));
+    let asked = w.asked(B, Method::Invite);
+    w.answer(B, &asked, 200, Some(&sdp_with(B, "recvonly")));
+    w.settle(B, &asked);
+    w.got(A, 200);
+    // It hangs up before the ACK is there, which then finds nobody.
+    w.send(B, &mut callee, Method::Bye, None);
+    w.got(B, 200);
+    w.asked(A, Method::Bye);
+    w.ack(A, &caller, None);
+    w.pass(Duration::from_secs(3));
+    assert!(w.try_got(A, 200).is_none());
+    w.is_clean();
+}
