@@ -413,8 +413,9 @@ impl Server {
     }
 
     fn start(&mut self, shared: &mut Shared, slot: u32, timer: Timer, now: Time) -> Option<Input> {
-        // An answer that still waits for its connection is lost if its transaction ends at once.
-        let reliable = self.flow.transport.is_reliable() && self.way == Way::Open;
+        // An answer that still waits for its connection is lost if its transaction ends at once. It leaves when that is
+        // there, and needs no repetition.
+        let reliable = self.flow.transport.is_reliable() && (self.way == Way::Open || is_repeat(timer));
         let length = timer.first(&shared.config.timers, reliable)?;
         if length.is_zero() {
             return input_of(timer);
