@@ -134,6 +134,12 @@ fn with_via(builder: sip::MessageBuilder) -> bytes::Bytes {
     builder.header(HeaderName::Via, "SIP/2.0/UDP h;branch=z9hG4bK1").finish()
 }
 
+/// The answer that asks for credentials: what was refused before may be repeated beside it.
+pub(crate) fn asking(answers: &[Heard]) -> &Heard {
+    let asks = |heard: &&Heard| heard.header(HeaderName::WwwAuthenticate).is_some();
+    answers.iter().rev().find(asks).expect("strangers are asked who they are")
+}
+
 /// The status of the last answer; 0 where none came.
 pub(crate) fn final_status(answers: &[Heard]) -> u16 {
     answers.iter().rev().map(|answer| answer.status).find(|status| *status >= 200).unwrap_or(0)

@@ -12,6 +12,8 @@ pub(crate) enum Stop {
     Need(crate::need::Need),
     /// The answer.
     Answer(Outgoing),
+    /// There is no room, nor any for a memory of that.
+    Busy(Outgoing),
 }
 
 /// Builds answers with what each of them carries, our tag among it.

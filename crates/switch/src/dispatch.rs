@@ -118,8 +118,13 @@ impl Switch {
     pub(crate) fn dispatch(&mut self, mut incoming: Incoming, now: Time) {
         match self.take(&incoming, now) {
             Ok(()) => {}
-            // Nothing is kept for whoever is turned away: a repeated request gets the answer made anew.
-            Err(Stop::Answer(response)) => self.endpoint.respond_once(incoming.txn, response),
+            // Credentials prove something once. Whoever showed them and asks again hears what he heard before, and no new
+            // challenge (RFC 3261 §8.2.7).
+            Err(Stop::Answer(response)) if incoming.proven.borrow().is_some() => {
+                self.respond(incoming.txn, response, now);
+            }
+            // Nothing is kept for whoever else is turned away: a repeated request gets the answer made anew.
+            Err(Stop::Answer(response) | Stop::Busy(response)) => self.endpoint.respond_once(incoming.txn, response),
             Err(Stop::Need(need)) => {
                 incoming.asked |= matches!(need, Need::AuthUser(_));
                 self.park(need, Waiter::Request(Box::new(incoming)), now);

@@ -40,7 +40,7 @@ impl Switch {
         if !self.has_room() {
             let to_phone = from.peer.is_none();
             self.counters.calls_refused += 1;
-            return Err(Stop::Answer(self.answers.overloaded(&incoming.message, to_phone)));
+            return Err(Stop::Busy(self.answers.overloaded(&incoming.message, to_phone)));
         }
         let entrance = self.entrance(incoming, &account, &from, now)?;
         let invite = Invite {

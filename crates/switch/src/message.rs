@@ -85,7 +85,7 @@ impl Switch {
             return Err(self.plain(incoming, 480, "Temporarily Unavailable: no device is registered"));
         }
         if self.messages.carried.len() >= ON_THEIR_WAY {
-            return Err(Stop::Answer(self.answers.overloaded(message, true)));
+            return Err(Stop::Busy(self.answers.overloaded(message, true)));
         }
         self.messages.last += 1;
         let id = self.messages.last;

@@ -24,7 +24,7 @@ impl Switch {
             return Err(self.plain(incoming, 403, "Forbidden: To names another user than the credentials"));
         }
         if self.stream.is_full() {
-            return Err(Stop::Answer(self.answers.overloaded(&incoming.message, true)));
+            return Err(Stop::Busy(self.answers.overloaded(&incoming.message, true)));
         }
         let outcome = self.registrar.register(&user, &incoming.message, incoming.flow, &self.clock, now);
         let (status, reason, headers, undo) = match outcome {

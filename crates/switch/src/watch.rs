@@ -81,7 +81,7 @@ impl Switch {
         let (account, watcher) = self.sender(incoming, now)?;
         let subject = self.whom(incoming, asked.package, &account, &watcher, now)?;
         if self.stream.is_full() || self.gate.overloaded {
-            return Err(Stop::Answer(self.answers.overloaded(&incoming.message, true)));
+            return Err(Stop::Busy(self.answers.overloaded(&incoming.message, true)));
         }
         let host = self.calls.host_port(&incoming.flow).to_owned();
         let request = Request { message: &incoming.message, flow: incoming.flow, host: &host, clock: &self.clock };

@@ -1,6 +1,6 @@
 //! Requests inside dialogs, and those that feign to be.
 
-use super::{Letter, description, final_status, lines, stranger};
+use super::{Letter, asking, description, final_status, lines, stranger};
 use crate::flows::{SEEDS, connect, millis, office, secs, talking, unacknowledged, wait};
 use sip::Method;
 use switch::Command;
@@ -67,7 +67,7 @@ fn a_user_who_proves_to_be_another_is_no_party_of_a_dialog() {
         for method in INSIDE {
             let letter = forged(&world, bob, method, source);
             let asked = letter.send(&mut world);
-            let proving = letter.proving(asked.last().unwrap(), "office-103");
+            let proving = letter.proving(asking(&asked), "office-103");
             assert_eq!(proving.status(&mut world), 403, "{method:?}");
         }
         assert!(world.talk(ann, bob));
@@ -201,7 +201,7 @@ fn the_route_of_a_customer_leads_nowhere() {
             .with("Contact", &format!("<sip:101@{source}>"))
             .with("Route", &format!("<sip:{trunk};lr>, <sip:203.0.113.9;lr>"));
         let asked = letter.send(&mut world);
-        let invite = letter.proving(asked.last().unwrap(), "office-101");
+        let invite = letter.proving(asking(&asked), "office-101");
         let answers = invite.send(&mut world);
         assert!(answers.iter().all(|answer| answer.status < 200), "{answers:?}");
         assert!(world.rings(bob) && lines(&world, carrier) == 0);

@@ -1,6 +1,6 @@
 //! Who somebody is: what a name costs to ask about, whose credentials count, and whom wrong passwords keep waiting.
 
-use super::{Letter, stranger};
+use super::{Letter, asking, stranger};
 use crate::flows::{SEEDS, connect, secs};
 use registrar::AlgorithmPolicy;
 use sip::HeaderName;
@@ -142,6 +142,26 @@ fn a_device_is_asked_with_what_it_was_set_to_from_the_first_time_on() {
         world.register(&[ann]);
         // Nobody but who answered was looked up.
         assert!(world.directory.questions <= 3, "{} questions", world.directory.questions);
+    });
+}
+
+/// RFC 3261 §8.2.7: its credentials are used up, and it is not asked for others.
+#[test]
+fn who_has_proven_who_he_is_hears_the_same_again() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let ann = world.phone("101");
+        let home = world.at_phone(ann).address;
+        for (n, method) in ["MESSAGE", "SUBSCRIBE", "INVITE"].into_iter().enumerate() {
+            let letter = Letter::new(method, home, n as u32).with("Contact", &format!("<sip:101@{home}>"));
+            let letter = Letter { uri: "sip:999@office.example".to_owned(), ..letter };
+            let letter = letter.with("Event", "dialog").with("Content-Type", "text/plain");
+            let proven = letter.proving(asking(&letter.send(&mut world)), "office-101");
+            let [first, again] = [0, 1].map(|_| proven.send(&mut world).pop().unwrap());
+            assert!(first.status >= 400 && first.status != 401, "{method}: {}", first.status);
+            assert_eq!(first.bytes, again.bytes, "{method}");
+        }
+        world.finish();
     });
 }
 

@@ -1,6 +1,6 @@
 //! Phones and trunks that break the rules of a call that they are part of.
 
-use super::{Letter, description, final_status, lines};
+use super::{Letter, asking, description, final_status, lines};
 use crate::flows::{SEEDS, connect, millis, office, secs, talking, wait};
 use sip::{HeaderName, Message, Method};
 use tests::sim::{Do, Heard, World, for_seeds};
@@ -112,7 +112,7 @@ fn a_subscribe_with_any_number_of_accepts_is_answered() {
             let letter = letter.with("Accept", "application/pidf+xml");
             let asked = letter.send(&mut world);
             let answers = if final_status(&asked) == 401 {
-                letter.proving(asked.last().unwrap(), "office-101").send(&mut world)
+                letter.proving(asking(&asked), "office-101").send(&mut world)
             } else {
                 asked
             };
@@ -171,7 +171,7 @@ fn an_offer_among_several_parts_is_found_whatever_the_boundary() {
                 description("198.51.100.1")
             );
             let asked = letter.send(&mut world);
-            let invite = letter.proving(asked.last().unwrap(), "office-101");
+            let invite = letter.proving(asking(&asked), "office-101");
             assert_eq!(final_status(&invite.send(&mut world)), 0, "{boundary}");
             let told = world.line(bob).invite.clone().unwrap();
             assert_eq!(told.content_type(), Some("application/sdp"));
@@ -210,7 +210,7 @@ fn several_parts_that_cannot_be_told_apart_are_refused() {
             letter = letter.with("Content-Type", kind);
             letter.body = body.to_owned();
             let asked = letter.send(&mut world);
-            let answers = letter.proving(asked.last().unwrap(), "office-101").send(&mut world);
+            let answers = letter.proving(asking(&asked), "office-101").send(&mut world);
             assert_eq!(final_status(&answers), status, "{kind} {body:.100}");
         }
         assert_eq!(lines(&world, bob), 0);
