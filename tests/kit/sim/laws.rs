@@ -1,10 +1,13 @@
 //! What each message of the exchange is held to as it leaves.
 
+mod wire;
+
 use crate::sim::store::Store;
 use bytes::Bytes;
 use sip::{HeaderName, Message, Method};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use wire::Wire;
 use words::{Flow, Time, Transport};
 
 /// What was seen on the wire, as far as laws need it.
@@ -18,6 +21,7 @@ pub(crate) struct Laws {
     ended: VecDeque<(String, u32)>,
     /// INVITEs that had their 2xx, the newest last.
     granted: VecDeque<(String, u16)>,
+    wire: Wire,
 }
 
 impl Laws {
@@ -29,6 +33,19 @@ impl Laws {
     /// The exchange was started anew, and remembers no transaction.
     pub(crate) fn forget(&mut self) {
         self.granted.clear();
+        self.wire.forget();
+    }
+
+    /// A message comes to the exchange.
+    pub(crate) fn hear(&mut self, flow: &Flow, bytes: &Bytes, now: Time) {
+        if let Ok(message) = Message::parse(bytes.clone()) {
+            self.wire.hear(flow, &message, now);
+        }
+    }
+
+    /// Time passes.
+    pub(crate) fn rest(&mut self, now: Time) {
+        self.wire.rest(now);
     }
 
     /// DNS names this address.
@@ -51,6 +68,7 @@ impl Laws {
         check_private(&message)?;
         self.check_last(&message)?;
         self.check_answered(&message)?;
+        self.wire.judge(flow, &message, now)?;
         check_words(&message)?;
         if message.status() != 200 {
             return Ok(());

@@ -219,6 +219,9 @@ impl World {
     /// Tells the exchange something that the shell would.
     pub fn input(&mut self, input: Input) {
         let now = self.inside_now();
+        if let Input::Message { flow, bytes } = &input {
+            self.laws.hear(flow, bytes, self.now);
+        }
         self.twin.handle(&input, now);
         self.switch.handle(input, now);
         self.carry_out();
@@ -364,6 +367,7 @@ impl World {
             Due::Closes { connection } => self.close(connection, true),
             Due::Clock => {
                 self.later(CLOCK_EVERY, Due::Clock);
+                self.laws.rest(self.now);
                 let clock = self.clock();
                 self.input(Input::Clock(clock));
             }
