@@ -31,6 +31,7 @@ fn a_subscription_is_refreshed_and_ended() {
         world.pass(secs(200));
         let watching = world.at_phone(ann).watching();
         assert!(!watching.over && watching.notifies > 5, "each refresh is answered with the state");
+        assert!(watching.statuses().iter().all(|status| matches!(status, 200 | 401)), "never 202");
         assert_eq!(world.status().subscriptions, 1);
         world.phone_mut(ann).habits.refreshes = false;
         world.tell(ann, Do::watch_on("102", 0));
@@ -315,12 +316,29 @@ fn a_subscriber_without_power_is_given_up() {
     });
 }
 
+/// RFC 6665 §4.2.2, with Retry-After and without.
 #[test]
 fn a_subscriber_that_asks_for_patience_gets_it() {
     for_seeds(SEEDS, |seed| {
-        let (mut world, ann, _bob, carl) = lamp(seed);
-        world.phone_mut(ann).habits.refuses_notifies = Some(500);
+        let (mut world, ann, bob, carl) = lamp(seed);
+        let habits = &mut world.phone_mut(ann).habits;
+        (habits.refuses_notifies, habits.retry_after_s) = (Some(503), Some(20));
+        let notifies = world.at_phone(ann).watching().notifies;
         world.tell(carl, Do::call("102"));
+        wait(&mut world, 3, |world| world.rings(bob));
+        world.pass(secs(1));
+        // What changes meanwhile is told with the rest.
+        world.phone_mut(ann).habits.refuses_notifies = None;
+        world.tell(bob, Do::Answer);
+        wait(&mut world, 3, |world| world.talk(carl, bob));
+        world.pass(secs(17));
+        assert_eq!(world.at_phone(ann).watching().notifies, notifies, "it asked for 20 seconds");
+        assert_eq!((world.status().subscriptions, world.lamp(ann, "102")), (1, "idle"));
+        wait(&mut world, 3, |world| world.lamp(ann, "102") == "busy");
+        assert_eq!(world.at_phone(ann).watching().notifies, notifies + 1);
+        let habits = &mut world.phone_mut(ann).habits;
+        (habits.refuses_notifies, habits.retry_after_s) = (Some(500), None);
+        world.tell(bob, Do::HangUp);
         world.pass(secs(2));
         assert_eq!(world.status().subscriptions, 0, "a failure without Retry-After ends it");
         world.finish();

@@ -228,6 +228,8 @@ pub struct Habits {
     pub accepts: Option<&'static str>,
     /// Refuses NOTIFYs with this status.
     pub refuses_notifies: Option<u16>,
+    /// And asks for patience. Units: seconds.
+    pub retry_after_s: Option<u32>,
     /// How it asks for encrypted media.
     pub keying: Keying,
     /// The payload types that it has, in its order, out of 8, 0 and 101.
@@ -280,6 +282,7 @@ impl Default for Habits {
             refreshes: false,
             accepts: None,
             refuses_notifies: None,
+            retry_after_s: None,
             keying: Keying::Never,
             codecs: CODECS,
             rtcp_mux: false,

@@ -181,7 +181,11 @@ impl Phone {
             return self.plain(txn, message, 200, now);
         };
         if let Some(status) = self.habits.refuses_notifies {
-            return self.plain(txn, message, status, now);
+            let mut builder = MessageBuilder::response(message, status, "", None);
+            if let Some(seconds) = self.habits.retry_after_s {
+                builder.push_header(HeaderName::RetryAfter, &seconds.to_string());
+            }
+            return self.respond(txn, builder, None, now);
         }
         let found = &mut self.watchings[watch];
         let cseq = message.cseq().map_or(0, |cseq| cseq.number);
