@@ -8,7 +8,7 @@ const DESK: &str = "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
 const HOME: &str = "urn:uuid:00000000-0000-1000-8000-aabbccddeeff";
 
 /// Ann, and Bob with two devices that know GRUUs.
-fn two_devices(seed: u64) -> (World, [PhoneId; 3]) {
+pub(crate) fn two_devices(seed: u64) -> (World, [PhoneId; 3]) {
     let mut world = World::new(seed);
     let (ann, desk) = (world.phone("101"), world.phone("102"));
     let home = world.add(Site::new("102").second_device());

@@ -15,6 +15,14 @@ const SECOND: &str = "198.18.1.2:5060";
 /// Ann, and a peer with two servers: the second one is called when the first one fails.
 fn two_servers(seed: u64) -> (World, PhoneId, PeerId, [PhoneId; 2]) {
     let mut world = World::new(seed);
+    let ann = world.phone("101");
+    let (peer, servers) = two_servers_in(&mut world);
+    world.register(&[ann]);
+    (world, ann, peer, servers)
+}
+
+/// Numbers that begin with 9 go to a peer whose name leads to two servers, one before the other.
+pub(crate) fn two_servers_in(world: &mut World) -> (PeerId, [PhoneId; 2]) {
     world.dns.naptr(
         "carrier.example",
         &[(20, 10, "SIP+D2T", "_sip._tcp.carrier.example"), (10, 10, "SIP+D2U", "_sip._udp.carrier.example")],
@@ -24,11 +32,8 @@ fn two_servers(seed: u64) -> (World, PhoneId, PeerId, [PhoneId; 2]) {
         .srv("_sip._udp.carrier.example", &[(20, 0, 5060, "b.carrier.example"), (10, 0, 5060, "a.carrier.example")]);
     world.dns.host("a.carrier.example", &["198.18.1.1"]);
     world.dns.host("b.carrier.example", &["198.18.1.2"]);
-    let ann = world.phone("101");
     let servers = [FIRST, SECOND].map(|address| world.server(address, Transport::Udp));
-    let peer = carrier(&mut world, Wanted::host("carrier.example"));
-    world.register(&[ann]);
-    (world, ann, peer, servers)
+    (carrier(world, Wanted::host("carrier.example")), servers)
 }
 
 /// Numbers that begin with 9 go to the peer `carrier`.

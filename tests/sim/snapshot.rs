@@ -1,10 +1,13 @@
 //! An exchange read back from a snapshot goes on as the one that was not. Every flow has a few snapshots at inputs that its
 //! seed chooses, and `SNAPSHOT=1 make sim` takes one after every input of each; the flows here always do that.
 
+use crate::devices::two_devices;
 use crate::flows::{connect, millis, office, secs, wait};
+use crate::servers::two_servers_in;
+use registrar::watch::Messages;
 use std::path::PathBuf;
 use switch::{Command, Config, Input, Output, SnapshotError, Switch};
-use tests::sim::{Do, Site, Weather, World, for_seeds};
+use tests::sim::{Do, Rel, Site, Timers, Weather, World, for_seeds};
 use words::{Chance, Fact, Seed, Time};
 
 /// Hold, transfer, CANCEL, a lamp, a connection and a router in between, in bad weather.
@@ -44,6 +47,63 @@ fn a_long_flow_goes_on_from_a_snapshot_after_each_input() {
         let with = long(seed, 1);
         assert!(with.snapshots() > 150, "{} snapshots only", with.snapshots());
         let without = long(seed, 0);
+        assert!(without.transcript().text() == with.transcript().text(), "the transcripts differ");
+    });
+}
+
+/// What else an exchange remembers: temporary GRUUs, a mailbox, who watches registrations, 100rel, session timers, what DNS
+/// said and who of it failed, a transfer with consultation, a call that is picked up, one that is sent elsewhere.
+fn various(seed: u64, inputs: u64) -> World {
+    let (mut world, [ann, desk, home]) = two_devices(seed);
+    world.snapshot_every(inputs);
+    let (carl, dora) = (world.phone("103"), world.phone("104"));
+    let habits = &mut world.phone_mut(carl).habits;
+    (habits.rel, habits.takes_update, habits.timers) = (Rel::Supports, true, Some(Timers::of(120)));
+    world.register(&[carl, dora]);
+    let (_, [first, second]) = two_servers_in(&mut world);
+    world.unplug(first);
+    let user = world.user_of(dora);
+    for (number, event) in [("102", "dialog"), ("104", "reg"), ("104", "message-summary")] {
+        world.tell(dora, Do::watch_event(number, event, 300));
+    }
+    world.tell(desk, Do::publish("at lunch", 600));
+    world.pass(secs(1));
+    world.command(Command::Messages { user, messages: Messages { new: 2, ..Messages::default() } });
+    let gruu = world.at_phone(home).gruu("temp-gruu").expect("it asked for one");
+    connect(&mut world, ann, home, &gruu);
+    // With consultation.
+    world.tell(ann, Do::Hold);
+    world.pass(secs(1));
+    world.tell(ann, Do::call("103"));
+    wait(&mut world, 3, |world| world.rings(carl));
+    world.tell(carl, Do::Answer);
+    wait(&mut world, 3, |world| world.line(ann).talks());
+    world.tell_line(ann, 0, Do::transfer_to_line("103", 1));
+    wait(&mut world, 6, |world| world.talk(home, carl));
+    // Picked up, and sent elsewhere, to a trunk whose first server is dead.
+    world.tell(dora, Do::call("102"));
+    wait(&mut world, 3, |world| world.rings(desk));
+    world.tell(ann, Do::call("**102"));
+    wait(&mut world, 4, |world| world.talk(dora, ann));
+    world.tell(dora, Do::HangUp);
+    world.pass(secs(1));
+    world.phone_mut(desk).habits.when_called = vec![(millis(50), Do::Redirect(vec!["94951234".to_owned()]))];
+    world.tell(dora, Do::call("102"));
+    wait(&mut world, 9, |world| world.rings(second));
+    world.tell(second, Do::Answer);
+    world.pass(secs(920));
+    let line = world.line(carl);
+    assert!(line.talks() && line.refreshes + line.refreshed > 0, "{line:?}");
+    world.finish();
+    world
+}
+
+#[test]
+fn various_flows_go_on_from_a_snapshot_after_each_input() {
+    for_seeds(1, |seed| {
+        let with = various(seed, 1);
+        assert!(with.snapshots() > 200, "{} snapshots only", with.snapshots());
+        let without = various(seed, 0);
         assert!(without.transcript().text() == with.transcript().text(), "the transcripts differ");
     });
 }
