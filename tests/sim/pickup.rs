@@ -1,6 +1,7 @@
 //! Calls that ring elsewhere are picked up (RFC 3891, RFC 5359 §2.16).
 
 use crate::flows::{SEEDS, millis, office, secs, wait};
+use crate::hostile::Letter;
 use tests::sim::{Do, PhoneId, Rel, Site, Timers, World, for_seeds};
 use words::EndCause;
 
@@ -41,6 +42,26 @@ fn call_pickup_by_code() {
             world.tell(carl, Do::Call { number: "**102".into(), without_offer: silent });
             picked_up(world, ann, bob, carl);
         }
+    });
+}
+
+/// RFC 3891 §3: an INVITE that names several is refused, and all of them go on.
+#[test]
+fn an_invite_takes_one_place_at_most() {
+    for_seeds(SEEDS, |seed| {
+        let (mut world, [ann, bob, carl]) = office(seed);
+        rings_a_while(&mut world, ann, bob, false);
+        let (home, ringing) = (world.at_phone(carl).address, world.at_phone(bob).replaces(0).unwrap());
+        let letter = Letter::new("INVITE", home, 1).with("Contact", &format!("<sip:103@{home}>"));
+        let letter =
+            Letter { from: "<sip:103@office.example>;tag=hand".to_owned(), ..letter.describing("198.51.100.3") };
+        let letter = letter.with("Replaces", &ringing).with("Replaces", &ringing.replacen('@', "x@", 1));
+        let asked = letter.send(&mut world);
+        assert_eq!(letter.proving(asked.last().unwrap(), "office-103").status(&mut world), 400);
+        assert!(world.rings(bob));
+        world.tell(bob, Do::Answer);
+        wait(&mut world, 3, |world| world.talk(ann, bob));
+        world.finish();
     });
 }
 

@@ -1,6 +1,7 @@
 //! Registrations: passwords, refreshes, refusals, and what outlives a process.
 
 use crate::flows::{SEEDS, connect, millis, office, secs, wait};
+use crate::hostile::Letter;
 use media::command::Family;
 use sip::{HeaderName, Message};
 use tests::sim::{Do, Site, World, for_seeds};
@@ -17,6 +18,31 @@ fn a_phone_proves_its_password_and_is_bound() {
         assert_eq!(bound.len(), 1);
         assert!(!bound[0].nat && !bound[0].unreachable);
         assert!(world.finish().is_empty());
+    });
+}
+
+/// RFC 3261 §10.3: without parameters, escapes undone, a host in whatever case.
+#[test]
+fn an_address_of_record_is_one_however_it_is_written() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let (ann, bob) = (world.phone("101"), world.phone("102"));
+        world.register(&[bob]);
+        let (home, user) = (world.at_phone(ann).address, world.user_of(ann));
+        for (n, to) in
+            ["<sip:%310%31@OFFICE.Example>", "<sip:101@office.example;transport=tcp;x=y>;p=q"].iter().enumerate()
+        {
+            let contact = format!("<sip:101@{home};n={n}>");
+            let letter = Letter { to: (*to).to_owned(), ..Letter::register(home, &contact, n as u32) };
+            let asked = letter.send(&mut world).pop().unwrap();
+            assert_eq!(letter.proving(&asked, "office-101").status(&mut world), 200, "{to}");
+            let bound = world.bound();
+            assert!(
+                bound.iter().any(|bound| bound.user == user && bound.contact.ends_with(&format!("n={n}"))),
+                "{bound:?}"
+            );
+        }
+        world.finish();
     });
 }
 

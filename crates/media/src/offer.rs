@@ -396,6 +396,7 @@ mod tests {
             assert_eq!(ports(&carried), expected, "{answer}");
             assert!(carried.media().zip(offer.media()).all(|(a, o)| (a.kind, a.protocol) == (o.kind, o.protocol)));
         }
+        assert_eq!(ports(&carry_answer(&sdp(both), &sdp(""), &ours(&[10_002]))), [0; 0]);
     }
 
     #[test]
@@ -447,6 +448,10 @@ mod tests {
         let next = carry_again(&sdp("m=audio 7000 RTP/AVP 0\r\n"), &before, &ours(&[10_000])).unwrap();
         assert_eq!(ports(&next), [10_000, 0]);
         assert!(next.as_str().ends_with("m=video 0 RTP/AVP 96\r\n"));
+        let more = sdp("m=audio 7000 RTP/AVP 0\r\nm=video 7002 RTP/AVP 96\r\nm=text 7004 RTP/AVP 98\r\n");
+        let more = carry_again(&more, &next, &ours(&[10_000])).unwrap();
+        let lines: Vec<_> = more.media().map(|line| (line.kind, line.port)).collect();
+        assert_eq!(lines, [("audio", 10_000), ("video", 0), ("text", 0)]);
     }
 
     #[test]

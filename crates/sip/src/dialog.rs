@@ -321,7 +321,9 @@ mod tests {
         let mut dialog = uac(CONTACT);
         let cseq = |message: Message| message.header(HeaderName::CSeq).unwrap().to_owned();
         assert_eq!(cseq(print(dialog.request(Method::Invite))), "2 INVITE");
-        assert_eq!(cseq(print(dialog.ack(2))), "2 ACK");
+        let ack = print(dialog.ack(2));
+        assert!(ack.header(HeaderName::Require).is_none() && ack.header(HeaderName::ProxyRequire).is_none());
+        assert_eq!(cseq(ack), "2 ACK");
         assert_eq!(cseq(print(dialog.request(Method::Bye))), "3 BYE");
         dialog.local_cseq = i32::MAX as u32;
         assert_eq!(cseq(print(dialog.request(Method::Bye))), "0 BYE");

@@ -235,5 +235,10 @@ mod tests {
         assert_eq!(of(Timer::A), [1_000, 2_000, 4_000, 8_000, 16_000]);
         assert_eq!(of(Timer::E), [1_000, 2_000, 4_000, 4_000, 4_000]);
         assert_eq!(of(Timer::Success), of(Timer::G));
+        // Whatever T1 is.
+        let slow = TimerConfig { t1: Duration::from_secs(2), ..config };
+        let of = |timer: Timer| (1..=4).map(|n| timer.again(&slow, n).as_secs()).collect::<Vec<_>>();
+        assert_eq!((of(Timer::A), of(Timer::E)), (vec![4, 8, 16, 32], vec![4, 4, 4, 4]));
+        assert_eq!([Timer::A, Timer::B].map(|timer| timer.first(&slow, false).unwrap().as_secs()), [2, 128]);
     }
 }

@@ -374,8 +374,7 @@ impl World {
     }
 
     pub(crate) fn send_ack(&mut self, phone: usize, builder: MessageBuilder, body: Option<&str>) {
-        let now = self.now;
-        self.phones[phone].endpoint.send_ack(outgoing(builder, body), Target::Flow(to_exchange(phone)), now);
+        self.phones[phone].endpoint.send_ack(outgoing(builder, body), Target::Flow(to_exchange(phone)), self.now);
         self.run();
     }
 
@@ -394,11 +393,12 @@ impl World {
         body: Option<&str>,
     ) {
         let tag = format!("phone{phone}");
-        let builder = MessageBuilder::response(&request.message, status, "", Some(&tag))
-            .header(HeaderName::Contact, &contact(phone));
-        let builder = lines.iter().fold(builder, |builder, (name, value)| builder.header(*name, value));
-        let now = self.now;
-        self.phones[phone].endpoint.respond(request.txn, outgoing(builder, body), now);
+        let mut builder = MessageBuilder::response(&request.message, status, "", Some(&tag));
+        if lines.iter().all(|(name, _)| *name != HeaderName::Contact) {
+            builder.push_header(HeaderName::Contact, &contact(phone));
+        }
+        lines.iter().for_each(|(name, value)| builder.push_header(*name, value));
+        self.phones[phone].endpoint.respond(request.txn, outgoing(builder, body), self.now);
         self.run();
     }
 

@@ -27,7 +27,7 @@ fn a_callee_whose_connection_closes_rings_no_more() {
     let asked = w.asked(E, Method::Invite);
     w.answer(E, &asked, 180, None);
     w.close(E);
-    w.got(A, 480);
+    assert_eq!(w.got(A, 480).header(HeaderName::Reason), Some("SIP;cause=503;text=\"Service Unavailable\""));
     assert_eq!(w.ends(), [EndCause::Unavailable]);
     w.is_clean();
 }

@@ -11,11 +11,16 @@ fn outside_a_dialog_a_request_of_ours_is_whole() {
     let mut w = World::new().rings(&[B, C]);
     w.invite(A, "1001", Some(&sdp(A)));
     let asked = [w.asked(B, Method::Invite).message, w.asked(C, Method::Invite).message];
-    for invite in &asked {
+    for (invite, phone) in asked.iter().zip([B, C]) {
+        assert_eq!(invite.request_uri(), contact(phone).trim_matches(['<', '>']));
         assert!(invite.to_tag().is_none() && invite.from_tag().is_some());
         assert_eq!(invite.values(HeaderName::Contact).count(), 1);
         assert_eq!(invite.header(HeaderName::CSeq), Some("1 INVITE"));
-        assert!(invite.max_forwards().unwrap().is_some() && invite.via().is_ok());
+        assert!(invite.has_token(HeaderName::Supported, "replaces"));
+        assert_eq!((invite.max_forwards(), invite.vias().count()), (Ok(Some(69)), 1));
+        // Later requests find the leg by it.
+        let contact = format!("<sip:{}@10.0.0.1:5060>", invite.from_tag().unwrap());
+        assert_eq!(invite.header(HeaderName::Contact), Some(contact.as_str()));
     }
     assert_ne!(asked[0].call_id(), asked[1].call_id());
     assert_ne!(asked[0].from_tag(), asked[1].from_tag());
@@ -37,6 +42,30 @@ fn the_hops_of_a_call_go_down_and_end() {
 }
 
 #[test]
+fn a_target_that_moves_is_followed() {
+    let takes = [(HeaderName::Allow, "INVITE, ACK, BYE, UPDATE")];
+    for by in [Method::Invite, Method::Update] {
+        let mut w = World::new().rings(&[B]);
+        let (_, mut callee) = w.talk_with(A, B, &takes, &takes);
+        // One moves as it asks for a change, the other as it answers.
+        let builder = callee.request(by).header(HeaderName::Contact, "<sip:b-moved@10.0.1.2:5099>");
+        w.request(B, builder, Some(&sdp_with(B, "sendonly").replacen(" 1 IN", " 2 IN", 1)));
+        let asked = w.asked(A, by);
+        let moved = [(HeaderName::Contact, "<sip:a-moved@10.0.1.1:5099>")];
+        w.answer_with(A, &asked, 200, &moved, Some(&sdp_with(A, "recvonly").replacen(" 1 IN", " 2 IN", 1)));
+        w.got(B, 200);
+        if by == Method::Invite {
+            w.acked(A);
+            w.ack(B, &callee, None);
+        }
+        assert!(w.calls.hang_up(w.asked[0], EndCause::Administrative, w.now));
+        w.run();
+        let told = [A, B].map(|phone| w.asked(phone, Method::Bye).message.request_uri().to_owned());
+        assert_eq!(told, ["sip:a-moved@10.0.1.1:5099", "sip:b-moved@10.0.1.2:5099"], "{by}");
+    }
+}
+
+#[test]
 fn a_route_that_was_recorded_is_repeated_and_used() {
     let recorded = "<sip:p1.example;lr>, <sip:p2.example;lr>";
     let mut w = World::new().rings(&[B]);
@@ -52,6 +81,8 @@ fn a_route_that_was_recorded_is_repeated_and_used() {
     for status in [180, 200] {
         let answer = w.got(A, status);
         assert_eq!(routes(&answer, HeaderName::RecordRoute), expected);
+        let contact = format!("<sip:{}@10.0.0.1:5060>", answer.to_tag().unwrap());
+        assert_eq!(answer.header(HeaderName::Contact), Some(contact.as_str()));
         if status == 200 {
             let caller =
                 Dialog::uac(answer.header(HeaderName::From).unwrap(), answer.call_id().unwrap(), 1, &answer).unwrap();
@@ -61,7 +92,10 @@ fn a_route_that_was_recorded_is_repeated_and_used() {
     assert!(w.calls.hang_up(w.asked[0], EndCause::Administrative, w.now));
     w.run();
     let bye = w.asked(A, Method::Bye).message;
-    assert_eq!(routes(&bye, HeaderName::Route), expected);
+    assert_eq!(
+        (routes(&bye, HeaderName::Route), bye.max_forwards()),
+        (expected.map(str::to_owned).to_vec(), Ok(Some(70)))
+    );
     assert_eq!(bye.request_uri(), contact(A).trim_matches(['<', '>']));
 }
 

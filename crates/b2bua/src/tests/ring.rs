@@ -1,6 +1,7 @@
 //! From INVITE to answer.
 
 use super::kit::*;
+use crate::leg::LegState;
 use crate::{Step, StepError};
 use media::command::{MediaCommand, Sound};
 use sip::{HeaderName, Method};
@@ -61,6 +62,7 @@ fn media_goes_through_the_relay() {
     w.invite(A, "1001", Some(&sdp(A)));
     let asked = w.asked(B, Method::Invite);
     assert!(body(&asked.message).contains("c=IN IP4 10.0.0.1") && !body(&asked.message).contains("40000"));
+    assert!(w.media.is_empty(), "who may be heard there is not known yet");
     w.answer(B, &asked, 200, Some(&sdp(B)));
     let ok = w.got(A, 200);
     assert!(body(&ok).contains("c=IN IP4 10.0.0.1") && !body(&ok).contains("40001"));
@@ -130,6 +132,29 @@ fn a_fork_has_one_winner_and_the_others_know_why() {
     w.send(A, &mut caller, Method::Bye, None);
     w.asked(C, Method::Bye);
     w.is_clean();
+}
+
+/// What is looked for after each input, when a machine fails that should have seen to it.
+#[test]
+fn a_second_winner_would_be_noticed() {
+    let mut w = World::new().rings(&[B, C]);
+    w.invite(A, "1001", Some(&sdp(A)));
+    let (b, c) = (w.asked(B, Method::Invite), w.asked(C, Method::Invite));
+    w.answer(C, &c, 180, None);
+    let wins = |w: &mut World| {
+        let call = w.calls.slots.get_mut(0).unwrap();
+        let at = call.place(2).unwrap();
+        let state = std::mem::replace(&mut call.legs[at].state, LegState::Confirmed);
+        let broken = w.calls.check().unwrap_err();
+        w.calls.slots.get_mut(0).unwrap().legs[at].state = state;
+        broken
+    };
+    assert!(wins(&mut w).ends_with("has two who answered, or one whom nobody waits for"));
+    w.answer(B, &b, 200, Some(&sdp(B)));
+    assert!(wins(&mut w).ends_with("has two winners"));
+    let caller = w.caller(A);
+    w.ack(A, &caller, None);
+    assert!(wins(&mut w).ends_with("has two winners"));
 }
 
 #[test]
@@ -355,12 +380,38 @@ fn a_200_that_repeats_its_183_is_told_in_the_same_words() {
     let commands = w.media.len();
     w.answer(B, &asked, 200, Some(&sdp(B)));
     let ok = w.got(A, 200);
-    assert_eq!(body(&ok), body(&early));
+    assert_eq!((body(&ok), ok.to_tag()), (body(&early), early.to_tag()));
     let latched = w.media[commands..]
         .iter()
         .filter(|command| matches!(command, MediaCommand::Latch { terms, .. } if terms.silence.counts()))
         .count();
     assert_eq!(latched, 2, "silence counts from the answer");
+}
+
+/// A gateway that announced from one address and talks from another says so in its 200 alone; what was said reliably is
+/// said (RFC 3262 §5).
+#[test]
+fn a_200_that_says_something_else_than_its_183_counts() {
+    let reliably = [(HeaderName::Require, "100rel"), (HeaderName::RSeq, "1")];
+    for (lines, port) in [(&[][..], 40_002), (&reliably[..], 40_001)] {
+        let mut w = World::new().rings(&[B]);
+        w.invite(A, "1001", Some(&sdp(A)));
+        let asked = w.asked(B, Method::Invite);
+        w.answer_with(B, &asked, 183, lines, Some(&sdp(B)));
+        if let Some(prack) = w.try_asked(B, Method::Prack) {
+            w.answer(B, &prack, 200, None);
+        }
+        w.got(A, 183);
+        w.answer(B, &asked, 200, Some(&sdp(C)));
+        w.got(A, 200);
+        let heard = w.media.iter().rev().find_map(|command| match command {
+            MediaCommand::Open { end, terms, .. } | MediaCommand::Latch { end, terms, .. } if end.n == 1 => {
+                terms.remote
+            }
+            _ => None,
+        });
+        assert_eq!(heard.map(|remote| remote.rtp.port()), Some(port), "{lines:?}");
+    }
 }
 
 #[test]
@@ -394,11 +445,13 @@ fn ringing_is_repeated_each_minute() {
     w.plan = vec![Step::Dial { targets: vec![target(B, 0)], ring_for: Duration::from_mins(3) }];
     w.invite(A, "1001", Some(&sdp(A)));
     let asked = w.asked(B, Method::Invite);
+    w.answer(B, &asked, 100, None);
+    assert!(w.try_got(A, 100).is_none(), "that is for its own hop");
     w.answer(B, &asked, 180, None);
-    w.got(A, 180);
     w.pass(Duration::from_secs(130));
-    w.got(A, 180);
-    w.got(A, 180);
+    w.answer(B, &asked, 183, Some(&sdp(B)));
+    let said = [180, 180, 180, 183].map(|status| w.got(A, status).to_tag().unwrap().to_owned());
+    assert!(said.iter().all(|tag| *tag == said[0]), "one dialog");
     assert!(w.try_got(A, 180).is_none());
 }
 

@@ -3,7 +3,7 @@
 use super::kit::*;
 use crate::{CallState, Step};
 use media::command::{MediaCommand, Sound};
-use sip::{HeaderName, Method};
+use sip::{Dialog, HeaderName, Method};
 use std::time::Duration;
 use words::{EndCause, Fact};
 
@@ -147,6 +147,9 @@ fn in_dialog_requests_get_their_proper_answers() {
     assert_eq!(w.got(B, 489).header(HeaderName::AllowEvents), Some("refer"));
     w.send(B, &mut callee, Method::Refer, None);
     assert_eq!(w.got(B, 400).reason(), "Missing Refer-To");
+    let two = callee.request(Method::Refer).header(HeaderName::ReferTo, "<sip:7@10.0.0.1>");
+    w.request(B, two.header(HeaderName::ReferTo, "<sip:8@10.0.0.1>"), None);
+    w.got(B, 400);
     callee.local_cseq += 1;
     let builder = sip::MessageBuilder::request("DANCE", &callee.remote_target)
         .header(HeaderName::MaxForwards, "70")
@@ -195,7 +198,11 @@ fn what_belongs_to_no_dialog_is_given_back() {
     foreign.remote = "<sip:1001@10.0.0.1>;tag=00000000000000000000000000000000".to_owned();
     w.send(A, &mut foreign, Method::Bye, None);
     w.got(A, 481);
-    assert_eq!((w.calls.len(), w.strays.len()), (1, 2));
+    let mut foreign = caller.clone();
+    foreign.local = "<sip:u0@10.0.0.1>;tag=another".to_owned();
+    w.send(A, &mut foreign, Method::Bye, None);
+    w.got(A, 481);
+    assert_eq!((w.calls.len(), w.strays.len()), (1, 3));
     w.send(A, &mut caller, Method::Bye, None);
     w.got(A, 200);
 }
@@ -275,6 +282,7 @@ fn the_exchange_ends_a_call_that_rings() {
     w.got(A, 480);
     w.cancelled(B).expect("it stops ringing");
     w.answer(B, &asked, 487, None);
+    assert!([A, B].iter().all(|&phone| w.try_asked(phone, Method::Bye).is_none()), "neither has a dialog to end");
     w.is_clean();
 }
 
@@ -330,7 +338,9 @@ fn echo_answers_and_sends_the_caller_its_own_media() {
 fn echo_without_an_offer_makes_one() {
     let mut w = World::new().does(vec![Step::Echo]);
     w.invite(A, "*43", None);
-    let caller = w.caller(A);
+    let ok = w.got(A, 200);
+    assert!(body(&ok).contains("m=audio "));
+    let caller = Dialog::uac(ok.header(HeaderName::From).unwrap(), ok.call_id().unwrap(), 1, &ok).unwrap();
     assert!(w.media.is_empty());
     w.ack(A, &caller, Some(&sdp(A)));
     assert!(matches!(w.media[..], [MediaCommand::Open { .. }, MediaCommand::Link { .. }]));

@@ -50,7 +50,7 @@ fn without_a_wish_of_ours_nobody_is_asked_and_others_may_ask() {
     let builder = w.invite_builder(A, "1001").header(KNOWS.0, KNOWS.1).header(HeaderName::SessionExpires, "3600");
     w.request(A, builder, Some(&sdp(A)));
     let asked = w.asked(B, Method::Invite);
-    assert!(said(&asked.message).is_none());
+    assert!(said(&asked.message).is_none() && asked.message.knows("timer"));
     w.answer(B, &asked, 200, Some(&sdp(B)));
     assert_eq!(said(&w.got(A, 200)), Some("3600;refresher=uas"));
 }
@@ -77,8 +77,10 @@ fn a_caller_that_refreshes_keeps_its_call() {
         builder.push_header(HeaderName::SessionExpires, "600;refresher=uac");
         w.request(A, builder, (n % 2 == 1).then(|| sdp(A)).as_deref());
         assert!(w.try_asked(B, method).is_none(), "what it said before is answered here");
-        assert_eq!(said(&w.got(A, 200)), Some("600;refresher=uac"));
+        let again = w.got(A, 200);
+        assert_eq!(said(&again), Some("600;refresher=uac"));
         if method == Method::Invite {
+            assert_eq!(body(&again), body(&ok), "under the same version");
             w.ack(A, &caller, None);
         }
     }
@@ -99,6 +101,7 @@ fn we_refresh_a_caller_by_update_where_it_takes_that() {
         w.pass(secs(901));
         let asked = w.asked(A, Method::Update);
         assert!(asked.message.body().is_empty() && asked.message.header(HeaderName::Contact).is_some());
+        assert!(asked.message.knows("timer") && asked.message.header(HeaderName::Require).is_none());
         assert_eq!(said(&asked.message), Some("1800;refresher=uac"));
         w.answer_with(A, &asked, 200, &[expires("1800;refresher=uac")], None);
         assert!(w.try_asked(B, Method::Update).is_none(), "the other leg has nothing to do with it");
@@ -280,6 +283,29 @@ fn who_is_gone_ends_the_call_for_both() {
             w.is_clean();
         }
     }
+}
+
+#[test]
+fn a_refresh_waits_for_the_end_of_a_change() {
+    let (mut w, mut caller, _) = caller_asks(&[KNOWS, expires("200")]);
+    w.pass(secs(90));
+    w.send(A, &mut caller, Method::Invite, Some(&sdp_with(A, "sendonly")));
+    let asked = w.asked(B, Method::Invite);
+    w.pass(secs(15));
+    assert!(w.try_asked(A, Method::Invite).is_none(), "its own INVITE has no answer");
+    w.answer(B, &asked, 200, Some(&sdp_with(B, "recvonly")));
+    w.settle(B, &asked);
+    w.got(A, 200);
+    w.pass(secs(5));
+    assert!(w.try_asked(A, Method::Invite).is_none(), "nor that answer its ACK");
+    w.ack(A, &caller, None);
+    // What it asked has refreshed its session.
+    w.pass(secs(96));
+    let asked = w.asked(A, Method::Invite);
+    w.answer_with(A, &asked, 200, &[expires("200;refresher=uac")], Some(&sdp_with(A, "sendonly")));
+    w.acked(A);
+    w.settle(A, &asked);
+    assert_eq!(w.calls.len(), 1);
 }
 
 #[test]

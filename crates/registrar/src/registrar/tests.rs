@@ -180,6 +180,10 @@ fn without_a_contact_the_bindings_are_listed() {
     exchange.contacts(&Register::new(&[OPEN]));
     exchange.now += Duration::from_secs(10);
     assert_eq!(exchange.contacts(&Register::new(&[])), ["<sip:101@198.51.100.4:5060>;expires=3590"]);
+    exchange.contacts(&Register::new(&["<sip:102@198.51.100.4:5060>"]).call_id("call-2"));
+    let mut listed = exchange.contacts(&Register::new(&[]));
+    listed.sort();
+    assert_eq!(listed, ["<sip:101@198.51.100.4:5060>;expires=3590", "<sip:102@198.51.100.4:5060>;expires=3600"]);
 }
 
 #[test]
@@ -266,6 +270,11 @@ fn a_star_removes_all_and_stands_alone() {
     }
     let star = Register::new(&["*"]).cseq(2).header("Expires", "0");
     assert_eq!(facts(exchange.send(&star, udp(HOME))).len(), 2);
+    assert!(exchange.registrar.is_empty());
+    // Of another Call-ID its number says nothing.
+    exchange.contacts(&Register::new(&[OPEN]).cseq(9));
+    let star = Register::new(&["*"]).call_id("call-9").cseq(1).header("Expires", "0");
+    assert_eq!(facts(exchange.send(&star, udp(HOME))).len(), 1);
     assert!(exchange.registrar.is_empty());
 }
 

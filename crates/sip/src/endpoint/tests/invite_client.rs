@@ -26,6 +26,7 @@ fn our_via_asks_for_the_port_and_names_our_address() {
     let via = bed.sent[0].2.via().unwrap();
     assert_eq!((via.transport, via.host, via.port, via.rport()), ("UDP", "192.0.2.1", Some(5060), Some(None)));
     assert!(via.branch().unwrap().starts_with("z9hG4bK0000"));
+    assert!(bed.sent[0].2.header(HeaderName::Via).unwrap().starts_with("SIP/2.0/UDP 192.0.2.1:5060;"));
     let sent_by = "[2001:db8::1]:5060".to_owned();
     let config = EndpointConfig { advertised: vec![Advertised { listener: 0, sent_by }], ..EndpointConfig::default() };
     let mut bed = Bed::with(config);
@@ -58,6 +59,23 @@ fn a_provisional_answer_ends_retransmission_and_the_timeout() {
 }
 
 #[test]
+fn no_branch_is_used_twice() {
+    let mut bed = Bed::new();
+    let mut branches = std::collections::BTreeSet::new();
+    for n in 0..200 {
+        // Half of them take the place of one that is over.
+        bed.request(if n % 2 == 0 { "INVITE" } else { "OPTIONS" }, Target::Flow(tcp(1)));
+        let branch = bed.sent[0].2.via().unwrap().branch().unwrap().to_owned();
+        assert!(branches.insert(branch), "the {n}th");
+        if n % 2 == 0 {
+            bed.answer(0, 486, "x").unwrap();
+        }
+        bed.sent.clear();
+    }
+    assert_eq!(bed.endpoint.transactions(), 100);
+}
+
+#[test]
 fn a_failure_is_acknowledged_as_often_as_it_comes() {
     let mut bed = Bed::new();
     bed.request("INVITE", Target::Flow(udp()));
@@ -65,11 +83,13 @@ fn a_failure_is_acknowledged_as_often_as_it_comes() {
     bed.run_to(500);
     bed.answer(0, 486, "x").unwrap();
     bed.answer(0, 180, "x").unwrap();
-    let (invite, ack) = (&bed.sent[0].2, &bed.sent[1].2);
-    assert_eq!((ack.request_uri(), ack.to_tag()), (invite.request_uri(), Some("x")));
-    assert_eq!(ack.header(HeaderName::Via), invite.header(HeaderName::Via));
-    assert_eq!(ack.header(HeaderName::Route), invite.header(HeaderName::Route));
+    let ((_, went, invite), (_, goes, ack)) = (&bed.sent[0], &bed.sent[1]);
+    assert_eq!((went, ack.request_uri(), ack.to_tag()), (goes, invite.request_uri(), Some("x")));
+    for name in [HeaderName::Via, HeaderName::Route, HeaderName::From, HeaderName::CallId] {
+        assert_eq!((ack.header(name), ack.values(name).count()), (invite.header(name), 1));
+    }
     assert_eq!(ack.header(HeaderName::CSeq), Some("1 ACK"));
+    assert!(invite.header(HeaderName::Require).is_some() && ack.header(HeaderName::Require).is_none());
     assert_eq!(bed.sent(), ["0 INVITE", "0 ACK", "500 ACK"]);
     assert_eq!(bed.told(), ["0 486 x"]);
     bed.run_to(31_999);
@@ -119,7 +139,9 @@ fn a_cancel_follows_the_route_of_its_invite() {
     let ((_, went, invite), (_, goes, cancel)) = (&bed.sent[0], &bed.sent[1]);
     assert_eq!((cancel.method(), went), (Method::Cancel, goes));
     assert_eq!(cancel.header(HeaderName::Route), Some("<sip:192.0.2.9:5070;lr>"));
-    for name in [HeaderName::Route, HeaderName::From, HeaderName::To, HeaderName::CallId] {
+    assert_eq!(cancel.header(HeaderName::CSeq), Some("1 CANCEL"));
+    assert!(invite.header(HeaderName::Require).is_some());
+    for name in [HeaderName::Via, HeaderName::Route, HeaderName::From, HeaderName::To, HeaderName::CallId] {
         assert_eq!(cancel.header(name), invite.header(name));
     }
     assert_eq!(cancel.request_uri(), invite.request_uri());

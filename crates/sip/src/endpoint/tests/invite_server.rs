@@ -88,12 +88,15 @@ fn a_failure_is_sent_again_until_its_ack() {
 
 #[test]
 fn a_lost_ack_is_told_after_timer_h() {
-    let mut bed = invited();
-    bed.respond(404);
-    bed.run_to(60_000);
-    assert_eq!(bed.told(), ["0 INVITE", "32000 no ack"]);
-    assert_eq!(bed.sent().len(), 11);
-    assert_eq!(bed.endpoint.transactions(), 0);
+    for (flow, sent) in [(udp(), 11), (tcp(1), 1)] {
+        let mut bed = Bed::new();
+        bed.receive(flow, &text("INVITE", BRANCH, "")).unwrap();
+        bed.respond(404);
+        bed.run_to(60_000);
+        assert_eq!(bed.told(), ["0 INVITE", "32000 no ack"]);
+        assert_eq!(bed.sent().len(), sent);
+        assert_eq!(bed.endpoint.transactions(), 0);
+    }
 }
 
 #[test]
@@ -161,6 +164,20 @@ fn a_cancel_for_nothing_is_481() {
 }
 
 #[test]
+fn a_branch_that_is_there_with_another_method_or_sender_is_another_request() {
+    let mut bed = invited();
+    bed.receive(udp(), &text("BYE", BRANCH, "")).unwrap();
+    bed.receive(
+        udp(),
+        &text("INVITE", BRANCH, "").replace("192.0.2.9:5070", "192.0.2.9:5071").replace("ID: c", "ID: d"),
+    )
+    .unwrap();
+    assert_eq!((bed.told().len(), bed.endpoint.transactions()), (3, 3));
+    bed.receive(udp(), &text("BYE", BRANCH, "")).unwrap();
+    assert_eq!((bed.told().len(), bed.endpoint.transactions()), (0, 3));
+}
+
+#[test]
 fn a_request_of_rfc_2543_is_matched_by_its_headers() {
     let mut bed = Bed::new();
     let invite = text("INVITE", "1", "");
@@ -177,6 +194,12 @@ fn a_request_of_rfc_2543_is_matched_by_its_headers() {
     bed.receive(udp(), &invite.replace("CSeq: 1", "CSeq: 2")).unwrap();
     bed.receive(udp(), &text("CANCEL", "1", "").replace("CSeq: 1", "CSeq: 2")).unwrap();
     assert_eq!(bed.told(), ["5000 INVITE", "5000 cancelled"]);
+    // Its ACK is found when it was answered by a 2xx, too.
+    let mut bed = Bed::new();
+    bed.receive(udp(), &invite).unwrap();
+    bed.respond(200);
+    bed.receive(udp(), &ack.replace("To: <sip:b@h>", "To: <sip:b@h>;tag=us")).unwrap();
+    assert_eq!(bed.told(), ["0 INVITE", "0 ACK"]);
 }
 
 #[test]

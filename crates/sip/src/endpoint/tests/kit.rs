@@ -55,6 +55,7 @@ pub(super) fn ours(method: &str) -> Outgoing {
         .header(HeaderName::To, "<sip:b@h>")
         .header(HeaderName::CallId, "c")
         .header(HeaderName::CSeq, &format!("1 {method}"))
+        .header(HeaderName::Require, "100rel")
         .into()
 }
 

@@ -64,6 +64,21 @@ fn a_retransmitted_request_gets_the_same_answer() {
     assert_eq!(bed.sent(), ["0 200", "31999 200"]);
     assert_eq!(bed.told(), ["0 BYE"]);
     assert_eq!((bed.endpoint.transactions(), bed.pump()), (0, None));
+    // Nothing is lost on a stream.
+    bed.receive(tcp(1), &text("BYE", "z9hG4bK2", "")).unwrap();
+    bed.respond(200);
+    assert_eq!((bed.sent(), bed.endpoint.transactions()), (vec!["32000 200".into()], 0));
+}
+
+#[test]
+fn a_second_answer_is_not_sent() {
+    let mut bed = Bed::new();
+    bed.receive(udp(), &text("BYE", "z9hG4bK1", "")).unwrap();
+    for status in [200, 500, 200] {
+        bed.respond(status);
+    }
+    bed.receive(udp(), &text("BYE", "z9hG4bK1", "")).unwrap();
+    assert_eq!(bed.sent(), ["0 200", "0 200"]);
 }
 
 #[test]

@@ -63,6 +63,13 @@ fn silence_answers_a_malformed_ack_and_a_malformed_answer() {
     assert!(bed.receive(udp(), &text("ACK", "z9hG4bK1", "").replace("<sip:a@h>", "<sip:a@h")).is_err());
     assert!(bed.receive(udp(), "SIP/2.0 200 OK\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\n\n").is_err());
     assert!(bed.receive(udp(), "\u{1}\u{2}garbage").is_err());
+    // One that is shorter than it says.
+    bed.request("OPTIONS", Target::Flow(udp()));
+    let (_, flow, request) = bed.sent.pop().unwrap();
+    let whole = MessageBuilder::response(&request, 200, "", Some("x")).finish();
+    let short = String::from_utf8(whole.to_vec()).unwrap().replace("Content-Length: 0", "Content-Length: 9");
+    assert!(bed.endpoint.handle_message(flow, short.into(), bed.now).is_err());
+    bed.pump();
     assert!(bed.sent().is_empty() && bed.told().is_empty());
 }
 
