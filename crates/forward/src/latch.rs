@@ -11,10 +11,12 @@
 //! | – | another stream, or too fast | candidate | dropped, counting starts again |
 //! | – | a source of better right than the candidate | that is the candidate | dropped |
 //! | spoken, learnt | anything from elsewhere | – | dropped |
+//! | learnt, of no right | RTP from elsewhere, [`PASSING_SILENCE`] after the last of fewer than [`PASSING_PACKETS`] | nobody | as for nobody |
 //!
 //! Of a device behind NAT only the host of its signalling is learnt: a silent phone's packets would go to whoever speaks
 //! in its place. A packet that was encrypted with the end's own keys speaks for itself, wherever it comes from. A trunk
-//! may be heard from anywhere: what was learnt of it is never sent to.
+//! may be heard from anywhere: what was learnt of it is never sent to. Somebody who came by with a few packets before the trunk
+//! spoke does not keep its audio out for the whole call.
 //!
 //! An end with ICE (`ice.rs`) learns from nothing but checks: until one was genuine it hears the address of the description
 //! alone, then only where genuine ones came from, whatever the description says.
@@ -37,6 +39,12 @@ pub const LEARN_SPAN: Duration = Duration::from_millis(20);
 
 /// How long a candidate may be silent before another source of no better right takes its place.
 pub const CANDIDATE_PATIENCE: Duration = Duration::from_millis(200);
+
+/// A source without any right that said less than this was passing by: a second of speech. Units: packets.
+pub const PASSING_PACKETS: u64 = 50;
+
+/// How long it has said nothing by then.
+pub const PASSING_SILENCE: Duration = Duration::from_secs(1);
 
 /// What UDPTL counts as: it has no SSRC.
 const NO_SSRC: u32 = 0;
@@ -202,6 +210,18 @@ impl Latch {
         }
         self.candidate = Some(if goes_on { Candidate { packets, since: known.since, ..now_it } } else { now_it });
         Judgement::Refused
+    }
+
+    /// Forgets a source without any right that said so few packets, and nothing for so long: it passed by. Whether it did.
+    pub(crate) fn let_go(&mut self, packets: u64, silent: Duration) -> bool {
+        let passed = packets < PASSING_PACKETS
+            && silent >= PASSING_SILENCE
+            && self.rule == SourceRule::HearOnce
+            && matches!(self.heard, Heard::Learnt(from) if self.right(from) == Right::Nothing);
+        if passed {
+            (self.heard, self.candidate, self.rtcp) = (Heard::Nobody, None, None);
+        }
+        passed
     }
 
     /// Whether a source beside the description's address may be learnt at this moment.

@@ -70,6 +70,6 @@ mod table;
 pub use carry::{CARRY_AFTER, Carriage, Speaker, TRIAL_PACKETS_MAX};
 pub use counters::{JITTER_BOUNDS_MS, Judged, MOS_BOUNDS_X100, Totals};
 pub use ice::{ERRORS_MAX, SEEN_MAX, VALID_FOR, VALID_MAX};
-pub use latch::{CANDIDATE_PATIENCE, Judgement, LEARN_PACKETS, LEARN_SPAN, Latch};
+pub use latch::{CANDIDATE_PATIENCE, Judgement, LEARN_PACKETS, LEARN_SPAN, Latch, PASSING_PACKETS, PASSING_SILENCE};
 pub use secure::OLD_KEY;
 pub use table::{Output, Route, SocketId, Table, UNPROVEN_PATIENCE, Verdict};

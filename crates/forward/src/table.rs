@@ -220,6 +220,9 @@ impl Table {
         if let Some(from) = from
             && end.heard != Some(from)
         {
+            if end.latch.let_go(end.counters.packets_in, now.since(end.last)) {
+                end.heard = None;
+            }
             if end.latch.judge_rtp(from, &rtp, end.secure.is_some(), now) == Judgement::Refused {
                 end.counters.dropped_source += 1;
                 self.totals.dropped_source += 1;

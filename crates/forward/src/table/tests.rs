@@ -3,7 +3,7 @@
 use super::*;
 use crate::kit::{REPORT, above, leg, media_at, packet, phone, ports, stranger, terms};
 use media::clocks::Clocks;
-use media::command::{EndCounters, Family, PayloadTypes, Terms};
+use media::command::{EndCounters, Family, PayloadTypes, SourceRule, Terms, Whereabouts};
 
 fn at(address: &str) -> SocketAddr {
     address.parse().unwrap()
@@ -314,4 +314,38 @@ fn digits_are_told_and_pass() {
 #[test]
 fn a_row_is_small() {
     assert!(size_of::<Row>() <= 608, "{}", size_of::<Row>());
+}
+
+/// A trunk whose audio comes from nowhere that it names, as asymmetric carriers have it, and a stranger who was there first.
+#[test]
+fn a_stranger_who_came_by_does_not_keep_the_audio_of_a_trunk_out() {
+    let (carrier, stranger) = (at("198.51.100.200:7000"), stranger());
+    // How many packets each says at the pace of speech, and what passes of the carrier's then.
+    for (said, silent_ms, passes) in [(10, 2_000, true), (10, 400, false), (80, 2_000, false)] {
+        let mut bench = Bench::new();
+        bench.open(0).open(1).link(0, 1).link(1, 0);
+        let terms = Terms { source: SourceRule::HearOnce, whereabouts: Whereabouts::default(), ..agreed(phone(0)) };
+        let generation = bench.generation.step();
+        bench.table.apply(MediaCommand::Latch { end: leg(0), generation, terms }, bench.now);
+        let mut speak = |bench: &mut Bench, from, ssrc, count: u16| {
+            let mut passed = 0;
+            for n in 0..count {
+                bench.now += Duration::from_millis(20);
+                let packet = crate::kit::rtp(0, n, ssrc);
+                let verdict = bench.table.forward(SocketId::rtp(0), Some(from), &packet, bench.now);
+                passed += u16::from(matches!(verdict, Verdict::Send(_)));
+                if let Verdict::Send(route) = verdict {
+                    assert_eq!((route.socket, route.to), (SocketId::rtp(1), Some(phone(1))));
+                }
+            }
+            passed
+        };
+        assert_eq!(speak(&mut bench, stranger, 7, said), said - 2, "whoever comes first is heard");
+        bench.now += Duration::from_millis(silent_ms);
+        assert_eq!(speak(&mut bench, carrier, 8, 20), if passes { 18 } else { 0 }, "{said} {silent_ms}");
+        if passes {
+            // And that one stays: what it says less than a second apart is its own, and the stranger is one.
+            assert_eq!((speak(&mut bench, stranger, 7, 40), speak(&mut bench, carrier, 8, 20)), (0, 20));
+        }
+    }
 }
