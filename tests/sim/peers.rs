@@ -121,7 +121,7 @@ fn a_server_behind_the_proxy_of_a_peer_is_spoken_to_itself() {
 fn ringing_over_tcp(seed: u64) -> (World, PhoneId, PhoneId) {
     let mut world = World::new(seed);
     let ann = world.phone("101");
-    let (peer, phone) = world.peer_over("carrier", "198.18.0.9:5060".parse().unwrap(), Transport::Tcp);
+    let (peer, phone) = world.peer_over("carrier", "198.18.0.9:5060".parse().expect("an address"), Transport::Tcp);
     world.route("9*", RouteTarget::Peer { peer, strip: 1, prepend: String::new() });
     world.register(&[ann]);
     world.phone_mut(phone).habits.rings_on = true;

@@ -97,10 +97,9 @@ fn a_phone_joins_two_calls_by_telling_each_of_the_other() {
             assert!(joined(&world) && world.line(ann).talks() && world.line(carl).talks());
             match ends {
                 // Whoever hangs up, the phone between them is told, and lets the other go.
-                0 => world.tell(ann, Do::HangUp),
                 1 => world.tell(carl, Do::HangUp),
                 2 => (0..2).for_each(|line| world.tell_line(bob, line, Do::HangUp)),
-                // It forgets to: who hears nobody any more is let go all the same.
+                // The last time the phone forgets to let the other go: who hears nobody any more is let go all the same.
                 _ => world.tell(ann, Do::HangUp),
             }
             let over = |world: &World, line: usize| world.at_phone(bob).lines[line].is_over();

@@ -224,13 +224,11 @@ mod tests {
     fn an_address_that_is_lost_for_a_while_is_told_and_costs_no_port() {
         let (mut stock, mut held) = (stock(0, 100), Vec::new());
         let ours = stock.families[0].address.replace(Ipv4Addr::new(203, 0, 113, 77).into());
-        let log = crate::log::Log::default();
-        tracing::subscriber::with_default(log.clone(), || {
-            for pairs in 1..20 {
-                assert_eq!(ports(&mut stock, pairs, &mut held), Vec::<u16>::new());
-                assert!(!stock.is_due(), "who wishes asks again");
-            }
-        });
+        let log = crate::log::Log::of_this_thread();
+        for pairs in 1..20 {
+            assert_eq!(ports(&mut stock, pairs, &mut held), Vec::<u16>::new());
+            assert!(!stock.is_due(), "who wishes asks again");
+        }
         let lines = log.lines();
         assert!(lines.len() == 19 && lines.iter().all(|line| line.starts_with("WARN")), "{lines:?}");
         assert!(lines[0].contains("cannot bind media ports") && lines[0].contains("port=29002"), "{lines:?}");

@@ -249,8 +249,8 @@ mod tests {
     #[test]
     fn what_becomes_of_an_interface_is_told() {
         let told = |change: &Change| {
-            let log = crate::log::Log::default();
-            tracing::subscriber::with_default(log.clone(), || tell(change));
+            let log = crate::log::Log::of_this_thread();
+            tell(change);
             let [line] = &log.lines()[..] else { panic!("{change:?} is one line: {:?}", log.lines()) };
             line.clone()
         };

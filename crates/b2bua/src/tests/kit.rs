@@ -397,7 +397,9 @@ impl World {
         if lines.iter().all(|(name, _)| *name != HeaderName::Contact) {
             builder.push_header(HeaderName::Contact, &contact(phone));
         }
-        lines.iter().for_each(|(name, value)| builder.push_header(*name, value));
+        for (name, value) in lines {
+            builder.push_header(*name, value);
+        }
         self.phones[phone].endpoint.respond(request.txn, outgoing(builder, body), self.now);
         self.run();
     }

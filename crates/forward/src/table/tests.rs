@@ -327,7 +327,7 @@ fn a_stranger_who_came_by_does_not_keep_the_audio_of_a_trunk_out() {
         let terms = Terms { source: SourceRule::HearOnce, whereabouts: Whereabouts::default(), ..agreed(phone(0)) };
         let generation = bench.generation.step();
         bench.table.apply(MediaCommand::Latch { end: leg(0), generation, terms }, bench.now);
-        let mut speak = |bench: &mut Bench, from, ssrc, count: u16| {
+        let speak = |bench: &mut Bench, from, ssrc, count: u16| {
             let mut passed = 0;
             for n in 0..count {
                 bench.now += Duration::from_millis(20);

@@ -220,7 +220,9 @@ impl Offload {
 
     pub(super) fn give_back_sides(&self, sides: [u8; 2], now: Time) {
         let mut all = self.sides();
-        sides.into_iter().for_each(|side| all.give_back(side, now));
+        for side in sides {
+            all.give_back(side, now);
+        }
     }
 
     fn sides(&self) -> MutexGuard<'_, Sides> {
