@@ -401,7 +401,9 @@ fn addresses_of_ours_have_a_number_as_long_as_they_are_needed() {
     let mut install = |n, now| flows.install(&nth(n), &Reception::default(), now);
     let mut ids: Vec<FlowId> = (0..255).map(|n| install(n, now).unwrap()).collect();
     assert_eq!(install(255, now), Err(OffloadError::Addresses(256)));
-    ids.push(install(254, now).unwrap());
+    // Another port of an address that has its number.
+    let beside = Flow { local: SocketAddr::new(nth(254).local.ip(), 60_000), ..nth(254) };
+    ids.push(flows.install(&beside, &Reception::default(), now).unwrap());
     let send = |n: u16| offload.try_frame(&frame(nth(n).remote, nth(n).local, &rtp(0, 1, 1)), 1).unwrap();
     for n in 0..255 {
         let (said, out, _) = send(n);
