@@ -115,6 +115,37 @@ fn a_phone_that_registered_from_where_it_moved_is_known_there() {
     });
 }
 
+/// A peer may name a server behind it, which is then heard in that dialog: it alone, and in no other.
+#[test]
+fn a_server_that_a_trunk_named_is_heard_in_its_dialog_and_nobody_else() {
+    for_seeds(SEEDS, |seed| {
+        let mut world = World::new(seed);
+        let ann = world.phone("101");
+        let (id, carrier) = world.peer("carrier");
+        world.route("9*", RouteTarget::Peer { peer: id, strip: 1, prepend: String::new() });
+        world.register(&[ann]);
+        let behind = "198.18.7.7:5060".parse().unwrap();
+        connect(&mut world, ann, carrier, "9123");
+        assert_eq!(forged(&world, carrier, Method::Info, behind).status(&mut world), 403, "nobody named it");
+        world.tell(ann, Do::HangUp);
+        wait(&mut world, 3, |world| world.is_over(carrier));
+        world.phone_mut(carrier).habits.contact_at = Some(behind);
+        world.tell(ann, Do::call("9123"));
+        wait(&mut world, 3, |world| world.rings(carrier));
+        world.step_out(carrier);
+        world.tell(carrier, Do::Answer);
+        wait(&mut world, 3, |world| world.talk(ann, carrier));
+        world.pass(millis(100));
+        for method in INSIDE {
+            assert_eq!(forged(&world, carrier, method, stranger()).status(&mut world), 403, "{method:?}");
+        }
+        assert_eq!(Letter::inside(&world, carrier, Method::Bye, behind).status(&mut world), 200);
+        wait(&mut world, 3, |world| world.is_over(ann));
+        world.tell(carrier, Do::HangUp);
+        world.finish();
+    });
+}
+
 #[test]
 fn a_trunk_speaks_from_each_of_its_addresses_and_nobody_else_for_it() {
     for_seeds(SEEDS, |seed| {
