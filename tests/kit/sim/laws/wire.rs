@@ -5,7 +5,7 @@ use sip::{HeaderName, Message, Method};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
-use words::{Flow, Time};
+use words::{ConnectionId, Flow, Time};
 
 /// Transactions and dialogs, as somebody sees them who hears every message of the exchange.
 #[derive(Debug, Default)]
@@ -40,6 +40,7 @@ struct Server {
 #[derive(Debug)]
 struct Client {
     to: SocketAddr,
+    connection: ConnectionId,
     last: Time,
     /// Something came back, from wherever; and from there, and a final answer.
     spoke: bool,
@@ -158,7 +159,10 @@ impl Wire {
         if let Some(before) = self.clients.get_mut(name) {
             let silent = !before.answered && (request.method() != Method::Invite || !before.provisional);
             before.last = now;
+            // One that was heard goes out once more where its connection was closed: its answer finds another.
+            let anew = std::mem::replace(&mut before.connection, flow.connection) != flow.connection;
             return match () {
+                () if anew && !before.answered => Ok(()),
                 () if !silent => Err("it was heard, and needs no repetition (§17.1.1.2, §17.1.2.2)".to_owned()),
                 () if flow.transport.is_reliable() => Err("streams lose nothing (§17.1.1.2)".to_owned()),
                 () => Ok(()),
@@ -183,7 +187,7 @@ impl Wire {
             let over = Over { since: now, how: "its last NOTIFY was sent" };
             self.over.insert(format!("{ours} {}", event(request)), over);
         }
-        let new = Client::new(request, flow.remote, now);
+        let new = Client::new(request, flow, now);
         self.clients.insert(name.to_owned(), new);
         Ok(())
     }
@@ -237,18 +241,28 @@ impl Wire {
 }
 
 impl Client {
-    fn new(request: &Message, to: SocketAddr, now: Time) -> Client {
-        let (event, rings, last) = (event(request).to_owned(), Vec::new(), now);
-        Client { to, last, spoke: false, provisional: false, answered: false, answers: 0, acks: 0, rings, event }
+    fn new(request: &Message, flow: &Flow, now: Time) -> Client {
+        Client {
+            to: flow.remote,
+            connection: flow.connection,
+            last: now,
+            spoke: false,
+            provisional: false,
+            answered: false,
+            answers: 0,
+            acks: 0,
+            rings: Vec::new(),
+            event: event(request).to_owned(),
+        }
     }
 }
 
 impl Server {
-    /// Who asks again is judged anew where the refusal left no memory (§8.2.7): a stranger's, one for want of room, and
-    /// each CANCEL, whose INVITE may be gone meanwhile.
+    /// Who asks again is judged anew where the refusal left no memory (§8.2.7): a stranger's, one for want of a dialog or of
+    /// room, and each CANCEL, whose INVITE may be gone meanwhile.
     fn is_judged_anew(&self, answer: &Message) -> bool {
         let Some((_, before, _)) = &self.said else { return false };
-        let forgets = *before == 401 || !self.inside && matches!(before, 403 | 503);
+        let forgets = matches!(before, 401 | 481) || !self.inside && matches!(before, 403 | 503);
         self.came > self.answers && (forgets || answer.method() == Method::Cancel)
     }
 
@@ -348,7 +362,7 @@ const OPEN: Duration = Duration::from_hours(1);
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use words::{ConnectionId, Transport};
+    use words::Transport;
 
     /// What was on the wire: lines from `<` whoever is outside and from `>` the exchange. The last one is judged.
     fn judged(transport: Transport, wire: &[(&str, u64, String)]) -> Result<(), String> {
