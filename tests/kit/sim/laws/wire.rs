@@ -224,6 +224,7 @@ impl Wire {
         }
         if server.said.is_none() || server.is_judged_anew(answer) {
             server.said = Some((now, status, tag.to_owned()));
+            server.acked = None;
         }
         server.answers += 1;
         let ends = match answer.method() {
