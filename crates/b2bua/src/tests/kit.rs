@@ -595,8 +595,6 @@ fn pair(n: u32, family: Family) -> PortPair {
 }
 
 fn timeout_of(endpoint: &mut Endpoint) -> Option<Time> {
-    match endpoint.poll() {
-        sip::Output::Timeout(at) => at,
-        other => panic!("polled to the end before, but {other:?}"),
-    }
+    let sip::Output::Timeout(at) = endpoint.poll() else { panic!("it was polled to the end before") };
+    at
 }
