@@ -4,7 +4,7 @@
 //!
 //! Only an address is followed, and one that can be another server of the same site: none of ours, of the same family, and
 //! like the peer's own public, private or of loopback, as a private address of who is seen at a public one is hidden
-//! behind it. What is spoken to over TLS stays: nobody else could prove to be that peer.
+//! behind it; and so is one of another private network, as a container has. What is spoken to over TLS stays: nobody else could prove to be that peer.
 
 use crate::desk::is_public;
 use crate::leg::Leg;
@@ -60,7 +60,15 @@ impl Leg {
 fn are_alike(named: IpAddr, known: IpAddr) -> bool {
     let nobody = named.is_unspecified() || named.is_multicast() || named == IpAddr::from([255; 4]);
     let kind = |ip: IpAddr| (ip.is_ipv4(), is_public(ip), ip.is_loopback(), is_of_link(ip));
-    !nobody && kind(named) == kind(known)
+    !nobody && kind(named) == kind(known) && (is_public(named) || network(named) == network(known))
+}
+
+/// The first bits of a private address, which the networks of one site have in common as a rule: 16 of IPv4, 48 of IPv6.
+fn network(ip: IpAddr) -> [u16; 3] {
+    match ip {
+        IpAddr::V4(ip) => [u16::from_be_bytes([ip.octets()[0], ip.octets()[1]]), 0, 0],
+        IpAddr::V6(ip) => [ip.segments()[0], ip.segments()[1], ip.segments()[2]],
+    }
 }
 
 /// Whether an address counts on its own cable alone.
@@ -154,5 +162,8 @@ mod tests {
         }
         assert_eq!(hop(Transport::Tls, "198.18.0.2:5061", "sip:x@198.18.0.9;transport=tls", &[]), None);
         assert_eq!(hop(Transport::Udp, "10.0.0.2:5060", "sip:x@198.18.0.9", &[]), None);
+        // A container behind the host that we see.
+        assert_eq!(hop(Transport::Udp, "192.168.1.5:5060", "sip:x@172.17.0.2:5060", &[]), None);
+        assert_eq!(hop(Transport::Udp, "10.0.1.5:5060", "sip:x@10.0.9.2:5060", &[]).as_deref(), Some("10.0.9.2:5060"));
     }
 }
