@@ -178,9 +178,10 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
-    fn stock(worker: u16, pairs_max: usize) -> Stock {
+    /// Each test has a host of its own, as they run side by side.
+    fn stock(host: u8, worker: u16, pairs_max: usize) -> Stock {
         let share = Share { port_min: 29_001, port_max: 29_020, worker, workers: 2, pairs_max, dscp: 46 };
-        Stock::new(share, Some(Ipv4Addr::new(127, 0, 9, 1).into()), None)
+        Stock::new(share, Some(Ipv4Addr::new(127, 0, 9, host).into()), None)
     }
 
     fn ports(stock: &mut Stock, pairs: u32, held: &mut Vec<Pair>) -> Vec<u16> {
@@ -197,13 +198,13 @@ mod tests {
     fn workers_share_the_range_and_pass_over_ports_of_others() {
         let mut held = Vec::new();
         let taken = DatagramSocket::bind((Ipv4Addr::new(127, 0, 9, 1), 29_007).into(), 4_096).unwrap();
-        let (mut first, mut second) = (stock(0, 100), stock(1, 100));
+        let (mut first, mut second) = (stock(1, 0, 100), stock(1, 1, 100));
         assert_eq!(ports(&mut first, 2, &mut held), [29_002, 29_010]);
         assert_eq!(ports(&mut second, 9, &mut held), [29_004, 29_008, 29_012, 29_016]);
         assert!(!second.is_due());
         assert_eq!(held[0].rtcp.local().unwrap().port(), 29_003);
         drop(taken);
-        let mut few = stock(0, 1);
+        let mut few = stock(1, 0, 1);
         held.clear();
         assert_eq!(ports(&mut few, 3, &mut held), [29_002]);
         assert!(few.bind_next().is_none() && !few.is_due());
@@ -222,7 +223,7 @@ mod tests {
     /// there again, all of them are.
     #[test]
     fn an_address_that_is_lost_for_a_while_is_told_and_costs_no_port() {
-        let (mut stock, mut held) = (stock(0, 100), Vec::new());
+        let (mut stock, mut held) = (stock(2, 0, 100), Vec::new());
         let ours = stock.families[0].address.replace(Ipv4Addr::new(203, 0, 113, 77).into());
         let log = crate::log::Log::of_this_thread();
         for pairs in 1..20 {
