@@ -58,10 +58,12 @@ impl Switch {
     /// Where a device is to send what it asks for, when it is to be told: to where it registered. It is made anew for each
     /// 200, also to who only asks what is bound (RFC 3608 §6.3).
     fn service_route(&mut self, incoming: &Incoming) -> Option<(HeaderName, String)> {
+        if !self.config.service_route {
+            return None;
+        }
         let asked = Uri::parse(incoming.message.request_uri());
         let secure = incoming.flow.transport.is_secure() && asked.is_ok_and(|uri| uri.scheme == Scheme::Sips);
-        let told = self.config.service_route;
-        told.then(|| (HeaderName::ServiceRoute, self.calls.route_value(&incoming.flow, secure)))
+        Some((HeaderName::ServiceRoute, self.calls.route_value(&incoming.flow, secure)))
     }
 
     /// Proves who sends a request, or says how it must be proven. Known and unknown users get equal answers in equal

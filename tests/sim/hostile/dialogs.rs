@@ -115,15 +115,21 @@ fn a_phone_that_registered_from_where_it_moved_is_known_there() {
     });
 }
 
+/// A phone that is registered, and a carrier that numbers after a 9 lead to.
+fn with_carrier(seed: u64) -> (World, PhoneId, PhoneId) {
+    let mut world = World::new(seed);
+    let ann = world.phone("101");
+    let (id, carrier) = world.peer("carrier");
+    world.route("9*", RouteTarget::Peer { peer: id, strip: 1, prepend: String::new() });
+    world.register(&[ann]);
+    (world, ann, carrier)
+}
+
 /// A peer may name a server behind it, which is then heard in that dialog: it alone, and in no other.
 #[test]
 fn a_server_that_a_trunk_named_is_heard_in_its_dialog_and_nobody_else() {
     for_seeds(SEEDS, |seed| {
-        let mut world = World::new(seed);
-        let ann = world.phone("101");
-        let (id, carrier) = world.peer("carrier");
-        world.route("9*", RouteTarget::Peer { peer: id, strip: 1, prepend: String::new() });
-        world.register(&[ann]);
+        let (mut world, ann, carrier) = with_carrier(seed);
         let behind = "198.18.7.7:5060".parse().unwrap();
         connect(&mut world, ann, carrier, "9123");
         assert_eq!(forged(&world, carrier, Method::Info, behind).status(&mut world), 403, "nobody named it");
@@ -149,11 +155,7 @@ fn a_server_that_a_trunk_named_is_heard_in_its_dialog_and_nobody_else() {
 #[test]
 fn a_trunk_speaks_from_each_of_its_addresses_and_nobody_else_for_it() {
     for_seeds(SEEDS, |seed| {
-        let mut world = World::new(seed);
-        let ann = world.phone("101");
-        let (id, carrier) = world.peer("carrier");
-        world.route("9*", RouteTarget::Peer { peer: id, strip: 1, prepend: String::new() });
-        world.register(&[ann]);
+        let (mut world, ann, carrier) = with_carrier(seed);
         let second = "198.18.7.7:5060".parse().unwrap();
         let mut peer = world.directory.peers().remove(0);
         peer.addresses.push(second);
