@@ -7,49 +7,20 @@ use crate::route::Routes;
 use aya::programs::links::LinkOrder;
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{SchedClassifier, TcAttachType};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::fs::File;
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+
+#[expect(unreachable_pub, reason = "it is part of the kit of the tests, too")]
+#[path = "../../../../tests/kit/namespace.rs"]
+mod namespace;
+use namespace::run;
 
 /// Runs a test in a namespace that lives as long as it.
 fn alone(test: fn()) {
-    let Some(mut keeper) = keeper() else { return eprintln!("skipped: no right to make network namespaces") };
-    let file = File::open(format!("/proc/{}/ns/net", keeper.id())).unwrap();
-    // A thread that went into another namespace is not given back to the harness.
-    let done = std::thread::spawn(move || {
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-        run("ip link set lo up");
-        test();
-    });
-    let done = done.join();
-    keeper.kill().unwrap();
-    keeper.wait().unwrap();
-    done.unwrap();
-}
-
-fn keeper() -> Option<Child> {
-    let own = std::fs::read_link("/proc/self/ns/net").ok()?;
-    let mut keeper = Command::new("unshare").args(["--net", "sleep", "60"]).stderr(Stdio::null()).spawn().ok()?;
-    // It is there once the process has left ours; a process without the right to ends.
-    for _ in 0..500 {
-        if keeper.try_wait().ok()?.is_some() {
-            return None;
-        }
-        if std::fs::read_link(format!("/proc/{}/ns/net", keeper.id())).is_ok_and(|link| link != own) {
-            return Some(keeper);
-        }
-        std::thread::sleep(Duration::from_millis(10));
+    if namespace::alone(test).is_none() {
+        eprintln!("skipped: no right to make network namespaces");
     }
-    None
-}
-
-fn run(words: &str) {
-    let mut words = words.split(' ');
-    let status = Command::new(words.next().unwrap()).args(words).status();
-    assert!(status.expect("iproute2 is installed").success());
 }
 
 fn config(entrance: Entrance) -> Config {
